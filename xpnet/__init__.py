@@ -1,0 +1,52 @@
+"""xpnet: train neural networks with one code base on NumPy and CuPy."""
+
+from xpnet import operators as _operators  # gives Tensor its operators
+from xpnet.autograd import Tensor, gradcheck, no_grad, tensor
+from xpnet.backend import (
+    BackendUnavailableError,
+    DeviceError,
+    asarray,
+    available_backends,
+    get_backend,
+    set_backend,
+    to_numpy,
+    use_backend,
+)
+from xpnet.dispatch import fused_kernels as fused
+from xpnet.random import manual_seed
+
+del _operators
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendUnavailableError",
+    "DeviceError",
+    "Tensor",
+    "asarray",
+    "available_backends",
+    "functional",
+    "fused",
+    "get_backend",
+    "gradcheck",
+    "init",
+    "manual_seed",
+    "nn",
+    "no_grad",
+    "optim",
+    "random",
+    "set_backend",
+    "tensor",
+    "to_numpy",
+    "train",
+    "use_backend",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Submodules load on first use, so that `import xpnet` is fast."""
+    import importlib
+
+    if name in ("data", "functional", "init", "nn", "optim", "train", "cuda"):
+        return importlib.import_module(f"xpnet.{name}")
+    raise AttributeError(f"module 'xpnet' has no attribute {name!r}")

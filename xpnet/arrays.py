@@ -1,0 +1,154 @@
+"""What the Array API standard lacks: scatter, integer-array assignment, one-hot, padding, erf, `out=`.
+
+Everything here takes and returns plain arrays. NumPy, CuPy and PyTorch have the missing operation under their
+own names; any other backend gets a form made of standard operations.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from xpnet.backend import Array, backend_name, device, namespace
+
+_NUMPY_LIKE = ("numpy", "cupy")
+
+
+def arange(n: int, like: Array, dtype: Any = None) -> Array:
+    """0, 1, ..., n-1 (int64) on the device of `like`; kept between calls, so do not change it."""
+    xp = namespace(like)
+    key = (xp, device(like), n)
+    if key not in _ARANGES:
+        if len(_ARANGES) > 64:
+            _ARANGES.clear()
+        _ARANGES[key] = xp.arange(n, dtype=xp.int64, device=device(like))
+    return _ARANGES[key]
+
+
+_ARANGES: dict[Any, Array] = {}
+
+
+def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
+    """a @ b, into `out` if the backend can and the dtypes agree."""
+    if out is not None and backend_name(a) in _NUMPY_LIKE and out.dtype == a.dtype == b.dtype:
+        return namespace(a).matmul(a, b, out=out)
+    return a @ b
+
+
+def sum_rows(x: Array, out: Array | None = None) -> Array:
+    """The sum over every axis but the last, (..., n) -> (n,), into `out` if the backend can."""
+    xp = namespace(x)
+    if x.ndim != 2:
+        x = xp.reshape(x, (-1, x.shape[-1]))
+    if out is not None and xp is np and out.dtype == x.dtype:
+        return np.add.reduce(x, axis=0, out=out)
+    return xp.sum(x, axis=0, dtype=x.dtype)
+
+
+def take_columns(x: Array, columns: Array) -> Array:
+    """x[i, columns[i]] for each row i: (N, C), (N,) -> (N,)."""
+    n, c = x.shape
+    rows = arange(n, x)
+    if backend_name(x) != "array_api_strict":
+        return x[rows, columns]
+    xp = namespace(x)
+    return xp.take(xp.reshape(x, (-1,)), rows * c + xp.astype(columns, xp.int64))
+
+
+def add_to_columns(x: Array, columns: Array, values: Array | float) -> Array:
+    """x[i, columns[i]] += values[i], in place where the backend can; returns the result."""
+    if backend_name(x) != "array_api_strict":
+        x[arange(x.shape[0], x), columns] += values
+        return x
+    xp = namespace(x)
+    hot = one_hot(columns, x.shape[1], x.dtype)
+    return x + (hot * values if isinstance(values, float | int) else hot * xp.expand_dims(values, axis=1))
+
+
+def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
+    """Rows of the identity: (N,) integers -> (N, classes)."""
+    xp = namespace(labels)
+    return xp.astype(xp.expand_dims(xp.astype(labels, xp.int64), axis=-1) == arange(classes, labels), dtype)
+
+
+def scatter_add(shape: tuple[int, ...], index: Any, values: Array) -> Array:
+    """Zeros of `shape` with values added at `index`; repeated indices add up.
+
+    The gradient of `x[index]`. `index` is anything NumPy calls advanced indexing.
+    """
+    xp = namespace(values)
+    out = xp.zeros(shape, dtype=values.dtype, device=device(values))
+    name = backend_name(values)
+    if name in _NUMPY_LIKE:
+        xp.add.at(out, index, values)
+    elif name == "torch":
+        index = index if isinstance(index, tuple) else (index,)
+        flat = _flat_index(shape, index, values)
+        out.view(-1).index_add_(0, flat.reshape(-1), values.reshape(-1))
+    else:
+        flat = _flat_index(shape, index if isinstance(index, tuple) else (index,), values)
+        hot = one_hot(xp.reshape(flat, (-1,)), math.prod(shape), values.dtype)
+        out = xp.reshape(xp.reshape(values, (1, -1)) @ hot, shape)
+    return out
+
+
+def _flat_index(shape: tuple[int, ...], index: tuple[Any, ...], like: Array) -> Array:
+    """The positions `index` selects, as offsets into the flattened array."""
+    xp = namespace(like)
+    return xp.reshape(arange(math.prod(shape), like), shape)[index]
+
+
+def pad(x: Array, widths: list[tuple[int, int]], value: float = 0.0) -> Array:
+    """x with `before, after` elements of `value` added on each axis."""
+    xp = namespace(x)
+    shape = tuple(b + n + a for n, (b, a) in zip(x.shape, widths, strict=True))
+    out = xp.full(shape, value, dtype=x.dtype, device=device(x))
+    out[tuple(slice(b, b + n) for n, (b, _) in zip(x.shape, widths, strict=True))] = x
+    return out
+
+
+# W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23 (1969): numerator and
+# denominator, highest power first, on |x| <= 0.46875 and above.
+_ERF = (
+    (1.85777706184603153e-1, 3.16112374387056560, 1.13864154151050156e2, 3.77485237685302021e2, 3.20937758913846947e3),
+    (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3),
+)
+_ERFC = (
+    (
+        2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594, 6.61191906371416295e1,
+        2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
+        1.23033935479799725e3,
+    ),
+    (
+        1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
+        3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3,
+    ),
+)  # fmt: skip
+
+
+def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
+    y = coefficients[0] * x
+    for c in coefficients[1:-1]:
+        y = (y + c) * x
+    return y + coefficients[-1]
+
+
+def erf(x: Array) -> Array:
+    """The error function, elementwise, to within a few ulp of float64 (Cody, 1969)."""
+    name = backend_name(x)
+    if name == "torch":
+        return namespace(x).special.erf(x)
+    if name == "cupy":
+        import cupyx.scipy.special
+
+        return cupyx.scipy.special.erf(x)
+    xp = namespace(x)
+    a = xp.abs(x)
+    small = xp.where(a <= 0.46875, x, xp.zeros_like(x))
+    large = xp.clip(a, 0.46875, 6.0)
+    near = small * (_horner(_ERF[0], small * small) / _horner(_ERF[1], small * small))
+    # Cody's range for 0.46875 to 4 serves up to 6, where erf is 1 in float64
+    far = xp.sign(x) * (1 - xp.exp(-large * large) * (_horner(_ERFC[0], large) / _horner(_ERFC[1], large)))
+    return xp.where(a <= 0.46875, near, far)

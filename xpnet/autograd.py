@@ -1,0 +1,446 @@
+"""Reverse-mode differentiation: a `Tensor` remembers the op that made it; `backward` walks the graph once.
+
+An op is a function that returns its value and its pullback::
+
+    @differentiable
+    def relu(x):
+        y = namespace(x).maximum(x, 0)
+        return y, lambda dy: dy * (y > 0)
+
+Called on arrays it gives an array and keeps nothing. Called on a Tensor it gives a Tensor with one node.
+A pullback takes the gradient of the output and comes in one of three forms:
+
+- one function of `dy` that returns the gradient of the only input;
+- one function of `dy` that returns a tuple of gradients, one per positional argument (work is shared);
+- a tuple of functions of `(dy, out)`, one per positional argument, so that only the gradients somebody
+  needs are computed. `out` is None or the array where the result would be stored: a hint, to write there.
+
+None stands for "no gradient". A pullback must not change `dy`.
+
+Reverse mode costs about as much as the forward pass, whatever the number of parameters (Baydin et al., 2018,
+"Automatic differentiation in machine learning: a survey"; deck S3).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Any
+
+from xpnet.backend import Array, asarray, device, namespace, to_numpy
+from xpnet.dispatch import fusable
+
+_new = object.__new__
+Pullback = Callable[..., Any] | tuple[Callable[..., Any] | None, ...]
+
+
+class _State(threading.local):
+    enabled = True  # False inside no_grad
+    recording = False  # whether the op running now is recorded
+
+
+_state = _State()
+
+
+class Tensor:
+    """An array that takes part in differentiation.
+
+    Attributes:
+        data: the array.
+        requires_grad: whether gradients flow to or through it.
+        grad: the gradient, an array like `data`; None before `backward` and after `zero_grad`.
+
+    Make one with `xpnet.tensor`. Arithmetic, comparison, indexing, reductions and shape methods are attached
+    in `xpnet.operators`. Comparisons and integer results are plain arrays: they have no gradient.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_arena",
+        "_filled",
+        "_grad",
+        "_offset",
+        "_parents",
+        "_pullback",
+        "data",
+        "requires_grad",
+    )
+    __array_ufunc__ = None  # NumPy arrays on the left leave the operation to Tensor
+
+    data: Array
+    requires_grad: bool
+    _grad: Array | None
+    _filled: bool  # whether _grad holds a gradient or leftover memory
+    _parents: tuple[Any, ...] | None  # None once backward has freed the node
+    _pullback: Pullback | None  # None for a leaf
+    _arena: Any  # of a parameter: the vector that data and _grad are views of, and the place in it
+    _offset: int
+
+    def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        self.data = data
+        self.requires_grad = requires_grad
+        self._grad = self._pullback = self._arena = None
+        self._filled = False
+        self._parents = ()
+        self._offset = 0
+
+    @property
+    def grad(self) -> Array | None:
+        """The accumulated gradient, of the same shape and dtype as `data`, or None."""
+        return self._grad if self._filled else None
+
+    @grad.setter
+    def grad(self, value: Array | None) -> None:
+        self._filled = False
+        if value is not None:
+            self._accumulate(value.data if isinstance(value, Tensor) else value)
+
+    def _destination(self) -> Array | None:
+        """Where the first gradient since `zero_grad` should be written; None: anywhere."""
+        return None if self._filled else self._grad
+
+    def _accumulate(self, gradient: Array) -> None:
+        """The memory of a gradient stays: the first one since `zero_grad` overwrites it, later ones are added."""
+        if self._grad is None:  # a copy: two leaves must not share one array
+            self._grad = namespace(gradient).asarray(gradient, copy=True)
+        elif self._filled:
+            self._grad += gradient
+        elif gradient is not self._grad:
+            self._grad[...] = gradient
+        self._filled = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the array."""
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        size = 1
+        for n in self.data.shape:
+            size *= n
+        return size
+
+    @property
+    def device(self) -> Any:
+        """The device of the array; None on NumPy."""
+        return device(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def numpy(self) -> Any:
+        """The values as a NumPy array (a copy if they are on a device)."""
+        return to_numpy(self.data)
+
+    def item(self) -> Any:
+        """The only element as a Python number. This waits for the device."""
+        return to_numpy(self.data).item()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def detach(self) -> Tensor:
+        """The same array without its history."""
+        return Tensor(self.data)
+
+    def backward(self, gradient: Array | None = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to the `.grad` of every leaf it was computed from.
+
+        Args:
+            gradient: d(objective)/d(self), shaped like `self`; default 1, for a tensor of one element.
+            retain_graph: keep the graph for another `backward`; by default it is freed.
+
+        Raises:
+            RuntimeError: nothing to differentiate, the graph is freed already, or `self` has many elements and
+                no gradient was given.
+            ValueError: the gradient's shape is not `self.shape`.
+
+        >>> import xpnet
+        >>> x = xpnet.tensor([1.0, 2.0, 3.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        array([2., 4., 6.], dtype=float32)
+        """
+        if not self.requires_grad:
+            raise RuntimeError(
+                "backward() on a tensor without a graph: no input required a gradient, or it was made in no_grad"
+            )
+        if gradient is None:
+            if self.size != 1:
+                raise RuntimeError(
+                    f"backward() without a gradient needs a tensor of one element, this one is {self.shape}; "
+                    "reduce it with .sum() or .mean(), or pass backward(gradient)"
+                )
+            gradient = _unit(self.data)
+        else:
+            gradient = gradient.data if isinstance(gradient, Tensor) else gradient
+            if tuple(gradient.shape) != tuple(self.shape):
+                raise ValueError(f"backward(): gradient of shape {gradient.shape} for a tensor of shape {self.shape}")
+        _backward(self, gradient, retain_graph)
+
+    def __repr__(self) -> str:
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"tensor({self.data}{grad})"
+
+
+# ---- the walk ---------------------------------------------------------------------------------------------
+
+
+def _topological(root: Tensor) -> list[Tensor]:
+    """Every tensor that needs a gradient, each after the tensors it was computed from."""
+    order: list[Tensor] = []
+    seen = {id(root)}
+    stack = [(root, iter(root._parents or ()))]
+    while stack:
+        node, parents = stack[-1]
+        for parent in parents:
+            if isinstance(parent, Tensor) and parent.requires_grad and id(parent) not in seen:
+                seen.add(id(parent))
+                stack.append((parent, iter(parent._parents or ())))
+                break
+        else:
+            order.append(node)
+            stack.pop()
+    return order
+
+
+def _backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
+    order = _topological(root)
+    for node in order:
+        if node._parents is None:
+            raise RuntimeError(
+                "backward() through a graph that is freed already; call it once, or with retain_graph=True"
+            )
+    gradients: dict[int, Array] = {id(root): gradient}
+    for node in reversed(order):
+        dy = gradients.pop(id(node), None)
+        if dy is None:  # every path from the root returned None
+            continue
+        pullback, parents = node._pullback, node._parents
+        if pullback is None:
+            if dy is not node._destination() and dy.dtype != node.data.dtype:
+                raise TypeError(f"a gradient of dtype {dy.dtype} reached a tensor of dtype {node.data.dtype}")
+            node._accumulate(dy)
+            continue
+        if not retain_graph:
+            node._pullback, node._parents = None, None
+        lazy = type(pullback) is tuple
+        if not lazy:
+            found = pullback(dy)  # type: ignore[operator]
+            if type(found) is not tuple:
+                found = (found,)
+        for i, parent in enumerate(parents):  # type: ignore[arg-type]
+            if not (isinstance(parent, Tensor) and parent.requires_grad):
+                continue
+            known = gradients.get(id(parent))
+            if lazy:
+                out = parent._destination() if known is None and parent._pullback is None else None
+                gradient = pullback[i](dy, out)  # type: ignore[index]
+            else:
+                gradient = found[i]
+            if gradient is not None:
+                gradients[id(parent)] = gradient if known is None else known + gradient
+
+
+_UNITS: dict[Any, Array] = {}
+
+
+def _unit(like: Array) -> Array:
+    """The gradient of a loss with respect to itself: one shared 0-d (or 1-element) array per kind of array."""
+    key = (type(like), like.dtype, device(like), like.shape)
+    unit = _UNITS.get(key)
+    if unit is None:
+        unit = _UNITS[key] = namespace(like).ones_like(like)
+    return unit
+
+
+def is_unit(dy: Array) -> bool:
+    """Whether `dy` is the seed of `backward`, a one: a loss then need not multiply by it."""
+    for unit in _UNITS.values():
+        if dy is unit:
+            return True
+    return False
+
+
+def is_recording() -> bool:
+    """Inside an op: whether this call is recorded, so that its pullback will probably be used.
+
+    A hint that lets a kernel make value and gradient in one pass; ask at the start of the op.
+    """
+    return _state.recording
+
+
+# ---- making ops -------------------------------------------------------------------------------------------
+
+
+def differentiable(body: Callable[..., tuple[Any, Pullback]]) -> Callable[..., Any]:
+    """Turn `body(*arrays, **options) -> (value, pullback)` into an op on Tensors and arrays.
+
+    Tensors may be passed by position or by name. If the body's first argument is an array of a backend with a
+    fused kernel registered under the body's name, the kernel runs instead.
+    """
+    kernel = fusable(body)
+    parameters = list(signature(body).parameters.values())
+
+    @wraps(body)
+    def op(*args: Any, **kwargs: Any) -> Any:
+        for value in kwargs.values():
+            if isinstance(value, Tensor):
+                args, kwargs = _positional(parameters, args, kwargs)
+                break
+        tensors = needed = False
+        values = []
+        for arg in args:
+            if isinstance(arg, Tensor):
+                tensors = True
+                if arg.requires_grad:
+                    needed = True
+                values.append(arg.data)
+            else:
+                values.append(arg)
+        _state.recording = needed = needed and _state.enabled
+        value, pullback = kernel(*values, **kwargs)
+        if not tensors:
+            return value
+        result = _new(Tensor)
+        result.data, result.requires_grad = value, needed
+        result._grad = result._pullback = None
+        result._filled = False
+        result._parents = ()
+        if needed:
+            result._parents, result._pullback = args, pullback
+        return result
+
+    op.__wrapped__ = body  # type: ignore[attr-defined]
+    return op
+
+
+def _positional(
+    parameters: list[Parameter], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Move Tensors given by name to their position; gaps take the other named arguments or the defaults."""
+    kwargs = dict(kwargs)
+    last = max(i for i, p in enumerate(parameters) if isinstance(kwargs.get(p.name), Tensor))
+    return args + tuple(kwargs.pop(p.name, p.default) for p in parameters[len(args) : last + 1]), kwargs
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside the block: ops on Tensors give Tensors without history.
+
+    >>> import xpnet
+    >>> x = xpnet.tensor([1.0], requires_grad=True)
+    >>> with xpnet.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+    previous, _state.enabled = _state.enabled, False
+    try:
+        yield
+    finally:
+        _state.enabled = previous
+
+
+def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
+    """A Tensor on the default backend.
+
+    Args:
+        data: an array of any backend, or nested Python numbers (floats become float32).
+        requires_grad: whether `backward` should fill its `.grad`.
+        dtype: a dtype or its name; default: that of `data`.
+
+    >>> import xpnet
+    >>> xpnet.tensor([1, 2]).dtype
+    dtype('int64')
+    """
+    return Tensor(asarray(data, dtype), requires_grad)
+
+
+def gradcheck(
+    f: Callable[..., Any], *inputs: Any, eps: float = 1e-6, rtol: float = 1e-5, atol: float = 1e-7
+) -> bool:
+    """Compare `backward` with central differences (f(x + eps) - f(x - eps)) / 2 eps, element by element.
+
+    Args:
+        f: a function of Tensors that returns one Tensor of any shape.
+        *inputs: float64 Tensors; those that require a gradient are checked.
+        eps: the step; float64 leaves about 1e-10 of error at the default.
+        rtol: allowed relative difference.
+        atol: allowed absolute difference.
+
+    Returns:
+        True.
+
+    Raises:
+        TypeError: an input to check is not float64 (float32 has no room for differences).
+        AssertionError: the first element that differs, with both values.
+
+    >>> import numpy as np, xpnet
+    >>> x = xpnet.tensor(np.array([0.5, -1.5]), requires_grad=True)
+    >>> xpnet.gradcheck(lambda x: x * x, x)
+    True
+    """
+    import numpy as np
+
+    inputs = tuple(x if isinstance(x, Tensor) else Tensor(asarray(x)) for x in inputs)
+    checked = [x for x in inputs if x.requires_grad]
+    for x in checked:
+        if "float64" not in str(x.dtype):
+            raise TypeError(f"gradcheck needs float64 inputs, got {x.dtype}")
+    y = f(*inputs)
+    # a fixed, uneven direction: sum(weights * y) has a gradient that no symmetry hides
+    weights = np.cos(np.arange(y.size, dtype=np.float64) + 1.0).reshape(y.shape)
+
+    def objective(position: int, values: np.ndarray) -> float:
+        moved = [
+            Tensor(_like(values, x.data)) if i == position else Tensor(x.data) for i, x in enumerate(inputs)
+        ]
+        with no_grad():
+            return float(np.sum(weights * f(*moved).numpy()))
+
+    for x in checked:
+        x.grad = None
+    y.backward(_like(weights, y.data))
+    for position, x in enumerate(inputs):
+        if not x.requires_grad:
+            continue
+        analytic = np.zeros(x.shape) if x.grad is None else to_numpy(x.grad)
+        base = np.array(x.numpy(), dtype=np.float64)
+        for index in np.ndindex(*x.shape):
+            ends = []
+            for step in (eps, -eps):
+                values = base.copy()
+                values[index] += step
+                ends.append(objective(position, values))
+            numeric = (ends[0] - ends[1]) / (2 * eps)
+            if not abs(analytic[index] - numeric) <= atol + rtol * abs(numeric):
+                raise AssertionError(
+                    f"gradcheck: input {position}, element {index}: backward gives {analytic[index]!r}, "
+                    f"central differences give {numeric!r}"
+                )
+    return True
+
+
+def _like(values: Any, array: Array) -> Array:
+    """NumPy values as an array on the backend and device of another."""
+    from xpnet.backend import backend_of
+
+    return asarray(values, backend=backend_of(array))

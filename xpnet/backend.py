@@ -1,0 +1,295 @@
+"""Where arrays live: the default backend, the namespace of an array, and what to say when neither fits.
+
+`set_backend` decides where *new* arrays are made. A computation follows the arrays it is given: an op asks
+`namespace(x, w)` and works there. This is the only module that knows the names of the array libraries.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+Array = Any
+"""An array of any backend."""
+
+BACKENDS = ("numpy", "cupy", "array_api_strict", "torch")
+
+_INSTALL = {
+    "cupy": 'pip install "xpnet[cuda13]" (CUDA 13) or "xpnet[cuda12]" (CUDA 12)',
+    "array_api_strict": 'pip install "xpnet[test]"',
+    "torch": 'pip install "xpnet[torch]"',
+}
+
+
+class BackendUnavailableError(ImportError, RuntimeError):
+    """The backend cannot be used on this machine; the message says what is missing and how to get it."""
+
+
+class DeviceError(RuntimeError):
+    """Arrays of two backends, or of two devices of one backend, met in one operation."""
+
+
+class Backend(str):
+    """A backend: its name (it *is* that string), its Array API namespace `xp`, and the `device` for new arrays."""
+
+    __slots__ = ("device", "xp")
+    xp: Any
+    device: Any
+
+    def __new__(cls, name: str, xp: Any, device: Any = None) -> Backend:
+        self = super().__new__(cls, name)
+        self.xp, self.device = xp, device
+        return self
+
+    @property
+    def name(self) -> str:
+        """The backend's name."""
+        return str(self)
+
+
+def _missing(name: str) -> str | None:
+    """What keeps `name` from being used here: the package, the driver or the device. None if nothing does."""
+    if importlib.util.find_spec(name) is None:
+        return f"the package {name} is not installed: {_INSTALL[name]}"
+    if name != "cupy":
+        return None
+    try:
+        import cupy
+    except ImportError as error:
+        return f"the package cupy does not load ({error}): {_INSTALL[name]}"
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        if "NoDevice" in str(error):
+            return "no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
+        return f"the CUDA driver is missing or too old ({error}): install NVIDIA's driver, then check nvidia-smi"
+    return None if count else "no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
+
+
+def _load(name: str, device: Any) -> Backend:
+    if name not in BACKENDS:
+        raise ValueError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
+    if name == "numpy":
+        if device not in (None, "cpu"):
+            raise ValueError(f"backend 'numpy' has one device, 'cpu', not {device!r}")
+        return Backend("numpy", np, None)
+    reason = _missing(name)
+    if reason is not None:
+        raise BackendUnavailableError(f"backend {name!r} cannot be used: {reason}")
+    if name == "array_api_strict":
+        xp = importlib.import_module(name)
+        if isinstance(device, str):
+            device = next((d for d in xp.__array_namespace_info__().devices() if _label(d) == device), device)
+        return Backend(name, xp, device)
+    xp = importlib.import_module(f"array_api_compat.{name}")
+    if name == "cupy":
+        device = xp.cuda.Device(device)  # None: the current device
+    return Backend(name, xp, device)
+
+
+def _label(device: Any) -> str:
+    """A device's short name: `device1` for array_api_strict's `array_api_strict.Device('device1')`."""
+    return str(getattr(device, "_device", device))
+
+
+_default = Backend("numpy", np)
+
+
+def set_backend(name: str, device: Any = None) -> None:
+    """Make new arrays (parameters, data, random numbers) on this backend from now on.
+
+    Args:
+        name: `"numpy"`, `"cupy"`, `"array_api_strict"` or `"torch"`.
+        device: where on that backend; a CUDA device number for cupy, `"device1"` for array_api_strict,
+            `"cpu"` or `"cuda"` for torch. Default: the backend's own default.
+
+    Raises:
+        ValueError: the name or the device is unknown.
+        BackendUnavailableError: a package, driver or device is missing; the message says which.
+
+    >>> import xpnet
+    >>> xpnet.set_backend("numpy")
+    >>> xpnet.get_backend()
+    'numpy'
+    """
+    global _default
+    _default = _load(name, device)
+
+
+def get_backend() -> Backend:
+    """The default backend: a string, its name, that also carries `.xp` and `.device`."""
+    return _default
+
+
+@contextmanager
+def use_backend(name: str, device: Any = None) -> Iterator[Backend]:
+    """`set_backend` for the length of a `with` block.
+
+    >>> import xpnet
+    >>> with xpnet.use_backend("numpy") as backend:
+    ...     x = xpnet.asarray([1.0, 2.0])
+    >>> x.dtype
+    dtype('float32')
+    """
+    global _default
+    previous, _default = _default, _load(name, device)
+    try:
+        yield _default
+    finally:
+        _default = previous
+
+
+def available_backends() -> list[str]:
+    """The names of the backends that work on this machine.
+
+    >>> import xpnet
+    >>> "numpy" in xpnet.available_backends()
+    True
+    """
+    return [name for name in BACKENDS if name == "numpy" or _missing(name) is None]
+
+
+# ---- the backend of an array ------------------------------------------------------------------------------
+
+_NAMESPACES: dict[type, Any] = {np.ndarray: np}
+_NAMES: dict[type, str] = {np.ndarray: "numpy"}
+_SCALARS = (int, float, bool, type(None))
+
+
+def _learn(array: Any) -> None:
+    """Remember namespace and backend name of a type seen for the first time."""
+    kind = type(array)
+    if isinstance(array, np.generic | np.ndarray):
+        _NAMESPACES[kind], _NAMES[kind] = np, "numpy"
+        return
+    try:
+        xp = array_api_compat.array_namespace(array)
+    except TypeError:
+        raise TypeError(
+            f"expected an array or a Tensor, got {kind.__name__}; make one with xpnet.asarray(...)"
+        ) from None
+    _NAMES[kind] = kind.__module__.split(".")[0]
+    _NAMESPACES[kind] = xp
+    if _NAMES[kind] == "cupy":
+        import xpnet.cuda  # noqa: F401  registers the fused kernels
+
+
+def backend_name(array: Array) -> str:
+    """The name of the backend that owns an array."""
+    try:
+        return _NAMES[type(array)]
+    except KeyError:
+        _learn(array)
+        return _NAMES[type(array)]
+
+
+def namespace(*arrays: Array) -> Any:
+    """The Array API namespace shared by all arrays; Python scalars and None are passed over.
+
+    Raises:
+        DeviceError: the arrays are of different backends or on different devices.
+        TypeError: something is not an array.
+    """
+    xp = first = None
+    for array in arrays:
+        kind = type(array)
+        if kind in _SCALARS:
+            continue
+        try:
+            other = _NAMESPACES[kind]
+        except KeyError:
+            _learn(array)
+            other = _NAMESPACES[kind]
+        if xp is None:
+            xp, first = other, array
+        elif other is not xp or (xp is not np and array.device != first.device):
+            raise DeviceError(
+                f"arrays on {where(first)} and {where(array)} met in one operation; "
+                "move one with xpnet.asarray(x) or model.to(backend)"
+            )
+    if xp is None:
+        raise TypeError("expected at least one array or Tensor, got only Python scalars")
+    return xp
+
+
+def device(array: Array) -> Any:
+    """The device of an array, in the backend's own terms; None on NumPy."""
+    return None if type(array) is np.ndarray or isinstance(array, np.generic) else array.device
+
+
+def where(array: Array) -> str:
+    """Backend and device of an array, for messages: `numpy`, `array_api_strict (device1)`, `cupy (0)`."""
+    name = backend_name(array)
+    return name if name == "numpy" else f"{name} ({_label(getattr(array.device, 'id', array.device))})"
+
+
+def backend_of(array: Array) -> Backend:
+    """The backend and device of an array, as `set_backend` would make them."""
+    return Backend(backend_name(array), namespace(array), device(array))
+
+
+# ---- moving data ------------------------------------------------------------------------------------------
+
+
+def to_numpy(x: Any) -> np.ndarray:
+    """A NumPy array of the same values; copies only if the data is not on the host already.
+
+    Args:
+        x: a Tensor, an array of any backend and device, or anything `numpy.asarray` takes.
+
+    >>> import xpnet
+    >>> xpnet.to_numpy(xpnet.tensor([1.0, 2.0]))
+    array([1., 2.], dtype=float32)
+    """
+    x = getattr(x, "data", x) if hasattr(x, "requires_grad") and hasattr(x, "backward") else x
+    if isinstance(x, np.ndarray):
+        return x
+    name = type(x).__module__.split(".")[0]
+    if name == "cupy":
+        return x.get()
+    if name == "torch":
+        return x.detach().cpu().numpy()
+    if name == "array_api_strict":
+        xp = namespace(x)
+        return np.asarray(x.to_device(xp.Device("CPU_DEVICE")))
+    return np.asarray(x)
+
+
+def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Array:
+    """An array on the default backend; arrays already there are returned as they are.
+
+    Args:
+        x: a Tensor, an array of any backend, a NumPy array, or nested Python numbers. Python floats become
+            float32 (never float64); arrays keep their dtype.
+        dtype: a dtype, or its name such as `"float32"`; default: that of `x`.
+        backend: where to, instead of the default backend.
+
+    >>> import xpnet
+    >>> xpnet.asarray([[1.0, 2.0]]).dtype
+    dtype('float32')
+    """
+    target = backend or _default
+    if hasattr(x, "requires_grad") and type(x).__module__.startswith("xpnet"):
+        x = x.data
+    if isinstance(dtype, str):
+        dtype = getattr(target.xp, dtype)
+    if type(x) in _NAMES and _NAMES[type(x)] == str(target):
+        if target.device is None or device(x) == target.device:
+            return x if dtype is None or x.dtype == dtype else target.xp.astype(x, dtype)
+    else:
+        is_array = hasattr(x, "dtype")
+        x = to_numpy(x)
+        if not is_array and x.dtype == np.float64:
+            x = x.astype(np.float32)
+    if target.device is None:
+        return target.xp.asarray(x, dtype=dtype)
+    if str(target) == "cupy":
+        with target.device:
+            return target.xp.asarray(x, dtype=dtype)
+    return target.xp.asarray(to_numpy(x), dtype=dtype, device=target.device)

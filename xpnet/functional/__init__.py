@@ -1,0 +1,58 @@
+"""Layers and losses as functions of Tensors or arrays. `import xpnet.functional as F`."""
+
+from xpnet.functional.activations import (
+    elu,
+    gelu,
+    hardtanh,
+    leaky_relu,
+    lecun_tanh,
+    log_softmax,
+    maxout,
+    relu,
+    sigmoid,
+    softmax,
+    softplus,
+    tanh,
+)
+from xpnet.functional.dropout import dropout
+from xpnet.functional.linear import flatten, linear
+from xpnet.functional.losses import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    mse_loss,
+    multi_margin_loss,
+    nll_loss,
+    perceptron_loss,
+)
+from xpnet.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm
+from xpnet.functional.regularizers import l1, l2
+
+__all__ = [
+    "batch_norm",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "flatten",
+    "gelu",
+    "group_norm",
+    "hardtanh",
+    "instance_norm",
+    "l1",
+    "l2",
+    "layer_norm",
+    "leaky_relu",
+    "lecun_tanh",
+    "linear",
+    "log_softmax",
+    "maxout",
+    "mse_loss",
+    "multi_margin_loss",
+    "nll_loss",
+    "perceptron_loss",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "tanh",
+]

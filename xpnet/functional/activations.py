@@ -1,0 +1,148 @@
+"""Activations: each is its formula and its derivative (deck S2, S3)."""
+
+from __future__ import annotations
+
+import math
+
+from xpnet.arrays import erf
+from xpnet.autograd import Pullback, differentiable
+from xpnet.backend import Array, namespace
+
+Result = tuple[Array, Pullback]
+
+
+@differentiable
+def relu(x: Array) -> Result:
+    """max(x, 0); derivative 1 for x > 0, else 0 (Nair & Hinton, 2010).
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.relu(xpnet.asarray([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.], dtype=float32)
+    """
+    xp = namespace(x)
+    y = xp.maximum(x, _zero(x))
+    return y, lambda dy: dy * xp.astype(y > 0, dy.dtype)
+
+
+@differentiable
+def leaky_relu(x: Array, negative_slope: float = 0.01) -> Result:
+    """x for x > 0, else negative_slope * x (Maas et al., 2013)."""
+    xp = namespace(x)
+    slope = xp.astype(x > 0, x.dtype) * (1 - negative_slope) + negative_slope
+    return x * slope, lambda dy: dy * slope
+
+
+@differentiable
+def elu(x: Array, alpha: float = 1.0) -> Result:
+    """x for x > 0, else alpha (exp(x) - 1) (Clevert et al., 2016; deck S3 swaps the cases)."""
+    xp = namespace(x)
+    y = xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, _zero(x))))
+    return y, lambda dy: dy * xp.where(x > 0, xp.ones_like(y), y + alpha)
+
+
+@differentiable
+def sigmoid(x: Array) -> Result:
+    """1 / (1 + exp(-x)); g' = g (1 - g). Does not overflow."""
+    xp = namespace(x)
+    e = xp.exp(-xp.abs(x))
+    y = xp.where(x >= 0, 1 / (1 + e), e / (1 + e))
+    return y, lambda dy: dy * y * (1 - y)
+
+
+@differentiable
+def tanh(x: Array) -> Result:
+    """tanh(x) = 2 sigmoid(2x) - 1; g' = 1 - g^2."""
+    y = namespace(x).tanh(x)
+    return y, lambda dy: dy * (1 - y * y)
+
+
+@differentiable
+def lecun_tanh(x: Array) -> Result:
+    """1.7159 tanh(2x/3): f(1) = 1 and f(-1) = -1 (LeCun et al., 1998, "Efficient BackProp")."""
+    t = namespace(x).tanh(x * (2 / 3))
+    return 1.7159 * t, lambda dy: dy * (1.7159 * 2 / 3 * (1 - t * t))
+
+
+@differentiable
+def hardtanh(x: Array) -> Result:
+    """x clipped to [-1, 1]; derivative 1 strictly inside, else 0."""
+    xp = namespace(x)
+    return xp.clip(x, -1.0, 1.0), lambda dy: dy * xp.astype((x > -1) & (x < 1), dy.dtype)
+
+
+@differentiable
+def maxout(x: Array, pieces: int = 2) -> Result:
+    """The maximum of each group of `pieces` neighbours on the last axis (Goodfellow et al., 2013).
+
+    Args:
+        x: (..., units * pieces), the outputs of `pieces` linear maps a unit.
+        pieces: linear maps a unit. The first of equal maxima gets the gradient.
+
+    Returns:
+        (..., units).
+
+    Raises:
+        ValueError: the last axis is not a multiple of `pieces`.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.maxout(xpnet.asarray([[1.0, 2.0, 5.0, -1.0]]))
+    array([[2., 5.]], dtype=float32)
+    """
+    xp = namespace(x)
+    if x.shape[-1] % pieces:
+        raise ValueError(f"maxout: the last axis has {x.shape[-1]} elements, not a multiple of pieces={pieces}")
+    groups = xp.reshape(x, (*x.shape[:-1], x.shape[-1] // pieces, pieces))
+    y = xp.max(groups, axis=-1)
+
+    def pullback(dy: Array) -> Array:
+        winner = xp.expand_dims(xp.argmax(groups, axis=-1), axis=-1)
+        piece = xp.arange(pieces, dtype=winner.dtype, device=groups.device)
+        return xp.reshape(xp.expand_dims(dy, axis=-1) * xp.astype(winner == piece, dy.dtype), x.shape)
+
+    return y, pullback
+
+
+@differentiable
+def softplus(x: Array) -> Result:
+    """log(1 + exp(x)), without overflow; its derivative is the sigmoid."""
+    xp = namespace(x)
+    y = xp.maximum(x, _zero(x)) + xp.log1p(xp.exp(-xp.abs(x)))
+    return y, lambda dy: dy * xp.exp(x - y)
+
+
+@differentiable
+def gelu(x: Array) -> Result:
+    """x Phi(x), Phi the standard normal distribution (Hendrycks & Gimpel, 2016); the exact, not the tanh form."""
+    xp = namespace(x)
+    phi = 0.5 * (1 + erf(x * (1 / math.sqrt(2))))
+    density = 1 / math.sqrt(2 * math.pi)
+    return x * phi, lambda dy: dy * (phi + x * density * xp.exp(-0.5 * x * x))
+
+
+@differentiable
+def softmax(x: Array, axis: int = -1) -> Result:
+    """exp(x) / sum exp(x) along `axis`; shifted by the largest element, so that it cannot overflow."""
+    xp = namespace(x)
+    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    y = e / xp.sum(e, axis=axis, keepdims=True, dtype=e.dtype)
+    return y, lambda dy: y * (dy - xp.sum(dy * y, axis=axis, keepdims=True, dtype=dy.dtype))
+
+
+@differentiable
+def log_softmax(x: Array, axis: int = -1) -> Result:
+    """log(softmax(x)) = x - max - log sum exp(x - max)."""
+    xp = namespace(x)
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True, dtype=x.dtype))
+    return y, lambda dy: dy - xp.exp(y) * xp.sum(dy, axis=axis, keepdims=True, dtype=dy.dtype)
+
+
+_ZEROS: dict[object, Array] = {}
+
+
+def _zero(like: Array) -> Array:
+    """A 0-d zero of the dtype and device of `like`, kept: binary functions of the standard take arrays."""
+    key = (type(like), like.dtype, getattr(like, "device", None))
+    if key not in _ZEROS:
+        _ZEROS[key] = namespace(like).zeros((), dtype=like.dtype, device=getattr(like, "device", None))
+    return _ZEROS[key]

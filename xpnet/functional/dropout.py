@@ -1,0 +1,48 @@
+"""Dropout, inverted: scaled in training, the identity at test time."""
+
+from __future__ import annotations
+
+from xpnet import random
+from xpnet.autograd import Pullback, Tensor, differentiable
+from xpnet.backend import Array, backend_of, namespace
+
+
+def dropout(x: Array | Tensor, p: float = 0.5, training: bool = True) -> Array | Tensor:
+    """Set each element to 0 with probability p and multiply the others by 1/(1 - p) (Srivastava et al., 2014).
+
+    Args:
+        x: any shape.
+        p: the probability of *dropping* an element, in [0, 1].
+        training: False gives x unchanged; the expectation is the same.
+
+    Raises:
+        ValueError: p is outside [0, 1].
+
+    The mask comes from the dropout stream of `xpnet.random`: the same on every backend for the same seed.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.dropout(xpnet.asarray([1.0, 2.0]), 0.5, training=False)
+    array([1., 2.], dtype=float32)
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p is the probability of dropping, in [0, 1], got {p}")
+    if not training or p == 0:
+        return x
+    return philox_dropout(x, p, random.generators[random.DROPOUT].next_key())
+
+
+@differentiable
+def philox_dropout(x: Array, p: float, key: random.Key) -> tuple[Array, Pullback]:
+    """Dropout with the mask that `key` names."""
+    xp = namespace(x)
+    if p == 1:
+        return xp.zeros_like(x), lambda dy: xp.zeros_like(dy)
+    mask = random.keep_mask(x.shape, p, key, backend_of(x))
+
+    def apply(a: Array) -> Array:
+        y = xp.astype(mask, a.dtype)
+        y *= a
+        y *= 1 / (1 - p)
+        return y
+
+    return apply(x), apply

@@ -1,0 +1,58 @@
+"""The affine map, and flattening the axes before it."""
+
+from __future__ import annotations
+
+import math
+
+from xpnet.arrays import matmul, sum_rows
+from xpnet.autograd import Pullback, differentiable
+from xpnet.backend import Array, namespace
+
+
+@differentiable
+def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Pullback]:
+    """y = x W^T + b.
+
+    Args:
+        x: (..., in).
+        weight: (out, in).
+        bias: (out,) or None.
+
+    Returns:
+        (..., out).
+
+    Raises:
+        ValueError: the last axis of x is not `in`.
+        DeviceError: the arrays are not on one device.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.linear(xpnet.asarray([[1.0, 2.0]]), xpnet.asarray([[3.0, 4.0]]), xpnet.asarray([0.5]))
+    array([[11.5]], dtype=float32)
+    """
+    xp = namespace(x, weight, bias)
+    if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"linear: x of shape {tuple(x.shape)} does not fit a weight of shape {tuple(weight.shape)}: "
+                         f"its last axis must be {weight.shape[1]}")
+    rows = x if x.ndim == 2 else xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+    y = rows @ weight.T
+    if bias is not None:
+        y += bias
+    if x.ndim != 2:
+        y = xp.reshape(y, (*x.shape[:-1], weight.shape[0]))
+
+    def flat(dy: Array) -> Array:
+        return dy if dy.ndim == 2 else xp.reshape(dy, (-1, weight.shape[0]))
+
+    return y, (
+        lambda dy, out: dy @ weight,
+        lambda dy, out: matmul(flat(dy).T, rows, out),
+        lambda dy, out: sum_rows(flat(dy), out),
+    )
+
+
+@differentiable
+def flatten(x: Array, start_dim: int = 1) -> tuple[Array, Pullback]:
+    """Merge the axes from `start_dim` on: (N, C, H, W) -> (N, C H W)."""
+    xp = namespace(x)
+    shape = (*x.shape[:start_dim], math.prod(x.shape[start_dim:]))
+    return xp.reshape(x, shape), lambda dy: xp.reshape(dy, x.shape)

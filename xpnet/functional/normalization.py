@@ -1,0 +1,234 @@
+"""Batch, layer, instance and group normalisation: one standardisation, over different axes.
+
+Ioffe & Szegedy, 2015; Ba et al., 2016; Ulyanov et al., 2016; Wu & He, 2018.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from xpnet.autograd import Pullback, differentiable
+from xpnet.backend import Array, namespace
+
+Result = tuple[Array, Pullback]
+Axes = tuple[int, ...]
+
+
+def _accumulator(x: Array) -> Array:
+    """x in the dtype that sums are made in: float32 for the 16-bit types."""
+    xp = namespace(x)
+    return xp.astype(x, xp.float32) if "16" in str(x.dtype) else x
+
+
+def _statistics(x: Array, axes: Axes) -> tuple[Array, Array, Array]:
+    """x - mean, the mean and the biased variance over `axes`, axes kept.
+
+    The corrected two-pass algorithm (Chan, Golub & LeVeque, 1983): the mean of the centred values removes the
+    rounding error of the first mean, so data with mean 1e4 and deviation 1 keep full float32 accuracy.
+    """
+    xp = namespace(x)
+    mean = xp.mean(x, axis=axes, keepdims=True)
+    centred = x - mean
+    rest = xp.mean(centred, axis=axes, keepdims=True)
+    centred -= rest
+    return centred, mean + rest, xp.mean(centred * centred, axis=axes, keepdims=True)
+
+
+def _standardize(x: Array, axes: Axes, eps: float) -> tuple[Array, Callable[[Array], Array], Array, Array]:
+    """(x - mean) / sqrt(var + eps), its pullback, and the mean and biased variance over `axes`."""
+    xp = namespace(x)
+    normal, mean, var = _statistics(x, axes)
+    inverse = 1 / xp.sqrt(var + eps)
+    normal *= inverse
+
+    def pullback(dy: Array) -> Array:
+        # S1: dx = (dy - mean(dy) - x^ mean(dy x^)) / sigma
+        dx = dy - xp.mean(dy, axis=axes, keepdims=True)
+        dx -= normal * xp.mean(dy * normal, axis=axes, keepdims=True)
+        dx *= inverse
+        return dx
+
+    return normal, pullback, mean, var
+
+
+def _affine(
+    x: Array, normal: Array, weight: Array | None, bias: Array | None, axes: Axes, to_input: Callable[[Array], Array]
+) -> tuple[Array, Callable[[Array], tuple[Array | None, ...]]]:
+    """y = weight * x^ + bias and the pullback to (x, weight, bias); `axes` are those the parameters repeat over."""
+    xp = namespace(normal)
+    shape = tuple(1 if i in axes else n for i, n in enumerate(normal.shape))
+    y = normal
+    if weight is not None:
+        weight = xp.reshape(_accumulator(weight), shape)
+        y = y * weight
+    if bias is not None:
+        y = y + xp.reshape(_accumulator(bias), shape)
+
+    def pullback(dy: Array) -> tuple[Array | None, ...]:
+        dy = _accumulator(dy)
+        dweight = dbias = None
+        if weight is not None:
+            dweight = xp.astype(xp.reshape(xp.sum(dy * normal, axis=axes, dtype=dy.dtype), parameter), x.dtype)
+        if bias is not None:
+            dbias = xp.astype(xp.reshape(xp.sum(dy, axis=axes, dtype=dy.dtype), parameter), x.dtype)
+        dx = to_input(dy if weight is None else dy * weight)
+        return xp.astype(dx, x.dtype, copy=False), dweight, dbias
+
+    parameter = tuple(n for i, n in enumerate(normal.shape) if i not in axes)
+    return xp.astype(y, x.dtype, copy=False), pullback
+
+
+def _channel_axes(x: Array, name: str) -> Axes:
+    if x.ndim < 2:
+        raise ValueError(f"{name}: expected an input of shape (N, C, ...), got {tuple(x.shape)}")
+    return (0, *range(2, x.ndim))
+
+
+@differentiable
+def batch_norm(
+    x: Array,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Result:
+    """y = weight (x - mean) / sqrt(var + eps) + bias, per channel (Ioffe & Szegedy, 2015).
+
+    Args:
+        x: (N, C) or (N, C, ...).
+        running_mean: (C,), used when not training; in training moved *in place* towards the batch mean:
+            r <- (1 - momentum) r + momentum * mean.
+        running_var: (C,), likewise, with the unbiased variance; the biased one normalises.
+        weight: (C,) gamma, or None for 1.
+        bias: (C,) beta, or None for 0.
+        training: normalise with the statistics of the batch. Also done if there are no running statistics.
+        momentum: the weight of the new batch.
+        eps: added to the variance.
+
+    Raises:
+        ValueError: fewer than two values a channel in training, or a wrong shape.
+    """
+    xp = namespace(x, running_mean, running_var, weight, bias)
+    axes = _channel_axes(x, "batch_norm")
+    shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    for name, array in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+        if array is not None and tuple(array.shape) != (x.shape[1],):
+            raise ValueError(f"batch_norm: {name} has shape {tuple(array.shape)}, expected ({x.shape[1]},) "
+                             f"for an input of shape {tuple(x.shape)}")
+    wide = _accumulator(x)
+    if training or running_mean is None or running_var is None:
+        count = math.prod(x.shape) // max(x.shape[1], 1)
+        if training and count < 2 and x.shape[0]:
+            raise ValueError(f"batch_norm: training needs more than one value a channel, got an input of shape "
+                             f"{tuple(x.shape)}; use a larger batch or model.eval()")
+        normal, to_input, mean, var = _standardize(wide, axes, eps)
+        if training and running_mean is not None and running_var is not None and count:
+            unbiased = var * (count / (count - 1))
+            for running, batch in ((running_mean, mean), (running_var, unbiased)):
+                running *= 1 - momentum
+                running += xp.astype(momentum * xp.reshape(batch, running.shape), running.dtype)
+    else:
+        mean, var = (xp.reshape(_accumulator(r), shape) for r in (running_mean, running_var))
+        inverse = 1 / xp.sqrt(var + eps)
+        normal = (wide - mean) * inverse
+        to_input = lambda dy: dy * inverse
+    y, pullback = _affine(x, normal, weight, bias, axes, to_input)
+
+    def positions(dy: Array) -> tuple[Array | None, ...]:
+        dx, dweight, dbias = pullback(dy)
+        return dx, None, None, dweight, dbias
+
+    return y, positions
+
+
+@differentiable
+def layer_norm(
+    x: Array,
+    normalized_shape: int | tuple[int, ...],
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+) -> Result:
+    """Standardise each sample over its last axes, then scale and shift (Ba et al., 2016).
+
+    Args:
+        x: (..., *normalized_shape).
+        normalized_shape: the sizes of the last axes, or of the last one.
+        weight: shape `normalized_shape`, or None.
+        bias: shape `normalized_shape`, or None.
+        eps: added to the variance.
+
+    Raises:
+        ValueError: x does not end in `normalized_shape`.
+    """
+    namespace(x, weight, bias)
+    tail = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if tuple(x.shape[x.ndim - len(tail) :]) != tail:
+        raise ValueError(f"layer_norm: expected an input ending in {tail}, got {tuple(x.shape)}")
+    lead = tuple(range(x.ndim - len(tail)))
+    normal, to_input, _, _ = _standardize(_accumulator(x), tuple(range(len(lead), x.ndim)), eps)
+    y, pullback = _affine(x, normal, weight, bias, lead, to_input)
+
+    def positions(dy: Array) -> tuple[Array | None, ...]:
+        dx, dweight, dbias = pullback(dy)
+        return dx, None, dweight, dbias
+
+    return y, positions
+
+
+@differentiable
+def group_norm(
+    x: Array, num_groups: int, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
+) -> Result:
+    """Standardise each sample over groups of channels, then scale and shift a channel (Wu & He, 2018).
+
+    Args:
+        x: (N, C, ...).
+        num_groups: must divide C; 1 is layer norm over (C, ...), C is instance norm.
+        weight: (C,) or None.
+        bias: (C,) or None.
+        eps: added to the variance.
+
+    Raises:
+        ValueError: `num_groups` does not divide C.
+    """
+    xp = namespace(x, weight, bias)
+    axes = _channel_axes(x, "group_norm")
+    if num_groups < 1 or x.shape[1] % num_groups:
+        raise ValueError(f"group_norm: {x.shape[1]} channels do not split into {num_groups} groups")
+    # sizes, not -1: an empty batch leaves -1 undetermined
+    size = math.prod(x.shape[1:]) // num_groups
+    groups = xp.reshape(_accumulator(x), (x.shape[0], num_groups, size))
+    normal, to_groups, _, _ = _standardize(groups, (2,), eps)
+
+    def to_input(dy: Array) -> Array:
+        return xp.reshape(to_groups(xp.reshape(dy, groups.shape)), x.shape)
+
+    y, pullback = _affine(x, xp.reshape(normal, x.shape), weight, bias, axes, to_input)
+
+    def positions(dy: Array) -> tuple[Array | None, ...]:
+        dx, dweight, dbias = pullback(dy)
+        return dx, None, dweight, dbias
+
+    return y, positions
+
+
+def instance_norm(x: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5) -> Array:
+    """Standardise each channel of each sample over its positions (Ulyanov et al., 2016).
+
+    Args:
+        x: (N, C, ...) with more than one position.
+        weight: (C,) or None.
+        bias: (C,) or None.
+        eps: added to the variance.
+
+    Raises:
+        ValueError: a channel has one value only.
+    """
+    if x.ndim < 3 or math.prod(x.shape[2:]) < 2:
+        raise ValueError(f"instance_norm: expected (N, C, ...) with more than one position, got {tuple(x.shape)}")
+    return group_norm(x, x.shape[1], weight, bias, eps)

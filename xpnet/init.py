@@ -1,0 +1,112 @@
+"""Initial weights. Each function takes a shape (out, in, ...) and returns an array on the default backend.
+
+Draws come from the init stream of `xpnet.random`, made on the host: bit-identical on every backend.
+A weight of shape (out, in, *kernel) has fan-in `in * prod(kernel)` and fan-out `out * prod(kernel)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpnet import random
+from xpnet.backend import Array, asarray
+
+Shape = tuple[int, ...]
+Initializer = Callable[..., Array]
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """(fan-in, fan-out) of a weight.
+
+    Raises:
+        ValueError: fewer than two axes, so there is no fan.
+    """
+    if len(shape) < 2:
+        raise ValueError(f"fan-in and fan-out need a weight of two or more axes, got shape {shape}")
+    kernel = math.prod(shape[2:])
+    return shape[1] * kernel, shape[0] * kernel
+
+
+def _draw(shape: Shape, dtype: Any, scale: float, shift: float = 0.0, *, gaussian: bool) -> Array:
+    key = random.generators[random.INIT].next_key()
+    host: Any = random.normal if gaussian else random.uniform
+    values = host(tuple(shape), key, backend=random._HOST) * np.float32(scale) + np.float32(shift)
+    return asarray(values, dtype)
+
+
+def zeros(shape: Shape, dtype: Any = "float32") -> Array:
+    """All 0. Weights that start equal stay equal: symmetry is never broken."""
+    return constant(shape, 0.0, dtype)
+
+
+def constant(shape: Shape, value: float, dtype: Any = "float32") -> Array:
+    """All `value`."""
+    return asarray(np.full(shape, value, dtype=np.float32), dtype)
+
+
+def normal(shape: Shape, std: float = 0.01, mean: float = 0.0, dtype: Any = "float32") -> Array:
+    """N(mean, std^2)."""
+    return _draw(shape, dtype, std, mean, gaussian=True)
+
+
+def uniform(shape: Shape, low: float = -0.05, high: float = 0.05, dtype: Any = "float32") -> Array:
+    """U[low, high)."""
+    return _draw(shape, dtype, high - low, low, gaussian=False)
+
+
+def lecun_normal(shape: Shape, dtype: Any = "float32") -> Array:
+    """Variance 1 / fan_in (LeCun et al., 1998), which keeps the variance of a linear layer."""
+    return normal(shape, fans(shape)[0] ** -0.5, dtype=dtype)
+
+
+def xavier_fan_in(shape: Shape, dtype: Any = "float32") -> Array:
+    """The decks' "Xavier": N(0, 1 / fan_in), the same numbers as `lecun_normal`."""
+    return lecun_normal(shape, dtype)
+
+
+def glorot_normal(shape: Shape, dtype: Any = "float32") -> Array:
+    """Variance 2 / (fan_in + fan_out) (Glorot & Bengio, 2010): a compromise between both directions."""
+    return normal(shape, math.sqrt(2 / sum(fans(shape))), dtype=dtype)
+
+
+def glorot_uniform(shape: Shape, dtype: Any = "float32") -> Array:
+    """U(+-sqrt(6 / (fan_in + fan_out))): the variance of `glorot_normal`."""
+    bound = math.sqrt(6 / sum(fans(shape)))
+    return uniform(shape, -bound, bound, dtype)
+
+
+def he_normal(shape: Shape, dtype: Any = "float32") -> Array:
+    """Variance 2 / fan_in (He et al., 2015): ReLU halves the second moment."""
+    return normal(shape, math.sqrt(2 / fans(shape)[0]), dtype=dtype)
+
+
+def he_uniform(shape: Shape, dtype: Any = "float32") -> Array:
+    """U(+-sqrt(6 / fan_in)): the variance of `he_normal`."""
+    bound = math.sqrt(6 / fans(shape)[0])
+    return uniform(shape, -bound, bound, dtype)
+
+
+def torch_default(shape: Shape, dtype: Any = "float32") -> Array:
+    """U(+-1 / sqrt(fan_in)): variance 1 / (3 fan_in), the default of PyTorch's Linear and Conv2d."""
+    fan_in = fans(shape)[0]
+    bound = fan_in**-0.5 if fan_in else 0.0
+    return uniform(shape, -bound, bound, dtype)
+
+
+def orthogonal(shape: Shape, gain: float = 1.0, dtype: Any = "float32") -> Array:
+    """Rows or columns orthonormal, times `gain` (Saxe et al., 2014).
+
+    The weight is seen as (out, in * kernel). QR of a Gaussian, signs fixed so that the draw is uniform (Haar).
+    """
+    rows, columns = shape[0], math.prod(shape[1:])
+    fans(shape)
+    key = random.generators[random.INIT].next_key()
+    gaussian = random.normal((max(rows, columns), min(rows, columns)), key, backend=random._HOST)
+    q, r = np.linalg.qr(gaussian.astype(np.float64))
+    q *= np.sign(np.diag(r))
+    q = q if rows >= columns else q.T
+    return asarray((gain * q).reshape(shape).astype(np.float32), dtype)

@@ -1,0 +1,47 @@
+"""Layers. `from xpnet import nn`."""
+
+from xpnet.nn.activation import (
+    ELU,
+    GELU,
+    Hardtanh,
+    LeakyReLU,
+    LeCunTanh,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from xpnet.nn.container import Residual, Sequential
+from xpnet.nn.dropout import Dropout
+from xpnet.nn.linear import Flatten, Linear, Maxout
+from xpnet.nn.module import Module
+from xpnet.nn.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
+from xpnet.nn.parameter import Buffer, Parameter
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Buffer",
+    "Dropout",
+    "Flatten",
+    "GroupNorm",
+    "Hardtanh",
+    "InstanceNorm2d",
+    "LayerNorm",
+    "LeCunTanh",
+    "LeakyReLU",
+    "Linear",
+    "Maxout",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Residual",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+]

@@ -1,0 +1,29 @@
+"""Dropout as a layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet import functional as F
+from xpnet.nn.module import Module
+
+
+class Dropout(Module):
+    """In training, set each element to 0 with probability `p` and scale the rest by 1/(1 - p).
+
+    Raises:
+        ValueError: p is outside [0, 1].
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout: p is the probability of dropping, in [0, 1], got {p}")
+        self.p = p
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        return F.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        """The probability."""
+        return f"p={self.p}"

@@ -1,0 +1,87 @@
+"""Affine layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet import functional as F
+from xpnet import init
+from xpnet.nn.module import Module
+from xpnet.nn.parameter import Parameter
+
+
+class Linear(Module):
+    """y = x W^T + b.
+
+    Args:
+        in_features: size of the last axis of the input.
+        out_features: size of the last axis of the output.
+        bias: whether to add b.
+        weight_init: makes W from its shape; default `init.torch_default`.
+        bias_init: makes b; default uniform in +-1/sqrt(in_features), as in PyTorch.
+        dtype: default float32.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Linear(3, 2)(xpnet.asarray([[1.0, 2.0, 3.0]])).shape
+    (1, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        weight_init: init.Initializer = init.torch_default,
+        bias_init: init.Initializer | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = Parameter(weight_init((out_features, in_features), dtype=dtype))
+        if bias_init is None:
+            bound = in_features**-0.5 if in_features else 0.0
+            bias_init = lambda shape, dtype: init.uniform(shape, -bound, bound, dtype=dtype)
+        self.bias = Parameter(bias_init((out_features,), dtype=dtype)) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        """(..., in_features) -> (..., out_features)."""
+        return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
+
+
+class Maxout(Linear):
+    """The maximum of `pieces` affine maps a unit (Goodfellow et al., 2013).
+
+    Args:
+        in_features: size of the last axis of the input.
+        out_features: units.
+        pieces: affine maps a unit; 2 doubles the parameters of a Linear.
+        **options: as for Linear.
+    """
+
+    def __init__(self, in_features: int, out_features: int, pieces: int = 2, **options: Any) -> None:
+        super().__init__(in_features, out_features * pieces, **options)
+        self.pieces = pieces
+
+    def forward(self, x: Any) -> Any:
+        """(..., in_features) -> (..., units)."""
+        return F.maxout(super().forward(x), self.pieces)
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"{self.in_features}, {self.out_features // self.pieces}, pieces={self.pieces}"
+
+
+class Flatten(Module):
+    """Merge all axes from `start_dim` on: (N, C, H, W) -> (N, C H W)."""
+
+    def __init__(self, start_dim: int = 1) -> None:
+        self.start_dim = start_dim
+
+    def forward(self, x: Any) -> Any:
+        """The reshaped input."""
+        return F.flatten(x, self.start_dim)

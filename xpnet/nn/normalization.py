@@ -1,0 +1,163 @@
+"""Normalisation layers; the formulas are in xpnet.functional.normalization."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xpnet import functional as F
+from xpnet import init
+from xpnet.nn.module import Module
+from xpnet.nn.parameter import Buffer, Parameter
+
+
+class _Affine(Module):
+    """A learned scale (from 1) and shift (from 0) of each channel or element, or neither."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(self, shape: tuple[int, ...], affine: bool, dtype: str) -> None:
+        self.weight = Parameter(init.constant(shape, 1.0, dtype=dtype)) if affine else None
+        self.bias = Parameter(init.zeros(shape, dtype=dtype)) if affine else None
+
+
+class _BatchNorm(_Affine):
+    axes: tuple[int, ...] = ()
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__((num_features,), affine, dtype)
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        tracked = track_running_stats
+        self.running_mean = Buffer(init.zeros((num_features,), dtype=dtype)) if tracked else None
+        self.running_var = Buffer(init.constant((num_features,), 1.0, dtype=dtype)) if tracked else None
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        if x.ndim not in self.axes or x.shape[1] != self.num_features:
+            raise ValueError(
+                f"{type(self).__name__}({self.num_features}): expected an input with {self.num_features} channels on "
+                f"axis 1 and {' or '.join(map(str, self.axes))} axes, got {tuple(x.shape)}"
+            )
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
+
+    def extra_repr(self) -> str:
+        """The number of channels."""
+        return f"{self.num_features}"
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch norm of (N, C) or (N, C, L) (Ioffe & Szegedy, 2015).
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: weight of the new batch in the running statistics.
+        affine: learn a scale and a shift a channel.
+        track_running_stats: keep running statistics for evaluation.
+        dtype: default float32.
+    """
+
+    axes = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch norm of (N, C, H, W); arguments as for BatchNorm1d."""
+
+    axes = (4,)
+
+
+class LayerNorm(_Affine):
+    """Standardise each sample over its last axes (Ba et al., 2016).
+
+    Args:
+        normalized_shape: the sizes of those axes, or of the last one.
+        eps: added to the variance.
+        elementwise_affine: learn a scale and a shift an element.
+        dtype: default float32.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        dtype: str = "float32",
+    ) -> None:
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        super().__init__(shape, elementwise_affine, dtype)
+        self.normalized_shape, self.eps = shape, eps
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        """The shape."""
+        return f"{self.normalized_shape}"
+
+
+class GroupNorm(_Affine):
+    """Standardise each sample over `num_groups` groups of channels (Wu & He, 2018).
+
+    Args:
+        num_groups: must divide `num_channels`.
+        num_channels: C of (N, C, ...).
+        eps: added to the variance.
+        affine: learn a scale and a shift a channel.
+        dtype: default float32.
+
+    Raises:
+        ValueError: the groups do not divide the channels.
+    """
+
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, dtype: str = "float32"
+    ) -> None:
+        if num_groups < 1 or num_channels % num_groups:
+            raise ValueError(f"GroupNorm: {num_channels} channels do not split into {num_groups} groups")
+        super().__init__((num_channels,), affine, dtype)
+        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        """Groups and channels."""
+        return f"{self.num_groups}, {self.num_channels}"
+
+
+class InstanceNorm2d(_Affine):
+    """Standardise each channel of each image (Ulyanov et al., 2016).
+
+    Args:
+        num_features: C of (N, C, H, W).
+        eps: added to the variance.
+        affine: learn a scale and a shift a channel; off by default, as in PyTorch.
+        dtype: default float32.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False, dtype: str = "float32") -> None:
+        super().__init__((num_features,), affine, dtype)
+        self.num_features, self.eps = num_features, eps
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        if x.ndim != 4 or x.shape[1] != self.num_features or math.prod(x.shape[2:]) < 2:
+            raise ValueError(f"InstanceNorm2d: expected (N, {self.num_features}, H, W), got {tuple(x.shape)}")
+        return F.instance_norm(x, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        """The number of channels."""
+        return f"{self.num_features}"

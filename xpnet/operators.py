@@ -1,0 +1,275 @@
+"""Arithmetic, reductions, indexing and shape operations, attached to `Tensor` as operators and methods."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xpnet.arrays import scatter_add
+from xpnet.autograd import Pullback, Tensor, differentiable
+from xpnet.backend import Array, device, namespace
+
+Result = tuple[Array, Pullback]
+Axis = int | tuple[int, ...] | None
+
+
+def unbroadcast(dy: Array, x: Array) -> Array:
+    """The gradient of broadcasting `x`: sum over the axes that were repeated."""
+    if dy.shape == x.shape:
+        return dy
+    xp = namespace(dy)
+    extra = dy.ndim - x.ndim
+    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(x.shape) if n == 1 != dy.shape[i + extra])
+    return xp.reshape(xp.sum(dy, axis=axes, dtype=dy.dtype), x.shape)
+
+
+# ---- arithmetic -------------------------------------------------------------------------------------------
+
+
+@differentiable
+def add(a: Array, b: Array) -> Result:
+    """a + b."""
+    namespace(a, b)
+    return a + b, (lambda dy, out: unbroadcast(dy, a), lambda dy, out: unbroadcast(dy, b))
+
+
+@differentiable
+def subtract(a: Array, b: Array) -> Result:
+    """a - b."""
+    namespace(a, b)
+    return a - b, (lambda dy, out: unbroadcast(dy, a), lambda dy, out: unbroadcast(-dy, b))
+
+
+@differentiable
+def multiply(a: Array, b: Array) -> Result:
+    """a * b."""
+    namespace(a, b)
+    return a * b, (lambda dy, out: unbroadcast(dy * b, a), lambda dy, out: unbroadcast(dy * a, b))
+
+
+@differentiable
+def divide(a: Array, b: Array) -> Result:
+    """a / b."""
+    namespace(a, b)
+    y = a / b
+    return y, (lambda dy, out: unbroadcast(dy / b, a), lambda dy, out: unbroadcast(-dy * y / b, b))
+
+
+@differentiable
+def power(a: Array, b: Array) -> Result:
+    """a ** b; the gradient with respect to the exponent needs a > 0."""
+    xp = namespace(a, b)
+    y = a**b
+    return y, (
+        lambda dy, out: unbroadcast(dy * b * a ** (b - 1), a),
+        lambda dy, out: unbroadcast(dy * y * (xp.log(a) if hasattr(a, "shape") else math.log(a)), b),
+    )
+
+
+@differentiable
+def negative(x: Array) -> Result:
+    """-x."""
+    return -x, lambda dy: -dy
+
+
+@differentiable
+def matmul(a: Array, b: Array) -> Result:
+    """a @ b for matrices, vectors, and stacks of matrices that broadcast."""
+    xp = namespace(a, b)
+    y = a @ b
+
+    def left(dy: Array, out: Array | None) -> Array:
+        if b.ndim == 1:  # y[..., i] = a[..., i, :] . b
+            return dy * b if a.ndim == 1 else unbroadcast(xp.expand_dims(dy, axis=-1) * b, a)
+        if a.ndim == 1:
+            return unbroadcast(xp.sum(b * xp.expand_dims(dy, axis=-2), axis=-1), a)
+        return unbroadcast(dy @ xp.matrix_transpose(b), a)
+
+    def right(dy: Array, out: Array | None) -> Array:
+        if a.ndim == 1:
+            return dy * a if b.ndim == 1 else unbroadcast(xp.expand_dims(a, axis=-1) * xp.expand_dims(dy, axis=-2), b)
+        if b.ndim == 1:
+            return unbroadcast(xp.sum(a * xp.expand_dims(dy, axis=-1), axis=-2), b)
+        return unbroadcast(xp.matrix_transpose(a) @ dy, b)
+
+    return y, (left, right)
+
+
+# ---- elementwise functions --------------------------------------------------------------------------------
+
+
+@differentiable
+def exp(x: Array) -> Result:
+    """e ** x."""
+    y = namespace(x).exp(x)
+    return y, lambda dy: dy * y
+
+
+@differentiable
+def log(x: Array) -> Result:
+    """The natural logarithm."""
+    return namespace(x).log(x), lambda dy: dy / x
+
+
+@differentiable
+def sqrt(x: Array) -> Result:
+    """The square root."""
+    y = namespace(x).sqrt(x)
+    return y, lambda dy: dy / (2 * y)
+
+
+@differentiable
+def absolute(x: Array) -> Result:
+    """|x|, with derivative sign(x), 0 at 0."""
+    xp = namespace(x)
+    return xp.abs(x), lambda dy: dy * xp.sign(x)
+
+
+@differentiable
+def maximum(a: Array, b: Array) -> Result:
+    """The larger of a and b, elementwise; on a tie each gets half of the gradient."""
+    xp = namespace(a, b)
+    a, b = (x if hasattr(x, "shape") else xp.asarray(x, dtype=o.dtype, device=device(o)) for x, o in ((a, b), (b, a)))
+
+    def share(dy: Array, mine: Array, other: Array) -> Array:
+        weight = xp.astype(mine > other, dy.dtype) + 0.5 * xp.astype(mine == other, dy.dtype)
+        return unbroadcast(dy * weight, mine)
+
+    return xp.maximum(a, b), (lambda dy, out: share(dy, a, b), lambda dy, out: share(dy, b, a))
+
+
+# ---- reductions -------------------------------------------------------------------------------------------
+
+
+def _restore(y: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
+    """Give a reduced array its reduced axes back, as ones, so that it broadcasts against `x`."""
+    if keepdims:
+        return y
+    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    axes = [a % x.ndim for a in axes]
+    return namespace(y).reshape(y, tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+
+
+@differentiable
+def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
+    """The sum over `axis` (default: all), in the dtype of `x`."""
+    xp = namespace(x)
+    y = xp.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+    # + 0: a broadcast view has repeated memory, which in-place code must never see
+    return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) + 0
+
+
+@differentiable
+def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
+    """The mean over `axis` (default: all)."""
+    xp = namespace(x)
+    y = xp.mean(x, axis=axis, keepdims=keepdims)
+    count = math.prod(x.shape) / max(math.prod(y.shape), 1)
+    return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) / count
+
+
+def _extremum(name: str) -> Any:
+    def body(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
+        xp = namespace(x)
+        y = getattr(xp, name)(x, axis=axis, keepdims=keepdims)
+
+        def pullback(dy: Array) -> Array:
+            hit = xp.astype(x == _restore(y, x, axis, keepdims), dy.dtype)
+            return _restore(dy, x, axis, keepdims) * hit / xp.sum(hit, axis=axis, keepdims=True)
+
+        return y, pullback
+
+    body.__name__, body.__doc__ = name, f"The {name}imum over `axis` (default: all); ties share the gradient equally."
+    return differentiable(body)
+
+
+max = _extremum("max")
+min = _extremum("min")
+
+
+# ---- shape ------------------------------------------------------------------------------------------------
+
+
+@differentiable
+def reshape(x: Array, shape: tuple[int, ...]) -> Result:
+    """The same elements in another shape; one entry may be -1."""
+    xp = namespace(x)
+    return xp.reshape(x, shape), lambda dy: xp.reshape(dy, x.shape)
+
+
+@differentiable
+def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Result:
+    """Permute the axes (default: reverse them)."""
+    xp = namespace(x)
+    axes = tuple(range(x.ndim))[::-1] if axes is None else tuple(a % x.ndim for a in axes)
+    inverse = tuple(axes.index(i) for i in range(x.ndim))
+    return xp.permute_dims(x, axes), lambda dy: xp.permute_dims(dy, inverse)
+
+
+@differentiable
+def getitem(x: Array, index: Any) -> Result:
+    """x[index] for slices, integers, masks and integer arrays."""
+    xp = namespace(x)
+    parts = index if isinstance(index, tuple) else (index,)
+    basic = all(isinstance(i, int | slice | None | type(...)) for i in parts)
+
+    def pullback(dy: Array) -> Array:
+        if not basic:
+            return scatter_add(tuple(x.shape), index, dy)
+        dx = xp.zeros_like(x)
+        dx[index] = dy
+        return dx
+
+    return x[index], pullback
+
+
+# ---- Tensor gets its operators ----------------------------------------------------------------------------
+
+
+def _method(op: Any) -> Any:
+    return lambda self, *args, **kwargs: op(self, *args, **kwargs)
+
+
+def _reflected(op: Any) -> Any:
+    return lambda self, other: op(other, self)
+
+
+def _compare(name: str) -> Any:
+    def method(self: Tensor, other: Any) -> Array:
+        return getattr(self.data, name)(other.data if isinstance(other, Tensor) else other)
+
+    return method
+
+
+for _name, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power, "matmul": matmul}.items():
+    setattr(Tensor, f"__{_name}__", _method(_op))
+    setattr(Tensor, f"__r{_name}__", _reflected(_op))
+for _name, _op in {
+    "__neg__": negative,
+    "__abs__": absolute,
+    "__getitem__": getitem,
+    "exp": exp,
+    "log": log,
+    "sqrt": sqrt,
+    "abs": absolute,
+    "sum": sum,
+    "mean": mean,
+    "max": max,
+    "min": min,
+}.items():
+    setattr(Tensor, _name, _method(_op))
+for _name in ("__lt__", "__le__", "__gt__", "__ge__"):
+    setattr(Tensor, _name, _compare(_name))
+
+
+def _reshape_method(self: Tensor, *shape: Any) -> Tensor:
+    return reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+
+
+def _transpose_method(self: Tensor, *axes: Any) -> Tensor:
+    return transpose(self, axes or None)
+
+
+Tensor.reshape = _reshape_method  # type: ignore[attr-defined]
+Tensor.transpose = _transpose_method  # type: ignore[attr-defined]
+Tensor.T = property(transpose)  # type: ignore[attr-defined]

@@ -1,0 +1,33 @@
+"""Optimizers, learning-rate schedules, gradient clipping and noise."""
+
+from xpnet.optim.gradients import GradientNoise, clip_grad_norm
+from xpnet.optim.optimizer import Optimizer
+from xpnet.optim.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+from xpnet.optim.schedules import (
+    CosineAnnealingLR,
+    ExponentialLR,
+    InverseTimeLR,
+    ReduceLROnPlateau,
+    Schedule,
+    StepLR,
+    WarmupLR,
+)
+
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "GradientNoise",
+    "InverseTimeLR",
+    "Optimizer",
+    "RMSprop",
+    "ReduceLROnPlateau",
+    "Schedule",
+    "StepLR",
+    "WarmupLR",
+    "clip_grad_norm",
+]

@@ -1,0 +1,76 @@
+"""What happens to gradients between `backward` and `step`: clipping and noise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xpnet import random
+from xpnet.autograd import Tensor
+from xpnet.backend import Array, backend_of, namespace
+from xpnet.nn.parameter import gather, runs
+
+
+def _gradients(params: Any) -> list[Array]:
+    """Gradient vectors that together hold each gradient once."""
+    members = params.parameters() if hasattr(params, "parameters") else params
+    members = [members] if isinstance(members, Tensor) else list(members)
+    members = [p for p in members if p._filled]
+    gather(members)
+    return [run.grad for run in runs(members)]
+
+
+def clip_grad_norm(params: Any, max_norm: float) -> Array:
+    """Scale all gradients so that their joint Euclidean norm is at most `max_norm` (Pascanu et al., 2013).
+
+    Args:
+        params: a Module or parameters.
+        max_norm: the largest norm let through.
+
+    Returns:
+        The norm before clipping, a 0-d array on the device: reading it waits, this function does not.
+
+    Raises:
+        ValueError: no parameter has a gradient.
+
+    >>> import xpnet
+    >>> x = xpnet.tensor([3.0, 4.0], requires_grad=True)
+    >>> (x * x).sum().backward()  # gradient (6, 8)
+    >>> float(xpnet.optim.clip_grad_norm([x], 1.0))
+    10.0
+    """
+    gradients = _gradients(params)
+    if not gradients:
+        raise ValueError("clip_grad_norm: no parameter has a gradient; call it after backward()")
+    xp = namespace(*gradients)
+    norm = xp.sqrt(sum(xp.sum(g * g, dtype=g.dtype) for g in gradients))
+    scale = max_norm / (norm + 1e-6)
+    scale = xp.where(scale < 1, scale, xp.ones_like(scale))
+    for g in gradients:
+        g *= scale
+    return norm
+
+
+class GradientNoise:
+    """Add N(0, eta / (1 + t)^gamma) to every gradient (Neelakantan et al., 2015; deck S4).
+
+    Args:
+        params: a Module or parameters.
+        eta: variance at the first step.
+        gamma: how fast it falls.
+
+    Call it between `backward` and `step`.
+    """
+
+    def __init__(self, params: Any, eta: float = 0.01, gamma: float = 0.55) -> None:
+        if eta < 0:
+            raise ValueError(f"GradientNoise: eta must be at least 0, got {eta}")
+        self.params, self.eta, self.gamma, self.t = params, eta, gamma, 0
+
+    def __call__(self) -> None:
+        """Add the noise of this step."""
+        std = math.sqrt(self.eta / (1 + self.t) ** self.gamma)
+        self.t += 1
+        for g in _gradients(self.params):
+            noise = random.normal(tuple(g.shape), random.generators[random.NOISE].next_key(), backend_of(g))
+            g += namespace(g).astype(noise, g.dtype) * std

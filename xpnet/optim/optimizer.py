@@ -1,0 +1,237 @@
+"""The optimizer loop: parameter groups, runs of the arena, the state of each run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from xpnet.autograd import Tensor
+from xpnet.backend import Array, asarray, backend_name, backend_of, namespace, to_numpy
+from xpnet.nn.parameter import Run, gather, runs
+
+# elements a piece on NumPy: theta, gradient, moments and temporaries of one piece stay in the cache
+_PIECE = 1 << 15
+
+
+class Optimizer:
+    """Base class. A rule names its moments and updates one stretch of theta in place.
+
+    `params` is a Module, an iterable of parameters, or an iterable of groups: dicts with `"params"` and any
+    hyperparameters that differ from the defaults. As in PyTorch, `param_groups` is the list of groups, and a
+    schedule writes their `"lr"`.
+
+    The update runs over stretches of neighbouring parameters with one set of hyperparameters: one for a whole
+    model without groups. Parameters without a gradient are left alone, moments included.
+    """
+
+    moments: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, params: Any, **defaults: Any) -> None:
+        if hasattr(params, "parameters"):
+            params = params.parameters()
+        if isinstance(params, Tensor):
+            raise TypeError("params: expected a Module or an iterable of parameters, got one Tensor; pass [tensor]")
+        params = list(params)
+        if not params:
+            raise ValueError("params is empty: there is nothing to train")
+        groups = params if isinstance(params[0], dict) else [{"params": params}]
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Train more parameters, with their own hyperparameters.
+
+        Raises:
+            ValueError: an unknown or invalid hyperparameter, or a parameter that is in a group already.
+            TypeError: something is not a trainable leaf Tensor.
+        """
+        members = group["params"]
+        members = members.parameters() if hasattr(members, "parameters") else members
+        members = [members] if isinstance(members, Tensor) else list(members)
+        unknown = group.keys() - self.defaults.keys() - {"params"}
+        if unknown:
+            raise ValueError(f"{type(self).__name__}: unknown option {sorted(unknown)[0]!r}; "
+                             f"options are {', '.join(self.defaults)}")
+        taken = {id(p) for g in self.param_groups for p in g["params"]}
+        for p in members:
+            if not isinstance(p, Tensor):
+                raise TypeError(f"params: expected parameters, got {type(p).__name__}")
+            if p._pullback is not None:
+                raise TypeError("params: a Tensor computed from others cannot be trained, only a leaf")
+            if id(p) in taken:
+                raise ValueError("params: a parameter appears in two groups")
+            taken.add(id(p))
+        merged = {**self.defaults, **group, "params": members}
+        check_options(type(self).__name__, merged)
+        self.param_groups.append(merged)
+        self._state: dict[int, dict[str, Any]] = getattr(self, "_state", {})
+        self._collect()
+        self._stretches: list[_Stretch] = []
+
+    # ---- the step ----
+
+    def update(self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]) -> None:
+        """Update one stretch in place; `step` counts from 1."""
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        if not self._stretches or not all(s.current() for s in self._stretches):
+            self._build()
+        for stretch in self._stretches:
+            if not all([p._filled for p in stretch.run.parameters]):
+                self._split()
+                break
+        for stretch in self._stretches:
+            if stretch.run.parameters[0]._filled:
+                stretch.step += 1
+                for theta, grad, moments in stretch.pieces:
+                    self.update(theta, grad, moments, stretch.step, stretch.group)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients; the next `backward` overwrites them."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                p._filled = False
+
+    # ---- stretches and their state ----
+
+    def _build(self, runs_of: Callable[[Iterable[Tensor]], list[Run]] = runs) -> None:
+        """Make stretches over the parameters where they are now, and move the state there."""
+        self._collect()
+        gather(p for group in self.param_groups for p in group["params"])
+        self._stretches = []
+        for group in self.param_groups:
+            for run in runs_of(group["params"]):
+                # neighbours whose step counts differ (one joined later) cannot share a bias correction
+                steps = {self._state.get(id(p), {}).get("step", 0) for p in run.parameters}
+                parts = [run] if len(steps) == 1 else [Run(p) for p in run.parameters]
+                self._stretches += [self._stretch(part, group, moments=self.moment_names(group)) for part in parts]
+
+    def _split(self) -> None:
+        """One stretch a parameter, from the first step in which only some have a gradient."""
+        self._build(lambda parameters: [Run(p) for p in parameters])
+
+    def _stretch(self, run: Run, group: dict[str, Any], moments: tuple[str, ...]) -> _Stretch:
+        xp = namespace(run.theta)
+        arrays = [xp.zeros_like(run.theta) for _ in moments]
+        step = 0
+        for p, part in _parts(run):
+            state = self._state.get(id(p))
+            if state is not None:
+                step = state["step"]
+            for name, array in zip(moments, arrays, strict=True):
+                if state is not None and name in state:
+                    array[part] = xp.reshape(asarray(state[name], backend=backend_of(run.theta)), array[part].shape)
+                else:
+                    array[part] = xp.full_like(array[part], self.initial(name, group))
+        return _Stretch(run, group, arrays, step, moments)
+
+    def _collect(self) -> None:
+        """Read the state of all stretches into one dict a parameter, as copies."""
+        for stretch in getattr(self, "_stretches", []):
+            for p, part in _parts(stretch.run, stretch.sizes):
+                values = zip(stretch.names, stretch.moments, strict=True)
+                self._state[id(p)] = {
+                    "step": stretch.step,
+                    **{n: namespace(m).reshape(namespace(m).asarray(m[part], copy=True), tuple(p.shape)) for n, m in values},
+                }
+
+    def moment_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        """The moments that a group's options need."""
+        return self.moments
+
+    def initial(self, name: str, group: dict[str, Any]) -> float:
+        """The value a moment starts from."""
+        return 0.0
+
+    # ---- saving ----
+
+    def state_dict(self) -> dict[str, Any]:
+        """Steps and moments by parameter number, and the options of each group, laid out as PyTorch does."""
+        self._collect()
+        members = [p for group in self.param_groups for p in group["params"]]
+        number = {id(p): i for i, p in enumerate(members)}
+        return {
+            "state": {number[key]: dict(value) for key, value in self._state.items() if key in number},
+            "param_groups": [
+                {**{k: v for k, v in g.items() if k != "params"}, "params": [number[id(p)] for p in g["params"]]}
+                for g in self.param_groups
+            ],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave, from any backend.
+
+        Raises:
+            ValueError: the groups or shapes are not this optimizer's. Nothing has changed then.
+        """
+        sizes = [len(g["params"]) for g in self.param_groups]
+        given = [len(g["params"]) for g in state["param_groups"]]
+        if sizes != given:
+            raise ValueError(f"optimizer state has groups of {given} parameters, this optimizer of {sizes}")
+        members = [p for group in self.param_groups for p in group["params"]]
+        for i, values in state["state"].items():
+            for name, value in values.items():
+                if name != "step" and tuple(value.shape) != tuple(members[int(i)].shape):
+                    raise ValueError(f"optimizer state: {name} of parameter {i} is {tuple(value.shape)}, "
+                                     f"expected {tuple(members[int(i)].shape)}")
+        for group, saved in zip(self.param_groups, state["param_groups"], strict=True):
+            group.update({k: v for k, v in saved.items() if k != "params"})
+        self._stretches = []
+        self._state = {
+            id(members[int(i)]): {k: int(to_numpy(v)) if k == "step" else v for k, v in values.items()}
+            for i, values in state["state"].items()
+        }
+
+
+class _Stretch:
+    """A run, its group, its moments and its step count; `pieces` are the views that `update` gets."""
+
+    def __init__(self, run: Run, group: dict[str, Any], moments: list[Array], step: int, names: tuple[str, ...]) -> None:
+        self.run, self.group, self.moments, self.step, self.names = run, group, moments, step, names
+        self.sizes = [p.size for p in run.parameters]
+        theta, grad = run.theta, run.grad
+        self._data = run.parameters[0].data
+        size = theta.shape[0] if run.arena is not None else 0
+        if size <= _PIECE or backend_name(theta) != "numpy":
+            self.pieces = [(theta, grad, moments)]
+        else:
+            cuts = [slice(i, i + _PIECE) for i in range(0, size, _PIECE)]
+            self.pieces = [(theta[c], grad[c], [m[c] for m in moments]) for c in cuts]
+
+    def current(self) -> bool:
+        """Whether the parameters are still where the pieces point."""
+        return self.run.arena.alive if self.run.arena is not None else self.run.parameters[0].data is self._data
+
+
+def _parts(run: Run, sizes: list[int] | None = None) -> list[tuple[Tensor, Any]]:
+    """Each parameter of a run and its slice of the run's vectors."""
+    if run.arena is None:
+        return [(run.parameters[0], ...)]
+    found, start = [], 0
+    for p in run.parameters:
+        found.append((p, slice(start, start + p.size)))
+        start += p.size
+    return found
+
+
+def check_options(name: str, options: dict[str, Any]) -> None:
+    """Refuse hyperparameters outside their range, by name.
+
+    Raises:
+        ValueError: naming the option, its value and its range.
+    """
+    at_least_0 = ("lr", "weight_decay", "momentum", "eps", "lr_decay", "initial_accumulator_value")
+    below_1 = ("rho", "alpha")
+    for key, value in options.items():
+        if key in at_least_0 and not value >= 0:
+            raise ValueError(f"{name}: {key} must be at least 0, got {value}")
+        if key in below_1 and not 0 <= value < 1 and not (key == "rho" and value == 1):
+            raise ValueError(f"{name}: {key} must be in [0, 1), got {value}")
+        if key == "betas" and not all(0 <= b < 1 for b in value):
+            raise ValueError(f"{name}: betas must be in [0, 1), got {value}")
+    if options.get("nesterov") and (options["momentum"] <= 0 or options.get("dampening", 0) != 0):
+        raise ValueError(f"{name}: nesterov needs momentum > 0 and dampening 0")

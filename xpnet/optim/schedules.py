@@ -1,0 +1,211 @@
+"""Learning-rate schedules: a schedule is a factor of the step; `step()` writes base rate * factor to the groups."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xpnet.optim.optimizer import Optimizer
+
+
+class Schedule:
+    """Base class: a subclass gives `factor(t)`, t = 0, 1, ... counting calls of `step`.
+
+    Call `step()` once an epoch, or once an update if the lengths are in updates.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.base = [group["lr"] for group in optimizer.param_groups]
+        self.t = 0
+        self._write()
+
+    def factor(self, t: int) -> float:
+        """What the initial learning rate is multiplied by at time t."""
+        raise NotImplementedError
+
+    def rate(self, base: float, t: int) -> float:
+        """The learning rate of a group that started at `base`."""
+        return base * self.factor(t)
+
+    def _write(self) -> None:
+        for group, base in zip(self.optimizer.param_groups, self.base, strict=True):
+            group["lr"] = self.rate(base, self.t)
+
+    def step(self) -> None:
+        """Move on by one and set the learning rates."""
+        self.t += 1
+        self._write()
+
+    def last_lr(self) -> list[float]:
+        """The learning rate of each group now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The numbers needed to resume."""
+        return {k: v for k, v in vars(self).items() if isinstance(v, int | float | list | bool)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave and set the learning rates."""
+        vars(self).update(state)
+        self._write()
+
+
+class StepLR(Schedule):
+    """Multiply by `gamma` every `step_size` steps: "halve every few epochs" is gamma 0.5.
+
+    >>> import xpnet
+    >>> opt = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> schedule = xpnet.optim.StepLR(opt, step_size=1, gamma=0.5)
+    >>> schedule.step()
+    >>> schedule.last_lr()
+    [0.5]
+    """
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        if step_size < 1:
+            raise ValueError(f"StepLR: step_size must be at least 1, got {step_size}")
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimizer)
+
+    def factor(self, t: int) -> float:
+        """gamma^(t // step_size)."""
+        return self.gamma ** (t // self.step_size)
+
+
+class ExponentialLR(Schedule):
+    """Multiply by `gamma` each step: the decks' a0 exp(-k t) is gamma = exp(-k), "0.95 per epoch" is 0.95."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def factor(self, t: int) -> float:
+        """gamma^t."""
+        return self.gamma**t
+
+
+class InverseTimeLR(Schedule):
+    """a0 / (1 + k t), the 1/t decay."""
+
+    def __init__(self, optimizer: Optimizer, k: float) -> None:
+        self.k = k
+        super().__init__(optimizer)
+
+    def factor(self, t: int) -> float:
+        """1 / (1 + k t)."""
+        return 1 / (1 + self.k * t)
+
+
+class CosineAnnealingLR(Schedule):
+    """From the initial rate to `eta_min` along half a cosine of `T_max` steps (Loshchilov & Hutter, 2017)."""
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        if T_max < 1:
+            raise ValueError(f"CosineAnnealingLR: T_max must be at least 1, got {T_max}")
+        self.T_max, self.eta_min = T_max, eta_min
+        super().__init__(optimizer)
+
+    def rate(self, base: float, t: int) -> float:
+        """eta_min + (base - eta_min) (1 + cos(pi t / T_max)) / 2."""
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * t / self.T_max)) / 2
+
+
+class WarmupLR(Schedule):
+    """Rise linearly from `start_factor` to the full rate in `steps`, then follow `after` if given.
+
+    Args:
+        optimizer: whose rates to set.
+        steps: length of the rise.
+        start_factor: where it starts, as a factor of the initial rate.
+        after: a schedule that takes over, from its own time 0.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, steps: int, start_factor: float = 0.0, after: Schedule | None = None
+    ) -> None:
+        if steps < 1:
+            raise ValueError(f"WarmupLR: steps must be at least 1, got {steps}")
+        self.steps, self.start_factor, self.after = steps, start_factor, after
+        super().__init__(optimizer)
+        if after is not None:
+            self.base = list(after.base)
+            self._write()
+
+    def rate(self, base: float, t: int) -> float:
+        """The ramp, then the other schedule."""
+        if t < self.steps:
+            return base * (self.start_factor + (1 - self.start_factor) * t / self.steps)
+        return base if self.after is None else self.after.rate(base, t - self.steps)
+
+
+class ReduceLROnPlateau:
+    """Multiply the rate by `factor` when a metric has not improved for more than `patience` calls (deck S3).
+
+    Args:
+        optimizer: whose rates to set.
+        mode: "min" for a loss, "max" for an accuracy.
+        factor: the decks divide by 10, one to three times.
+        patience: calls without improvement that are let pass.
+        threshold: an improvement must exceed this share of the best value ("rel") or amount ("abs").
+        threshold_mode: "rel" or "abs".
+        cooldown: calls to wait after a reduction.
+        min_lr: never below this.
+        eps: smaller changes of the rate are not made.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        eps: float = 1e-8,
+    ) -> None:
+        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
+            raise ValueError(f'ReduceLROnPlateau: mode is "min" or "max", threshold_mode "rel" or "abs"; '
+                             f"got {mode!r}, {threshold_mode!r}")
+        if factor >= 1:
+            raise ValueError(f"ReduceLROnPlateau: factor must be below 1, got {factor}")
+        self.optimizer = optimizer
+        self.mode, self.threshold, self.threshold_mode = mode, threshold, threshold_mode
+        self.factor, self.patience, self.cooldown, self.min_lr, self.eps = factor, patience, cooldown, min_lr, eps
+        self.best = math.inf if mode == "min" else -math.inf
+        self.bad, self.waiting = 0, 0
+
+    def _better(self, metric: float) -> bool:
+        if math.isinf(self.best):
+            return metric < self.best if self.mode == "min" else metric > self.best
+        sign = -1 if self.mode == "min" else 1
+        margin = self.threshold * (self.best if self.threshold_mode == "rel" else 1)
+        target = self.best + sign * margin
+        return metric < target if self.mode == "min" else metric > target
+
+    def step(self, metric: float) -> None:
+        """Report the metric of one epoch."""
+        metric = float(metric)
+        if self._better(metric):
+            self.best, self.bad = metric, 0
+        else:
+            self.bad += 1
+        if self.waiting > 0:
+            self.waiting -= 1
+            self.bad = 0
+        if self.bad > self.patience:
+            for group in self.optimizer.param_groups:
+                lower = max(group["lr"] * self.factor, self.min_lr)
+                if group["lr"] - lower > self.eps:
+                    group["lr"] = lower
+            self.waiting, self.bad = self.cooldown, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The numbers needed to resume."""
+        return {"best": self.best, "bad": self.bad, "waiting": self.waiting}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        vars(self).update(state)
