@@ -16,15 +16,16 @@ from xpnet.backend import Array, backend_name, device, namespace
 _NUMPY_LIKE = ("numpy", "cupy")
 
 
-def arange(n: int, like: Array, dtype: Any = None) -> Array:
+def arange(n: int, like: Array) -> Array:
     """0, 1, ..., n-1 (int64) on the device of `like`; kept between calls, so do not change it."""
-    xp = namespace(like)
-    key = (xp, device(like), n)
-    if key not in _ARANGES:
+    key = n if type(like) is np.ndarray else (namespace(like), device(like), n)
+    found = _ARANGES.get(key)
+    if found is None:
         if len(_ARANGES) > 64:
             _ARANGES.clear()
-        _ARANGES[key] = xp.arange(n, dtype=xp.int64, device=device(like))
-    return _ARANGES[key]
+        xp = namespace(like)
+        found = _ARANGES[key] = xp.arange(n, dtype=xp.int64, device=device(like))
+    return found
 
 
 _ARANGES: dict[Any, Array] = {}
@@ -42,7 +43,7 @@ def sum_rows(x: Array, out: Array | None = None) -> Array:
     xp = namespace(x)
     if x.ndim != 2:
         x = xp.reshape(x, (-1, x.shape[-1]))
-    if out is not None and xp is np and out.dtype == x.dtype:
+    if out is not None and isinstance(x, np.ndarray) and out.dtype == x.dtype:
         return np.add.reduce(x, axis=0, out=out)
     return xp.sum(x, axis=0, dtype=x.dtype)
 
@@ -112,7 +113,13 @@ def pad(x: Array, widths: list[tuple[int, int]], value: float = 0.0) -> Array:
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23 (1969): numerator and
 # denominator, highest power first, on |x| <= 0.46875 and above.
 _ERF = (
-    (1.85777706184603153e-1, 3.16112374387056560, 1.13864154151050156e2, 3.77485237685302021e2, 3.20937758913846947e3),
+    (
+        1.85777706184603153e-1,
+        3.16112374387056560,
+        1.13864154151050156e2,
+        3.77485237685302021e2,
+        3.20937758913846947e3,
+    ),
     (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3),
 )
 _ERFC = (

@@ -24,14 +24,16 @@ Reverse mode costs about as much as the forward pass, whatever the number of par
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from heapq import heappop, heappush
 from inspect import Parameter, signature
+from itertools import count
 from typing import Any
 
 from xpnet.backend import Array, asarray, device, namespace, to_numpy
-from xpnet.dispatch import fusable
+from xpnet.dispatch import fusable, kernels_of
 
 _new = object.__new__
 Pullback = Callable[..., Any] | tuple[Callable[..., Any] | None, ...]
@@ -65,6 +67,7 @@ class Tensor:
         "_offset",
         "_parents",
         "_pullback",
+        "_time",
         "data",
         "requires_grad",
     )
@@ -74,8 +77,9 @@ class Tensor:
     requires_grad: bool
     _grad: Array | None
     _filled: bool  # whether _grad holds a gradient or leftover memory
-    _parents: tuple[Any, ...] | None  # None once backward has freed the node
+    _parents: Sequence[tuple[int, Tensor]] | None  # (position, input); None once backward has freed the node
     _pullback: Pullback | None  # None for a leaf
+    _time: int  # when the op ran
     _arena: Any  # of a parameter: the vector that data and _grad are views of, and the place in it
     _offset: int
 
@@ -97,10 +101,6 @@ class Tensor:
         self._filled = False
         if value is not None:
             self._accumulate(value.data if isinstance(value, Tensor) else value)
-
-    def _destination(self) -> Array | None:
-        """Where the first gradient since `zero_grad` should be written; None: anywhere."""
-        return None if self._filled else self._grad
 
     def _accumulate(self, gradient: Array) -> None:
         """The memory of a gradient stays: the first one since `zero_grad` overwrites it, later ones are added."""
@@ -193,7 +193,9 @@ class Tensor:
         else:
             gradient = gradient.data if isinstance(gradient, Tensor) else gradient
             if tuple(gradient.shape) != tuple(self.shape):
-                raise ValueError(f"backward(): gradient of shape {gradient.shape} for a tensor of shape {self.shape}")
+                raise ValueError(
+                    f"backward(): gradient of shape {gradient.shape} for a tensor of shape {self.shape}"
+                )
         _backward(self, gradient, retain_graph)
 
     def __repr__(self) -> str:
@@ -203,62 +205,54 @@ class Tensor:
 
 # ---- the walk ---------------------------------------------------------------------------------------------
 
-
-def _topological(root: Tensor) -> list[Tensor]:
-    """Every tensor that needs a gradient, each after the tensors it was computed from."""
-    order: list[Tensor] = []
-    seen = {id(root)}
-    stack = [(root, iter(root._parents or ()))]
-    while stack:
-        node, parents = stack[-1]
-        for parent in parents:
-            if isinstance(parent, Tensor) and parent.requires_grad and id(parent) not in seen:
-                seen.add(id(parent))
-                stack.append((parent, iter(parent._parents or ())))
-                break
-        else:
-            order.append(node)
-            stack.pop()
-    return order
+_clock = count()  # an op's inputs exist before its output: falling times are a topological order
 
 
 def _backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
-    order = _topological(root)
-    for node in order:
-        if node._parents is None:
-            raise RuntimeError(
-                "backward() through a graph that is freed already; call it once, or with retain_graph=True"
-            )
-    gradients: dict[int, Array] = {id(root): gradient}
-    for node in reversed(order):
-        dy = gradients.pop(id(node), None)
-        if dy is None:  # every path from the root returned None
-            continue
+    if root._pullback is None:
+        if root._parents is None:
+            raise RuntimeError(_FREED)
+        root._accumulate(gradient)
+        return
+    # a tensor in the queue holds the gradient found so far in its _grad
+    root._grad = gradient
+    queue = [(-root._time, root)]
+    while queue:
+        node = heappop(queue)[1]
+        dy, node._grad = node._grad, None
         pullback, parents = node._pullback, node._parents
-        if pullback is None:
-            if dy is not node._destination() and dy.dtype != node.data.dtype:
-                raise TypeError(f"a gradient of dtype {dy.dtype} reached a tensor of dtype {node.data.dtype}")
-            node._accumulate(dy)
-            continue
+        if pullback is None or parents is None:
+            raise RuntimeError(_FREED)
         if not retain_graph:
-            node._pullback, node._parents = None, None
-        lazy = type(pullback) is tuple
-        if not lazy:
+            node._pullback = node._parents = None
+        if type(pullback) is not tuple:
             found = pullback(dy)  # type: ignore[operator]
             if type(found) is not tuple:
                 found = (found,)
-        for i, parent in enumerate(parents):  # type: ignore[arg-type]
-            if not (isinstance(parent, Tensor) and parent.requires_grad):
+        for i, parent in parents:
+            if parent._pullback is None and parent._parents is not None:  # a leaf
+                if type(pullback) is tuple:
+                    gradient = pullback[i](dy, None if parent._filled else parent._grad)  # type: ignore[misc]
+                else:
+                    gradient = found[i]
+                if gradient is not None:
+                    if gradient.dtype != parent.data.dtype:
+                        raise TypeError(
+                            f"a gradient of dtype {gradient.dtype} reached a tensor of dtype {parent.data.dtype}"
+                        )
+                    parent._accumulate(gradient)
                 continue
-            known = gradients.get(id(parent))
-            if lazy:
-                out = parent._destination() if known is None and parent._pullback is None else None
-                gradient = pullback[i](dy, out)  # type: ignore[index]
+            gradient = pullback[i](dy, None) if type(pullback) is tuple else found[i]  # type: ignore[misc]
+            if gradient is None:
+                continue
+            if parent._grad is None:
+                parent._grad = gradient
+                heappush(queue, (-parent._time, parent))
             else:
-                gradient = found[i]
-            if gradient is not None:
-                gradients[id(parent)] = gradient if known is None else known + gradient
+                parent._grad = parent._grad + gradient
 
+
+_FREED = "backward() through a graph that is freed already; call it once, or with retain_graph=True"
 
 _UNITS: dict[Any, Array] = {}
 
@@ -298,35 +292,38 @@ def differentiable(body: Callable[..., tuple[Any, Pullback]]) -> Callable[..., A
     fused kernel registered under the body's name, the kernel runs instead.
     """
     kernel = fusable(body)
+    kernels = kernels_of(body)
     parameters = list(signature(body).parameters.values())
 
     @wraps(body)
     def op(*args: Any, **kwargs: Any) -> Any:
-        for value in kwargs.values():
-            if isinstance(value, Tensor):
-                args, kwargs = _positional(parameters, args, kwargs)
-                break
-        tensors = needed = False
-        values = []
-        for arg in args:
+        if kwargs:
+            for value in kwargs.values():
+                if isinstance(value, Tensor):
+                    args, kwargs = _positional(parameters, args, kwargs)
+                    break
+        tensors = False
+        values, parents = [], []
+        for i, arg in enumerate(args):
             if isinstance(arg, Tensor):
                 tensors = True
                 if arg.requires_grad:
-                    needed = True
+                    parents.append((i, arg))
                 values.append(arg.data)
             else:
                 values.append(arg)
-        _state.recording = needed = needed and _state.enabled
-        value, pullback = kernel(*values, **kwargs)
+        _state.recording = needed = _state.enabled and bool(parents)
+        value, pullback = (kernel if kernels else body)(*values, **kwargs)
         if not tensors:
             return value
         result = _new(Tensor)
         result.data, result.requires_grad = value, needed
-        result._grad = result._pullback = None
+        result._grad = None
         result._filled = False
-        result._parents = ()
         if needed:
-            result._parents, result._pullback = args, pullback
+            result._parents, result._pullback, result._time = parents, pullback, next(_clock)
+        else:
+            result._parents, result._pullback = (), None
         return result
 
     op.__wrapped__ = body  # type: ignore[attr-defined]

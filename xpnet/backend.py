@@ -15,6 +15,8 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from xpnet import _numpy
+
 Array = Any
 """An array of any backend."""
 
@@ -68,7 +70,9 @@ def _missing(name: str) -> str | None:
     except cupy.cuda.runtime.CUDARuntimeError as error:
         if "NoDevice" in str(error):
             return "no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
-        return f"the CUDA driver is missing or too old ({error}): install NVIDIA's driver, then check nvidia-smi"
+        return (
+            f"the CUDA driver is missing or too old ({error}): install NVIDIA's driver, then check nvidia-smi"
+        )
     return None if count else "no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
 
 
@@ -78,7 +82,7 @@ def _load(name: str, device: Any) -> Backend:
     if name == "numpy":
         if device not in (None, "cpu"):
             raise ValueError(f"backend 'numpy' has one device, 'cpu', not {device!r}")
-        return Backend("numpy", np, None)
+        return Backend("numpy", _numpy, None)
     reason = _missing(name)
     if reason is not None:
         raise BackendUnavailableError(f"backend {name!r} cannot be used: {reason}")
@@ -98,7 +102,7 @@ def _label(device: Any) -> str:
     return str(getattr(device, "_device", device))
 
 
-_default = Backend("numpy", np)
+_default = Backend("numpy", _numpy)
 
 
 def set_backend(name: str, device: Any = None) -> None:
@@ -157,7 +161,7 @@ def available_backends() -> list[str]:
 
 # ---- the backend of an array ------------------------------------------------------------------------------
 
-_NAMESPACES: dict[type, Any] = {np.ndarray: np}
+_NAMESPACES: dict[type, Any] = {np.ndarray: _numpy}
 _NAMES: dict[type, str] = {np.ndarray: "numpy"}
 _SCALARS = (int, float, bool, type(None))
 
@@ -166,7 +170,7 @@ def _learn(array: Any) -> None:
     """Remember namespace and backend name of a type seen for the first time."""
     kind = type(array)
     if isinstance(array, np.generic | np.ndarray):
-        _NAMESPACES[kind], _NAMES[kind] = np, "numpy"
+        _NAMESPACES[kind], _NAMES[kind] = _numpy, "numpy"
         return
     try:
         xp = array_api_compat.array_namespace(array)
@@ -196,6 +200,12 @@ def namespace(*arrays: Array) -> Any:
         DeviceError: the arrays are of different backends or on different devices.
         TypeError: something is not an array.
     """
+    for array in arrays:
+        if type(array) is not np.ndarray and array is not None:
+            break
+    else:
+        if arrays[0] is not None:
+            return _numpy
     xp = first = None
     for array in arrays:
         kind = type(array)
@@ -208,7 +218,7 @@ def namespace(*arrays: Array) -> Any:
             other = _NAMESPACES[kind]
         if xp is None:
             xp, first = other, array
-        elif other is not xp or (xp is not np and array.device != first.device):
+        elif other is not xp or (xp is not _numpy and array.device != first.device):
             raise DeviceError(
                 f"arrays on {where(first)} and {where(array)} met in one operation; "
                 "move one with xpnet.asarray(x) or model.to(backend)"

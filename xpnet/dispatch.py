@@ -29,7 +29,7 @@ _enabled = os.environ.get("XPNET_FUSED", "1") != "0"
 
 def fusable(body: Callable[P, R]) -> Callable[P, R]:
     """Let registered kernels stand in for `body`, chosen by the backend of its first argument."""
-    kernels = _KERNELS.setdefault(body.__name__, {})
+    kernels = kernels_of(body)
 
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -42,6 +42,11 @@ def fusable(body: Callable[P, R]) -> Callable[P, R]:
         return body(*args, **kwargs)
 
     return call
+
+
+def kernels_of(body: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """The launchers registered for a body, by backend; it fills as they register."""
+    return _KERNELS.setdefault(body.__name__, {})
 
 
 def fused(name: str, *, backend: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

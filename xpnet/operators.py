@@ -19,7 +19,9 @@ def unbroadcast(dy: Array, x: Array) -> Array:
         return dy
     xp = namespace(dy)
     extra = dy.ndim - x.ndim
-    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(x.shape) if n == 1 != dy.shape[i + extra])
+    axes = tuple(range(extra)) + tuple(
+        i + extra for i, n in enumerate(x.shape) if n == 1 != dy.shape[i + extra]
+    )
     return xp.reshape(xp.sum(dy, axis=axes, dtype=dy.dtype), x.shape)
 
 
@@ -87,7 +89,11 @@ def matmul(a: Array, b: Array) -> Result:
 
     def right(dy: Array, out: Array | None) -> Array:
         if a.ndim == 1:
-            return dy * a if b.ndim == 1 else unbroadcast(xp.expand_dims(a, axis=-1) * xp.expand_dims(dy, axis=-2), b)
+            return (
+                dy * a
+                if b.ndim == 1
+                else unbroadcast(xp.expand_dims(a, axis=-1) * xp.expand_dims(dy, axis=-2), b)
+            )
         if b.ndim == 1:
             return unbroadcast(xp.sum(a * xp.expand_dims(dy, axis=-1), axis=-2), b)
         return unbroadcast(xp.matrix_transpose(a) @ dy, b)
@@ -129,7 +135,10 @@ def absolute(x: Array) -> Result:
 def maximum(a: Array, b: Array) -> Result:
     """The larger of a and b, elementwise; on a tie each gets half of the gradient."""
     xp = namespace(a, b)
-    a, b = (x if hasattr(x, "shape") else xp.asarray(x, dtype=o.dtype, device=device(o)) for x, o in ((a, b), (b, a)))
+    a, b = (
+        x if hasattr(x, "shape") else xp.asarray(x, dtype=o.dtype, device=device(o))
+        for x, o in ((a, b), (b, a))
+    )
 
     def share(dy: Array, mine: Array, other: Array) -> Array:
         weight = xp.astype(mine > other, dy.dtype) + 0.5 * xp.astype(mine == other, dy.dtype)
@@ -179,7 +188,10 @@ def _extremum(name: str) -> Any:
 
         return y, pullback
 
-    body.__name__, body.__doc__ = name, f"The {name}imum over `axis` (default: all); ties share the gradient equally."
+    body.__name__, body.__doc__ = (
+        name,
+        f"The {name}imum over `axis` (default: all); ties share the gradient equally.",
+    )
     return differentiable(body)
 
 
@@ -241,7 +253,14 @@ def _compare(name: str) -> Any:
     return method
 
 
-for _name, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power, "matmul": matmul}.items():
+for _name, _op in {
+    "add": add,
+    "sub": subtract,
+    "mul": multiply,
+    "truediv": divide,
+    "pow": power,
+    "matmul": matmul,
+}.items():
     setattr(Tensor, f"__{_name}__", _method(_op))
     setattr(Tensor, f"__r{_name}__", _reflected(_op))
 for _name, _op in {

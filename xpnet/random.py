@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet import _numpy
 from xpnet.backend import Array, Backend, asarray, get_backend
 from xpnet.dispatch import fusable
 
@@ -93,7 +94,12 @@ def philox(counter: Array, key: Key) -> tuple[Array, Array, Array, Array]:
     k0, k1 = key.seed & _MASK, (key.seed >> 32) & _MASK
     for _ in range(10):
         p0, p1 = c0 * _M0, c2 * _M1
-        c0, c1, c2, c3 = ((p1 >> 32) & _MASK) ^ c1 ^ k0, p1 & _MASK, ((p0 >> 32) & _MASK) ^ c3 ^ k1, p0 & _MASK
+        c0, c1, c2, c3 = (
+            ((p1 >> 32) & _MASK) ^ c1 ^ k0,
+            p1 & _MASK,
+            ((p0 >> 32) & _MASK) ^ c3 ^ k1,
+            p0 & _MASK,
+        )
         k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
     return c0, c1, c2, c3
 
@@ -159,7 +165,7 @@ def integers(n: int, high: int, key: Key) -> np.ndarray:
     return (bits(n, key, _HOST) * high) >> 32
 
 
-_HOST = Backend("numpy", np)
+_HOST = Backend("numpy", _numpy)
 
 
 def generator_state() -> dict[str, Any]:

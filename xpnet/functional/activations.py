@@ -90,7 +90,9 @@ def maxout(x: Array, pieces: int = 2) -> Result:
     """
     xp = namespace(x)
     if x.shape[-1] % pieces:
-        raise ValueError(f"maxout: the last axis has {x.shape[-1]} elements, not a multiple of pieces={pieces}")
+        raise ValueError(
+            f"maxout: the last axis has {x.shape[-1]} elements, not a multiple of pieces={pieces}"
+        )
     groups = xp.reshape(x, (*x.shape[:-1], x.shape[-1] // pieces, pieces))
     y = xp.max(groups, axis=-1)
 

@@ -31,8 +31,10 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, P
     """
     xp = namespace(x, weight, bias)
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"linear: x of shape {tuple(x.shape)} does not fit a weight of shape {tuple(weight.shape)}: "
-                         f"its last axis must be {weight.shape[1]}")
+        raise ValueError(
+            f"linear: x of shape {tuple(x.shape)} does not fit a weight of shape {tuple(weight.shape)}: "
+            f"its last axis must be {weight.shape[1]}"
+        )
     rows = x if x.ndim == 2 else xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
     y = rows @ weight.T
     if bias is not None:

@@ -18,31 +18,38 @@ Result = tuple[Array, Pullback]
 # ---- targets and reductions, shared by every loss -----------------------------------------------------------
 
 
-def _labels(target: Any, like: Array, classes: int, ignore_index: int | None, name: str) -> tuple[Array, Array | None]:
+def _labels(
+    target: Any, like: Array, classes: int, ignore_index: int | None, name: str
+) -> tuple[Array, Array | None]:
     """Class indices on the device of `like`, and a mask of those that are not ignored (None: all).
 
     Labels on the host are checked; on CUDA that would wait for the device, so the kernels set an error flag.
     """
+    if type(target) is np.ndarray and target.dtype == np.int64 and target.shape == like.shape[:1]:
+        # as unsigned numbers, negative labels are huge: one comparison finds both kinds of mistake
+        if not target.size or np.maximum.reduce(target.view(np.uint64)) < classes:
+            return target if type(like) is np.ndarray else asarray(target, backend=backend_of(like)), None
     if not hasattr(target, "dtype"):
         target = np.asarray(target)
     if tuple(target.shape) != (like.shape[0],):
-        raise ValueError(f"{name}: expected class indices of shape ({like.shape[0]},), one a row of the input "
-                         f"{tuple(like.shape)}, got {tuple(target.shape)}")
+        raise ValueError(
+            f"{name}: expected class indices of shape ({like.shape[0]},), one a row of the input "
+            f"{tuple(like.shape)}, got {tuple(target.shape)}"
+        )
     kind = str(target.dtype)
     if "int" not in kind:
         raise TypeError(f"{name}: class indices must be integers, got {kind}")
     valid = None
     if backend_name(target) != "cupy" and target.shape[0]:
         host = to_numpy(target)
-        # as unsigned numbers, negative labels are huge: one comparison finds both kinds of mistake
-        if host.dtype != np.int64:
-            host = host.astype(np.int64)
-        if host.view(np.uint64).max() >= classes:
+        if host.min() < 0 or host.max() >= classes:
             valid = host != ignore_index if ignore_index is not None else np.ones(host.shape, bool)
             wrong = host[valid & ((host < 0) | (host >= classes))]
             if wrong.size:
-                raise ValueError(f"{name}: label {wrong[0]} is out of range: with {classes} classes, labels are 0 to "
-                                 f"{classes - 1}")
+                raise ValueError(
+                    f"{name}: label {wrong[0]} is out of range: with {classes} classes, labels are 0 to "
+                    f"{classes - 1}"
+                )
             target = np.where(valid, host, 0)
     elif ignore_index is not None and backend_name(target) == "cupy":
         xp = namespace(target)
@@ -84,7 +91,9 @@ def _elementwise(value: Array, slope: Array, reduction: str) -> Result:
 def _same_shape(x: Array, target: Any, name: str) -> Array:
     target = asarray(target, dtype=str(x.dtype).split(".")[-1], backend=backend_of(x))
     if tuple(target.shape) != tuple(x.shape):
-        raise ValueError(f"{name}: input {tuple(x.shape)} and target {tuple(target.shape)} must have the same shape")
+        raise ValueError(
+            f"{name}: input {tuple(x.shape)} and target {tuple(target.shape)} must have the same shape"
+        )
     return target
 
 
@@ -130,7 +139,11 @@ def cross_entropy(
     z, restore = _rows(logits)
     # z - max and its exponential; no step needs the logits again
     shifted = z - xp.max(z, axis=1, keepdims=True)
-    dense = hasattr(target, "dtype") and tuple(target.shape) == tuple(logits.shape) and "float" in str(target.dtype)
+    dense = (
+        hasattr(target, "dtype")
+        and tuple(target.shape) == tuple(logits.shape)
+        and "float" in str(target.dtype)
+    )
     if dense:
         return _dense_cross_entropy(shifted, target, weight, label_smoothing, reduction, restore)
     flat = target if logits.ndim == 2 or not hasattr(target, "dtype") else target.reshape((-1,))
@@ -157,7 +170,11 @@ def cross_entropy(
             uniform = uniform * mask
         losses = (1 - label_smoothing) * losses + label_smoothing * uniform
     elif row_weight is not None:
-        losses = losses * row_weight if valid is None else xp.where(valid, losses * row_weight, xp.zeros_like(losses))
+        losses = (
+            losses * row_weight
+            if valid is None
+            else xp.where(valid, losses * row_weight, xp.zeros_like(losses))
+        )
     if row_weight is not None:
         total = xp.sum(row_weight, dtype=z.dtype)
     value, spread = _reduce(losses, reduction, total)
@@ -166,18 +183,30 @@ def cross_entropy(
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy if reduction != "none" else xp.reshape(dy, (-1,)))  # of each row
-        hit = scale * (1 - label_smoothing) if row_weight is None else scale * row_weight * (1 - label_smoothing)
+        hit = (
+            scale * (1 - label_smoothing)
+            if row_weight is None
+            else scale * row_weight * (1 - label_smoothing)
+        )
         if smooth is None:
             mass = hit  # the weights of the target sum to this in each row
         else:
-            spread_mass = scale * label_smoothing / classes if smooth[1] is None else scale * label_smoothing / classes * smooth[1]
+            spread_mass = (
+                scale * label_smoothing / classes
+                if smooth[1] is None
+                else scale * label_smoothing / classes * smooth[1]
+            )
             mass = hit + spread_mass * xp.sum(smooth[0])
         if type(mass) is float:
             p = exp * xp.expand_dims(mass / denominator, axis=1)
         else:
             p = exp * xp.expand_dims(xp.astype(mass / denominator, exp.dtype), axis=1)
         if smooth is not None:
-            p -= smooth[0] * (spread_mass if type(spread_mass) is float or spread_mass.ndim == 0 else xp.expand_dims(spread_mass, axis=1))
+            p -= smooth[0] * (
+                spread_mass
+                if type(spread_mass) is float or spread_mass.ndim == 0
+                else xp.expand_dims(spread_mass, axis=1)
+            )
         p = add_to_columns(p, y, -hit)
         if valid is not None:
             p = xp.where(xp.expand_dims(valid, axis=1), p, xp.zeros_like(p))

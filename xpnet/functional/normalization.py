@@ -53,7 +53,12 @@ def _standardize(x: Array, axes: Axes, eps: float) -> tuple[Array, Callable[[Arr
 
 
 def _affine(
-    x: Array, normal: Array, weight: Array | None, bias: Array | None, axes: Axes, to_input: Callable[[Array], Array]
+    x: Array,
+    normal: Array,
+    weight: Array | None,
+    bias: Array | None,
+    axes: Axes,
+    to_input: Callable[[Array], Array],
 ) -> tuple[Array, Callable[[Array], tuple[Array | None, ...]]]:
     """y = weight * x^ + bias and the pullback to (x, weight, bias); `axes` are those the parameters repeat over."""
     xp = namespace(normal)
@@ -69,7 +74,9 @@ def _affine(
         dy = _accumulator(dy)
         dweight = dbias = None
         if weight is not None:
-            dweight = xp.astype(xp.reshape(xp.sum(dy * normal, axis=axes, dtype=dy.dtype), parameter), x.dtype)
+            dweight = xp.astype(
+                xp.reshape(xp.sum(dy * normal, axis=axes, dtype=dy.dtype), parameter), x.dtype
+            )
         if bias is not None:
             dbias = xp.astype(xp.reshape(xp.sum(dy, axis=axes, dtype=dy.dtype), parameter), x.dtype)
         dx = to_input(dy if weight is None else dy * weight)
@@ -115,16 +122,25 @@ def batch_norm(
     xp = namespace(x, running_mean, running_var, weight, bias)
     axes = _channel_axes(x, "batch_norm")
     shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
-    for name, array in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+    for name, array in (
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+        ("weight", weight),
+        ("bias", bias),
+    ):
         if array is not None and tuple(array.shape) != (x.shape[1],):
-            raise ValueError(f"batch_norm: {name} has shape {tuple(array.shape)}, expected ({x.shape[1]},) "
-                             f"for an input of shape {tuple(x.shape)}")
+            raise ValueError(
+                f"batch_norm: {name} has shape {tuple(array.shape)}, expected ({x.shape[1]},) "
+                f"for an input of shape {tuple(x.shape)}"
+            )
     wide = _accumulator(x)
     if training or running_mean is None or running_var is None:
         count = math.prod(x.shape) // max(x.shape[1], 1)
         if training and count < 2 and x.shape[0]:
-            raise ValueError(f"batch_norm: training needs more than one value a channel, got an input of shape "
-                             f"{tuple(x.shape)}; use a larger batch or model.eval()")
+            raise ValueError(
+                f"batch_norm: training needs more than one value a channel, got an input of shape "
+                f"{tuple(x.shape)}; use a larger batch or model.eval()"
+            )
         normal, to_input, mean, var = _standardize(wide, axes, eps)
         if training and running_mean is not None and running_var is not None and count:
             unbiased = var * (count / (count - 1))
@@ -217,7 +233,9 @@ def group_norm(
     return y, positions
 
 
-def instance_norm(x: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5) -> Array:
+def instance_norm(
+    x: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
+) -> Array:
     """Standardise each channel of each sample over its positions (Ulyanov et al., 2016).
 
     Args:
@@ -230,5 +248,7 @@ def instance_norm(x: Array, weight: Array | None = None, bias: Array | None = No
         ValueError: a channel has one value only.
     """
     if x.ndim < 3 or math.prod(x.shape[2:]) < 2:
-        raise ValueError(f"instance_norm: expected (N, C, ...) with more than one position, got {tuple(x.shape)}")
+        raise ValueError(
+            f"instance_norm: expected (N, C, ...) with more than one position, got {tuple(x.shape)}"
+        )
     return group_norm(x, x.shape[1], weight, bias, eps)

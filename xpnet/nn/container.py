@@ -66,6 +66,8 @@ class Residual(Module):
         y = self.body(x)
         x = x if self.shortcut is None else self.shortcut(x)
         if tuple(x.shape) != tuple(y.shape):
-            raise ValueError(f"Residual: body gives {tuple(y.shape)}, the other branch {tuple(x.shape)}; "
-                             "pass a shortcut that maps one to the other")
+            raise ValueError(
+                f"Residual: body gives {tuple(y.shape)}, the other branch {tuple(x.shape)}; "
+                "pass a shortcut that maps one to the other"
+            )
         return x + y

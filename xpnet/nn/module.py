@@ -173,11 +173,15 @@ class Module:
         own: dict[str, Tensor] = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if strict and (missing or unexpected):
-            raise ValueError(f"state does not fit {type(self).__name__}: missing {missing}, unexpected {unexpected}")
+            raise ValueError(
+                f"state does not fit {type(self).__name__}: missing {missing}, unexpected {unexpected}"
+            )
         common = [(name, t, state[name]) for name, t in own.items() if name in state]
         for name, t, value in common:
             if tuple(value.shape) != tuple(t.shape):
-                raise ValueError(f"state does not fit: {name} is {tuple(t.shape)} here, {tuple(value.shape)} in the state")
+                raise ValueError(
+                    f"state does not fit: {name} is {tuple(t.shape)} here, {tuple(value.shape)} in the state"
+                )
         for _, t, value in common:
             t.data[...] = asarray(value, dtype=str(t.dtype).split(".")[-1], backend=backend_of(t.data))
 

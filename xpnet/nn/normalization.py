@@ -48,7 +48,14 @@ class _BatchNorm(_Affine):
                 f"axis 1 and {' or '.join(map(str, self.axes))} axes, got {tuple(x.shape)}"
             )
         return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.eps,
         )
 
     def extra_repr(self) -> str:
@@ -122,7 +129,12 @@ class GroupNorm(_Affine):
     """
 
     def __init__(
-        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, dtype: str = "float32"
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        dtype: str = "float32",
     ) -> None:
         if num_groups < 1 or num_channels % num_groups:
             raise ValueError(f"GroupNorm: {num_channels} channels do not split into {num_groups} groups")
@@ -148,7 +160,9 @@ class InstanceNorm2d(_Affine):
         dtype: default float32.
     """
 
-    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False, dtype: str = "float32") -> None:
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, affine: bool = False, dtype: str = "float32"
+    ) -> None:
         super().__init__((num_features,), affine, dtype)
         self.num_features, self.eps = num_features, eps
 

@@ -50,7 +50,11 @@ class Arena:
         backend = backend or backend_of(first)
         xp = backend.xp
         size = sum(p.size for p in self.parameters)
-        dtype = getattr(xp, str(first.dtype).split(".")[-1]) if backend.xp is not namespace(first) else first.dtype
+        dtype = (
+            getattr(xp, str(first.dtype).split(".")[-1])
+            if backend.xp is not namespace(first)
+            else first.dtype
+        )
         self.theta = xp.empty(size, dtype=dtype, device=backend.device)
         self.grad = xp.zeros(size, dtype=dtype, device=backend.device)
         self.alive = True

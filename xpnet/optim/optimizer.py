@@ -30,7 +30,9 @@ class Optimizer:
         if hasattr(params, "parameters"):
             params = params.parameters()
         if isinstance(params, Tensor):
-            raise TypeError("params: expected a Module or an iterable of parameters, got one Tensor; pass [tensor]")
+            raise TypeError(
+                "params: expected a Module or an iterable of parameters, got one Tensor; pass [tensor]"
+            )
         params = list(params)
         if not params:
             raise ValueError("params is empty: there is nothing to train")
@@ -52,8 +54,10 @@ class Optimizer:
         members = [members] if isinstance(members, Tensor) else list(members)
         unknown = group.keys() - self.defaults.keys() - {"params"}
         if unknown:
-            raise ValueError(f"{type(self).__name__}: unknown option {sorted(unknown)[0]!r}; "
-                             f"options are {', '.join(self.defaults)}")
+            raise ValueError(
+                f"{type(self).__name__}: unknown option {sorted(unknown)[0]!r}; "
+                f"options are {', '.join(self.defaults)}"
+            )
         taken = {id(p) for g in self.param_groups for p in g["params"]}
         for p in members:
             if not isinstance(p, Tensor):
@@ -72,16 +76,23 @@ class Optimizer:
 
     # ---- the step ----
 
-    def update(self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]) -> None:
+    def update(
+        self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]
+    ) -> None:
         """Update one stretch in place; `step` counts from 1."""
         raise NotImplementedError
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        if not self._stretches or not all(s.current() for s in self._stretches):
+        stretches = self._stretches
+        for stretch in stretches:
+            if not stretch.current():
+                stretches = []
+                break
+        if not stretches:
             self._build()
         for stretch in self._stretches:
-            if not all([p._filled for p in stretch.run.parameters]):
+            if len(stretch.run.parameters) > 1 and not all([p._filled for p in stretch.run.parameters]):
                 self._split()
                 break
         for stretch in self._stretches:
@@ -108,7 +119,9 @@ class Optimizer:
                 # neighbours whose step counts differ (one joined later) cannot share a bias correction
                 steps = {self._state.get(id(p), {}).get("step", 0) for p in run.parameters}
                 parts = [run] if len(steps) == 1 else [Run(p) for p in run.parameters]
-                self._stretches += [self._stretch(part, group, moments=self.moment_names(group)) for part in parts]
+                self._stretches += [
+                    self._stretch(part, group, moments=self.moment_names(group)) for part in parts
+                ]
 
     def _split(self) -> None:
         """One stretch a parameter, from the first step in which only some have a gradient."""
@@ -124,7 +137,9 @@ class Optimizer:
                 step = state["step"]
             for name, array in zip(moments, arrays, strict=True):
                 if state is not None and name in state:
-                    array[part] = xp.reshape(asarray(state[name], backend=backend_of(run.theta)), array[part].shape)
+                    array[part] = xp.reshape(
+                        asarray(state[name], backend=backend_of(run.theta)), array[part].shape
+                    )
                 else:
                     array[part] = xp.full_like(array[part], self.initial(name, group))
         return _Stretch(run, group, arrays, step, moments)
@@ -136,7 +151,10 @@ class Optimizer:
                 values = zip(stretch.names, stretch.moments, strict=True)
                 self._state[id(p)] = {
                     "step": stretch.step,
-                    **{n: namespace(m).reshape(namespace(m).asarray(m[part], copy=True), tuple(p.shape)) for n, m in values},
+                    **{
+                        n: namespace(m).reshape(namespace(m).asarray(m[part], copy=True), tuple(p.shape))
+                        for n, m in values
+                    },
                 }
 
     def moment_names(self, group: dict[str, Any]) -> tuple[str, ...]:
@@ -157,7 +175,10 @@ class Optimizer:
         return {
             "state": {number[key]: dict(value) for key, value in self._state.items() if key in number},
             "param_groups": [
-                {**{k: v for k, v in g.items() if k != "params"}, "params": [number[id(p)] for p in g["params"]]}
+                {
+                    **{k: v for k, v in g.items() if k != "params"},
+                    "params": [number[id(p)] for p in g["params"]],
+                }
                 for g in self.param_groups
             ],
         }
@@ -176,8 +197,10 @@ class Optimizer:
         for i, values in state["state"].items():
             for name, value in values.items():
                 if name != "step" and tuple(value.shape) != tuple(members[int(i)].shape):
-                    raise ValueError(f"optimizer state: {name} of parameter {i} is {tuple(value.shape)}, "
-                                     f"expected {tuple(members[int(i)].shape)}")
+                    raise ValueError(
+                        f"optimizer state: {name} of parameter {i} is {tuple(value.shape)}, "
+                        f"expected {tuple(members[int(i)].shape)}"
+                    )
         for group, saved in zip(self.param_groups, state["param_groups"], strict=True):
             group.update({k: v for k, v in saved.items() if k != "params"})
         self._stretches = []
@@ -190,7 +213,9 @@ class Optimizer:
 class _Stretch:
     """A run, its group, its moments and its step count; `pieces` are the views that `update` gets."""
 
-    def __init__(self, run: Run, group: dict[str, Any], moments: list[Array], step: int, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, run: Run, group: dict[str, Any], moments: list[Array], step: int, names: tuple[str, ...]
+    ) -> None:
         self.run, self.group, self.moments, self.step, self.names = run, group, moments, step, names
         self.sizes = [p.size for p in run.parameters]
         theta, grad = run.theta, run.grad
@@ -204,7 +229,9 @@ class _Stretch:
 
     def current(self) -> bool:
         """Whether the parameters are still where the pieces point."""
-        return self.run.arena.alive if self.run.arena is not None else self.run.parameters[0].data is self._data
+        return (
+            self.run.arena.alive if self.run.arena is not None else self.run.parameters[0].data is self._data
+        )
 
 
 def _parts(run: Run, sizes: list[int] | None = None) -> list[tuple[Tensor, Any]]:

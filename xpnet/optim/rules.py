@@ -73,14 +73,21 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ) -> None:
         super().__init__(
-            params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov
+            params,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
         )
 
     def moment_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         """A velocity, if there is momentum."""
         return ("momentum_buffer",) if group["momentum"] else ()
 
-    def update(self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]) -> None:
+    def update(
+        self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]
+    ) -> None:
         """One step on one stretch."""
         sgd_step(
             theta,
@@ -154,7 +161,9 @@ class Adagrad(Optimizer):
         """The sum starts where the option says."""
         return group["initial_accumulator_value"]
 
-    def update(self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]) -> None:
+    def update(
+        self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]
+    ) -> None:
         """One step on one stretch."""
         lr = group["lr"] / (1 + (step - 1) * group["lr_decay"])
         adagrad_step(theta, grad, moments[0], lr, group["eps"], group["eps_inside"], group["weight_decay"])
@@ -162,7 +171,14 @@ class Adagrad(Optimizer):
 
 @fusable
 def adadelta_step(
-    theta: Array, grad: Array, square: Array, delta: Array, lr: float, rho: float, eps: float, weight_decay: float
+    theta: Array,
+    grad: Array,
+    square: Array,
+    delta: Array,
+    lr: float,
+    rho: float,
+    eps: float,
+    weight_decay: float,
 ) -> None:
     """s <- rho s + (1-rho) g^2; d = g sqrt(u + eps) / sqrt(s + eps); u <- rho u + (1-rho) d^2; theta <- theta - lr d."""
     xp = namespace(theta)
@@ -195,7 +211,9 @@ class Adadelta(Optimizer):
     ) -> None:
         super().__init__(params, lr=lr, rho=rho, eps=eps, weight_decay=weight_decay)
 
-    def update(self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]) -> None:
+    def update(
+        self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]
+    ) -> None:
         """One step on one stretch."""
         adadelta_step(theta, grad, *moments, group["lr"], group["rho"], group["eps"], group["weight_decay"])
 
@@ -274,7 +292,9 @@ class RMSprop(Optimizer):
             *(("grad_avg",) if group["centered"] else ()),
         )
 
-    def update(self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]) -> None:
+    def update(
+        self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]
+    ) -> None:
         """One step on one stretch."""
         rmsprop_step(
             theta,
@@ -362,7 +382,9 @@ class Adam(Optimizer):
         """Mean and mean square, and its maximum for AMSGrad."""
         return ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ()))
 
-    def update(self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]) -> None:
+    def update(
+        self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]
+    ) -> None:
         """One step on one stretch."""
         mean, square, *largest = moments
         adam_step(

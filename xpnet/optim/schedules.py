@@ -167,13 +167,21 @@ class ReduceLROnPlateau:
         eps: float = 1e-8,
     ) -> None:
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
-            raise ValueError(f'ReduceLROnPlateau: mode is "min" or "max", threshold_mode "rel" or "abs"; '
-                             f"got {mode!r}, {threshold_mode!r}")
+            raise ValueError(
+                f'ReduceLROnPlateau: mode is "min" or "max", threshold_mode "rel" or "abs"; '
+                f"got {mode!r}, {threshold_mode!r}"
+            )
         if factor >= 1:
             raise ValueError(f"ReduceLROnPlateau: factor must be below 1, got {factor}")
         self.optimizer = optimizer
         self.mode, self.threshold, self.threshold_mode = mode, threshold, threshold_mode
-        self.factor, self.patience, self.cooldown, self.min_lr, self.eps = factor, patience, cooldown, min_lr, eps
+        self.factor, self.patience, self.cooldown, self.min_lr, self.eps = (
+            factor,
+            patience,
+            cooldown,
+            min_lr,
+            eps,
+        )
         self.best = math.inf if mode == "min" else -math.inf
         self.bad, self.waiting = 0, 0
 
