@@ -1,0 +1,57 @@
+"""Every test runs once on each backend named by `--backend`, with new arrays made there."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import xpnet
+from xpnet.backend import BACKENDS, Backend
+
+# the fake second device shows every array that is made on the default device by mistake
+DEVICES = {"array_api_strict": "device1", "torch": "cpu"}
+ONCE = ("kernels", "emulator")  # folders whose tests choose their arrays themselves
+
+settings.register_profile(
+    "xpnet", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("xpnet")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        default="numpy,array_api_strict",
+        help="comma-separated backends that every test runs on (default: numpy,array_api_strict)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "host: does not depend on the backend; runs once, on numpy")
+    unknown = set(config.getoption("--backend").split(",")) - set(BACKENDS)
+    if unknown:
+        raise pytest.UsageError(
+            f"--backend: unknown {', '.join(sorted(unknown))}; one of {', '.join(BACKENDS)}"
+        )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    path = metafunc.definition.path.relative_to(Path(__file__).parent)
+    if path.parts[0] in ONCE or metafunc.definition.get_closest_marker("host"):
+        return
+    metafunc.parametrize("backend", metafunc.config.getoption("--backend").split(","), indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """The default backend of the test, freshly seeded."""
+    name = getattr(request, "param", "numpy")
+    with ExitStack() as stack:
+        try:
+            chosen = stack.enter_context(xpnet.use_backend(name, DEVICES.get(name)))
+        except xpnet.BackendUnavailableError as error:
+            pytest.skip(str(error))
+        xpnet.manual_seed(0)
+        yield chosen
