@@ -1,8 +1,9 @@
-"""Counter-based randomness: Philox 4x32-10 (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3").
+"""Counter-based randomness: Philox 4x32-10.
 
-A draw is a pure function of (seed, stream, step, position): the same bits on every backend, whatever the batch
-order or the number of workers, and the whole state is three integers. The four 32-bit counter words are
-(block low, block high, step, stream); the key is the 64-bit seed; element i is word i % 4 of block i // 4.
+Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3". A draw is a pure function of (seed,
+stream, step, position): the same bits on every backend, whatever the batch order or the number of workers,
+and the whole state is three integers. The four 32-bit counter words are (block low, block high, step, stream);
+the key is the 64-bit seed; element i is word i % 4 of block i // 4.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ def philox(counter: Array, key: Key) -> tuple[Array, Array, Array, Array]:
         counter: (n,) int64 block numbers.
         key: seed, stream and step.
 
-    64-bit products wrap, and the shifted high half is masked, so signed integers give the exact words: PyTorch
-    has no unsigned 64-bit arithmetic.
+    64-bit products wrap, and the shifted high half is masked, so signed integers give the exact words:
+    PyTorch has no unsigned 64-bit arithmetic.
     """
     c0, c1 = counter & _MASK, (counter >> 32) & _MASK
     c2, c3 = counter * 0 + (key.step & _MASK), counter * 0 + (key.stream & _MASK)
@@ -119,14 +120,16 @@ def bits(n: int, key: Key, backend: Backend | None = None, start: int = 0) -> Ar
         high = min(low + chunk, last)
         counter = xp.arange(low, high, dtype=xp.int64, device=backend.device)
         words.append(xp.reshape(xp.stack(philox(counter, key), axis=1), (-1,)))
-    flat = xp.concat(words) if len(words) != 1 else words[0] if words else xp.zeros(0, dtype=xp.int64)
+    if not words:
+        return xp.zeros(0, dtype=xp.int64, device=backend.device)
+    flat = words[0] if len(words) == 1 else xp.concat(words)
     return flat[start - 4 * first : start - 4 * first + n]
 
 
 def uniform(
     shape: tuple[int, ...], key: Key, low: float = 0.0, high: float = 1.0, backend: Backend | None = None
 ) -> Array:
-    """float32 in [low, high): the upper 24 bits of each word, so every value is exact."""
+    """float32 in [low, high): the upper 24 bits of each word, exact in [0, 1); else rounding may give `high`."""
     backend = backend or get_backend()
     xp = backend.xp
     u = xp.astype(bits(math.prod(shape), key, backend) >> 8, xp.float32) * (1.0 / (1 << 24))
