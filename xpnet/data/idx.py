@@ -1,0 +1,99 @@
+"""The idx format of MNIST (LeCun, Cortes & Burges, 1998): magic number, sizes, values, all big-endian."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from xpnet.data.dataset import Dataset
+
+_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def read_idx(path: str | PathLike[str]) -> np.ndarray:
+    """The array in an idx file, gzipped or not.
+
+    Args:
+        path: the file; gzip is recognised by its content.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is truncated, too long, damaged, or of another format.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(
+                f"{path}: the gzip file is truncated or damaged ({error}); download it again"
+            ) from None
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES:
+        raise ValueError(
+            f"{path}: not an idx file: it starts with {content[:4].hex(' ') or 'nothing'}, "
+            "expected 00 00, a type code and the number of axes"
+        )
+    dtype, axes = np.dtype(_DTYPES[content[2]]), content[3]
+    start = 4 + 4 * axes
+    if len(content) < start:
+        raise ValueError(f"{path}: the idx file is truncated inside its header; download it again")
+    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", axes, 4))
+    expected = start + math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
+        problem = "truncated" if len(content) < expected else "too long"
+        raise ValueError(
+            f"{path}: the idx file is {problem}: {len(content)} bytes, expected {expected} for an array of "
+            f"shape {shape}; download it again"
+        )
+    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def load_mnist(path: str | PathLike[str], flatten: bool = True) -> tuple[Dataset, Dataset]:
+    """MNIST, or any data set in its four files (Fashion-MNIST, KMNIST): 28 by 28 pixels, 10 classes.
+
+    Args:
+        path: the folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
+            t10k-labels-idx1-ubyte, each with or without .gz.
+        flatten: x of shape (60000, 784); otherwise pictures, (60000, 1, 28, 28).
+
+    Returns:
+        The training and the test set: x float32, whole numbers 0 .. 255; y int64, 0 .. 9.
+
+    Raises:
+        FileNotFoundError: the folder or a file is missing.
+        ValueError: a file is truncated, damaged or of another format, or images and labels do not pair up.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; expected the folder with MNIST's four idx files")
+    return _part(folder, "train", flatten), _part(folder, "t10k", flatten)
+
+
+def _part(folder: Path, part: str, flatten: bool) -> Dataset:
+    image_file, label_file = _find(folder, f"{part}-images", "idx3"), _find(folder, f"{part}-labels", "idx1")
+    images, labels = read_idx(image_file), read_idx(label_file)
+    if images.ndim != 3 or labels.ndim != 1:
+        raise ValueError(
+            f"{folder}: expected images (n, height, width) and labels (n,), got {images.shape} in "
+            f"{image_file.name} and {labels.shape} in {label_file.name}"
+        )
+    x = images.astype(np.float32)
+    x = x.reshape(len(x), -1) if flatten else x[:, None]
+    return Dataset(x, labels.astype(np.int64), "MNIST training set" if part == "train" else "MNIST test set")
+
+
+def _find(folder: Path, stem: str, kind: str) -> Path:
+    """The file under any of the names it is distributed by."""
+    names = [f"{stem}{dash}{kind}-ubyte{end}" for dash in "-." for end in ("", ".gz")]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{folder}: there is no {names[0]} or {names[1]} in this folder")

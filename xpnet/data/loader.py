@@ -1,0 +1,105 @@
+"""Mini-batches in a random order that seed and epoch determine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from xpnet import random
+from xpnet.backend import Array, asarray, backend_of, get_backend
+from xpnet.data.dataset import Dataset, take
+
+
+class DataLoader:
+    """Iterate over a data set in mini-batches (x, y) on the default backend; each iteration is one epoch.
+
+    Args:
+        dataset: a Dataset.
+        batch_size: samples a batch.
+        shuffle: a new random order each epoch (deck S4); otherwise the order of the data set.
+        drop_last: leave out the last batch if it is smaller than the others.
+        replacement: draw every sample independently, so that some come twice and some not at all (deck S1);
+            an epoch still has as many draws as the data set has samples.
+        seed: default: the seed given to `xpnet.manual_seed`, read when the loader is made.
+
+    Raises:
+        ValueError: the batch size is below 1, or drop_last leaves no batch.
+        TypeError: `dataset` is not a Dataset.
+
+    The order depends on the seed and the epoch alone, not on the backend. Labels go to the device with the
+    samples: a loss that had to fetch them would wait. A data set that is on the device already (see
+    `Dataset.to_backend`) is read there.
+
+    >>> from xpnet.data import DataLoader, load_digits
+    >>> loader = DataLoader(load_digits(), batch_size=256, seed=0)
+    >>> [len(y) for x, y in loader]
+    [256, 256, 256, 256, 256, 256, 256, 5]
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        replacement: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        if not isinstance(dataset, Dataset):
+            raise TypeError(
+                f"DataLoader: expected a Dataset, got {type(dataset).__name__}; make one with Dataset(x, y)"
+            )
+        if batch_size < 1:
+            raise ValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}")
+        if drop_last and batch_size > len(dataset):
+            raise ValueError(
+                f"DataLoader: drop_last leaves no batch: {len(dataset)} samples, batch_size {batch_size}"
+            )
+        self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
+        self.shuffle, self.replacement = shuffle, replacement
+        self.seed = random.generators[random.SHUFFLE].state[0] if seed is None else seed
+        self.epoch = self.batch = 0  # of the next batch
+        self._resuming = False
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        n = len(self.dataset)
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def order(self, epoch: int) -> np.ndarray | None:
+        """The indices of an epoch, (n,) int64; None: the order of the data set."""
+        n, key = len(self.dataset), random.Key(self.seed, random.SHUFFLE, epoch)
+        if self.replacement:
+            return random.integers(n, n, key)
+        return random.permutation(n, key) if self.shuffle else None
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        if self.batch and not self._resuming:  # the last iteration was broken off: begin a new epoch
+            self.epoch, self.batch = self.epoch + 1, 0
+        self._resuming = False
+        x, y, size, target = self.dataset.x, self.dataset.y, self.batch_size, get_backend()
+        indices: Any = self.order(self.epoch)
+        if indices is not None and type(x) is not np.ndarray:  # the whole order moves at once
+            indices = asarray(indices, backend=backend_of(x))
+        stay = type(x) is np.ndarray and type(y) is np.ndarray and str(target) == "numpy"
+        for i in range(self.batch, len(self)):
+            self.batch = i + 1
+            part: Any = slice(i * size, (i + 1) * size)
+            if indices is None:
+                batch_x, batch_y = x[part], y[part]
+            else:
+                part = indices[part]
+                batch_x, batch_y = take(x, part), take(y, part)
+            yield (batch_x, batch_y) if stay else (asarray(batch_x), asarray(batch_y))
+        self.epoch, self.batch = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Seed and position: the epoch, and the batches of it that have been handed out."""
+        return {"seed": self.seed, "epoch": self.epoch, "batch": self.batch}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go to a position that `state_dict` gave: the next iteration goes on with the batch after it."""
+        self.seed, self.epoch, self.batch = (int(state[k]) for k in ("seed", "epoch", "batch"))
+        self._resuming = True
