@@ -45,7 +45,7 @@ def zeros(shape: Shape, dtype: Any = "float32") -> Array:
 
 def constant(shape: Shape, value: float, dtype: Any = "float32") -> Array:
     """All `value`."""
-    return asarray(np.full(shape, value, dtype=np.float32), dtype)
+    return asarray(np.full(shape, value, dtype=np.float64), dtype)
 
 
 def normal(shape: Shape, std: float = 0.01, mean: float = 0.0, dtype: Any = "float32") -> Array:
@@ -100,13 +100,13 @@ def torch_default(shape: Shape, dtype: Any = "float32") -> Array:
 def orthogonal(shape: Shape, gain: float = 1.0, dtype: Any = "float32") -> Array:
     """Rows or columns orthonormal, times `gain` (Saxe et al., 2014).
 
-    The weight is seen as (out, in * kernel). QR of a Gaussian, signs fixed so that the draw is uniform (Haar).
+    The weight is seen as (out, in * kernel). QR of a Gaussian, signs fixed: a uniform (Haar) draw.
     """
+    fans(shape)  # refuses vectors
     rows, columns = shape[0], math.prod(shape[1:])
-    fans(shape)
     key = random.generators[random.INIT].next_key()
     gaussian = random.normal((max(rows, columns), min(rows, columns)), key, backend=random._HOST)
     q, r = np.linalg.qr(gaussian.astype(np.float64))
     q *= np.sign(np.diag(r))
     q = q if rows >= columns else q.T
-    return asarray((gain * q).reshape(shape).astype(np.float32), dtype)
+    return asarray((gain * q).reshape(shape), dtype)

@@ -2,8 +2,8 @@
 
 Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3". A draw is a pure function of (seed,
 stream, step, position): the same bits on every backend, whatever the batch order or the number of workers,
-and the whole state is three integers. The four 32-bit counter words are (block low, block high, step, stream);
-the key is the 64-bit seed; element i is word i % 4 of block i // 4.
+and the whole state is three integers. The four 32-bit counter words are (block low, block high, step,
+stream); the key is the 64-bit seed; element i is word i % 4 of block i // 4.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def bits(n: int, key: Key, backend: Backend | None = None, start: int = 0) -> Ar
 def uniform(
     shape: tuple[int, ...], key: Key, low: float = 0.0, high: float = 1.0, backend: Backend | None = None
 ) -> Array:
-    """float32 in [low, high): the upper 24 bits of each word, exact in [0, 1); else rounding may give `high`."""
+    """float32 in [low, high): the upper 24 bits of each word, exact in [0, 1), else rounded."""
     backend = backend or get_backend()
     xp = backend.xp
     u = xp.astype(bits(math.prod(shape), key, backend) >> 8, xp.float32) * (1.0 / (1 << 24))
