@@ -34,18 +34,15 @@ _ARANGES: dict[Any, Array] = {}
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     """a @ b, into `out` if the backend can and the dtypes agree."""
     if out is not None and backend_name(a) in _NUMPY_LIKE and out.dtype == a.dtype == b.dtype:
-        return namespace(a).matmul(a, b, out=out)
+        return namespace(a).matmul(a, b, out)
     return a @ b
 
 
 def sum_rows(x: Array, out: Array | None = None) -> Array:
-    """The sum over every axis but the last, (..., n) -> (n,), into `out` if the backend can."""
-    xp = namespace(x)
-    if x.ndim != 2:
-        x = xp.reshape(x, (-1, x.shape[-1]))
-    if out is not None and isinstance(x, np.ndarray) and out.dtype == x.dtype:
-        return np.add.reduce(x, axis=0, out=out)
-    return xp.sum(x, axis=0, dtype=x.dtype)
+    """The sum over the first axis, (m, n) -> (n,), into `out` if the backend can."""
+    if type(x) is np.ndarray and x.dtype != np.float16:
+        return np.add.reduce(x, 0, None, out)
+    return namespace(x).sum(x, axis=0, dtype=x.dtype)
 
 
 def take_columns(x: Array, columns: Array) -> Array:
@@ -65,7 +62,7 @@ def add_to_columns(x: Array, columns: Array, values: Array | float) -> Array:
         return x
     xp = namespace(x)
     hot = one_hot(columns, x.shape[1], x.dtype)
-    return x + (hot * values if isinstance(values, float | int) else hot * xp.expand_dims(values, axis=1))
+    return x + hot * (values if getattr(values, "ndim", 0) == 0 else xp.expand_dims(values, axis=1))
 
 
 def one_hot(labels: Array, classes: int, dtype: Any) -> Array:

@@ -30,6 +30,7 @@ from functools import wraps
 from heapq import heappop, heappush
 from inspect import Parameter, signature
 from itertools import count
+from math import prod
 from typing import Any
 
 from xpnet.backend import Array, asarray, device, namespace, to_numpy
@@ -130,10 +131,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """The number of elements."""
-        size = 1
-        for n in self.data.shape:
-            size *= n
-        return size
+        return prod(self.data.shape)
 
     @property
     def device(self) -> Any:
@@ -233,6 +231,9 @@ def _backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
             if parent._pullback is None and parent._parents is not None:  # a leaf
                 if type(pullback) is tuple:
                     gradient = pullback[i](dy, None if parent._filled else parent._grad)  # type: ignore[misc]
+                    if gradient is parent._grad and not parent._filled:
+                        parent._filled = gradient is not None
+                        continue
                 else:
                     gradient = found[i]
                 if gradient is not None:

@@ -35,20 +35,21 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, P
             f"linear: x of shape {tuple(x.shape)} does not fit a weight of shape {tuple(weight.shape)}: "
             f"its last axis must be {weight.shape[1]}"
         )
-    rows = x if x.ndim == 2 else xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
-    y = rows @ weight.T
+    if x.ndim != 2:
+        y, pullbacks = linear.__wrapped__(xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])), weight, bias)
+        rows = y.shape
+        dx, *others = [lambda dy, out, f=f: f(xp.reshape(dy, rows), out) for f in pullbacks]
+        return xp.reshape(y, (*x.shape[:-1], rows[1])), (
+            lambda dy, out: xp.reshape(dx(dy, None), x.shape),
+            *others,
+        )
+    y = x @ weight.T
     if bias is not None:
         y += bias
-    if x.ndim != 2:
-        y = xp.reshape(y, (*x.shape[:-1], weight.shape[0]))
-
-    def flat(dy: Array) -> Array:
-        return dy if dy.ndim == 2 else xp.reshape(dy, (-1, weight.shape[0]))
-
     return y, (
         lambda dy, out: dy @ weight,
-        lambda dy, out: matmul(flat(dy).T, rows, out),
-        lambda dy, out: sum_rows(flat(dy), out),
+        lambda dy, out: matmul(dy.T, x, out),
+        lambda dy, out: sum_rows(dy, out),
     )
 
 

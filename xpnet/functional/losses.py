@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet.arrays import add_to_columns, one_hot, take_columns
 from xpnet.autograd import Pullback, differentiable, is_unit
-from xpnet.backend import Array, asarray, backend_name, backend_of, device, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_name, backend_of, namespace, to_numpy
 
 Result = tuple[Array, Pullback]
 
@@ -25,7 +25,13 @@ def _labels(
 
     Labels on the host are checked; on CUDA that would wait for the device, so the kernels set an error flag.
     """
-    if type(target) is np.ndarray and target.dtype == np.int64 and target.shape == like.shape[:1]:
+    ignoring = ignore_index is not None and 0 <= ignore_index < classes
+    if (
+        not ignoring
+        and type(target) is np.ndarray
+        and target.dtype == np.int64
+        and target.shape == like.shape[:1]
+    ):
         # as unsigned numbers, negative labels are huge: one comparison finds both kinds of mistake
         if not target.size or np.maximum.reduce(target.view(np.uint64)) < classes:
             return target if type(like) is np.ndarray else asarray(target, backend=backend_of(like)), None
@@ -42,7 +48,7 @@ def _labels(
     valid = None
     if backend_name(target) != "cupy" and target.shape[0]:
         host = to_numpy(target)
-        if host.min() < 0 or host.max() >= classes:
+        if ignoring or host.min() < 0 or host.max() >= classes:
             valid = host != ignore_index if ignore_index is not None else np.ones(host.shape, bool)
             wrong = host[valid & ((host < 0) | (host >= classes))]
             if wrong.size:
@@ -132,121 +138,93 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+    if logits.ndim != 2:
+        return _over_positions(logits, target, weight, ignore_index, label_smoothing, reduction)
     xp = namespace(logits, weight)
+    classes = logits.shape[1]
+    # no step needs the logits again: their distance from the row's maximum says it all
+    shifted = logits - xp.max(logits, axis=1, keepdims=True)
+    exp = xp.exp(shifted)
+    total = xp.sum(exp, axis=1, dtype=exp.dtype)
+    if getattr(target, "ndim", 1) == 2:
+        t = _same_shape(logits, target, "cross_entropy with probabilities")
+        y = valid = None
+    else:
+        y, valid = _labels(target, logits, classes, ignore_index, "cross_entropy")
+    if y is None or valid is not None or weight is not None or label_smoothing:
+        count = None
+        if y is not None:
+            t = one_hot(y, classes, logits.dtype)
+        if label_smoothing:
+            t = t * (1 - label_smoothing) + label_smoothing / classes
+        if weight is not None:
+            t = t * weight
+        if valid is not None:
+            t = xp.where(xp.expand_dims(valid, axis=1), t, xp.zeros_like(t))
+        if y is not None:  # "mean" divides by the weights of the labels
+            each = xp.ones_like(total) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
+            count = xp.sum(each if valid is None else each * xp.astype(valid, each.dtype), dtype=each.dtype)
+        return _soft_cross_entropy(shifted, exp, total, t, reduction, count)
+
+    value, spread = _reduce(xp.log(total) - take_columns(shifted, y), reduction)
+
+    def pullback(dy: Array) -> tuple[Array | None, ...]:
+        scale = spread(dy)
+        return (add_to_columns(exp * xp.expand_dims(scale / total, axis=1), y, -scale),)  # softmax - e(y)
+
+    return value, pullback
+
+
+def _soft_cross_entropy(
+    shifted: Array, exp: Array, total: Array, t: Array, reduction: str, count: Any
+) -> Result:
+    """-sum_k t_k log p_k for any t: label smoothing, class weights, ignored rows (all 0), Mixup."""
+    xp = namespace(shifted)
+    log_p = shifted - xp.expand_dims(xp.log(total), axis=1)
+    terms = xp.where(t == 0, xp.zeros_like(t), -t * log_p)  # 0 log 0 = 0
+    value, spread = _reduce(xp.sum(terms, axis=1, dtype=t.dtype), reduction, count)
+
+    def pullback(dy: Array) -> tuple[Array | None, ...]:
+        mass = xp.sum(t, axis=1, dtype=t.dtype)
+        slope = exp * xp.expand_dims(mass / total, axis=1) - t
+        slope = xp.where(xp.expand_dims(mass, axis=1) == 0, xp.zeros_like(slope), slope)
+        scale = spread(dy)
+        return (slope * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale),)
+
+    return value, pullback
+
+
+def _over_positions(logits: Array, target: Any, *options: Any) -> Result:
+    """Logits (N, C, ...) with a target for every position: make each position a row."""
+    xp = namespace(logits)
     if logits.ndim < 2:
         raise ValueError(f"cross_entropy: expected logits of shape (N, C), got {tuple(logits.shape)}")
-    classes = logits.shape[1]
-    z, restore = _rows(logits)
-    # z - max and its exponential; no step needs the logits again
-    shifted = z - xp.max(z, axis=1, keepdims=True)
-    dense = (
-        hasattr(target, "dtype")
-        and tuple(target.shape) == tuple(logits.shape)
-        and "float" in str(target.dtype)
-    )
-    if dense:
-        return _dense_cross_entropy(shifted, target, weight, label_smoothing, reduction, restore)
-    flat = target if logits.ndim == 2 or not hasattr(target, "dtype") else target.reshape((-1,))
-    y, valid = _labels(flat, z, classes, ignore_index, "cross_entropy")
-    picked = take_columns(shifted, y)
-    exp = xp.exp(shifted)
-    denominator = xp.sum(exp, axis=1, dtype=exp.dtype)
-    log_sum = xp.log(denominator)
-    losses = log_sum - picked
-    row_weight = total = smooth = None
-    if weight is not None:
-        row_weight = xp.take(weight, xp.astype(y, xp.int64))
-    if valid is not None:
-        mask = xp.astype(valid, z.dtype)
-        row_weight = mask if row_weight is None else row_weight * mask
-    if label_smoothing:
-        class_weight = weight if weight is not None else xp.ones(classes, dtype=z.dtype, device=device(z))
-        # sum over k of w_k (log sum - z_k) / C: the loss of a uniform target
-        uniform = (log_sum * xp.sum(class_weight) - xp.sum(shifted * class_weight, axis=1)) / classes
-        smooth = (class_weight, mask if valid is not None else None)
-        if row_weight is not None:
-            losses = losses * row_weight
-        if valid is not None:
-            uniform = uniform * mask
-        losses = (1 - label_smoothing) * losses + label_smoothing * uniform
-    elif row_weight is not None:
-        losses = (
-            losses * row_weight
-            if valid is None
-            else xp.where(valid, losses * row_weight, xp.zeros_like(losses))
+    classes, n = logits.shape[1], logits.ndim
+
+    def to_rows(a: Array) -> Array:
+        moved = namespace(a).permute_dims(a, (0, *range(2, n), 1))
+        return namespace(a).reshape(moved, (math.prod(moved.shape[:-1]), classes))
+
+    def from_rows(a: Array) -> Array:
+        moved = xp.reshape(a, (logits.shape[0], *logits.shape[2:], classes))
+        return xp.permute_dims(moved, (0, n - 1, *range(1, n - 1)))
+
+    if not hasattr(target, "dtype"):
+        target = np.asarray(target)
+    positions = (logits.shape[0], *logits.shape[2:])
+    if tuple(target.shape) == tuple(logits.shape):
+        rows = to_rows(target)
+    elif tuple(target.shape) == positions:
+        rows = namespace(target).reshape(target, (-1,))
+    else:
+        raise ValueError(
+            f"cross_entropy: logits {tuple(logits.shape)} need class indices of shape {positions} or probabilities "
+            f"of shape {tuple(logits.shape)}, got {tuple(target.shape)}"
         )
-    if row_weight is not None:
-        total = xp.sum(row_weight, dtype=z.dtype)
-    value, spread = _reduce(losses, reduction, total)
-    if reduction == "none" and logits.ndim > 2:
-        value = xp.reshape(value, (logits.shape[0], *logits.shape[2:]))
-
-    def pullback(dy: Array) -> tuple[Array | None, ...]:
-        scale = spread(dy if reduction != "none" else xp.reshape(dy, (-1,)))  # of each row
-        hit = (
-            scale * (1 - label_smoothing)
-            if row_weight is None
-            else scale * row_weight * (1 - label_smoothing)
-        )
-        if smooth is None:
-            mass = hit  # the weights of the target sum to this in each row
-        else:
-            spread_mass = (
-                scale * label_smoothing / classes
-                if smooth[1] is None
-                else scale * label_smoothing / classes * smooth[1]
-            )
-            mass = hit + spread_mass * xp.sum(smooth[0])
-        if type(mass) is float:
-            p = exp * xp.expand_dims(mass / denominator, axis=1)
-        else:
-            p = exp * xp.expand_dims(xp.astype(mass / denominator, exp.dtype), axis=1)
-        if smooth is not None:
-            p -= smooth[0] * (
-                spread_mass
-                if type(spread_mass) is float or spread_mass.ndim == 0
-                else xp.expand_dims(spread_mass, axis=1)
-            )
-        p = add_to_columns(p, y, -hit)
-        if valid is not None:
-            p = xp.where(xp.expand_dims(valid, axis=1), p, xp.zeros_like(p))
-        return (restore(p),)
-
-    return value, pullback
-
-
-def _rows(logits: Array) -> tuple[Array, Callable[[Array], Array]]:
-    """(N, C, ...) as rows of C logits, and the way back."""
-    if logits.ndim == 2:
-        return logits, lambda rows: rows
-    xp = namespace(logits)
-    to_last = (0, *range(2, logits.ndim), 1)
-    from_last = (0, logits.ndim - 1, *range(1, logits.ndim - 1))
-    moved = xp.permute_dims(logits, to_last)
-    rows = xp.reshape(moved, (math.prod(moved.shape[:-1]), logits.shape[1]))
-    return rows, lambda r: xp.permute_dims(xp.reshape(r, moved.shape), from_last)
-
-
-def _dense_cross_entropy(
-    shifted: Array, target: Array, weight: Array | None, smoothing: float, reduction: str, restore: Any
-) -> Result:
-    """Targets are distributions, as from Mixup: -sum_k w_k t_k log softmax(z)_k."""
-    xp = namespace(shifted)
-    t, _ = _rows(asarray(target, backend=backend_of(shifted)))
-    if smoothing:
-        t = t * (1 - smoothing) + smoothing / t.shape[1]
-    if weight is not None:
-        t = t * weight
-    log_p = shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True, dtype=shifted.dtype))
-    value, spread = _reduce(-xp.sum(t * log_p, axis=1, dtype=shifted.dtype), reduction)
-    if reduction == "none" and target.ndim > 2:
-        value = xp.reshape(value, (target.shape[0], *target.shape[2:]))
-
-    def pullback(dy: Array) -> tuple[Array | None, ...]:
-        scale = spread(dy if reduction != "none" else xp.reshape(dy, (-1, 1)))
-        return (restore(scale * (xp.exp(log_p) * xp.sum(t, axis=1, keepdims=True, dtype=t.dtype) - t)),)
-
-    return value, pullback
+    value, pullback = cross_entropy.__wrapped__(to_rows(logits), rows, *options)
+    if options[-1] == "none":
+        value = xp.reshape(value, positions)
+    return value, lambda dy: (from_rows(pullback(dy if dy.ndim == 0 else xp.reshape(dy, (-1,)))[0]),)
 
 
 @differentiable
