@@ -1,0 +1,73 @@
+"""What a training run measured, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+
+class History(Mapping[str, list[float]]):
+    """One list of numbers a quantity, one entry an epoch.
+
+    Keys: `train_loss`, `lr`, `seconds`, and with validation data `val_loss` and `val_<metric>`.
+
+    >>> from xpnet.train import History
+    >>> history = History()
+    >>> history.append({"train_loss": 2.3, "val_loss": 2.2})
+    >>> history.append({"train_loss": 1.9, "val_loss": 2.0})
+    >>> history["val_loss"]
+    [2.2, 2.0]
+    >>> history.epochs, history.best("val_loss")
+    (2, 1)
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[float]] = {}
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add the numbers of one epoch; every epoch has the same keys.
+
+        Raises:
+            ValueError: the keys are not those of the first epoch.
+        """
+        if self._columns and row.keys() != self._columns.keys():
+            raise ValueError(f"History: an epoch with {sorted(row)} after epochs with {sorted(self)}")
+        for key, value in row.items():
+            self._columns.setdefault(key, []).append(value)
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs."""
+        return len(next(iter(self._columns.values()), []))
+
+    def best(self, key: str, mode: str = "min") -> int:
+        """The epoch, counted from 0, in which `key` was smallest ("min") or largest ("max")."""
+        values = self[key]
+        return values.index(min(values) if mode == "min" else max(values))
+
+    def last(self) -> dict[str, float]:
+        """The numbers of the latest epoch."""
+        return {key: values[-1] for key, values in self._columns.items()}
+
+    def rows(self) -> list[dict[str, float]]:
+        """One dict an epoch."""
+        return [
+            dict(zip(self._columns, values, strict=True))
+            for values in zip(*self._columns.values(), strict=True)
+        ]
+
+    def __getitem__(self, key: str) -> list[float]:
+        try:
+            return self._columns[key]
+        except KeyError:
+            raise KeyError(
+                f"no {key!r} in this history; it has {', '.join(self._columns) or 'no epochs'}"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        return f"History({self.epochs} epochs: {', '.join(self._columns)})"

@@ -1,0 +1,66 @@
+"""A line an epoch, and a bar over its batches where there is a terminal and tqdm."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from xpnet.train.callbacks import Callback
+
+if TYPE_CHECKING:
+    from xpnet.train.trainer import Trainer
+
+
+class Progress(Callback):
+    """Print the history epoch by epoch.
+
+    Args:
+        bar: show a bar over the batches of the running epoch; default: if standard error is a terminal and
+            tqdm is there (`pip install "xpnet[progress]"`).
+
+    Raises:
+        ImportError: a bar was asked for and tqdm is missing.
+    """
+
+    def __init__(self, bar: bool | None = None) -> None:
+        found = find_spec("tqdm") is not None
+        if bar and not found:
+            raise ImportError('the progress bar needs tqdm: pip install "xpnet[progress]"')
+        self.bar = (found and sys.stderr.isatty()) if bar is None else bar
+        self._bar: Any = None
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Start the bar."""
+        if self.bar:
+            from tqdm import tqdm
+
+            self._seen, self._stride = 0, max(1, (trainer.batches or 100) // 50)
+            title = f"epoch {trainer.epoch + 1}/{trainer.epochs}"
+            self._bar = tqdm(total=trainer.batches, desc=title, unit="batch", leave=False)
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """Move the bar, about fifty times an epoch."""
+        if self._bar is not None:
+            self._seen += 1
+            if self._seen % self._stride == 0:
+                self._bar.update(self._stride)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Print the line."""
+        self._close()
+        row = trainer.history.last()
+        numbers = "  ".join(
+            f"{key.replace('_', ' ')} {row[key]:.4f}" for key in row if key not in ("lr", "seconds")
+        )
+        end = f"lr {row['lr']:.2g}  {row['seconds']:.2f} s"
+        print(f"epoch {trainer.epoch + 1:3d}/{trainer.epochs}  {numbers}  {end}", flush=True)
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Remove a bar that an interruption left."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
