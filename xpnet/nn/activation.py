@@ -95,7 +95,7 @@ class GELU(Module):
 
 
 class Softmax(Module):
-    """exp(x) / sum exp(x) along `axis`. Train on logits with `cross_entropy`; use this to read probabilities."""
+    """exp(x) / sum exp(x) along `axis`, to read probabilities; train on the logits with `cross_entropy`."""
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from xpnet.nn.module import Module
+from xpnet.operators import add
 
 
 class Sequential(Module):
@@ -31,7 +32,7 @@ class Sequential(Module):
         self.layers = list(layers)
 
     def _children(self) -> Iterator[tuple[str, Any]]:
-        return ((str(i), layer) for i, layer in enumerate(self.layers))
+        return ((name.removeprefix("layers."), child) for name, child in super()._children())
 
     def forward(self, x: Any) -> Any:
         """The last layer's output."""
@@ -70,4 +71,4 @@ class Residual(Module):
                 f"Residual: body gives {tuple(y.shape)}, the other branch {tuple(x.shape)}; "
                 "pass a shortcut that maps one to the other"
             )
-        return x + y
+        return add(x, y)  # x + y would leave the sum to an array x, which may not know Tensors

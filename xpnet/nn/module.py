@@ -13,8 +13,8 @@ from xpnet.nn.parameter import Arena, Buffer, Parameter, gather, has_views, runs
 class Module:
     """Base class of layers and models: assign Parameters, Buffers and Modules as attributes, write `forward`.
 
-    Names are paths of attributes, as in PyTorch: `"0.weight"`, `"encoder.bias"`. A list or tuple of modules is
-    numbered: `"layers.0.weight"`.
+    Names are paths of attributes, as in PyTorch: `"0.weight"`, `"encoder.bias"`. A list or tuple of modules
+    is numbered: `"layers.0.weight"`.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -34,6 +34,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """`forward`, with device errors that name the layer and the parameter."""
         try:
             return self.forward(*args, **kwargs)
         except DeviceError as error:
@@ -155,10 +156,13 @@ class Module:
                 _move_separately(group, target)
         return self
 
+    def _saved(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name; as in PyTorch, a shared one under each of its names."""
+        return {name: t for name, t in self._walk() if isinstance(t, Parameter | Buffer)}
+
     def state_dict(self) -> dict[str, Array]:
         """Copies of all parameters and buffers by name, on the model's device."""
-        pairs = [*self.named_parameters(), *self.named_buffers()]
-        return {name: namespace(t.data).asarray(t.data, copy=True) for name, t in pairs}
+        return {name: namespace(t.data).asarray(t.data, copy=True) for name, t in self._saved().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Copy values from `state`, from any backend, into the parameters and buffers.
@@ -170,7 +174,7 @@ class Module:
         Raises:
             ValueError: names are missing or unexpected, or a shape differs. Nothing has changed then.
         """
-        own: dict[str, Tensor] = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        own = self._saved()
         missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if strict and (missing or unexpected):
             raise ValueError(
@@ -188,7 +192,7 @@ class Module:
     # ---- messages ----
 
     def _locate(self, error: DeviceError, args: tuple[Any, ...]) -> DeviceError:
-        """Name the layer (from this module down) and the parameter that is on another device than the input."""
+        """Name the layer, from this module down, and the parameter that is not where the input is."""
         source = getattr(error, "module", None)
         if source is None:
             source = self
@@ -199,8 +203,9 @@ class Module:
                 for name, value in self._children():
                     if isinstance(value, Tensor) and where(value.data) != where(data):
                         details = (
-                            f"{type(value).__name__.lower()} {name!r} is on {where(value.data)}, the input on "
-                            f"{where(data)}; move the model with model.to(...) or the input with xpnet.asarray(x)"
+                            f"{type(value).__name__.lower()} {name!r} is on {where(value.data)}, the input "
+                            f"on {where(data)}; move the model with model.to(...) or the input with "
+                            "xpnet.asarray(x)"
                         )
                         break
             located = DeviceError(details)

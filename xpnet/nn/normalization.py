@@ -44,8 +44,8 @@ class _BatchNorm(_Affine):
         """The same shape."""
         if x.ndim not in self.axes or x.shape[1] != self.num_features:
             raise ValueError(
-                f"{type(self).__name__}({self.num_features}): expected an input with {self.num_features} channels on "
-                f"axis 1 and {' or '.join(map(str, self.axes))} axes, got {tuple(x.shape)}"
+                f"{type(self).__name__}({self.num_features}): expected {self.num_features} channels on "
+                f"axis 1 of {' or '.join(map(str, self.axes))} axes, got an input of shape {tuple(x.shape)}"
             )
         return F.batch_norm(
             x,

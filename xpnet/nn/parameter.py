@@ -12,6 +12,8 @@ from typing import Any
 from xpnet.autograd import Tensor
 from xpnet.backend import Array, Backend, asarray, backend_of, device, namespace
 
+_DATA: Any = Tensor.__dict__["data"]  # the slot itself
+
 
 class Buffer(Tensor):
     """State that is saved and moved with a model but not trained, such as running statistics."""
@@ -25,13 +27,41 @@ class Buffer(Tensor):
 class Parameter(Tensor):
     """A trained Tensor. In an arena, `data` and `grad` are views into the model's theta and gradient vector.
 
-    `grad` is None until `backward` reaches the parameter and again after `zero_grad`.
+    `grad` is None until `backward` reaches the parameter and again after `zero_grad`. Assigning to `data`
+    copies the values into the vector. A copy or a pickle stands alone, without the vector.
     """
 
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data.data if isinstance(data, Tensor) else asarray(data), requires_grad)
+
+    def _assign(self, value: Array) -> None:
+        """Set `data`: in an arena the view stays, or theta would no longer hold the parameter."""
+        if getattr(self, "_arena", None) is None:
+            _DATA.__set__(self, value)
+            return
+        view = self.data
+        if tuple(value.shape) != tuple(view.shape) or value.dtype != view.dtype:
+            raise ValueError(
+                f"parameter.data: expected shape {tuple(view.shape)} and dtype {view.dtype}, "
+                f"got {tuple(value.shape)} and {value.dtype}"
+            )
+        if value is not view:
+            view[...] = value
+
+    data = property(_DATA.__get__, _assign)
+
+    def __reduce__(self) -> Any:
+        values = namespace(self.data).asarray(self.data, copy=True)
+        return _restore, (type(self), values, self.requires_grad, self.grad)
+
+
+def _restore(kind: type[Parameter], values: Array, requires_grad: bool, gradient: Array | None) -> Parameter:
+    """A parameter from a copy or a pickle."""
+    parameter = kind(Tensor(values), requires_grad)
+    parameter.grad = gradient
+    return parameter
 
 
 class Arena:
@@ -65,6 +95,7 @@ class Arena:
             value, gradient = asarray(p.data, backend=backend), p.grad
             stop, shape = offset + p.size, tuple(p.shape)
             self.theta[offset:stop] = xp.reshape(value, (-1,))
+            p._arena = None  # so that `data` takes the view itself
             p.data = xp.reshape(self.theta[offset:stop], shape)
             p._grad = xp.reshape(self.grad[offset:stop], shape)
             p._filled = False
@@ -89,10 +120,10 @@ _HAS_VIEWS: dict[str, bool] = {}
 
 
 def gather(parameters: Iterable[Tensor]) -> None:
-    """Put every parameter that is in no arena into one, one arena a dtype and device."""
+    """Put every parameter that is in no living arena into one, one arena a dtype and device."""
     loose: dict[Any, list[Tensor]] = {}
     for p in parameters:
-        if p._arena is None:
+        if p._arena is None or not p._arena.alive:
             loose.setdefault((type(p.data), p.dtype, str(device(p.data))), []).append(p)
     for group in loose.values():
         if has_views(backend_of(group[0].data)):

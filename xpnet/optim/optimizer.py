@@ -86,7 +86,7 @@ class Optimizer:
         """Update every parameter that has a gradient."""
         stretches = self._stretches
         for stretch in stretches:
-            if not stretch.current():
+            if not stretch.current() or stretch.names != self.moment_names(stretch.group):
                 stretches = []
                 break
         if not stretches:
@@ -166,6 +166,15 @@ class Optimizer:
         return 0.0
 
     # ---- saving ----
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the state by parameter number, since identities change."""
+        return {**vars(self), "_stretches": [], "_state": self.state_dict()["state"]}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        vars(self).update(saved)
+        members = [p for group in self.param_groups for p in group["params"]]
+        self._state = {id(members[i]): values for i, values in saved["_state"].items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Steps and moments by parameter number, and the options of each group, laid out as PyTorch does."""

@@ -180,7 +180,11 @@ def adadelta_step(
     eps: float,
     weight_decay: float,
 ) -> None:
-    """s <- rho s + (1-rho) g^2; d = g sqrt(u + eps) / sqrt(s + eps); u <- rho u + (1-rho) d^2; theta <- theta - lr d."""
+    """One step, with d the update and u the mean of its square.
+
+    s <- rho s + (1-rho) g^2; d = g sqrt(u + eps) / sqrt(s + eps); u <- rho u + (1-rho) d^2;
+    theta <- theta - lr d.
+    """
     xp = namespace(theta)
     g = _decayed(theta, grad, weight_decay)
     square *= rho
@@ -215,7 +219,10 @@ class Adadelta(Optimizer):
         self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]
     ) -> None:
         """One step on one stretch."""
-        adadelta_step(theta, grad, *moments, group["lr"], group["rho"], group["eps"], group["weight_decay"])
+        square, delta = moments
+        adadelta_step(
+            theta, grad, square, delta, group["lr"], group["rho"], group["eps"], group["weight_decay"]
+        )
 
 
 @fusable
@@ -326,7 +333,10 @@ def adam_step(
     weight_decay: float,
     decoupled: bool,
 ) -> None:
-    """m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2; theta <- theta - lr m^ / (sqrt(v^) + eps), m^, v^ unbiased."""
+    """m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2; theta <- theta - lr m^ / (sqrt(v^) + eps).
+
+    m^ = m / (1 - b1^step) and v^ = v / (1 - b2^step) are without the bias towards the start, 0.
+    """
     xp = namespace(theta)
     g = grad
     if weight_decay and decoupled:
@@ -387,6 +397,7 @@ class Adam(Optimizer):
     ) -> None:
         """One step on one stretch."""
         mean, square, *largest = moments
+        beta1, beta2 = group["betas"]
         adam_step(
             theta,
             grad,
@@ -395,7 +406,8 @@ class Adam(Optimizer):
             largest[0] if largest else None,
             step,
             group["lr"],
-            *group["betas"],
+            beta1,
+            beta2,
             group["eps"],
             group["weight_decay"],
             self.decoupled,
@@ -403,7 +415,9 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with weight decay apart from the gradient: theta <- (1 - lr weight_decay) theta (Loshchilov & Hutter, 2019).
+    """Adam with weight decay apart from the gradient (Loshchilov & Hutter, 2019).
+
+    theta <- (1 - lr weight_decay) theta, then Adam's step.
 
     Arguments as for Adam; weight_decay defaults to 0.01.
     """

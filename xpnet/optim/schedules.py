@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a schedule is a factor of the step; `step()` writes base rate * factor to the groups."""
+"""Learning-rate schedules: a schedule is a factor of the step; `step()` writes base rate * factor."""
 
 from __future__ import annotations
 
