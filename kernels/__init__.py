@@ -1,0 +1,1 @@
+"""The CUDA sources; `xpnet.cuda.loader` compiles them."""
