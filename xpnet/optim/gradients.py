@@ -7,7 +7,7 @@ from typing import Any
 
 from xpnet import random
 from xpnet.autograd import Tensor
-from xpnet.backend import Array, backend_of, namespace
+from xpnet.backend import Array, asarray, backend_of, namespace
 from xpnet.nn.parameter import gather, runs
 
 
@@ -71,6 +71,12 @@ class GradientNoise:
         """Add the noise of this step."""
         std = math.sqrt(self.eta / (1 + self.t) ** self.gamma)
         self.t += 1
-        for g in _gradients(self.params):
-            noise = random.normal(tuple(g.shape), random.generators[random.NOISE].next_key(), backend_of(g))
-            g += namespace(g).astype(noise, g.dtype) * std
+        gradients = _gradients(self.params)
+        sizes = [math.prod(g.shape) for g in gradients]
+        # one draw for all: the noise of a parameter does not depend on how the gradients lie in memory
+        noise = random.normal((sum(sizes),), random.generators[random.NOISE].next_key(), random._HOST)
+        start = 0
+        for g, size in zip(gradients, sizes, strict=True):
+            part = asarray(noise[start : start + size].reshape(g.shape), backend=backend_of(g))
+            g += namespace(g).astype(part, g.dtype) * std
+            start += size
