@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, backend_name, device, namespace
+from xpnet.backend import Array, asarray, backend_name, backend_of, device, namespace, to_numpy
 
 _NUMPY_LIKE = ("numpy", "cupy")
 
@@ -71,31 +71,37 @@ def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
     return xp.astype(xp.expand_dims(xp.astype(labels, xp.int64), axis=-1) == arange(classes, labels), dtype)
 
 
-def scatter_add(shape: tuple[int, ...], index: Any, values: Array) -> Array:
-    """Zeros of `shape` with values added at `index`; repeated indices add up.
+def gather(x: Array, index: tuple[Any, ...]) -> Array:
+    """x[index] for advanced indices: masks, or integer arrays of any number of axes."""
+    if backend_name(x) != "array_api_strict":
+        return x[index]
+    xp = namespace(x)
+    positions = _positions(tuple(x.shape), index, x)
+    return xp.reshape(xp.take(xp.reshape(x, (-1,)), xp.reshape(positions, (-1,))), positions.shape)
 
-    The gradient of `x[index]`. `index` is anything NumPy calls advanced indexing.
-    """
+
+def scatter_add(shape: tuple[int, ...], index: tuple[Any, ...], values: Array) -> Array:
+    """Zeros of `shape` with values added at `index`; repeated indices add up. The gradient of `gather`."""
     xp = namespace(values)
     out = xp.zeros(shape, dtype=values.dtype, device=device(values))
     name = backend_name(values)
     if name in _NUMPY_LIKE:
         xp.add.at(out, index, values)
-    elif name == "torch":
-        index = index if isinstance(index, tuple) else (index,)
-        flat = _flat_index(shape, index, values)
-        out.view(-1).index_add_(0, flat.reshape(-1), values.reshape(-1))
-    else:
-        flat = _flat_index(shape, index if isinstance(index, tuple) else (index,), values)
-        hot = one_hot(xp.reshape(flat, (-1,)), math.prod(shape), values.dtype)
-        out = xp.reshape(xp.reshape(values, (1, -1)) @ hot, shape)
-    return out
+        return out
+    flat = xp.reshape(_positions(shape, index, values), (-1,))
+    if name == "torch":
+        out.view(-1).index_add_(0, flat, values.reshape(-1))
+        return out
+    hot = one_hot(flat, math.prod(shape), values.dtype)
+    return xp.reshape(xp.reshape(values, (1, -1)) @ hot, shape)
 
 
-def _flat_index(shape: tuple[int, ...], index: tuple[Any, ...], like: Array) -> Array:
-    """The positions `index` selects, as offsets into the flattened array."""
-    xp = namespace(like)
-    return xp.reshape(arange(math.prod(shape), like), shape)[index]
+def _positions(shape: tuple[int, ...], index: tuple[Any, ...], like: Array) -> Array:
+    """The elements that `index` selects, as offsets into the flattened array."""
+    if backend_name(like) == "torch":
+        return namespace(like).reshape(arange(math.prod(shape), like), shape)[index]
+    host = tuple(to_numpy(i) if hasattr(i, "dtype") else i for i in index)
+    return asarray(np.arange(math.prod(shape)).reshape(shape)[host], backend=backend_of(like))
 
 
 def pad(x: Array, widths: list[tuple[int, int]], value: float = 0.0) -> Array:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.arrays import scatter_add
+import numpy as np
+
+from xpnet.arrays import gather, scatter_add
 from xpnet.autograd import Pullback, Tensor, differentiable
-from xpnet.backend import Array, device, namespace
+from xpnet.backend import Array, asarray, backend_of, device, namespace
 
 Result = tuple[Array, Pullback]
 Axis = int | tuple[int, ...] | None
@@ -173,7 +175,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """The mean over `axis` (default: all)."""
     xp = namespace(x)
     y = xp.mean(x, axis=axis, keepdims=keepdims)
-    count = math.prod(x.shape) / max(math.prod(y.shape), 1)
+    count = math.prod(x.shape) // (math.prod(y.shape) or 1)
     return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) / count
 
 
@@ -220,19 +222,30 @@ def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Result:
 
 @differentiable
 def getitem(x: Array, index: Any) -> Result:
-    """x[index] for slices, integers, masks and integer arrays."""
+    """x[index] for slices, integers, None, masks and integer arrays (of any backend); repeated indices add up."""
     xp = namespace(x)
-    parts = index if isinstance(index, tuple) else (index,)
-    basic = all(isinstance(i, int | slice | None | type(...)) for i in parts)
+    index = tuple(_index(i, x) for i in (index if isinstance(index, tuple) else (index,)))
+    if any(hasattr(i, "dtype") for i in index):
+        return gather(x, index), lambda dy: scatter_add(tuple(x.shape), index, dy)
+    if Ellipsis not in index:
+        index = (*index, ...)
 
     def pullback(dy: Array) -> Array:
-        if not basic:
-            return scatter_add(tuple(x.shape), index, dy)
         dx = xp.zeros_like(x)
-        dx[index] = dy
+        place = tuple(i for i in index if i is not None)  # None only adds axes of length 1
+        dx[place] = xp.reshape(dy, dx[place].shape)
         return dx
 
     return x[index], pullback
+
+
+def _index(part: Any, x: Array) -> Any:
+    """One entry of an index; arrays, lists and Tensors become arrays where `x` lives."""
+    if part is None or isinstance(part, int | slice | type(...)):
+        return part
+    if isinstance(part, np.integer):
+        return int(part)
+    return asarray(np.asarray(part) if isinstance(part, list) else part, backend=backend_of(x))
 
 
 # ---- Tensor gets its operators ----------------------------------------------------------------------------

@@ -88,10 +88,10 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
     return value / total, lambda dy: dy / total
 
 
-def _elementwise(value: Array, slope: Array, reduction: str) -> Result:
-    """A loss of every element and its derivative: reduce, and multiply in the pullback."""
+def _elementwise(value: Array, reduction: str, *slopes: Callable[[], Array]) -> Result:
+    """Reduce a loss of every element; `slopes` give its derivatives with respect to the input and the target."""
     y, spread = _reduce(value, reduction)
-    return y, lambda dy: (slope * spread(dy),)
+    return y, tuple(lambda dy, out, slope=slope: slope() * spread(dy) for slope in slopes)
 
 
 def _same_shape(x: Array, target: Any, name: str) -> Array:
@@ -305,7 +305,8 @@ def binary_cross_entropy_with_logits(logits: Array, target: Any, reduction: str 
     xp = namespace(logits)
     t = _same_shape(logits, target, "binary_cross_entropy_with_logits")
     softplus = xp.maximum(logits, xp.zeros_like(logits)) + xp.log1p(xp.exp(-xp.abs(logits)))
-    return _elementwise(softplus - t * logits, xp.exp(logits - softplus) - t, reduction)
+    sigmoid_minus_t = lambda: xp.exp(logits - softplus) - t
+    return _elementwise(softplus - t * logits, reduction, sigmoid_minus_t, lambda: -logits)
 
 
 @differentiable
@@ -318,7 +319,7 @@ def mse_loss(x: Array, target: Any, reduction: str = "mean") -> Result:
         reduction: "mean" over all elements, "sum" or "none".
     """
     error = x - _same_shape(x, target, "mse_loss")
-    return _elementwise(error * error, 2 * error, reduction)
+    return _elementwise(error * error, reduction, lambda: 2 * error, lambda: -2 * error)
 
 
 @differentiable
@@ -333,4 +334,4 @@ def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Resu
     xp = namespace(scores)
     t = _same_shape(scores, target, "perceptron_loss")
     slope = -t * xp.astype(t * scores < 0, scores.dtype)
-    return _elementwise(slope * scores, slope, reduction)
+    return _elementwise(slope * scores, reduction, lambda: slope)
