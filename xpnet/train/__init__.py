@@ -2,6 +2,7 @@
 
 from xpnet.train.callbacks import Callback, EarlyStopping, LearningRate
 from xpnet.train.checkpoint import load_arrays, save_arrays
+from xpnet.train.evaluation import evaluate, predict
 from xpnet.train.history import History
 from xpnet.train.metrics import accuracy, confusion_matrix
 from xpnet.train.progress import Progress
@@ -17,6 +18,8 @@ __all__ = [
     "TrainingDivergedError",
     "accuracy",
     "confusion_matrix",
+    "evaluate",
     "load_arrays",
+    "predict",
     "save_arrays",
 ]

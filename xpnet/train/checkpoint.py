@@ -46,7 +46,7 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         file = temporary.open("wb")
     except OSError as error:
-        raise type(error)(error.errno, f"cannot write {target}: {error.strerror}") from None
+        raise type(error)(f"cannot write {target}: {error.strerror}") from None
     try:
         with file:
             yield file

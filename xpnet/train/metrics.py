@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from xpnet.autograd import Tensor
 from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
+
+Metric = Callable[[Any, Any], Array]
 
 
 def accuracy(logits: Array | Tensor, target: Any) -> Array:
@@ -76,8 +80,17 @@ class Mean:
         self.values.append(value)
         self.weights.append(weight)
 
-    def result(self) -> float:
-        """The mean over all samples."""
+    def result(self, what: str = "data") -> float:
+        """The mean over all samples. The host waits here, so errors that kernels flagged are raised here too.
+
+        Raises:
+            ValueError: nothing was added; `what` names the data in the message.
+        """
+        if not self.values:
+            raise ValueError(f"the {what} gave no batches; a generator can be used only once")
         first = self.values[0]
         values = to_numpy(first if len(self.values) == 1 else namespace(first).stack(self.values))
+        cuda = sys.modules.get("xpnet.cuda")
+        if cuda is not None and hasattr(cuda, "check_errors"):
+            cuda.check_errors()
         return float(np.average(np.atleast_1d(values).astype(np.float64), weights=self.weights))

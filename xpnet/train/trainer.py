@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence, Sized
 from typing import Any
 
-from xpnet.autograd import Tensor, no_grad
-from xpnet.backend import Array, asarray, namespace
+from xpnet.backend import Array
 from xpnet.data import DataLoader, Dataset
 from xpnet.train.callbacks import Callback
+from xpnet.train.evaluation import Batches, evaluate, predict
 from xpnet.train.history import History
-from xpnet.train.metrics import Mean, accuracy
-
-Batches = Iterable[tuple[Any, Any]]
-Metric = Callable[[Any, Any], Array]
-
-_EVALUATION_BATCH = 1024  # no gradients are kept, so batches can be large
+from xpnet.train.metrics import Mean, Metric
 
 
 class TrainingDivergedError(RuntimeError):
@@ -128,7 +121,7 @@ class Trainer:
             mean.add(value.data, x.shape[0])
             for hook in batch_end:
                 hook(self)
-        result = self._finish(mean, "training data")
+        result = mean.result("training data")
         if not math.isfinite(result):
             rate = optimizer.param_groups[0]["lr"]
             raise TrainingDivergedError(
@@ -148,14 +141,7 @@ class Trainer:
         Returns:
             `{"loss": ..., "accuracy": ...}`, or the metrics the trainer was given.
         """
-        means: dict[str, Mean] = {"loss": Mean()}
-        with no_grad(), _evaluating(self.model):
-            for x, y in _in_order(data):
-                output, count = self.model(x), x.shape[0]
-                means["loss"].add(_value(self.loss(output, y)), count)
-                for metric in self._metrics_for(y):
-                    means.setdefault(metric.__name__, Mean()).add(_value(metric(output, y)), count)
-        return {name: self._finish(mean, "evaluation data") for name, mean in means.items()}
+        return evaluate(self.model, data, self.loss, self.metrics)
 
     def predict(self, data: Any) -> Array:
         """The model's output for each sample, in evaluation mode and without gradients.
@@ -169,34 +155,9 @@ class Trainer:
         Raises:
             ValueError: no samples.
         """
-        if not isinstance(data, Dataset | DataLoader):
-            x = data if hasattr(data, "shape") else asarray(data)
-            size = _EVALUATION_BATCH
-            batches: Iterable[Any] = (asarray(x[i : i + size]) for i in range(0, x.shape[0], size))
-        else:
-            batches = (x for x, _ in _in_order(data))
-        with no_grad(), _evaluating(self.model):
-            parts = [_value(self.model(x)) for x in batches]
-        if not parts:
-            raise ValueError("Trainer.predict: no samples")
-        return parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts)
+        return predict(self.model, data)
 
     # ---- parts ----
-
-    def _metrics_for(self, target: Any) -> Sequence[Metric]:
-        if self.metrics is not None:
-            return self.metrics
-        return (accuracy,) if "int" in str(getattr(target, "dtype", "")) and target.ndim == 1 else ()
-
-    def _finish(self, mean: Mean, what: str) -> float:
-        """The mean. The host waits here anyway, so errors that kernels flagged are raised here too."""
-        if not mean.values:
-            raise ValueError(f"Trainer: the {what} gave no batches; a generator can be used only once")
-        result = mean.result()
-        cuda = sys.modules.get("xpnet.cuda")
-        if cuda is not None and hasattr(cuda, "check_errors"):
-            cuda.check_errors()
-        return result
 
     def _hooks(self, name: str) -> list[Callable[[Trainer], None]]:
         """The callbacks' methods of this name that are not the empty ones of the base class."""
@@ -206,23 +167,3 @@ class Trainer:
     def _call(self, name: str) -> None:
         for hook in self._hooks(name):
             hook(self)
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Evaluation mode for the length of a `with` block; then each module's own mode again."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def _in_order(data: Any) -> Batches:
-    return DataLoader(data, _EVALUATION_BATCH, shuffle=False) if isinstance(data, Dataset) else data
-
-
-def _value(x: Any) -> Array:
-    return x.data if isinstance(x, Tensor) else x

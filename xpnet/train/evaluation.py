@@ -1,0 +1,98 @@
+"""A model applied to data: in evaluation mode, in order, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from xpnet.autograd import Tensor, no_grad
+from xpnet.backend import Array, asarray, namespace
+from xpnet.data import DataLoader, Dataset
+from xpnet.train.metrics import Mean, Metric, accuracy
+
+Batches = Iterable[tuple[Any, Any]]
+
+_BATCH = 1024  # no gradients are kept, so batches can be large
+
+
+def evaluate(
+    model: Any,
+    data: Dataset | Batches,
+    loss: Callable[[Any, Any], Any],
+    metrics: Sequence[Metric] | None = None,
+) -> dict[str, float]:
+    """The mean loss and metrics over the data.
+
+    Args:
+        model: a Module.
+        data: a Dataset, a DataLoader, or anything that gives (x, y) batches.
+        loss: `loss(output, target)`, the mean over a batch.
+        metrics: functions of (output, target), means over a batch; default: `accuracy` if the targets are
+            class indices.
+
+    Returns:
+        `{"loss": ..., "accuracy": ...}`, each metric under its function's name.
+
+    Raises:
+        ValueError: no batches.
+    """
+    means = {"loss": Mean()}
+    with evaluating(model):
+        for x, y in _in_order(data):
+            output = model(x)
+            means["loss"].add(_value(loss(output, y)), x.shape[0])
+            for metric in _default_metrics(y) if metrics is None else metrics:
+                means.setdefault(metric.__name__, Mean()).add(_value(metric(output, y)), x.shape[0])
+    return {name: mean.result("evaluation data") for name, mean in means.items()}
+
+
+def predict(model: Any, data: Any) -> Array:
+    """The model's output for each sample.
+
+    Args:
+        model: a Module.
+        data: (n, ...) samples, moved to the default backend; or a Dataset or DataLoader, whose targets are
+            not used.
+
+    Returns:
+        (n, ...) on the model's backend; class scores become labels with `argmax`.
+
+    Raises:
+        ValueError: no samples.
+    """
+    if isinstance(data, Dataset | DataLoader):
+        batches: Iterable[Any] = (x for x, _ in _in_order(data))
+    else:
+        x = data if hasattr(data, "shape") else asarray(data)
+        batches = (asarray(x[i : i + _BATCH]) for i in range(0, x.shape[0], _BATCH))
+    with evaluating(model):
+        parts = [_value(model(x)) for x in batches]
+    if not parts:
+        raise ValueError("predict: no samples")
+    return parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts)
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Evaluation mode without gradients for a `with` block; then each module's own mode again."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _in_order(data: Any) -> Batches:
+    return DataLoader(data, _BATCH, shuffle=False) if isinstance(data, Dataset) else data
+
+
+def _default_metrics(target: Any) -> Sequence[Metric]:
+    return (accuracy,) if "int" in str(getattr(target, "dtype", "")) and target.ndim == 1 else ()
+
+
+def _value(x: Any) -> Array:
+    return x.data if isinstance(x, Tensor) else x
