@@ -82,7 +82,7 @@ def save_arrays(
     require_safetensors()
     from safetensors.numpy import save
 
-    host = {name: np.ascontiguousarray(to_numpy(a)) for name, a in arrays.items()}
+    host = {name: np.asarray(to_numpy(a), order="C") for name, a in arrays.items()}
     text = json.dumps(dict(facts or {}))
     with atomic_write(path) as file:
         file.write(save(host, {"format": _FORMAT, "facts": text, "sha256": _digest(host, text)}))

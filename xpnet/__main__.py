@@ -1,0 +1,7 @@
+"""`python -m xpnet`."""
+
+import sys
+
+from xpnet.cli import main
+
+sys.exit(main())

@@ -1,0 +1,176 @@
+"""Options and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from xpnet import __version__
+from xpnet.backend import BACKENDS
+from xpnet.cli.data import SOURCES
+from xpnet.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, BadInputError
+from xpnet.cli.model import OPTIMIZERS
+
+
+class _Parser(argparse.ArgumentParser):
+    """An error is one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def _number(kind: type, text: str, accept: Callable[[Any], bool]) -> Callable[[str], Any]:
+    """A converter for argparse that says what it expects."""
+
+    def convert(value: str) -> Any:
+        try:
+            number = kind(value)
+        except ValueError:
+            number = None
+        if number is None or not math.isfinite(number) or not accept(number):
+            raise argparse.ArgumentTypeError(f"expected {text}, got {value!r}")
+        return number
+
+    return convert
+
+
+_count = _number(int, "a whole number of at least 1", lambda n: n >= 1)
+_batch = _number(int, "a whole number of at least 2, since batch norm needs two samples", lambda n: n >= 2)
+_rate = _number(float, "a number above 0", lambda x: x > 0)
+_decay = _number(float, "a number of at least 0", lambda x: x >= 0)
+_probability = _number(float, "a probability of at least 0 and below 1", lambda p: 0 <= p < 1)
+
+
+def _layers(text: str) -> list[int]:
+    sizes = [part.strip() for part in text.split(",")]
+    if not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise argparse.ArgumentTypeError(f"expected sizes such as 64,32, got {text!r}")
+    return [int(size) for size in sizes]
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = _Parser(prog="xpnet", description="Train neural networks on NumPy and CuPy.", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"xpnet {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
+
+    train = commands.add_parser(
+        "train",
+        help="train a network and save it",
+        allow_abbrev=False,
+        description="Train a multilayer perceptron with batch norm and dropout; print its test accuracy.",
+    )
+    train.add_argument("dataset", nargs="?", choices=SOURCES, help="the data (default: digits)")
+    _data_options(train)
+    train.add_argument("--layers", type=_layers, metavar="N,N", help="sizes of the hidden layers")
+    train.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="(default: adam)")
+    train.add_argument("--lr", type=_rate, help="learning rate (default: by optimizer)")
+    train.add_argument(
+        "--schedule", choices=("cosine", "constant"), default="cosine", help="(default: cosine)"
+    )
+    train.add_argument("--epochs", type=_count, help="epochs at most (default: 50 for digits, 10 for mnist)")
+    train.add_argument(
+        "--patience",
+        type=_count,
+        default=15,
+        metavar="N",
+        help="stop after N epochs without a lower validation loss (default: 15)",
+    )
+    train.add_argument(
+        "--batch-size", type=_batch, metavar="N", help="(default: 32 for digits, 128 for mnist)"
+    )
+    train.add_argument(
+        "--dropout",
+        type=_probability,
+        default=0.2,
+        metavar="P",
+        help="probability of dropping a unit (default: 0.2)",
+    )
+    train.add_argument(
+        "--weight-decay", type=_decay, default=0.0, metavar="X", help="of the weights (default: 0)"
+    )
+    train.add_argument(
+        "--seed", type=int, default=0, help="of weights, shuffles, dropout, validation split (default: 0)"
+    )
+    train.add_argument(
+        "--save", metavar="FILE", help="the model (default: DATA.safetensors; none: do not save)"
+    )
+    train.add_argument(
+        "--plot", metavar="FILE", help="curves, .png .svg .pdf or .csv (default: DATA.png; none: do not plot)"
+    )
+    train.add_argument("--json", metavar="FILE", help="settings, history, test accuracy, confusion matrix")
+
+    predict = commands.add_parser(
+        "predict",
+        help="apply a saved network",
+        allow_abbrev=False,
+        description="Apply a saved network to new samples, or to the test set of the data it was trained on.",
+    )
+    predict.add_argument("model", metavar="FILE", help="a model that `xpnet train` saved")
+    _data_options(predict)
+    predict.add_argument(
+        "--input",
+        metavar="FILE",
+        help="samples as the training data are scaled: .npy, .npz, or .csv, one a line",
+    )
+    predict.add_argument("--output", metavar="FILE", help="write every prediction as CSV")
+
+    info = commands.add_parser("info", help="versions, backends, devices, kernels", allow_abbrev=False)
+    info.add_argument("--json", action="store_true", help="print JSON")
+    return top
+
+
+def _data_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", choices=SOURCES, help="the data, as an option")
+    command.add_argument("--path", metavar="DIR", help="the folder with MNIST's four idx files")
+    command.add_argument(
+        "--backend", choices=BACKENDS, default="numpy", help="where to compute (default: numpy)"
+    )
+    command.add_argument("--device", help="a device of that backend, such as 0 for cupy")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: the arguments; default: those of the process.
+
+    Returns:
+        0, 1 if training failed, 2 for bad input, 130 after Ctrl-C.
+    """
+    try:
+        options = parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has printed its line
+        return int(stop.code or 0)
+    try:
+        return _run(options)
+    except BadInputError as error:
+        return _fail(options, str(error), BAD_INPUT)
+    except KeyboardInterrupt:
+        return _fail(options, "interrupted; nothing was written", INTERRUPTED)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "train":
+        from xpnet.cli.train import train
+
+        return train(options)
+    if options.command == "predict":
+        from xpnet.cli.predict import predict
+
+        return predict(options)
+    from xpnet.cli.info import info
+
+    return info(options)
+
+
+def _fail(options: argparse.Namespace, message: str, code: int) -> int:
+    print(f"xpnet {options.command}: error: {message}", file=sys.stderr)
+    return code

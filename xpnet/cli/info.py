@@ -1,0 +1,98 @@
+"""`xpnet info`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from xpnet import BackendUnavailableError, __version__, dispatch, use_backend
+from xpnet.backend import BACKENDS
+from xpnet.cli.errors import OK
+
+_PACKAGES = (
+    "numpy", "array-api-compat", "cupy-cuda12x", "cupy-cuda13x", "torch", "array-api-strict",
+    "matplotlib", "tqdm", "safetensors",
+)  # fmt: skip
+
+
+def info(options: argparse.Namespace) -> int:
+    """Print what is installed and what works; the exit code."""
+    facts = collect()
+    if options.json:
+        print(json.dumps(facts, indent=2))
+        return OK
+    print(f"xpnet {facts['xpnet']}, Python {facts['python']}, {facts['platform']}, {facts['cpus']} CPUs")
+    print("\npackages")
+    for name, found in facts["packages"].items():
+        print(f"  {name:<18}{found or 'not installed'}")
+    print("\nbackends")
+    for name, backend in facts["backends"].items():
+        print(f"  {name:<18}{', '.join(backend['devices']) or 'unavailable: ' + backend['reason']}")
+    print(f"\nfused kernels: {facts['kernels']['state']}")
+    for name, backends in facts["kernels"]["registered"].items():
+        print(f"  {name:<18}{', '.join(backends)}")
+    return OK
+
+
+def collect() -> dict[str, Any]:
+    """The facts, as JSON can hold them."""
+    backends = {name: _backend(name) for name in BACKENDS}
+    return {
+        "xpnet": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "backends": backends,
+        "kernels": _kernels(backends),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _backend(name: str) -> dict[str, Any]:
+    try:
+        with use_backend(name) as backend:
+            return {"devices": _devices(name, backend.xp), "reason": None}
+    except BackendUnavailableError as error:
+        return {"devices": [], "reason": str(error).partition(": ")[2]}
+
+
+def _devices(name: str, xp: Any) -> list[str]:
+    if name == "cupy":
+        runtime = xp.cuda.runtime
+        names = [runtime.getDeviceProperties(i)["name"].decode() for i in range(runtime.getDeviceCount())]
+        return [f"{i}: {device}" for i, device in enumerate(names)]
+    if name == "torch":
+        torch = import_module("torch")
+        return [
+            "cpu",
+            *(f"cuda:{i}: {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())),
+        ]
+    return ["cpu"]
+
+
+def _kernels(backends: dict[str, Any]) -> dict[str, Any]:
+    """The kernels that stand in for Array API bodies; those for cupy register with xpnet.cuda."""
+    with suppress(ImportError):  # the launchers need cupy
+        import_module("xpnet.cuda")
+    found = dispatch.registered()
+    usable = any(backends[b]["devices"] for names in found.values() for b in names if b in backends)
+    if not found:
+        state = "none registered"
+    elif not dispatch.is_enabled():
+        state = "switched off (XPNET_FUSED=0)"
+    else:
+        state = "active" if usable else "registered, but their backend is unavailable"
+    return {"state": state, "registered": found}

@@ -1,0 +1,108 @@
+"""Files that the commands write: checked before the work, written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xpnet.cli.errors import BadInputError
+from xpnet.train import History
+from xpnet.train.checkpoint import atomic_write
+
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+def check_writable(path: str | None) -> None:
+    """Refuse a path that could not be written after the work: this writes, and removes, a file beside it.
+
+    Raises:
+        BadInputError: naming the path and the reason.
+    """
+    if path is None:
+        return
+    target = Path(path)
+    probe = target.with_name(f".{target.name}.probe")
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        probe.touch()
+        probe.unlink()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadInputError(f"cannot write {path}: {reason}; give a file in a folder that exists") from None
+
+
+def plot_path(asked: str | None, default: str) -> str | None:
+    """Where the curves go: a picture if matplotlib is there, otherwise numbers.
+
+    Raises:
+        BadInputError: a picture was asked for without matplotlib, or in an unknown format.
+    """
+    if asked == "none":
+        return None
+    drawable = find_spec("matplotlib") is not None
+    if asked is None:
+        return default + (".png" if drawable else ".csv")
+    ending = Path(asked).suffix.lower()
+    if ending not in (*_PICTURES, ".csv"):
+        raise BadInputError(f"--plot {asked}: expected a name that ends in .png, .svg, .pdf or .csv")
+    if ending != ".csv" and not drawable:
+        raise BadInputError(
+            f'--plot {asked} needs matplotlib: pip install "xpnet[plot]", or name a .csv file'
+        )
+    return asked
+
+
+def write_curves(path: str, history: History, title: str) -> None:
+    """Losses, and the validation accuracy, by epoch."""
+    if Path(path).suffix.lower() == ".csv":
+        keys = list(history)
+        rows = ([epoch, *row.values()] for epoch, row in enumerate(history.rows(), 1))
+        write_csv(path, ["epoch", *keys], rows)
+        return
+    from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+
+    epochs = np.arange(1, history.epochs + 1)
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    loss.plot(epochs, history["train_loss"], label="training")
+    loss.plot(epochs, history["val_loss"], label="validation")
+    loss.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+    loss.legend()
+    accuracy.plot(epochs, history["val_accuracy"], color="C1")
+    accuracy.set(xlabel="epoch", ylabel="validation accuracy")
+    figure.suptitle(title)
+    with atomic_write(path) as file:
+        figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=150)
+
+
+def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def write_json(path: str, value: Any) -> None:
+    """JSON that every reader accepts: no NaN, no infinity."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def confusion_table(matrix: np.ndarray) -> str:
+    """The matrix with its labels; a dot is a zero."""
+    width = max(len(str(matrix.max())), len(str(len(matrix)))) + 2
+    lines = [" " * 6 + "".join(f"{k:{width}d}" for k in range(len(matrix)))]
+    for k, row in enumerate(matrix):
+        lines.append(f"{k:6d}" + "".join(f"{n if n else '.':>{width}}" for n in row.tolist()))
+    return "\n".join(lines)
