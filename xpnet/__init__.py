@@ -1,5 +1,7 @@
 """xpnet: train neural networks with one code base on NumPy and CuPy."""
 
+from importlib.util import find_spec as _find_spec
+
 from xpnet import operators as _operators  # gives Tensor its operators
 from xpnet.autograd import Tensor, gradcheck, no_grad, tensor
 from xpnet.backend import (
@@ -15,7 +17,10 @@ from xpnet.backend import (
 from xpnet.dispatch import fused_kernels as fused
 from xpnet.random import manual_seed
 
-del _operators
+if _find_spec("numba") is not None:
+    from xpnet import cpu as _cpu  # registers the CPU kernels; Numba itself loads when the first one runs
+
+del _operators, _find_spec
 
 __version__ = "0.1.0"
 

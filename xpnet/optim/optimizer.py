@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any, ClassVar
 
 from xpnet.autograd import Tensor
-from xpnet.backend import Array, asarray, backend_name, backend_of, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
 from xpnet.nn.parameter import Run, gather, runs
-
-# elements a piece on NumPy: theta, gradient, moments and temporaries of one piece stay in the cache
-_PIECE = 1 << 15
 
 
 class Optimizer:
@@ -49,6 +47,8 @@ class Optimizer:
             ValueError: an unknown or invalid hyperparameter, or a parameter that is in a group already.
             TypeError: something is not a trainable leaf Tensor.
         """
+        if not isinstance(group, dict) or "params" not in group:
+            raise ValueError(f"a group must be a dict with 'params', got {group!r}")
         members = group["params"]
         members = members.parameters() if hasattr(members, "parameters") else members
         members = [members] if isinstance(members, Tensor) else list(members)
@@ -68,6 +68,8 @@ class Optimizer:
                 raise ValueError("params: a parameter appears in two groups")
             taken.add(id(p))
         merged = {**self.defaults, **group, "params": members}
+        # a NumPy scalar would turn float32 arithmetic into float64
+        merged = {k: v.item() if hasattr(v, "item") else v for k, v in merged.items()}
         check_options(type(self).__name__, merged)
         self.param_groups.append(merged)
         self._state: dict[int, dict[str, Any]] = getattr(self, "_state", {})
@@ -98,8 +100,7 @@ class Optimizer:
         for stretch in self._stretches:
             if stretch.run.parameters[0]._filled:
                 stretch.step += 1
-                for theta, grad, moments in stretch.pieces:
-                    self.update(theta, grad, moments, stretch.step, stretch.group)
+                self.update(stretch.theta, stretch.grad, stretch.moments, stretch.step, stretch.group)
 
     def zero_grad(self) -> None:
         """Forget the gradients; the next `backward` overwrites them."""
@@ -193,7 +194,7 @@ class Optimizer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave, from any backend.
+        """Restore what `state_dict`, or that of the same optimizer in PyTorch, gave, from any backend.
 
         Raises:
             ValueError: the groups or shapes are not this optimizer's. Nothing has changed then.
@@ -205,39 +206,40 @@ class Optimizer:
         members = [p for group in self.param_groups for p in group["params"]]
         for i, values in state["state"].items():
             for name, value in values.items():
-                if name != "step" and tuple(value.shape) != tuple(members[int(i)].shape):
+                if (
+                    name != "step"
+                    and value is not None
+                    and tuple(value.shape) != tuple(members[int(i)].shape)
+                ):
                     raise ValueError(
                         f"optimizer state: {name} of parameter {i} is {tuple(value.shape)}, "
                         f"expected {tuple(members[int(i)].shape)}"
                     )
         for group, saved in zip(self.param_groups, state["param_groups"], strict=True):
-            group.update({k: v for k, v in saved.items() if k != "params"})
+            group.update({k: v for k, v in saved.items() if k in self.defaults})
         self._stretches = []
         self._state = {
-            id(members[int(i)]): {k: int(to_numpy(v)) if k == "step" else v for k, v in values.items()}
+            id(members[int(i)]): {
+                "step": int(to_numpy(values.get("step", 1))),  # PyTorch's SGD has no count, it has begun
+                **{k: v for k, v in values.items() if k != "step" and v is not None},
+            }
             for i, values in state["state"].items()
         }
 
 
 class _Stretch:
-    """A run, its group, its moments and its step count; `pieces` are the views that `update` gets."""
+    """A run, its group, its moments and its step count."""
 
     def __init__(
         self, run: Run, group: dict[str, Any], moments: list[Array], step: int, names: tuple[str, ...]
     ) -> None:
         self.run, self.group, self.moments, self.step, self.names = run, group, moments, step, names
         self.sizes = [p.size for p in run.parameters]
-        theta, grad = run.theta, run.grad
+        self.theta, self.grad = run.theta, run.grad
         self._data = run.parameters[0].data
-        size = theta.shape[0] if run.arena is not None else 0
-        if size <= _PIECE or backend_name(theta) != "numpy":
-            self.pieces = [(theta, grad, moments)]
-        else:
-            cuts = [slice(i, i + _PIECE) for i in range(0, size, _PIECE)]
-            self.pieces = [(theta[c], grad[c], [m[c] for m in moments]) for c in cuts]
 
     def current(self) -> bool:
-        """Whether the parameters are still where the pieces point."""
+        """Whether the parameters are still where theta and grad point."""
         return (
             self.run.arena.alive if self.run.arena is not None else self.run.parameters[0].data is self._data
         )
@@ -263,11 +265,14 @@ def check_options(name: str, options: dict[str, Any]) -> None:
     at_least_0 = ("lr", "weight_decay", "momentum", "eps", "lr_decay", "initial_accumulator_value")
     below_1 = ("rho", "alpha")
     for key, value in options.items():
+        if key in at_least_0 + below_1 and not isinstance(value, Real):
+            raise TypeError(f"{name}: {key} must be a number, got {value!r}")
         if key in at_least_0 and not value >= 0:
             raise ValueError(f"{name}: {key} must be at least 0, got {value}")
         if key in below_1 and not 0 <= value < 1 and not (key == "rho" and value == 1):
             raise ValueError(f"{name}: {key} must be in [0, 1), got {value}")
-        if key == "betas" and not all(0 <= b < 1 for b in value):
-            raise ValueError(f"{name}: betas must be in [0, 1), got {value}")
+        pair = isinstance(value, tuple | list) and len(value) == 2
+        if key == "betas" and not (pair and all(0 <= b < 1 for b in value)):
+            raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {value}")
     if options.get("nesterov") and (options["momentum"] <= 0 or options.get("dampening", 0) != 0):
         raise ValueError(f"{name}: nesterov needs momentum > 0 and dampening 0")

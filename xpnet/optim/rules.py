@@ -6,11 +6,31 @@ The functions update one stretch of theta in place and are the reference for the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
-from xpnet.backend import Array, namespace
+from xpnet.backend import Array, backend_name, namespace
 from xpnet.dispatch import fusable
 from xpnet.optim.optimizer import Optimizer
+
+# elements a piece: theta, gradient, moments and temporaries of one piece stay in the cache
+_PIECE = 1 << 15
+
+
+def piecewise(update: Callable[..., None]) -> Callable[..., None]:
+    """Run an update over cache-sized pieces of NumPy vectors: its passes then cost one trip to memory."""
+
+    @wraps(update)
+    def call(theta: Array, *args: Any) -> None:
+        if backend_name(theta) != "numpy" or theta.ndim != 1 or theta.shape[0] <= _PIECE:
+            return update(theta, *args)
+        for start in range(0, theta.shape[0], _PIECE):
+            piece = slice(start, start + _PIECE)
+            update(theta[piece], *(a[piece] if getattr(a, "ndim", 0) else a for a in args))
+        return None
+
+    return call
 
 
 def _decayed(theta: Array, grad: Array, weight_decay: float) -> Array:
@@ -19,6 +39,7 @@ def _decayed(theta: Array, grad: Array, weight_decay: float) -> Array:
 
 
 @fusable
+@piecewise
 def sgd_step(
     theta: Array,
     grad: Array,
@@ -103,6 +124,7 @@ class SGD(Optimizer):
 
 
 @fusable
+@piecewise
 def adagrad_step(
     theta: Array, grad: Array, total: Array, lr: float, eps: float, eps_inside: bool, weight_decay: float
 ) -> None:
@@ -170,6 +192,7 @@ class Adagrad(Optimizer):
 
 
 @fusable
+@piecewise
 def adadelta_step(
     theta: Array,
     grad: Array,
@@ -226,6 +249,7 @@ class Adadelta(Optimizer):
 
 
 @fusable
+@piecewise
 def rmsprop_step(
     theta: Array,
     grad: Array,
@@ -319,6 +343,7 @@ class RMSprop(Optimizer):
 
 
 @fusable
+@piecewise
 def adam_step(
     theta: Array,
     grad: Array,

@@ -1,0 +1,9 @@
+"""Fused, multi-threaded CPU kernels for large NumPy arrays (extra `cpu`: Numba).
+
+The Array API bodies are the reference. NumPy runs each of their operations in one thread and one pass over
+memory; these kernels do the whole op in one or two passes, in all threads. Small arrays stay with the bodies.
+"""
+
+from xpnet.cpu import batch_norm, cross_entropy, dropout, optimizers
+
+__all__ = ["batch_norm", "cross_entropy", "dropout", "optimizers"]

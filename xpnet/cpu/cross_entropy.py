@@ -1,0 +1,62 @@
+"""Cross-entropy of float32 rows with plain integer labels; other cases stay with the body."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpnet.autograd import is_recording, is_unit
+from xpnet.backend import Array
+from xpnet.cpu.launch import kernel, small
+from xpnet.dispatch import fused
+
+_EMPTY = np.empty((0, 0), np.float32)
+
+
+@fused("cross_entropy", backend="numpy")
+def cross_entropy(
+    logits: Array,
+    target: Any,
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
+    """One pass over the logits in training: the gradient is made with the loss."""
+    if (
+        small(logits)
+        or logits.dtype != np.float32
+        or logits.ndim != 2
+        or weight is not None
+        or label_smoothing
+    ):
+        return NotImplemented
+    recording = is_recording()
+    run = kernel("cross_entropy", "cross_entropy")
+    if run is None or getattr(target, "ndim", 1) != 1:
+        return NotImplemented
+    from xpnet.functional.losses import _labels, _reduce
+
+    y, valid = _labels(target, logits, logits.shape[1], ignore_index, "cross_entropy")
+    if valid is not None:
+        return NotImplemented
+    z = np.ascontiguousarray(logits)
+    rows = z.shape[0]
+    losses = np.empty(rows, np.float32)
+    scale = np.float32(1 / rows if reduction == "mean" else 1)
+
+    def launch(gradient: np.ndarray) -> np.ndarray:
+        run(z, z.view(np.int32), y, losses, gradient, scale)
+        return gradient
+
+    gradient = launch(np.empty_like(z) if recording else _EMPTY)
+    value, _ = _reduce(losses, reduction)
+
+    def pullback(dy: Array) -> tuple[Array | None, ...]:
+        dz = gradient if gradient.size else launch(np.empty_like(z))
+        if is_unit(dy):
+            return (dz,)
+        return (dz * (dy if dy.ndim == 0 else dy[:, None]),)
+
+    return value, pullback

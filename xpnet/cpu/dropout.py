@@ -1,0 +1,32 @@
+"""Dropout of float32 and float64 arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpnet.backend import Array
+from xpnet.cpu.launch import kernel, small, threads
+from xpnet.dispatch import fused
+from xpnet.random import Key, keep_threshold
+
+
+@fused("philox_dropout", backend="numpy")
+def philox_dropout(x: Array, p: float, key: Key) -> Any:
+    """One pass forward, one backward; the mask is computed again instead of stored."""
+    if small(x) or x.dtype not in (np.float32, np.float64) or not 0 < keep_threshold(p) < 2**32:
+        return NotImplemented
+    run = kernel("dropout", "dropout")
+    if run is None:
+        return NotImplemented
+    threshold = np.uint32(keep_threshold(p))
+    words = np.array([w & 0xFFFFFFFF for w in (key.seed, key.seed >> 32, key.step, key.stream)], np.uint32)
+
+    def apply(a: Array) -> Array:
+        a = np.ascontiguousarray(a)
+        y = np.empty_like(a)
+        run(a.reshape(-1), y.reshape(-1), a.dtype.type(1 / (1 - p)), threshold, words, threads())
+        return y
+
+    return apply(x), apply

@@ -1,0 +1,71 @@
+"""When a CPU kernel runs, and how it is compiled: on first use, once, kept on disk."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+from typing import Any
+
+import numpy as np
+
+log = logging.getLogger("xpnet.cpu")
+
+# elements below which NumPy's own loops are as fast as waking the threads
+SMALL = 1 << 15
+
+_lock = (
+    threading.Lock()
+)  # Numba's "workqueue" threads serve one caller at a time; unlike OpenMP's, they survive fork
+_kernels: dict[str, Any] = {}
+_broken = False
+
+
+def small(array: np.ndarray) -> bool:
+    """Whether an array is left to the Array API body."""
+    return array.size < SMALL
+
+
+def kernel(module: str, name: str) -> Any:
+    """The compiled function `name` of `xpnet.cpu.jit.<module>`; None if Numba does not work here."""
+    global _broken
+    found = _kernels.get(name)
+    if found is None and not _broken:
+        try:
+            import numba
+
+            numba.config.THREADING_LAYER = "workqueue"
+            log.debug("compiling CPU kernel %s (or loading it from the cache)", name)
+            found = _kernels[name] = _locked(
+                getattr(importlib.import_module(f"xpnet.cpu.jit.{module}"), name)
+            )
+        except ImportError as error:  # a Numba too old for this NumPy
+            _broken = True
+            log.warning("CPU kernels are off, Numba does not load: %s", error)
+    return found
+
+
+def _locked(function: Any) -> Any:
+    def call(*args: Any) -> Any:
+        with _lock:
+            return function(*args)
+
+    return call
+
+
+def threads() -> int:
+    """The threads a kernel runs in; call it after `kernel`, which loads Numba."""
+    import numba
+
+    return numba.get_num_threads()
+
+
+def flat(array: np.ndarray | None) -> np.ndarray | None:
+    """A contiguous array as a vector that shares its memory."""
+    return None if array is None else array.reshape(-1)
+
+
+def fits(*arrays: np.ndarray | None) -> bool:
+    """Whether all arrays (None passes) are contiguous and of the first one's dtype."""
+    dtype = arrays[0].dtype  # type: ignore[union-attr]
+    return all(a is None or (a.flags.c_contiguous and a.dtype == dtype) for a in arrays)
