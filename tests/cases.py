@@ -1,5 +1,7 @@
-"""One table of ops. Every op is stated once and gets every check: against NumPy, torch and central differences,
-in every dtype, on every backend, for empty batches, strided inputs, NaN and repeated backward.
+"""One table of ops: each is stated once and gets every check.
+
+Against NumPy, torch and central differences; in every dtype, on every backend; for empty batches, strided
+inputs, NaN and repeated backward.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ def like(values: np.ndarray, x: Any) -> Any:
     return xpnet.asarray(values, str(x.dtype).split(".")[-1])
 
 
-# ---- oracles in NumPy, in float64 ---------------------------------------------------------------------------
+# ---- oracles in NumPy, in float64 -------------------------------------------------------------------------
 
 
 def reduce(losses: np.ndarray, reduction: str, total: float | None = None) -> np.ndarray:
@@ -149,7 +151,7 @@ def dropout_oracle(x: np.ndarray) -> np.ndarray:
     return x * kept / 0.6
 
 
-# ---- the table ------------------------------------------------------------------------------------------------
+# ---- the table --------------------------------------------------------------------------------------------
 
 X = (4, 3)
 

@@ -1,7 +1,7 @@
 """NumPy as an Array API namespace, with its reductions called directly.
 
-`numpy.sum` and its kin spend about a microsecond in Python before they reach the ufunc, which is a third of the
-time of a small network's reduction. Everything else is NumPy's own.
+`numpy.sum` and its kin spend about a microsecond in Python before they reach the ufunc, which is a third of
+the time of a small network's reduction. Everything else is NumPy's own.
 """
 
 from __future__ import annotations
@@ -9,35 +9,40 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy import *  # noqa: F403
 
 Axis = int | tuple[int, ...] | None
 
-_add, _maximum, _minimum = np.add.reduce, np.maximum.reduce, np.minimum.reduce
+globals().update({name: getattr(np, name) for name in np.__all__})
+
+_add: Any = np.add.reduce
+_maximum: Any = np.maximum.reduce
+_minimum: Any = np.minimum.reduce
 
 
-def sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Any:  # noqa: A001
+def sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Any:
     """The sum over `axis`; 16-bit floats accumulate in float32."""
     if x.dtype == np.float16:
         return np.sum(x, axis=axis, dtype=np.float32, keepdims=keepdims).astype(dtype or x.dtype)
     return _add(x, axis, dtype, None, keepdims)
 
 
-def max(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:  # noqa: A001
+def max(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """The maximum over `axis`."""
     return _maximum(x, axis, None, None, keepdims)
 
 
-def min(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:  # noqa: A001
+def min(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """The minimum over `axis`."""
     return _minimum(x, axis, None, None, keepdims)
 
 
 def mean(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The mean over `axis`; 16-bit floats accumulate in float32. NaN, without a warning, for no elements."""
-    total = sum(x, axis=axis, keepdims=keepdims)
+    """The mean over `axis`; 16-bit floats accumulate in float32. NaN, without a warning, of no elements."""
+    half = x.dtype == np.float16
+    total = _add(x, axis, np.float32 if half else None, None, keepdims)
     count = x.size // total.size if total.size else 0
-    return total / count if count else total * np.float32(np.nan)
+    y = total / count if count else total * np.float32(np.nan)
+    return y.astype(x.dtype) if half else y
 
 
 def expand_dims(x: Any, /, *, axis: int = 0) -> Any:

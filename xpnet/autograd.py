@@ -31,13 +31,13 @@ from heapq import heappop, heappush
 from inspect import Parameter, signature
 from itertools import count
 from math import prod
-from typing import Any
+from typing import Any, Protocol, cast
 
 from xpnet.backend import Array, asarray, device, namespace, to_numpy
 from xpnet.dispatch import fusable, kernels_of
 
 _new = object.__new__
-Pullback = Callable[..., Any] | tuple[Callable[..., Any] | None, ...]
+Pullback = Callable[..., Any] | tuple[Callable[..., Any], ...]
 
 
 class _State(threading.local):
@@ -104,7 +104,7 @@ class Tensor:
             self._accumulate(value.data if isinstance(value, Tensor) else value)
 
     def _accumulate(self, gradient: Array) -> None:
-        """The memory of a gradient stays: the first one since `zero_grad` overwrites it, later ones are added."""
+        """Keep the memory of the gradient: the first one since `zero_grad` overwrites it, later ones add."""
         if self._grad is None:  # a copy: two leaves must not share one array
             self._grad = namespace(gradient).asarray(gradient, copy=True)
         elif self._filled:
@@ -167,8 +167,8 @@ class Tensor:
             retain_graph: keep the graph for another `backward`; by default it is freed.
 
         Raises:
-            RuntimeError: nothing to differentiate, the graph is freed already, or `self` has many elements and
-                no gradient was given.
+            RuntimeError: nothing to differentiate, the graph is freed already, `self` has many elements and
+                no gradient was given, or an argument that has no gradient (a class weight) requires one.
             ValueError: the gradient's shape is not `self.shape`.
 
         >>> import xpnet
@@ -179,7 +179,8 @@ class Tensor:
         """
         if not self.requires_grad:
             raise RuntimeError(
-                "backward() on a tensor without a graph: no input required a gradient, or it was made in no_grad"
+                "backward() on a tensor without a graph: no input required a gradient, or it was made in "
+                "no_grad()"
             )
         if gradient is None:
             if self.size != 1:
@@ -227,30 +228,39 @@ def _backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
             found = pullback(dy)  # type: ignore[operator]
             if type(found) is not tuple:
                 found = (found,)
-        for i, parent in parents:
-            if parent._pullback is None and parent._parents is not None:  # a leaf
-                if type(pullback) is tuple:
-                    gradient = pullback[i](dy, None if parent._filled else parent._grad)  # type: ignore[misc]
-                    if gradient is parent._grad and not parent._filled:
-                        parent._filled = gradient is not None
-                        continue
+        try:
+            for i, parent in parents:
+                if parent._pullback is None and parent._parents is not None:  # a leaf
+                    if type(pullback) is tuple:
+                        gradient = pullback[i](dy, None if parent._filled else parent._grad)
+                        if gradient is parent._grad and not parent._filled:
+                            parent._filled = gradient is not None
+                            continue
+                    else:
+                        gradient = found[i]
+                    if gradient is not None:
+                        if gradient.dtype != parent.data.dtype:
+                            raise TypeError(
+                                f"a gradient of dtype {gradient.dtype} reached a tensor of dtype "
+                                f"{parent.data.dtype}: two dtypes met in one operation; give the data the "
+                                "dtype of the model, as in xpnet.asarray(x, 'float32')"
+                            )
+                        parent._accumulate(gradient)
+                    continue
+                gradient = pullback[i](dy, None) if type(pullback) is tuple else found[i]
+                if gradient is None:
+                    continue
+                if parent._grad is None:
+                    parent._grad = gradient
+                    heappush(queue, (-parent._time, parent))
                 else:
-                    gradient = found[i]
-                if gradient is not None:
-                    if gradient.dtype != parent.data.dtype:
-                        raise TypeError(
-                            f"a gradient of dtype {gradient.dtype} reached a tensor of dtype {parent.data.dtype}"
-                        )
-                    parent._accumulate(gradient)
-                continue
-            gradient = pullback[i](dy, None) if type(pullback) is tuple else found[i]  # type: ignore[misc]
-            if gradient is None:
-                continue
-            if parent._grad is None:
-                parent._grad = gradient
-                heappush(queue, (-parent._time, parent))
-            else:
-                parent._grad = parent._grad + gradient
+                    parent._grad = parent._grad + gradient
+        except IndexError:
+            if i < len(pullback if type(pullback) is tuple else found):
+                raise
+            raise RuntimeError(
+                f"backward(): argument {i} of this operation has no gradient; pass it as x.detach()"
+            ) from None
 
 
 _FREED = "backward() through a graph that is freed already; call it once, or with retain_graph=True"
@@ -259,7 +269,7 @@ _UNITS: dict[Any, Array] = {}
 
 
 def _unit(like: Array) -> Array:
-    """The gradient of a loss with respect to itself: one shared 0-d (or 1-element) array per kind of array."""
+    """The gradient of a loss with respect to itself: one shared array of one element per kind of array."""
     key = (type(like), like.dtype, device(like), like.shape)
     unit = _UNITS.get(key)
     if unit is None:
@@ -269,7 +279,7 @@ def _unit(like: Array) -> Array:
 
 def is_unit(dy: Array) -> bool:
     """Whether `dy` is the seed of `backward`, a one: a loss then need not multiply by it."""
-    for unit in _UNITS.values():
+    for unit in _UNITS.values():  # noqa: SIM110  any() would start a generator on the hot path
         if dy is unit:
             return True
     return False
@@ -286,7 +296,16 @@ def is_recording() -> bool:
 # ---- making ops -------------------------------------------------------------------------------------------
 
 
-def differentiable(body: Callable[..., tuple[Any, Pullback]]) -> Callable[..., Any]:
+class Op(Protocol):
+    """What `differentiable` makes of a body."""
+
+    __wrapped__: Callable[..., tuple[Any, Any]]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The value: a Tensor if an argument is one, else an array."""
+
+
+def differentiable(body: Callable[..., tuple[Any, Pullback]]) -> Op:
     """Turn `body(*arrays, **options) -> (value, pullback)` into an op on Tensors and arrays.
 
     Tensors may be passed by position or by name. If the body's first argument is an array of a backend with a
@@ -327,8 +346,7 @@ def differentiable(body: Callable[..., tuple[Any, Pullback]]) -> Callable[..., A
             result._parents, result._pullback = (), None
         return result
 
-    op.__wrapped__ = body  # type: ignore[attr-defined]
-    return op
+    return cast(Op, op)
 
 
 def _positional(

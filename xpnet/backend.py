@@ -38,13 +38,14 @@ class DeviceError(RuntimeError):
 
 
 class Backend(str):
-    """A backend: its name (it *is* that string), its Array API namespace `xp`, and the `device` for new arrays."""
+    """A backend: its name (it *is* that string), its namespace `xp`, and the `device` for new arrays."""
 
     __slots__ = ("device", "xp")
     xp: Any
     device: Any
 
     def __new__(cls, name: str, xp: Any, device: Any = None) -> Backend:
+        """The string `name`, with `xp` and `device`."""
         self = super().__new__(cls, name)
         self.xp, self.device = xp, device
         return self
@@ -206,7 +207,8 @@ def namespace(*arrays: Array) -> Any:
     else:
         if arrays[0] is not None:
             return _numpy
-    xp = first = None
+    xp: Any = None
+    first: Any = None
     for array in arrays:
         kind = type(array)
         if kind in _SCALARS:

@@ -34,7 +34,7 @@ def fusable(body: Callable[P, R]) -> Callable[P, R]:
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if kernels and _enabled:
-            kernel = kernels.get(backend_name(args[0]))
+            kernel = kernels.get(backend_name(args[0] if args else next(iter(kwargs.values()))))
             if kernel is not None:
                 result = kernel(*args, **kwargs)
                 if result is not NotImplemented:
@@ -59,7 +59,7 @@ def fused(name: str, *, backend: str) -> Callable[[Callable[P, R]], Callable[P, 
     return register
 
 
-class fused_kernels:  # noqa: N801  used as a function and as a context manager
+class fused_kernels:
     """Switch every fused kernel on or off, at once or for a `with` block. Public as `xpnet.fused`.
 
     `XPNET_FUSED=0` in the environment starts with all of them off.

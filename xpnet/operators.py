@@ -157,8 +157,8 @@ def _restore(y: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
     if keepdims:
         return y
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    axes = [a % x.ndim for a in axes]
-    return namespace(y).reshape(y, tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+    reduced = [a % x.ndim for a in axes]
+    return namespace(y).reshape(y, tuple(1 if i in reduced else n for i, n in enumerate(x.shape)))
 
 
 @differentiable
@@ -222,7 +222,7 @@ def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Result:
 
 @differentiable
 def getitem(x: Array, index: Any) -> Result:
-    """x[index] for slices, integers, None, masks and integer arrays (of any backend); repeated indices add up."""
+    """x[index] for slices, integers, None, masks, integer arrays of any backend; repeated indices add up."""
     xp = namespace(x)
     index = tuple(_index(i, x) for i in (index if isinstance(index, tuple) else (index,)))
     if any(hasattr(i, "dtype") for i in index):

@@ -114,7 +114,7 @@ def softplus(x: Array) -> Result:
 
 @differentiable
 def gelu(x: Array) -> Result:
-    """x Phi(x), Phi the standard normal distribution (Hendrycks & Gimpel, 2016); the exact, not the tanh form."""
+    """x Phi(x), Phi the standard normal distribution (Hendrycks & Gimpel, 2016); exact, not the tanh form."""
     xp = namespace(x)
     phi = 0.5 * (1 + erf(x * (1 / math.sqrt(2))))
     density = 1 / math.sqrt(2 * math.pi)

@@ -8,7 +8,7 @@ from xpnet.backend import Array, backend_of, namespace
 
 
 def dropout(x: Array | Tensor, p: float = 0.5, training: bool = True) -> Array | Tensor:
-    """Set each element to 0 with probability p and multiply the others by 1/(1 - p) (Srivastava et al., 2014).
+    """Set each element to 0 with probability p, multiply the others by 1/(1 - p) (Srivastava et al., 2014).
 
     Args:
         x: any shape.

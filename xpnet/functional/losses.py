@@ -15,7 +15,7 @@ from xpnet.backend import Array, asarray, backend_name, backend_of, namespace, t
 Result = tuple[Array, Pullback]
 
 
-# ---- targets and reductions, shared by every loss -----------------------------------------------------------
+# ---- targets and reductions, shared by every loss ---------------------------------------------------------
 
 
 def _labels(
@@ -31,10 +31,10 @@ def _labels(
         and type(target) is np.ndarray
         and target.dtype == np.int64
         and target.shape == like.shape[:1]
-    ):
         # as unsigned numbers, negative labels are huge: one comparison finds both kinds of mistake
-        if not target.size or np.maximum.reduce(target.view(np.uint64)) < classes:
-            return target if type(like) is np.ndarray else asarray(target, backend=backend_of(like)), None
+        and (not target.size or np.maximum.reduce(target.view(np.uint64)) < classes)
+    ):
+        return target if type(like) is np.ndarray else asarray(target, backend=backend_of(like)), None
     if not hasattr(target, "dtype"):
         target = np.asarray(target)
     if tuple(target.shape) != (like.shape[0],):
@@ -67,7 +67,7 @@ def _labels(
 
 
 def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
-    """Apply `reduction`; the second result turns dy into the gradient of each loss (a scalar array, or one a loss).
+    """Apply `reduction`; the second result turns dy into the gradient of each loss (one for all or one each).
 
     `total` is what "mean" divides by: the number of losses, or the sum of their weights.
     """
@@ -89,7 +89,7 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
 
 
 def _elementwise(value: Array, reduction: str, *slopes: Callable[[], Array]) -> Result:
-    """Reduce a loss of every element; `slopes` give its derivatives with respect to the input and the target."""
+    """Reduce a loss of every element; `slopes` give its derivatives by the input and by the target."""
     y, spread = _reduce(value, reduction)
     return y, tuple(lambda dy, out, slope=slope: slope() * spread(dy) for slope in slopes)
 
@@ -103,7 +103,7 @@ def _same_shape(x: Array, target: Any, name: str) -> Array:
     return target
 
 
-# ---- classification -------------------------------------------------------------------------------------------
+# ---- classification ---------------------------------------------------------------------------------------
 
 
 @differentiable
@@ -119,18 +119,18 @@ def cross_entropy(
 
     Args:
         logits: (N, C), or (N, C, ...) with one label a position.
-        target: class indices, integers (N,) or (N, ...), on any backend; or probabilities shaped like `logits`.
+        target: class indices, integers (N,) or (N, ...), of any backend; or probabilities, like `logits`.
         weight: (C,) weight of each class; "mean" divides by the sum of the weights of the targets.
         ignore_index: rows with this label count for nothing.
-        label_smoothing: in [0, 1], the share of the target spread evenly over all classes (Szegedy et al., 2016).
+        label_smoothing: in [0, 1], the share of the target spread over all classes (Szegedy et al., 2016).
         reduction: "mean", "sum" or "none".
 
     Raises:
         ValueError: shapes that do not fit, or a label outside 0 .. C-1.
         TypeError: float labels that are not probabilities.
 
-    Logits of +-1e4 are exact: the row is shifted by its maximum. With K balanced classes and small weights the
-    first loss is ln K.
+    Logits of +-1e4 are exact: the row is shifted by its maximum. With K balanced classes and small weights
+    the first loss is ln K.
 
     >>> import xpnet, xpnet.functional as F
     >>> float(F.cross_entropy(xpnet.asarray([[0.0, 0.0]]), [1]))  # ln 2
@@ -218,8 +218,8 @@ def _over_positions(logits: Array, target: Any, *options: Any) -> Result:
         rows = namespace(target).reshape(target, (-1,))
     else:
         raise ValueError(
-            f"cross_entropy: logits {tuple(logits.shape)} need class indices of shape {positions} or probabilities "
-            f"of shape {tuple(logits.shape)}, got {tuple(target.shape)}"
+            f"cross_entropy: logits {tuple(logits.shape)} need class indices of shape {positions} or "
+            f"probabilities of shape {tuple(logits.shape)}, got {tuple(target.shape)}"
         )
     value, pullback = cross_entropy.__wrapped__(to_rows(logits), rows, *options)
     if options[-1] == "none":
@@ -290,7 +290,7 @@ def multi_margin_loss(scores: Array, target: Any, margin: float = 1.0, reduction
     return value, pullback
 
 
-# ---- every other target ---------------------------------------------------------------------------------------
+# ---- every other target -----------------------------------------------------------------------------------
 
 
 @differentiable

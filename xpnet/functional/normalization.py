@@ -60,7 +60,7 @@ def _affine(
     axes: Axes,
     to_input: Callable[[Array], Array],
 ) -> tuple[Array, Callable[[Array], tuple[Array | None, ...]]]:
-    """y = weight * x^ + bias and the pullback to (x, weight, bias); `axes` are those the parameters repeat over."""
+    """y = weight * x^ + bias and the pullback to (x, weight, bias); the parameters repeat over `axes`."""
     xp = namespace(normal)
     shape = tuple(1 if i in axes else n for i, n in enumerate(normal.shape))
     y = normal

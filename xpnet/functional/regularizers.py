@@ -33,7 +33,7 @@ def weights(model: Module | Iterable[Tensor]) -> list[Tensor]:
 
 
 def l2(model: Module | Iterable[Tensor], strength: float) -> Tensor:
-    """strength * sum of W^2 over the weights; gradient 2 strength W (deck S2; S1's is strength = lambda / 2m).
+    """strength * sum of W^2 over the weights; gradient 2 strength W (deck S2; S1: strength = lambda / 2m).
 
     The reading in probability: a Gaussian prior on the weights.
 
