@@ -34,7 +34,8 @@ def kernel(module: str, name: str) -> Any:
         try:
             import numba
 
-            numba.config.THREADING_LAYER = "workqueue"
+            config: Any = numba.config
+            config.THREADING_LAYER = "workqueue"
             log.debug("compiling CPU kernel %s (or loading it from the cache)", name)
             found = _kernels[name] = _locked(
                 getattr(importlib.import_module(f"xpnet.cpu.jit.{module}"), name)
