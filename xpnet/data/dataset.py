@@ -55,7 +55,7 @@ class Dataset:
 
     def __getitem__(self, index: Any) -> tuple[Array, Array]:
         """The (x, y) pair of one sample, or the arrays of a slice."""
-        return self.x[index], self.y[index]
+        return self.x[index, ...], self.y[index, ...]
 
     def subset(self, indices: Any, name: str | None = None) -> Dataset:
         """The samples at `indices`, in that order, as a data set of its own."""

@@ -79,16 +79,16 @@ class DataLoader:
         if self.batch and not self._resuming:  # the last iteration was broken off: begin a new epoch
             self.epoch, self.batch = self.epoch + 1, 0
         self._resuming = False
-        x, y, size, target = self.dataset.x, self.dataset.y, self.batch_size, get_backend()
+        x, y, n, size = self.dataset.x, self.dataset.y, len(self.dataset), self.batch_size
         indices: Any = self.order(self.epoch)
         if indices is not None and type(x) is not np.ndarray:  # the whole order moves at once
             indices = asarray(indices, backend=backend_of(x))
-        stay = type(x) is np.ndarray and type(y) is np.ndarray and str(target) == "numpy"
+        stay = type(x) is np.ndarray and type(y) is np.ndarray and str(get_backend()) == "numpy"
         for i in range(self.batch, len(self)):
             self.batch = i + 1
-            part: Any = slice(i * size, (i + 1) * size)
+            part: Any = slice(i * size, min((i + 1) * size, n))
             if indices is None:
-                batch_x, batch_y = x[part], y[part]
+                batch_x, batch_y = x[part, ...], y[part, ...]
             else:
                 part = indices[part]
                 batch_x, batch_y = take(x, part), take(y, part)

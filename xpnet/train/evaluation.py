@@ -65,7 +65,8 @@ def predict(model: Any, data: Any) -> Array:
         batches: Iterable[Any] = (x for x, _ in _in_order(data))
     else:
         x = data if hasattr(data, "shape") else asarray(data)
-        batches = (asarray(x[i : i + _BATCH]) for i in range(0, x.shape[0], _BATCH))
+        n = x.shape[0]
+        batches = (asarray(x[i : min(i + _BATCH, n), ...]) for i in range(0, n, _BATCH))
     with evaluating(model):
         parts = [_value(model(x)) for x in batches]
     if not parts:
