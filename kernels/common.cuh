@@ -72,9 +72,13 @@ __device__ __forceinline__ void store_vec(T* p, const Acc<T> (&src)[VEC]) {
 template <typename T, int VEC> __device__ __forceinline__ int skew(const T* row) {
     return (int)((unsigned long long)row / sizeof(T) % VEC);
 }
+// whether the pieces of row `a` are aligned in row `b` too
+template <typename T, int VEC> __device__ __forceinline__ bool same_skew(const T* a, const T* b) {
+    return (((unsigned long long)a ^ (unsigned long long)b) & (sizeof(T) * VEC - 1)) == 0;
+}
 // dst = row[c .. c+VEC), `fill` where outside of [0, n); row + c is aligned
-template <typename T, int VEC>
-__device__ __forceinline__ void load_piece(Acc<T> (&dst)[VEC], const T* row, i64 c, i64 n, Acc<T> fill) {
+template <typename T, int VEC, typename I>
+__device__ __forceinline__ void load_piece(Acc<T> (&dst)[VEC], const T* row, I c, I n, Acc<T> fill) {
     if (c >= 0 && c + VEC <= n) {
         load_vec<T, VEC>(dst, row + c);
     } else {
@@ -83,8 +87,8 @@ __device__ __forceinline__ void load_piece(Acc<T> (&dst)[VEC], const T* row, i64
     }
 }
 // row[c .. c+VEC) = src inside of [0, n); whole pieces at once if `aligned`
-template <typename T, int VEC>
-__device__ __forceinline__ void store_piece(T* row, i64 c, i64 n, const Acc<T> (&src)[VEC], bool aligned) {
+template <typename T, int VEC, typename I>
+__device__ __forceinline__ void store_piece(T* row, I c, I n, const Acc<T> (&src)[VEC], bool aligned) {
     if (aligned && c >= 0 && c + VEC <= n) {
         store_vec<T, VEC>(row + c, src);
     } else {
@@ -112,5 +116,14 @@ template <int WARPS, typename A> __device__ __forceinline__ A block_sum(A v, A* 
     if (lane == 0) room[threadIdx.x >> 5] = v;
     __syncthreads();
     return warp_sum<32>(lane < WARPS ? room[lane] : A(0));
+}
+
+// ---- mistakes in the data ------------------------------------------------------------------------------------
+// the first mistake is kept, {op, value, limit}, until the host asks (xpnet.cuda.check_errors): no kernel waits
+__device__ __forceinline__ void report(i64* record, int op, i64 value, i64 limit) {
+    if (atomicCAS(reinterpret_cast<unsigned long long*>(record), 0ull, (unsigned long long)op) == 0ull) {
+        record[1] = value;
+        record[2] = limit;
+    }
 }
 }  // namespace xp

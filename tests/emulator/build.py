@@ -26,8 +26,11 @@ _SANITIZE = {
 def cuda_include() -> Path | None:
     """The folder of NVIDIA's headers: that of the wheels, else of a CUDA toolkit. None: there is none."""
     spec = importlib.util.find_spec("nvidia")
-    candidates = [p / "include" for base in (spec.submodule_search_locations or [] if spec else []) for p in
-                  sorted(Path(base).glob("cu*"), reverse=True)]
+    candidates = [
+        p / "include"
+        for base in (spec.submodule_search_locations or [] if spec else [])
+        for p in sorted(Path(base).glob("cu*"), reverse=True)
+    ]
     candidates += [Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "include"]
     return next((p for p in candidates if (p / "cuda_fp16.h").exists() and (p / "crt").is_dir()), None)
 
@@ -84,7 +87,15 @@ def _headers() -> Path:
         folder.mkdir()
         for name in ("xpemu.h", "cooperative_groups.h"):
             shutil.copy(HERE / name, folder)
-        _gxx(*_flags(), f"-I{cuda_include()}", "-x", "c++-header", folder / "xpemu.h", "-o", folder / "xpemu.h.gch")
+        _gxx(
+            *_flags(),
+            f"-I{cuda_include()}",
+            "-x",
+            "c++-header",
+            folder / "xpemu.h",
+            "-o",
+            folder / "xpemu.h.gch",
+        )
 
     return _cached("headers", [*texts, str(cuda_include())], make)
 
@@ -104,7 +115,9 @@ def runtime() -> Path:
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 _ALIGN = r"(?:__align__\s*\(\s*(\d+)\s*\)\s*)?"
 _DYNAMIC = re.compile(rf"extern\s+__shared__\s+{_ALIGN}([\w:<> ]+?)\s+(\w+)\s*\[\s*\]\s*;")
-_STATIC = re.compile(rf"(?<!extern )__shared__\s+{_ALIGN}([\w:]+(?:<[^;]*?>)?)\s+(\w+)((?:\s*\[[^\];]*\])*)\s*;")
+_STATIC = re.compile(
+    rf"(?<!extern )__shared__\s+{_ALIGN}([\w:]+(?:<[^;]*?>)?)\s+(\w+)((?:\s*\[[^\];]*\])*)\s*;"
+)
 
 
 def translate(source: str) -> str:
@@ -119,7 +132,9 @@ def translate(source: str) -> str:
         source,
     )
     if "__shared__" in source:
-        raise SyntaxError("a __shared__ declaration that the emulator cannot rewrite: one variable per statement")
+        raise SyntaxError(
+            "a __shared__ declaration that the emulator cannot rewrite: one variable per statement"
+        )
     return source
 
 
@@ -127,7 +142,9 @@ def kernels(code: str, names: tuple[str, ...], defines: tuple[str, ...], arch: i
     """A shared library with the kernels `names` of `code`."""
     macros = [f"#define {d.removeprefix('-D').replace('=', ' ', 1)}" for d in defines if d.startswith("-D")]
     register = [f"XPEMU_REGISTER({i}, {name})" for i, name in enumerate(names)]
-    unit = "\n".join([f"#define __CUDA_ARCH__ {arch * 10}", *macros, translate(code), '#line 1 "register"', *register])
+    unit = "\n".join(
+        [f"#define __CUDA_ARCH__ {arch * 10}", *macros, translate(code), '#line 1 "register"', *register]
+    )
 
     def make(out: Path) -> None:
         source = out.with_suffix(".cpp")

@@ -109,12 +109,16 @@ class EmuKernel:
             )
         return np.array([argument.ctypes.data], np.uintp) if pointer else np.array([argument])
 
-    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple, *, shared_mem: int = 0) -> None:
+    def __call__(
+        self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple, *, shared_mem: int = 0
+    ) -> None:
         if len(args) != len(self.signature):
             raise TypeError(f"{self.name}: {len(args)} arguments for {len(self.signature)} parameters")
         if shared_mem > self.max_dynamic_shared_size_bytes:
-            raise EmuError(f"{self.name}: {shared_mem} bytes of shared memory, but max_dynamic_shared_size_bytes is "
-                           f"{self.max_dynamic_shared_size_bytes}")
+            raise EmuError(
+                f"{self.name}: {shared_mem} bytes of shared memory, but max_dynamic_shared_size_bytes is "
+                f"{self.max_dynamic_shared_size_bytes}"
+            )
         values = [self._value(k, a, c) for k, (a, c) in enumerate(zip(args, self.signature, strict=True))]
         pointers = (ctypes.c_void_p * len(values))(*[v.ctypes.data for v in values])
         triple = ctypes.c_uint * 3

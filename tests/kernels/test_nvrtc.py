@@ -1,0 +1,34 @@
+"""Every kernel instance that a launcher uses compiles for every architecture, without spills."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.kernels import nvrtc
+from xpnet import cuda
+
+ARCHS = (75, 80, 90, 100, 120)
+REGISTERS = 128  # more would leave a multiprocessor with a quarter of its threads
+SHARED = 48 * 1024
+
+
+@pytest.mark.parametrize("arch", ARCHS, ids=lambda a: f"sm_{a}")
+@pytest.mark.parametrize("launcher", cuda.launchers(), ids=lambda m: m.__name__.rpartition(".")[2])
+def test_instances(launcher: object, arch: int) -> None:
+    if (reason := nvrtc.missing()) is not None:
+        pytest.skip(reason)
+    for file, names in launcher.instances(arch).items():  # type: ignore[attr-defined]
+        used = nvrtc.compile(file, tuple(names), arch)
+        if folder := os.environ.get("XP_USAGE"):  # keep the figures, to look at
+            table = {name: vars(u) for name, u in used.items()}
+            Path(folder, f"{file}.sm_{arch}.json").write_text(json.dumps(table, indent=1))
+        for name, u in used.items():
+            assert u.frame == 0, (
+                f"{name} on sm_{arch} spills or keeps {u.frame} bytes a thread in local memory"
+            )
+            assert u.shared <= SHARED, f"{name} on sm_{arch}: {u.shared} bytes of static shared memory"
+            assert u.registers <= REGISTERS, f"{name} on sm_{arch}: {u.registers} registers"

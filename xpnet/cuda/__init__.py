@@ -1,0 +1,58 @@
+"""The fused CUDA kernels: importing this registers their launchers. CuPy is imported when the first one runs.
+
+To add a kernel: the source goes to `kernels/name.cu` (helpers are in `kernels/common.cuh`), the launcher to
+`xpnet/cuda/name.py`, with the signature and result of the op's Array API body, registered by
+`@fused("name", backend="cupy")`, and an `instances(arch)` that lists what it launches; its module's name goes into
+LAUNCHERS here. Tests call the launcher on NumPy arrays through the emulator (tests/kernels/conftest.py), and
+test_nvrtc.py compiles every instance for every architecture.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+from types import ModuleType
+
+from xpnet.cuda import loader
+from xpnet.cuda.errors import check_errors
+
+__all__ = ["check_errors", "instances", "launchers", "warmup"]
+
+LAUNCHERS = ("cross_entropy",)
+
+
+def launchers() -> list[ModuleType]:
+    """The launcher modules."""
+    return [importlib.import_module(f"xpnet.cuda.{name}") for name in LAUNCHERS]
+
+
+def instances(arch: int) -> dict[str, list[str]]:
+    """Every kernel instance that is launched on an architecture (90 for sm_90), by source file."""
+    found: dict[str, list[str]] = {}
+    for launcher in launchers():
+        for file, names in launcher.instances(arch).items():
+            found.setdefault(file, []).extend(names)
+    return found
+
+
+def warmup(dtypes: tuple[str, ...] = ("float32",)) -> int:
+    """Compile the kernels for these dtypes now, so that training never stops to do it; returns how many.
+
+    CuPy keeps the results on disk: the second time takes milliseconds each. What is compiled is logged, at level
+    DEBUG of the logger `xpnet.cuda`.
+    """
+    ctypes = {loader.CTYPES[dtype] for dtype in dtypes}
+    others = set(loader.CTYPES.values()) - ctypes
+    count = 0
+    for file, names in instances(loader.target().arch).items():
+        for name in names:
+            types = {t.strip() for t in name.partition("<")[2].rstrip(">").split(",")}
+            if types & ctypes or not types & others:
+                loader.kernel(file, name)
+                count += 1
+    logging.getLogger("xpnet.cuda").debug("%d kernels are ready", count)
+    return count
+
+
+launchers()

@@ -1,0 +1,243 @@
+"""Launches kernels/cross_entropy.cu: the loss and its gradient in one pass over the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.autograd import is_recording, is_unit
+from xpnet.backend import Array, asarray, backend_name, backend_of, namespace
+from xpnet.cuda import loader
+from xpnet.cuda.errors import record
+from xpnet.dispatch import fused
+
+FILE = "cross_entropy.cu"
+PARTS = 32  # as in the source
+SMALL = 256  # threads of the kernels around the pass
+ONE_BLOCK = 8192  # losses that one block adds up alone
+
+
+class Plan(NamedTuple):
+    """Which kernel takes a row of so many logits, and how it is launched."""
+
+    name: str
+    rows: int  # a block holds this many rows ...
+    cluster: int  # ... or this many blocks share one
+    block: tuple[int]
+    shared: int
+
+
+@cache
+def plan(dtype: str, classes: int, aligned: bool, arch: int) -> Plan:
+    """Choose the tier: the row stays in registers, of as few threads as hold it.
+
+    Args:
+        dtype: of the logits.
+        classes: C.
+        aligned: whether every row starts at a multiple of 16 bytes; else a row may need one more vector.
+        arch: 90 for sm_90; clusters exist from there on.
+    """
+    ctype, vec = loader.CTYPES[dtype], loader.vector(dtype)
+    accumulator = np.dtype(loader.ACCUMULATOR[dtype]).itemsize
+    if classes <= 32:  # no vectors: a lane holds one logit, neighbours read neighbours
+        lanes = max(4, loader.power_of_two(classes))
+        return Plan(f"xent_warp<{ctype}, 1, 1, {lanes}, 128>", 128 // lanes, 1, (128,), 0)
+    need = loader.ceil_div(classes + (0 if aligned else vec - 1), vec)
+    most = 128 // accumulator // vec  # vectors a thread: 32 registers (64 would halve the rows under way)
+    if need <= 32 * most:
+        held = loader.power_of_two(loader.ceil_div(need, 32))
+        return Plan(f"xent_warp<{ctype}, {vec}, {held}, 32, 128>", 4, 1, (128,), 0)
+    for block, cluster in ((128, 1), (256, 1), (512, 1), (512, 2), (512, 4), (512, 8), (1024, 8)):
+        if need <= block * most * cluster and (cluster == 1 or arch >= 90):
+            name = f"xent_block<{ctype}, {vec}, {most}, {block}, {cluster}>"
+            return Plan(name, 1, cluster, (block,), (3 * block // 32 + 3) * accumulator)
+    return Plan(f"xent_online<{ctype}, {vec}, 512>", 1, 1, (512,), 0)
+
+
+def instances(arch: int) -> dict[str, list[str]]:
+    """Every kernel that this module launches on an architecture, by file."""
+    names = set()
+    for dtype, ctype in loader.CTYPES.items():
+        names.update(plan(dtype, 1 << k, True, arch).name for k in range(1, 21))
+        accumulator = "double" if dtype == "float64" else "float"
+        names.add(f"xent_totals<{accumulator}, {SMALL}>")
+        names.update(f"xent_sum<{accumulator}, {out}, 1024>" for out in (accumulator, ctype))
+        names.add(f"xent_scale<{ctype}, {loader.vector(dtype)}, {SMALL}>")
+    return {FILE: sorted(names)}
+
+
+class _Call:
+    """One call's arrays and options, as the kernels want them."""
+
+    def __init__(
+        self, logits: Array, ldx: int, target: Array, weight: Array | None, ignore: int, eps: float
+    ) -> None:
+        self.xp = namespace(logits)
+        self.logits, self.ldx = logits, ldx
+        self.dtype = logits.dtype.name
+        self.ctype = loader.CTYPES[self.dtype]
+        self.scalar = loader.ACCUMULATOR[self.dtype]
+        self.accumulator = "double" if self.scalar is np.float64 else "float"
+        n, classes = logits.shape
+        self.n, self.classes, self.ignore = np.int64(n), np.int32(classes), np.int64(ignore)
+        self.eps = self.scalar(eps)
+        self.target, self.wide = target, np.int32(target.dtype.itemsize == 8)
+        self.weight = weight
+        vec = loader.vector(self.dtype)
+        aligned = loader.address(logits) % 16 == 0 and ldx % vec == 0
+        self.plan = plan(self.dtype, classes, aligned, loader.target().arch)
+        self.totals: Array | None = None
+
+    def empty(self, *shape: int, accumulator: bool = False) -> Array:
+        dtype = self.scalar if accumulator else self.logits.dtype
+        return self.xp.empty(shape, dtype=dtype)
+
+    def add_up(self, mean: bool) -> None:
+        """The sum of the weights of the targets, and of all classes, where the pass will need them."""
+        both = self.weight is not None and self.eps != 0
+        if not mean and not both:
+            return
+        self.totals = self.empty(PARTS + 1, accumulator=True)
+        kernel = loader.kernel(FILE, f"xent_totals<{self.accumulator}, {SMALL}>")
+        args = (self.target, self.wide, self.weight, self.totals, self.n, self.classes, self.ignore)
+        kernel((PARTS + both,), (SMALL,), args)
+
+    def run(self, dx: Array | None, ldd: int, losses: Array | None, mean: bool, dy: Array | None) -> None:
+        """The pass. `dy` is one number, or one a row; None stands for 1."""
+        p, n = self.plan, int(self.n)
+        kernel = loader.kernel(FILE, p.name, cluster=p.cluster)
+        args = (
+            self.logits,
+            np.int64(self.ldx),
+            dx,
+            np.int64(ldd),
+            losses,
+            self.target,
+            self.wide,
+            self.weight,
+            self.totals,
+            np.int32(mean),
+            dy,
+            np.int32(dy is not None and dy.ndim),
+            self.n,
+            self.classes,
+            self.ignore,
+            self.eps,
+            record(self.xp),
+        )
+        grid = loader.ceil_div(n, p.rows) * p.cluster
+        kernel((grid,), p.block, args, shared_mem=p.shared)
+
+    def sum(self, losses: Array, mean: bool) -> Array:
+        """Add the losses up, in an order that depends on their number alone."""
+        n = int(self.n)
+        blocks = min(loader.ceil_div(n, ONE_BLOCK), 128)
+        if blocks > 1:
+            parts = self.empty(blocks, accumulator=True)
+            kernel = loader.kernel(FILE, f"xent_sum<{self.accumulator}, {self.accumulator}, 1024>")
+            kernel((blocks,), (1024,), (losses, parts, self.n, None))
+            losses, n = parts, blocks
+        value = self.empty()
+        kernel = loader.kernel(FILE, f"xent_sum<{self.accumulator}, {self.ctype}, 1024>")
+        kernel((1,), (1024,), (losses, value, np.int64(n), self.totals if mean else None))
+        return value
+
+    def scale(self, dx: Array, ldd: int, dy: Array) -> Array:
+        """dx * dy, into a new array: dx may be asked for again."""
+        n, classes = int(self.n), int(self.classes)
+        out = self.empty(n, classes)
+        kernel = loader.kernel(FILE, f"xent_scale<{self.ctype}, {loader.vector(self.dtype)}, {SMALL}>")
+        args = (dx, np.int64(ldd), out, np.int64(classes), dy, np.int32(dy.ndim), self.n, self.classes)
+        kernel((loader.blocks_for(n, SMALL // 32),), (SMALL,), args)
+        return out
+
+
+def _indices(target: Any, logits: Array) -> Array | None:
+    """Class indices as the kernel reads them; None if the Array API body should say what is wrong with them."""
+    target = target if hasattr(target, "dtype") else np.asarray(target)
+    if target.shape != logits.shape[:1] or getattr(target.dtype, "kind", "") not in "iu":
+        return None
+    if backend_name(target) != backend_name(logits):
+        target = asarray(target, backend=backend_of(logits))
+    if target.dtype.name not in ("int32", "int64"):
+        target = namespace(target).astype(target, np.int64)
+    return loader.contiguous(target)
+
+
+@fused("cross_entropy", backend="cupy")
+def cross_entropy(
+    logits: Array,
+    target: Any,
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    *,
+    inplace: bool = False,
+) -> tuple[Array, Callable[[Array], tuple[Array | None, ...]]]:
+    """`xpnet.functional.cross_entropy` for logits (N, C) and class indices (N,), the gradient made on the way.
+
+    Args:
+        inplace: let the gradient take the place of the logits.
+
+    A label out of range gives NaN and a note that `xpnet.cuda.check_errors` raises: nothing here waits for the
+    device. A gradient from above that is not 1 costs a second pass, from the logits again (a float16 gradient
+    that has already been rounded would lose what loss scaling is for), or over the gradient if it is in place.
+    """
+    if (
+        logits.ndim != 2
+        or logits.dtype.name not in loader.CTYPES
+        or not 0 <= label_smoothing <= 1
+        or reduction not in ("mean", "sum", "none")
+        or 0 in logits.shape
+        or (weight is not None and weight.shape != logits.shape[1:])
+    ):
+        return NotImplemented
+    labels = _indices(target, logits)
+    if labels is None:
+        return NotImplemented
+    ldx = loader.row_stride(logits)
+    if inplace and (ldx is None or ldx < logits.shape[1]):
+        raise ValueError("cross_entropy: in place needs logits whose rows are contiguous and do not overlap")
+    if ldx is None:
+        logits, ldx = loader.contiguous(logits), logits.shape[1]
+    if weight is not None:
+        weight = loader.contiguous(
+            namespace(weight).astype(weight, loader.ACCUMULATOR[logits.dtype.name], copy=False)
+        )
+    call = _Call(logits, ldx, labels, weight, ignore_index, label_smoothing)
+    mean = reduction == "mean"
+    n, classes = logits.shape
+
+    def gradient(losses: Array | None, dy: Array | None) -> Array:
+        dx = logits if inplace else call.empty(n, classes)
+        call.run(dx, ldx if inplace else classes, losses, mean, dy)
+        return dx
+
+    call.add_up(mean)
+    losses = call.empty(n, accumulator=True)
+    made = None
+    if is_recording() or inplace:
+        made = gradient(losses, None)
+    else:
+        call.run(None, classes, losses, mean, None)
+    if reduction == "none":
+        value = (
+            losses if call.scalar == losses.dtype == logits.dtype else call.xp.astype(losses, logits.dtype)
+        )
+    else:
+        value = call.sum(losses, mean)
+
+    def pullback(dy: Array) -> tuple[Array | None, ...]:
+        nonlocal made
+        if is_unit(dy):
+            if made is None:
+                made = gradient(None, None)
+            return (made,)
+        dy = loader.contiguous(call.xp.asarray(dy, dtype=logits.dtype))
+        return (call.scale(made, ldx, dy) if inplace else gradient(None, dy),)
+
+    return value, pullback
