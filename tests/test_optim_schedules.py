@@ -1,0 +1,131 @@
+"""Learning-rate schedules by their formulas; the comparison with PyTorch is in oracle/test_optim.py."""
+
+import json
+import math
+
+import pytest
+
+import xpnet
+from xpnet import optim
+
+pytestmark = pytest.mark.host
+
+
+def optimizer(*rates):
+    groups = [{"params": [xpnet.tensor([0.0], requires_grad=True)], "lr": lr} for lr in rates]
+    return optim.SGD(groups, lr=9.0)
+
+
+def path(schedule, steps):
+    """The rates of the first group, at times 0, 1, ..."""
+    found = []
+    for _ in range(steps):
+        found.append(schedule.last_lr()[0])
+        schedule.step()
+    return found
+
+
+FORMULAS = {
+    "step": (lambda o: optim.StepLR(o, 3, gamma=0.5), lambda t: 0.5 ** (t // 3)),
+    "exponential": (lambda o: optim.ExponentialLR(o, gamma=math.exp(-0.2)), lambda t: math.exp(-0.2 * t)),
+    "inverse time": (lambda o: optim.InverseTimeLR(o, k=0.25), lambda t: 1 / (1 + 0.25 * t)),
+    "cosine": (lambda o: optim.CosineAnnealingLR(o, T_max=8), lambda t: math.cos(math.pi * t / 16) ** 2),
+    "warm-up": (lambda o: optim.WarmupLR(o, 4), lambda t: min(t / 4, 1)),
+    "warm-up from 0.2": (
+        lambda o: optim.WarmupLR(o, 4, start_factor=0.2),
+        lambda t: min(0.2 + 0.2 * t, 1),
+    ),
+    "warm-up, then inverse time": (
+        lambda o: optim.WarmupLR(o, 4, after=optim.InverseTimeLR(o, k=1.0)),
+        lambda t: t / 4 if t < 4 else 1 / (t - 3),
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "factor"), FORMULAS.values(), ids=FORMULAS)
+def test_the_rate_is_the_formulas(make, factor):
+    target = optimizer(0.4, 2.0)
+    schedule = make(target)
+    for t in range(9):
+        expected = [0.4 * factor(t), 2.0 * factor(t)]
+        assert [g["lr"] for g in target.param_groups] == pytest.approx(expected, rel=1e-12, abs=1e-15)
+        schedule.step()
+
+
+def test_cosine_ends_at_eta_min():
+    rates = path(optim.CosineAnnealingLR(optimizer(1.0), T_max=4, eta_min=0.2), 5)
+    assert rates == pytest.approx([1.0, 0.6 + 0.4 * math.sqrt(0.5), 0.6, 0.6 - 0.4 * math.sqrt(0.5), 0.2])
+
+
+def test_the_optimizer_uses_the_rate():
+    theta = xpnet.tensor([0.0], requires_grad=True)
+    sgd = optim.SGD([theta], lr=1.0)
+    schedule = optim.StepLR(sgd, 1, gamma=0.5)
+    for expected in (-1.0, -1.5, -1.75):
+        theta.grad = xpnet.asarray([1.0])
+        sgd.step()
+        schedule.step()
+        assert theta.numpy().tolist() == [expected]
+
+
+@pytest.mark.parametrize(("make", "factor"), FORMULAS.values(), ids=FORMULAS)
+def test_a_restored_schedule_goes_on(make, factor):
+    target = optimizer(0.4)
+    schedule = make(target)
+    expected = path(schedule, 9)[5:]
+    schedule = make(optimizer(0.4))
+    path(schedule, 5)
+    saved = json.loads(json.dumps(schedule.state_dict()))
+    other = optimizer(7.0)  # a resumed run: the rate is not the initial one
+    resumed = make(other)
+    resumed.load_state_dict(saved)
+    assert path(resumed, 4) == pytest.approx(expected)
+
+
+def test_a_restored_plateau_goes_on():
+    metrics = [1.0, 0.9, 0.95, 0.95, 0.95, 0.8, 0.9, 0.9, 0.9, 0.9]
+    options = {"patience": 1, "cooldown": 1, "factor": 0.5}
+
+    def run(schedule, metrics):
+        rates = []
+        for metric in metrics:
+            schedule.step(metric)
+            rates.append(schedule.optimizer.param_groups[0]["lr"])
+        return rates
+
+    whole = run(optim.ReduceLROnPlateau(optimizer(1.0), **options), metrics)
+    assert len(set(whole)) > 2
+    for cut in range(1, len(metrics)):
+        first = optim.ReduceLROnPlateau(optimizer(1.0), **options)
+        rates = run(first, metrics[:cut])
+        second = optim.ReduceLROnPlateau(optimizer(rates[-1]), **options)
+        second.load_state_dict(first.state_dict())
+        assert rates + run(second, metrics[cut:]) == whole
+
+
+def test_a_plateau_takes_a_loss_from_the_device():
+    schedule = optim.ReduceLROnPlateau(optimizer(1.0), patience=0)
+    for _ in range(2):
+        schedule.step(xpnet.tensor([0.5]).sum())
+    assert schedule.optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda o: optim.StepLR(o, 0), "StepLR: step_size must be at least 1, got 0"),
+        (lambda o: optim.CosineAnnealingLR(o, 0), "CosineAnnealingLR: T_max must be at least 1, got 0"),
+        (lambda o: optim.WarmupLR(o, 0), "WarmupLR: steps must be at least 1, got 0"),
+        (lambda o: optim.ReduceLROnPlateau(o, mode="least"), "mode is .min. or .max., .*got 'least'"),
+        (lambda o: optim.ReduceLROnPlateau(o, threshold_mode="x"), "threshold_mode .*got 'min', 'x'"),
+        (lambda o: optim.ReduceLROnPlateau(o, factor=1.0), "factor must be below 1, got 1.0"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(optimizer(0.1))
+
+
+def test_the_base_class_has_no_formula():
+    with pytest.raises(NotImplementedError):
+        optim.Schedule(optimizer(0.1))
