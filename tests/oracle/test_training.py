@@ -99,11 +99,9 @@ def test_a_run_of_200_steps(rule, dtype):
 
     losses = np.array(losses)
     assert losses[-20:].mean() < losses[:20].mean() - 0.1  # it learns
-    # rounding grows along the path: float32 begins with 1e-7 a step
-    tolerance = {"float64": 1e-8, "float32": 2e-2}[dtype]
+    # rounding grows along the path, from 1e-7 a step in float32
+    tolerance = {"float64": 1e-8, "float32": 1e-4}[dtype]
     np.testing.assert_allclose(losses[:, 0], losses[:, 1], rtol=tolerance)
-    if dtype == "float32":
-        np.testing.assert_allclose(losses[:10, 0], losses[:10, 1], rtol=1e-5)
     state = b.state_dict()
     for key, value in a.state_dict().items():
         q = state[key].numpy()
