@@ -338,3 +338,21 @@ def test_a_model_moves_to_a_backend_without_views(no_views, backend):
 
     expected = run(False)
     np.testing.assert_allclose(run(True), expected, rtol=1e-5, atol=1e-7)
+
+
+# ---- assigned gradients ----
+
+
+@pytest.mark.parametrize("in_vector", [False, True])
+def test_an_assigned_gradient_must_fit_the_parameter(in_vector):
+    layer = nn.Linear(2, 3)
+    if in_vector:
+        _ = layer.theta
+    for wrong in (np.ones((1, 2), np.float32), np.ones((3, 2)), np.ones(6, np.float32)):
+        with pytest.raises(ValueError, match=r"grad: expected shape \(3, 2\) and dtype .*float32, got"):
+            layer.weight.grad = xpnet.asarray(wrong)
+        assert layer.weight.grad is None
+    gradient = xpnet.asarray(np.ones((3, 2), np.float32))
+    layer.weight.grad = gradient
+    gradient[...] = 5 * gradient  # the parameter has a copy
+    assert (xpnet.to_numpy(layer.weight.grad) == 1).all()

@@ -100,8 +100,16 @@ class Tensor:
     @grad.setter
     def grad(self, value: Array | None) -> None:
         self._filled = False
-        if value is not None:
-            self._accumulate(value.data if isinstance(value, Tensor) else value)
+        if value is None:
+            return
+        value = value.data if isinstance(value, Tensor) else value
+        namespace(self.data, value)  # refuses another backend
+        if tuple(value.shape) != tuple(self.shape) or value.dtype != self.dtype:
+            raise ValueError(
+                f"grad: expected shape {tuple(self.shape)} and dtype {self.dtype}, "
+                f"got {tuple(value.shape)} and {value.dtype}"
+            )
+        self._accumulate(value)
 
     def _accumulate(self, gradient: Array) -> None:
         """Keep the memory of the gradient: the first one since `zero_grad` overwrites it, later ones add."""
