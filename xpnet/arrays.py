@@ -1,4 +1,4 @@
-"""What the Array API standard lacks: scatter, integer-array assignment, one-hot, padding, erf, `out=`.
+"""What the Array API standard lacks: scatter, integer-array assignment, one-hot, padding, windows, erf, out.
 
 Everything here takes and returns plain arrays. NumPy, CuPy and PyTorch have the missing operation under their
 own names; any other backend gets a form made of standard operations.
@@ -14,6 +14,17 @@ import numpy as np
 from xpnet.backend import Array, asarray, backend_name, backend_of, device, namespace, to_numpy
 
 _NUMPY_LIKE = ("numpy", "cupy")
+
+
+def is_half(x: Array) -> bool:
+    """Whether x is of a 16-bit floating-point type, whose sums are made in float32."""
+    char = getattr(x.dtype, "char", None)  # of NumPy's and CuPy's dtypes, whose names are slow to make
+    return char in "eE" if char else "float16" in str(x.dtype)  # E: bfloat16 of ml_dtypes
+
+
+def widen(x: Array) -> Array:
+    """x in the dtype that sums are made in: float32 for the 16-bit types."""
+    return namespace(x).astype(x, namespace(x).float32) if is_half(x) else x
 
 
 def arange(n: int, like: Array) -> Array:
@@ -111,6 +122,54 @@ def pad(x: Array, widths: list[tuple[int, int]], value: float = 0.0) -> Array:
     out = xp.full(shape, value, dtype=x.dtype, device=device(x))
     out[tuple(slice(b, b + n) for n, (b, _) in zip(x.shape, widths, strict=True))] = x
     return out
+
+
+def unpad(x: Array, widths: list[tuple[int, int]]) -> Array:
+    """The inside of `pad(x, widths)`."""
+    return x[tuple(slice(b, n - a) for n, (b, a) in zip(x.shape, widths, strict=True))]
+
+
+Pair = tuple[int, int]
+
+
+def windows(kernel: Pair, stride: Pair, dilation: Pair, size: Pair) -> list[tuple[Any, ...]]:
+    """For each element (i, j) of a window, the index of the (N, C, *size) image values that it meets."""
+    return [
+        (slice(None), slice(None), *(slice(d * k, d * k + s * (n - 1) + 1, s) for d, k, s, n in axes))
+        for axes in (
+            tuple(zip(dilation, (i, j), stride, size, strict=True))
+            for i in range(kernel[0])
+            for j in range(kernel[1])
+        )
+    ]
+
+
+def im2col(x: Array, places: list[tuple[Any, ...]], size: Pair, groups: int = 1) -> Array:
+    """Windows as columns: (N, C, H, W) -> (groups, C / groups * len(places), N * prod(size)).
+
+    Args:
+        x: padded images.
+        places: from `windows`.
+        size: output height and width.
+        groups: parts the channels are split into.
+    """
+    xp = namespace(x)
+    n, c = x.shape[:2]
+    columns = xp.empty((c, len(places), n, *size), dtype=x.dtype, device=device(x))
+    for i, place in enumerate(places):
+        columns[:, i, ...] = xp.permute_dims(x[place], (1, 0, 2, 3))
+    return xp.reshape(columns, (groups, c // groups * len(places), n * math.prod(size)))
+
+
+def col2im(columns: Array, places: list[tuple[Any, ...]], size: Pair, shape: tuple[int, ...]) -> Array:
+    """The transpose of `im2col`: adds every column element where it came from, in (N, C, H, W) = `shape`."""
+    xp = namespace(columns)
+    n, c = shape[:2]
+    columns = xp.reshape(columns, (c, len(places), n, *size))
+    x = xp.zeros(shape, dtype=columns.dtype, device=device(columns))
+    for i, place in enumerate(places):
+        x[place] += xp.permute_dims(columns[:, i, ...], (1, 0, 2, 3))
+    return x
 
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23 (1969): numerator and

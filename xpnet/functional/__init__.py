@@ -14,6 +14,7 @@ from xpnet.functional.activations import (
     softplus,
     tanh,
 )
+from xpnet.functional.convolution import avg_pool2d, conv2d, global_avg_pool2d, max_pool2d
 from xpnet.functional.dropout import dropout
 from xpnet.functional.linear import flatten, linear
 from xpnet.functional.losses import (
@@ -28,13 +29,16 @@ from xpnet.functional.normalization import batch_norm, group_norm, instance_norm
 from xpnet.functional.regularizers import l1, l2
 
 __all__ = [
+    "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy_with_logits",
+    "conv2d",
     "cross_entropy",
     "dropout",
     "elu",
     "flatten",
     "gelu",
+    "global_avg_pool2d",
     "group_norm",
     "hardtanh",
     "instance_norm",
@@ -45,6 +49,7 @@ __all__ = [
     "lecun_tanh",
     "linear",
     "log_softmax",
+    "max_pool2d",
     "maxout",
     "mse_loss",
     "multi_margin_loss",

@@ -13,6 +13,7 @@ from xpnet.nn.activation import (
     Tanh,
 )
 from xpnet.nn.container import Residual, Sequential
+from xpnet.nn.convolution import AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from xpnet.nn.dropout import Dropout
 from xpnet.nn.linear import Flatten, Linear, Maxout
 from xpnet.nn.module import Module
@@ -22,11 +23,14 @@ from xpnet.nn.parameter import Buffer, Parameter
 __all__ = [
     "ELU",
     "GELU",
+    "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
     "Buffer",
+    "Conv2d",
     "Dropout",
     "Flatten",
+    "GlobalAvgPool2d",
     "GroupNorm",
     "Hardtanh",
     "InstanceNorm2d",
@@ -34,6 +38,7 @@ __all__ = [
     "LeCunTanh",
     "LeakyReLU",
     "Linear",
+    "MaxPool2d",
     "Maxout",
     "Module",
     "Parameter",

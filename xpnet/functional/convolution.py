@@ -1,0 +1,224 @@
+"""Convolution and pooling of images (N, C, H, W)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xpnet.arrays import col2im, im2col, pad, unpad, windows
+from xpnet.autograd import Pullback, Tensor, differentiable
+from xpnet.backend import Array, device, namespace
+
+Result = tuple[Array, Pullback]
+Size = int | tuple[int, int]
+
+# elements of the column matrix made at a time: memory stays bounded whatever the batch
+_COLUMNS = 1 << 21
+
+
+def _pair(value: Size, name: str, at_least: int) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(v, int) and v >= at_least for v in pair):
+        raise ValueError(
+            f"{name} must be an integer of at least {at_least}, or a pair of them, got {value!r}"
+        )
+    return pair
+
+
+def _output(x: Array, kernel: Any, stride: Any, padding: Any, dilation: Any, name: str) -> tuple[int, int]:
+    """Output height and width, floor((n + 2p - d(k - 1) - 1) / s) + 1."""
+    if x.ndim != 4:
+        raise ValueError(f"{name}: expected images of shape (N, C, H, W), got {tuple(x.shape)}")
+    size = tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
+    )
+    if min(size) < 1:
+        raise ValueError(
+            f"{name}: images of {tuple(x.shape[2:])} with padding {padding} are smaller than the window "
+            f"{kernel} (dilation {dilation})"
+        )
+    return size
+
+
+@differentiable
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Result:
+    """Cross-correlation: y[n, o, h, w] = b[o] + sum_cij W[o, c, i, j] x[n, c, s h + d i - p, s w + d j - p].
+
+    Args:
+        x: (N, C, H, W).
+        weight: (O, C / groups, kH, kW).
+        bias: (O,) or None.
+        stride: step of the window.
+        padding: zeros added on every side.
+        dilation: distance between the elements of the window.
+        groups: O and C are split into this many independent parts.
+
+    Returns:
+        (N, O, H', W'), H' = floor((H + 2 padding - dilation (kH - 1) - 1) / stride) + 1.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    A window becomes a column, and the convolution one matrix product: W (O, C kH kW) times columns
+    (C kH kW, n H' W'), for as many samples n at a time as a bounded column matrix holds. The columns are made
+    again in the backward pass instead of being kept.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> x, w = xpnet.asarray([[[[1.0, 2.0], [3.0, 4.0]]]]), xpnet.asarray([[[[1.0, 1.0], [1.0, 1.0]]]])
+    >>> float(F.conv2d(x, w)[0, 0, 0, 0])
+    10.0
+    """
+    xp = namespace(x, weight, bias)
+    strides, pads, spread = (
+        _pair(stride, "stride", 1),
+        _pair(padding, "padding", 0),
+        _pair(dilation, "dilation", 1),
+    )
+    if weight.ndim != 4:
+        raise ValueError(
+            f"conv2d: expected a weight of shape (O, C / groups, kH, kW), got {tuple(weight.shape)}"
+        )
+    outputs, depth, *kernel = weight.shape
+    height, width = _output(x, kernel, strides, pads, spread, "conv2d")
+    if groups < 1 or outputs % groups or x.shape[1] != depth * groups:
+        raise ValueError(
+            f"conv2d: an input of {x.shape[1]} channels does not fit a weight of shape {tuple(weight.shape)} "
+            f"with groups={groups}: it needs {depth * groups} channels, and groups must divide {outputs}"
+        )
+    samples, area = x.shape[0], height * width
+    places = windows(tuple(kernel), strides, spread, (height, width))
+    matrix = xp.reshape(weight, (groups, outputs // groups, depth * math.prod(kernel)))
+    step = max(1, _COLUMNS // max(1, matrix.shape[2] * groups * area))
+    chunks = [slice(i, min(i + step, samples)) for i in range(0, samples, step)]
+
+    def columns(chunk: slice) -> Array:
+        return im2col(pad_images(x[chunk, ...], pads), places, (height, width), groups)
+
+    y = xp.empty((samples, outputs, height, width), dtype=x.dtype, device=device(x))
+    for chunk in chunks:
+        product = xp.reshape(matrix @ columns(chunk), (outputs, -1, height, width))
+        if bias is not None:
+            product += xp.reshape(bias, (outputs, 1, 1, 1))
+        y[chunk, ...] = xp.permute_dims(product, (1, 0, 2, 3))
+
+    def by_output(dy: Array) -> Array:
+        """(n, O, H', W') as the rows that the matrix product has: (groups, O / groups, n H' W')."""
+        return xp.reshape(xp.permute_dims(dy, (1, 0, 2, 3)), (groups, outputs // groups, dy.shape[0] * area))
+
+    def to_x(dy: Array, out: Array | None) -> Array:
+        dx = xp.empty_like(x)
+        padded = tuple(n + 2 * p for n, p in zip(x.shape[2:], pads, strict=True))
+        for chunk in chunks:
+            slopes = xp.matrix_transpose(matrix) @ by_output(dy[chunk, ...])
+            shape = (chunk.stop - chunk.start, x.shape[1], *padded)
+            dx[chunk, ...] = unpad_images(col2im(slopes, places, (height, width), shape), pads)
+        return dx
+
+    def to_weight(dy: Array, out: Array | None) -> Array:
+        total = xp.zeros_like(matrix)
+        for chunk in chunks:
+            total += by_output(dy[chunk, ...]) @ xp.matrix_transpose(columns(chunk))
+        return xp.reshape(total, weight.shape)
+
+    return y, (to_x, to_weight, lambda dy, out: xp.sum(dy, axis=(0, 2, 3), dtype=dy.dtype))
+
+
+def pad_images(x: Array, padding: tuple[int, int], value: float = 0.0) -> Array:
+    """x with `padding` rows and columns of `value` on each side; x itself if there are none."""
+    return x if padding == (0, 0) else pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)], value)
+
+
+def unpad_images(x: Array, padding: tuple[int, int]) -> Array:
+    """The inside of padded images."""
+    return x if padding == (0, 0) else unpad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
+
+
+@differentiable
+def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Result:
+    """The maximum of each window; the first of equal maxima gets the gradient. NaN wins.
+
+    Args:
+        x: (N, C, H, W).
+        kernel_size: of the window.
+        stride: step of the window; default: the kernel size.
+        padding: added on every side, never chosen; at most half the window.
+
+    Raises:
+        ValueError: a window larger than the image, or too much padding.
+    """
+    xp = namespace(x)
+    kernel, pads = _pair(kernel_size, "kernel_size", 1), _pair(padding, "padding", 0)
+    strides = kernel if stride is None else _pair(stride, "stride", 1)
+    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
+        raise ValueError(f"max_pool2d: padding {pads} must be at most half the window {kernel}")
+    size = _output(x, kernel, strides, pads, (1, 1), "max_pool2d")
+    padded = pad_images(x, pads, -math.inf)
+    places = windows(kernel, strides, (1, 1), size)
+    y = padded[places[0]] + 0
+    winner = xp.zeros(y.shape, dtype=xp.uint8 if len(places) < 256 else xp.int32, device=device(x))
+    for i, place in enumerate(places[1:], start=1):
+        candidate = padded[place]
+        better = (candidate > y) | (candidate != candidate)
+        y = xp.where(better, candidate, y)
+        winner = xp.where(better, xp.full_like(winner, i), winner)
+
+    def pullback(dy: Array) -> Array:
+        dx = xp.zeros_like(padded)
+        for i, place in enumerate(places):
+            dx[place] += dy * xp.astype(winner == i, dy.dtype)
+        return unpad_images(dx, pads)
+
+    return y, pullback
+
+
+@differentiable
+def avg_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Result:
+    """The mean of each window, padding zeros included.
+
+    Args:
+        x: (N, C, H, W).
+        kernel_size: of the window.
+        stride: step of the window; default: the kernel size.
+        padding: zeros added on every side; at most half the window.
+
+    Raises:
+        ValueError: a window larger than the image, or too much padding.
+    """
+    xp = namespace(x)
+    kernel, pads = _pair(kernel_size, "kernel_size", 1), _pair(padding, "padding", 0)
+    strides = kernel if stride is None else _pair(stride, "stride", 1)
+    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
+        raise ValueError(f"avg_pool2d: padding {pads} must be at most half the window {kernel}")
+    size = _output(x, kernel, strides, pads, (1, 1), "avg_pool2d")
+    padded = pad_images(x, pads)
+    places = windows(kernel, strides, (1, 1), size)
+    y = padded[places[0]] + 0
+    for place in places[1:]:
+        y += padded[place]
+    y *= 1 / math.prod(kernel)
+
+    def pullback(dy: Array) -> Array:
+        dx, share = xp.zeros_like(padded), dy * (1 / math.prod(kernel))
+        for place in places:
+            dx[place] += share
+        return unpad_images(dx, pads)
+
+    return y, pullback
+
+
+def global_avg_pool2d(x: Array | Tensor) -> Array | Tensor:
+    """The mean over all positions: (N, C, H, W) -> (N, C) (Lin et al., 2014)."""
+    from xpnet.operators import mean
+
+    if x.ndim != 4:
+        raise ValueError(f"global_avg_pool2d: expected images of shape (N, C, H, W), got {tuple(x.shape)}")
+    return mean(x, axis=(2, 3))

@@ -1,0 +1,99 @@
+"""Convolution and pooling layers; the formulas are in xpnet.functional.convolution."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xpnet import functional as F
+from xpnet import init
+from xpnet.nn.module import Module
+from xpnet.nn.parameter import Parameter
+
+Size = int | tuple[int, int]
+
+
+class Conv2d(Module):
+    """A convolution of (N, C, H, W).
+
+    Args:
+        in_channels: C.
+        out_channels: O.
+        kernel_size: of the window.
+        stride: step of the window.
+        padding: zeros on every side.
+        dilation: distance between the elements of the window.
+        groups: independent parts of the channels.
+        bias: whether to add one; not needed before a norm.
+        weight_init: makes the weight from its shape; default `init.torch_default`.
+        dtype: default float32.
+
+    Raises:
+        ValueError: groups do not divide the channels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        weight_init: init.Initializer = init.torch_default,
+        dtype: str = "float32",
+    ) -> None:
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ValueError(f"Conv2d: groups={groups} must divide {in_channels} and {out_channels} channels")
+        kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        shape = (out_channels, in_channels // groups, *kernel)
+        self.weight = Parameter(weight_init(shape, dtype=dtype))
+        bound = math.prod(shape[1:]) ** -0.5
+        self.bias = Parameter(init.uniform((out_channels,), -bound, bound, dtype=dtype)) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        """(N, C, H, W) -> (N, O, H', W')."""
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        """Channels, window and stride."""
+        channels = f"{self.in_channels}, {self.out_channels}"
+        return f"{channels}, {self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class _Pool2d(Module):
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+    def extra_repr(self) -> str:
+        """The window."""
+        return f"{self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxPool2d(_Pool2d):
+    """The maximum of each window; arguments as for `functional.max_pool2d`."""
+
+    def forward(self, x: Any) -> Any:
+        """(N, C, H, W) -> (N, C, H', W')."""
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+class AvgPool2d(_Pool2d):
+    """The mean of each window; arguments as for `functional.avg_pool2d`."""
+
+    def forward(self, x: Any) -> Any:
+        """(N, C, H, W) -> (N, C, H', W')."""
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+class GlobalAvgPool2d(Module):
+    """The mean over all positions: (N, C, H, W) -> (N, C)."""
+
+    def forward(self, x: Any) -> Any:
+        """One value a channel."""
+        return F.global_avg_pool2d(x)
