@@ -42,21 +42,18 @@ __device__ __forceinline__ i64 label(const void* y, int wide, i64 row) {
 template <typename T> struct Row {
     typedef Acc<T> A;
     const T* x;
-    T* dx;
-    Acc<T>* loss;
     const A* weight;
-    i64 t;                // the label
+    int t;                // the label; -1: there is none
     A xt, a, b, sum_w;    // x[y], and the constants above
     A g;                  // dy / total
     A ref;                // where sum w (ref - x) is taken from: near the logits, so that it keeps their digits
-    bool skip, smooth;
+    bool smooth;
 
-    __device__ __forceinline__ Row(XENT_PARAMETERS, i64 row, bool leader)
-        : x(x + row * ldx), dx(dx ? dx + row * lddx : nullptr), loss(loss ? loss + row : nullptr), weight(weight) {
-        t = label(y, wide, row);
-        skip = t == ignore_index;
-        const bool wrong = !skip && (t < 0 || t >= C);
-        const i64 at = skip || wrong ? 0 : t;
+    __device__ __forceinline__ Row(XENT_PARAMETERS, i64 row, bool leader) : x(x + row * ldx), weight(weight) {
+        const i64 given = label(y, wide, row);
+        const bool skip = given == ignore_index, wrong = !skip && (given < 0 || given >= C);
+        t = skip ? -1 : wrong ? 0 : (int)given;
+        const int at = skip ? 0 : t;
         xt = to_acc(this->x[at]);
         a = (A(1) - eps) * (wrong ? not_a_number<A>() : weight ? weight[at] : A(1));
         b = eps / C;
@@ -66,28 +63,30 @@ template <typename T> struct Row {
         if (!(ref - ref == A(0))) ref = A(0);  // not finite
         g = dy ? to_acc(dy[row * dy_step]) : A(1);
         if (mean) g /= warp_sum<32>(totals[threadIdx.x & 31]);
-        if (leader && wrong) report(errors, 1, t, C);
+        if (leader && wrong) report(errors, 1, given, C);
     }
     // adds w (ref - x) over one piece of the row
-    template <int VEC> __device__ __forceinline__ void spread(A& sum, const A (&v)[VEC], int c, int C) const {
+    template <int VEC, typename I>
+    __device__ __forceinline__ void spread(A& sum, const A (&v)[VEC], I c, I C) const {
 #pragma unroll
         for (int j = 0; j < VEC; ++j)
             if (c + j >= 0 && c + j < C) sum += (weight ? weight[c + j] : A(1)) * (ref - v[j]);
     }
-    __device__ __forceinline__ void write_loss(State<A> st, A sum) const {
+    __device__ __forceinline__ A value(State<A> st, A sum) const {
         const A ls = log_(st.s);
         A out = a * ((st.m - xt) + ls);
         if (smooth) out += b * (sum_w * ((st.m - ref) + ls) + sum);
-        if (loss) *loss = skip ? A(0) : out;
+        return t < 0 ? A(0) : out;
     }
     // v = e^(x - m) in, gradient out; k = 1 / s
-    template <int VEC> __device__ __forceinline__ void gradient(A (&v)[VEC], A k, int c, int C) const {
+    template <int VEC, typename I>
+    __device__ __forceinline__ void gradient(A (&v)[VEC], A k, I c, I C) const {
         const A scale = (smooth ? a + b * sum_w : a) * g * k;
 #pragma unroll
         for (int j = 0; j < VEC; ++j) {
             A d = v[j] * scale - (c + j == t ? a * g : A(0));
             if (smooth) d -= b * g * (weight && c + j >= 0 && c + j < C ? weight[c + j] : A(1));
-            v[j] = skip ? A(0) : d;
+            v[j] = t < 0 ? A(0) : d;
         }
     }
 };
@@ -120,13 +119,14 @@ __global__ void __launch_bounds__(BLOCK) xent_warp(XENT_PARAMETERS) {
     if (row.smooth) sum = warp_sum<LANES>(sum);
     __syncwarp();  // in place, x[y] has been read by every lane
     if (!live) return;
-    if (lane == 0) row.write_loss(State<A>{m, s}, sum);
+    if (lane == 0 && loss) loss[index] = row.value(State<A>{m, s}, sum);
     if (!dx) return;
-    const bool aligned = same_skew<T, VEC>(row.x, row.dx);
+    T* out = dx + index * lddx;
+    const bool aligned = same_skew<T, VEC>(row.x, out);
 #pragma unroll
     for (int i = 0; i < VPT; ++i) {
         row.template gradient<VEC>(v[i], A(1) / s, first + i * LANES * VEC, C);
-        store_piece<T, VEC>(row.dx, first + i * LANES * VEC, C, v[i], aligned);
+        store_piece<T, VEC>(out, first + i * LANES * VEC, C, v[i], aligned);
     }
 }
 
@@ -156,7 +156,8 @@ __global__ void __launch_bounds__(BLOCK, 1024 / BLOCK) XP_CLUSTER(CL) xent_block
     A* room = reinterpret_cast<A*>(bytes);                  // [3][WARPS], then this block's {m, s, sum}
     A* mine = room + 3 * WARPS;
     const int rank = CL > 1 ? blockIdx.x % CL : 0;
-    const Row<T> row(XENT_ARGUMENTS, blockIdx.x / CL, threadIdx.x == 0 && rank == 0);
+    const i64 index = blockIdx.x / CL;
+    const Row<T> row(XENT_ARGUMENTS, index, threadIdx.x == 0 && rank == 0);
     const int first = (rank * BLOCK + threadIdx.x) * VEC - skew<T, VEC>(row.x);
     constexpr int STEP = CL * BLOCK * VEC;
     A v[VPT][VEC], m = -infinity<A>(), s = 0, sum = 0;
@@ -192,15 +193,16 @@ __global__ void __launch_bounds__(BLOCK, 1024 / BLOCK) XP_CLUSTER(CL) xent_block
         sum = warp_sum<32>(lane < CL ? theirs[2] : A(0));
     }
 #endif
-    if (threadIdx.x == 0 && rank == 0) row.write_loss(st, sum);
+    if (threadIdx.x == 0 && rank == 0 && loss) loss[index] = row.value(st, sum);
     if (dx) {
-        const bool aligned = same_skew<T, VEC>(row.x, row.dx);
+        T* out = dx + index * lddx;
+        const bool aligned = same_skew<T, VEC>(row.x, out);
         // from the warp's maximum to the row's; a warp of -inf has v = 0, and k must be finite
         const A k = exp_((m == -infinity<A>() ? st.m : m) - st.m) / st.s;
 #pragma unroll
         for (int i = 0; i < VPT; ++i) {
             row.template gradient<VEC>(v[i], k, first + i * STEP, C);
-            store_piece<T, VEC>(row.dx, first + i * STEP, C, v[i], aligned);
+            store_piece<T, VEC>(out, first + i * STEP, C, v[i], aligned);
         }
     }
 #if XP_HAS_CLUSTER
@@ -213,7 +215,7 @@ template <typename T, int VEC, int BLOCK>
 __global__ void __launch_bounds__(BLOCK) xent_online(XENT_PARAMETERS) {
     typedef Acc<T> A;
     constexpr int WARPS = BLOCK / 32, STEP = BLOCK * VEC;
-    constexpr int AHEAD = 32 / (VEC * sizeof(A) / 4);  // pieces under way at once, in 32 registers
+    constexpr int AHEAD = VEC == 4 ? 4 : 2;  // pieces under way at once
     __shared__ A room[3 * WARPS];
     const Row<T> row(XENT_ARGUMENTS, blockIdx.x, threadIdx.x == 0);
     const i64 first = (i64)threadIdx.x * VEC - skew<T, VEC>(row.x);
@@ -232,27 +234,27 @@ __global__ void __launch_bounds__(BLOCK) xent_online(XENT_PARAMETERS) {
         st.m = m;
 #pragma unroll
         for (int i = 0; i < AHEAD; ++i) {
-            if (row.smooth && c0 + i * STEP < C) row.template spread<VEC>(sum, v[i], (int)(c0 + i * STEP), C);
+            if (row.smooth) row.template spread<VEC>(sum, v[i], c0 + i * STEP, (i64)C);
 #pragma unroll
             for (int j = 0; j < VEC; ++j) st.s += exp_(v[i][j] - base);
         }
     }
     sum = warp_sum<32>(sum);
     st = block_merge<WARPS>(warp_merge(st), sum, room);
-    if (threadIdx.x == 0) row.write_loss(st, sum);
+    if (threadIdx.x == 0 && loss) loss[blockIdx.x] = row.value(st, sum);
     if (!dx) return;
-    const bool aligned = same_skew<T, VEC>(row.x, row.dx);
+    T* out = dx + blockIdx.x * lddx;
+    const bool aligned = same_skew<T, VEC>(row.x, out);
     for (i64 c0 = first; c0 < C; c0 += (i64)AHEAD * STEP) {
 #pragma unroll
         for (int i = 0; i < AHEAD; ++i) load_piece<T, VEC>(v[i], row.x, c0 + i * STEP, (i64)C, -infinity<A>());
 #pragma unroll
         for (int i = 0; i < AHEAD; ++i) {
             const i64 c = c0 + i * STEP;
-            if (c >= C) break;
 #pragma unroll
             for (int j = 0; j < VEC; ++j) v[i][j] = exp_(v[i][j] - st.m);
-            row.template gradient<VEC>(v[i], A(1) / st.s, (int)c, C);
-            store_piece<T, VEC>(row.dx, c, (i64)C, v[i], aligned);
+            row.template gradient<VEC>(v[i], A(1) / st.s, c, (i64)C);
+            store_piece<T, VEC>(out, c, (i64)C, v[i], aligned);
         }
     }
 }

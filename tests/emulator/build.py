@@ -1,4 +1,4 @@
-"""Compiles the runtime and kernels with g++; every result is cached under a hash of all that it depends on."""
+"""Compiles the runtime and kernels with g++; every result is cached under a hash of what it depends on."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _cached(name: str, parts: list[str], make: Callable[[Path], None]) -> Path:
 
 @functools.cache
 def _headers() -> Path:
-    """A folder with the emulator's headers, xpemu.h precompiled: parsing NVIDIA's headers is the slow part."""
+    """A folder with the emulator's headers, xpemu.h precompiled: parsing NVIDIA's is the slow part."""
     texts = [(HERE / name).read_text() for name in ("xpemu.h", "cooperative_groups.h")]
 
     def make(folder: Path) -> None:
@@ -102,7 +102,7 @@ def _headers() -> Path:
 
 @functools.cache
 def runtime() -> Path:
-    """The runtime as a shared library; one for all kernels, so that they share its fibers. Not instrumented."""
+    """The runtime as a shared library; one for all kernels, which share its fibers. Not instrumented."""
     source = HERE / "runtime.cpp"
     return _cached(
         "runtime.so",
@@ -126,8 +126,8 @@ def translate(source: str) -> str:
     source = _DYNAMIC.sub(r"\2* \3 = (\2*)xpemu::dynamic_shared();", source)
     source = _STATIC.sub(
         lambda m: (
-            f"typedef {m[2]} {m[3]}_type_{m[4]}; static char {m[3]}_key_; {m[3]}_type_& {m[3]} = *({m[3]}_type_*)"
-            f"xpemu_static_shared(&{m[3]}_key_, sizeof({m[3]}_type_), {m[1] or f'alignof({m[3]}_type_)'});"
+            f"typedef {m[2]} {m[3]}_type_{m[4]}; static char {m[3]}_key_; "
+            f"{m[3]}_type_& {m[3]} = *({m[3]}_type_*)xpemu_static_shared(&{m[3]}_key_, sizeof({m[3]}_type_), {m[1] or f'alignof({m[3]}_type_)'});"
         ),
         source,
     )

@@ -21,8 +21,11 @@ class EmuError(RuntimeError):
 
 @dataclass(frozen=True)
 class Schedule:
-    """How threads take turns. `order`: 0 first to last, 1 last to first, 2 random, 3 random and depth first;
-    `resident`: how many independent blocks run interleaved; `strict`: exited threads may not be waited for."""
+    """How threads take turns.
+
+    `order`: 0 first to last, 1 last to first, 2 random, 3 random and depth first; `resident`: how many
+    independent blocks run interleaved; `strict`: threads that have exited may not be waited for.
+    """
 
     order: int = int(os.environ.get("XP_ORDER", "2"))
     seed: int = 0
@@ -105,7 +108,8 @@ class EmuKernel:
         ):
             kind = getattr(argument, "dtype", "")
             raise TypeError(  # CuPy would pass the wrong bytes without a word
-                f"{self.name}: argument {k} is a {type(argument).__name__} {kind}, the kernel takes {letter!r}"
+                f"{self.name}: argument {k} is a {type(argument).__name__} {kind}, "
+                f"the kernel takes {letter!r}"
             )
         return np.array([argument.ctypes.data], np.uintp) if pointer else np.array([argument])
 

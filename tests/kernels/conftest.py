@@ -1,4 +1,4 @@
-"""Kernel tests go through the launchers: on NumPy arrays with the emulator, on CuPy arrays with `--backend cupy`."""
+"""Kernel tests call the launchers: on NumPy arrays with the emulator, on CuPy's with `--backend cupy`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Launch:
 
     @contextmanager
     def on(self, arch: int = 90, **schedule: Any) -> Iterator[None]:
-        """Launch as on an architecture, in an order of threads (see emulator.Schedule). A GPU is what it is."""
+        """Launch as on an architecture, in some order of threads (`emulator.Schedule`). A GPU is what it is."""
         if self.gpu:
             if loader.target().arch < arch:
                 pytest.skip(f"this GPU is below sm_{arch}")

@@ -13,7 +13,7 @@ from xpnet.cuda import loader
 
 @dataclass
 class Usage:
-    """What one kernel uses: registers a thread, bytes of local memory a thread, bytes of static shared memory."""
+    """What a kernel uses: registers and bytes of local memory a thread, bytes of static shared memory."""
 
     registers: int = 0
     frame: int = 0
@@ -51,9 +51,13 @@ def compile(file: str, names: tuple[str, ...], arch: int) -> dict[str, Usage]:
     for name in names:
         _check(nvrtc.nvrtcAddNameExpression(program, name.encode()))
     options = [  # CuPy's own, besides the loader's
-        f"-arch=sm_{arch}", "-ftz=true", "--device-as-default-execution-space", *loader.OPTIONS, f"-I{include}",
+        f"-arch=sm_{arch}",
+        "-ftz=true",
+        "--device-as-default-execution-space",
+        f"-I{include}",
         f"-I{include}/cccl",
-    ]  # fmt: skip
+        *loader.OPTIONS,
+    ]
     result = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
     if int(result[0]):
         text = b" " * _check(nvrtc.nvrtcGetProgramLogSize(program))

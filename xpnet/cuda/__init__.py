@@ -2,9 +2,9 @@
 
 To add a kernel: the source goes to `kernels/name.cu` (helpers are in `kernels/common.cuh`), the launcher to
 `xpnet/cuda/name.py`, with the signature and result of the op's Array API body, registered by
-`@fused("name", backend="cupy")`, and an `instances(arch)` that lists what it launches; its module's name goes into
-LAUNCHERS here. Tests call the launcher on NumPy arrays through the emulator (tests/kernels/conftest.py), and
-test_nvrtc.py compiles every instance for every architecture.
+`@fused("name", backend="cupy")`, and an `instances(arch)` that lists what it launches; its module's name goes
+into LAUNCHERS here. Tests call the launcher on NumPy arrays through the emulator (tests/kernels/conftest.py),
+and test_nvrtc.py compiles every instance for every architecture.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def instances(arch: int) -> dict[str, list[str]]:
 def warmup(dtypes: tuple[str, ...] = ("float32",)) -> int:
     """Compile the kernels for these dtypes now, so that training never stops to do it; returns how many.
 
-    CuPy keeps the results on disk: the second time takes milliseconds each. What is compiled is logged, at level
-    DEBUG of the logger `xpnet.cuda`.
+    CuPy keeps the results on disk: the second time takes milliseconds each. What is compiled is logged, at
+    level DEBUG of the logger `xpnet.cuda`.
     """
     ctypes = {loader.CTYPES[dtype] for dtype in dtypes}
     others = set(loader.CTYPES.values()) - ctypes

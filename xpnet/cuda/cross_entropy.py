@@ -46,7 +46,7 @@ def plan(dtype: str, classes: int, aligned: bool, arch: int) -> Plan:
         lanes = max(4, loader.power_of_two(classes))
         return Plan(f"xent_warp<{ctype}, 1, 1, {lanes}, 128>", 128 // lanes, 1, (128,), 0)
     need = loader.ceil_div(classes + (0 if aligned else vec - 1), vec)
-    most = 128 // accumulator // vec  # vectors a thread: 32 registers (64 would halve the rows under way)
+    most = {2: 4, 4: 8, 8: 4}[vec]  # vectors a thread: 32 registers of at most 64 (float64: 16)
     if need <= 32 * most:
         held = loader.power_of_two(loader.ceil_div(need, 32))
         return Plan(f"xent_warp<{ctype}, {vec}, {held}, 32, 128>", 4, 1, (128,), 0)
@@ -59,7 +59,7 @@ def plan(dtype: str, classes: int, aligned: bool, arch: int) -> Plan:
 
 def instances(arch: int) -> dict[str, list[str]]:
     """Every kernel that this module launches on an architecture, by file."""
-    names = set()
+    names: set[str] = set()
     for dtype, ctype in loader.CTYPES.items():
         names.update(plan(dtype, 1 << k, True, arch).name for k in range(1, 21))
         accumulator = "double" if dtype == "float64" else "float"
@@ -156,7 +156,7 @@ class _Call:
 
 
 def _indices(target: Any, logits: Array) -> Array | None:
-    """Class indices as the kernel reads them; None if the Array API body should say what is wrong with them."""
+    """Class indices as the kernel reads them; None if the Array API body should say what is wrong."""
     target = target if hasattr(target, "dtype") else np.asarray(target)
     if target.shape != logits.shape[:1] or getattr(target.dtype, "kind", "") not in "iu":
         return None
@@ -178,14 +178,15 @@ def cross_entropy(
     *,
     inplace: bool = False,
 ) -> tuple[Array, Callable[[Array], tuple[Array | None, ...]]]:
-    """`xpnet.functional.cross_entropy` for logits (N, C) and class indices (N,), the gradient made on the way.
+    """`xpnet.functional.cross_entropy` for logits (N, C) and labels (N,), the gradient made on the way.
 
     Args:
         inplace: let the gradient take the place of the logits.
 
-    A label out of range gives NaN and a note that `xpnet.cuda.check_errors` raises: nothing here waits for the
-    device. A gradient from above that is not 1 costs a second pass, from the logits again (a float16 gradient
-    that has already been rounded would lose what loss scaling is for), or over the gradient if it is in place.
+    A label out of range gives NaN and a note that `xpnet.cuda.check_errors` raises: nothing here waits for
+    the device. A gradient from above that is not 1 costs a second pass, from the logits again (a float16
+    gradient that has already been rounded would lose what loss scaling is for), or over the gradient if it is
+    in place.
     """
     if (
         logits.ndim != 2

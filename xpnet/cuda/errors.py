@@ -1,4 +1,4 @@
-"""Mistakes that kernels find in the data. A kernel notes the first one in device memory; nothing waits for it."""
+"""Mistakes that kernels find in the data. The first is noted in device memory; nothing waits for it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ def check_errors() -> None:
         if op:
             noted[...] = 0
             raise ValueError(
-                f"{OPS.get(op, f'op {op}')}: label {value} is out of range: with {limit} classes, labels are 0 to "
-                f"{limit - 1}; its loss and gradient are NaN"
+                f"{OPS.get(op, f'op {op}')}: label {value} is out of range: with {limit} classes, labels are "
+                f"0 to {limit - 1}; its loss and gradient are NaN"
             )

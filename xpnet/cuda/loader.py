@@ -2,8 +2,8 @@
 
 A launcher asks for `kernel("cross_entropy.cu", "xent_warp<float, 4, 8, 32, 128>")` and calls the result as a
 CuPy kernel: `k(grid, block, args, shared_mem=bytes)`. Scalars go as `np.int32`, `np.int64`, `np.float32` or
-`np.float64`, exactly the types of the parameters; arrays go whole (None is the null pointer), their strides are
-not seen. Everything a kernel needs is compiled at its first use, once a device, and kept on disk by CuPy.
+`np.float64`, exactly the types of the parameters; arrays go whole (None is the null pointer), their strides
+are not seen. A kernel is compiled at its first use, once a device, and kept on disk by CuPy.
 
 The one replaceable part is the module class: `cupy.RawModule`, or with `use(EmuModule)` the tests' emulator,
 which runs the same sources on NumPy arrays through the same launchers.
@@ -36,7 +36,7 @@ CTYPES = {"float32": "float", "float16": "__half", "bfloat16": "__nv_bfloat16", 
 OPTIONS = ("--std=c++17",)
 
 
-# ---- sources ------------------------------------------------------------------------------------------------
+# ---- sources ----------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -81,7 +81,7 @@ def source(file: str) -> str:
     return assemble(file)
 
 
-# ---- kernels ------------------------------------------------------------------------------------------------
+# ---- kernels ----------------------------------------------------------------------------------------------
 
 
 class Target:
@@ -179,7 +179,7 @@ def kernel(file: str, name: str, *, cluster: int = 1, shared: int = 0, cooperati
     return here.build(file, name, cluster, shared, cooperative) if found is None else found
 
 
-# ---- arrays as kernels see them ---------------------------------------------------------------------------------
+# ---- arrays as kernels see them ---------------------------------------------------------------------------
 
 
 def address(x: Array) -> int:
@@ -193,17 +193,17 @@ def contiguous(x: Array) -> Array:
 
 
 def row_stride(x: Array) -> int | None:
-    """Elements from one row of a matrix to the next; None if the elements of a row are not next to each other."""
+    """Elements from one row of a matrix to the next; None if those of a row are not next to each other."""
     rows, columns = x.shape
-    if x.flags.c_contiguous or rows <= 1 and columns <= 1:
+    if x.flags.c_contiguous or (rows <= 1 and columns <= 1):
         return columns
     outer, inner = x.strides
-    if columns > 1 and inner != x.itemsize or outer % x.itemsize or (rows > 1 and outer < 0):
+    if (columns > 1 and inner != x.itemsize) or outer % x.itemsize or (rows > 1 and outer < 0):
         return None
     return outer // x.itemsize
 
 
-# ---- launch sizes -------------------------------------------------------------------------------------------------
+# ---- launch sizes -----------------------------------------------------------------------------------------
 
 
 def vector(dtype: str) -> int:
@@ -222,7 +222,7 @@ def power_of_two(n: int) -> int:
 
 
 def blocks_for(n: int, block: int, per_multiprocessor: int = 8) -> int:
-    """How many blocks a grid-stride loop over n items wants: enough to fill the device, no more than the items."""
+    """How many blocks a grid-stride loop over n items wants: enough to fill the device, no more than that."""
     return max(1, min(ceil_div(n, block), target().multiprocessors * per_multiprocessor))
 
 
