@@ -1,0 +1,106 @@
+"""Files of arrays: exact, whole or absent, and damage is noticed."""
+
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import nn
+from xpnet.train import load_arrays, save_arrays
+from xpnet.train.checkpoint import atomic_write
+
+safetensors = pytest.importorskip("safetensors.numpy")
+
+
+def test_a_model_comes_back_exactly(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, dtype="float64"))
+    save_arrays(tmp_path / "m", model.state_dict(), {"layers": [3, 4, 2], "name": "µ"})
+    arrays, facts = load_arrays(tmp_path / "m")
+    assert facts == {"layers": [3, 4, 2], "name": "µ"}
+    xpnet.manual_seed(1)
+    other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, dtype="float64"))
+    other.load_state_dict(arrays)
+    for name, array in model.state_dict().items():
+        found = other.state_dict()[name]
+        assert found.dtype == array.dtype
+        assert np.array_equal(xpnet.to_numpy(found), xpnet.to_numpy(array)), name
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    "array", [np.float32(2.5), np.zeros((0, 3)), np.arange(6).reshape(2, 3).T, np.array([True])]
+)
+def test_every_shape_and_layout(tmp_path, array):
+    save_arrays(tmp_path / "a", {"a": array})
+    arrays, facts = load_arrays(tmp_path / "a")
+    assert (arrays["a"].shape, arrays["a"].dtype, facts) == (array.shape, array.dtype, {})
+    assert np.array_equal(arrays["a"], array)
+
+
+@pytest.mark.host
+def test_every_flipped_byte_is_noticed(tmp_path):
+    path = tmp_path / "a"
+    save_arrays(path, {"w": np.arange(4, dtype=np.float32)}, {"seed": 7})
+    content = path.read_bytes()
+    arrays, facts = load_arrays(path)
+    survived = []
+    for i in range(len(content)):
+        path.write_bytes(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :])
+        with suppress(ValueError):
+            found, read = load_arrays(path)
+            survived.append(i)  # only padding may change without a meaning
+            assert read == facts
+            assert np.array_equal(found["w"], arrays["w"])
+    assert len(survived) <= 8
+
+
+@pytest.mark.host
+def test_truncated_and_foreign_files_are_refused(tmp_path):
+    path = tmp_path / "a"
+    save_arrays(path, {"w": np.arange(4, dtype=np.float32)})
+    content = path.read_bytes()
+    for cut in (0, 5, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:cut])
+        with pytest.raises(ValueError, match="not a safetensors file, or a damaged one"):
+            load_arrays(path)
+    path.write_bytes(safetensors.save({"w": np.zeros(2)}, {"format": "pt"}))
+    with pytest.raises(ValueError, match="not one that xpnet saved"):
+        load_arrays(path)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        load_arrays(tmp_path / "none")
+
+
+@pytest.mark.host
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def fail():
+        with atomic_write(path) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert path.read_bytes() == b"old"
+    with atomic_write(path) as file:
+        file.write(b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.host
+def test_unwritable_paths_are_named(tmp_path):
+    for path in (tmp_path / "no" / "a", tmp_path):
+        with pytest.raises(OSError, match=f"cannot write {path}"):
+            save_arrays(path, {})
+
+
+@pytest.mark.host
+def test_without_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("xpnet.train.checkpoint.find_spec", lambda name: None)
+    for call in (lambda: save_arrays(tmp_path / "a", {}), lambda: load_arrays(tmp_path / "a")):
+        with pytest.raises(ImportError, match=r'pip install "xpnet\[save\]"'):
+            call()
