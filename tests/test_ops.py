@@ -57,6 +57,17 @@ def test_float32_stays_float32(case):
 
 
 @every_case
+@pytest.mark.host
+def test_float32_needs_no_float64_on_the_way(case):
+    """A device without float64 refuses every float64 array, temporaries included."""
+    with xpnet.use_backend("array_api_strict", "no_float64"):
+        inputs = tensors([a.astype(np.float32) for a in case.inputs()], "float32")
+        y = case.function(*inputs)
+        y.backward(xpnet.asarray(weights(y).astype(np.float32)))
+    assert all("float32" in str(x.grad.dtype) for x in inputs)
+
+
+@every_case
 def test_float16_keeps_its_dtype_and_accuracy(case, backend):
     if backend == "array_api_strict":
         pytest.skip("the standard has no float16")

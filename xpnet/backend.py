@@ -89,12 +89,22 @@ def _load(name: str, device: Any) -> Backend:
         raise BackendUnavailableError(f"backend {name!r} cannot be used: {reason}")
     if name == "array_api_strict":
         xp = importlib.import_module(name)
-        if isinstance(device, str):
-            device = next((d for d in xp.__array_namespace_info__().devices() if _label(d) == device), device)
-        return Backend(name, xp, device)
+        devices = {_label(d): d for d in xp.__array_namespace_info__().devices()}
+        if device is not None and _label(device) not in devices:
+            raise ValueError(f"backend {name!r} has the devices {', '.join(devices)}, not {device!r}")
+        return Backend(name, xp, None if device is None else devices[_label(device)])
     xp = importlib.import_module(f"array_api_compat.{name}")
     if name == "cupy":
-        device = xp.cuda.Device(device)  # None: the current device
+        count = xp.cuda.runtime.getDeviceCount()
+        if device is not None and int(device) not in range(count):
+            raise ValueError(f"backend 'cupy' has the devices 0 to {count - 1}, not {device!r}")
+        return Backend(name, xp, xp.cuda.Device(device))  # None: the current device
+    if device is not None:
+        try:
+            device = xp.empty(0, device=device).device  # with its index: "cuda" is cuda:0
+        except (RuntimeError, AssertionError) as error:
+            message = str(error).splitlines()[0]
+            raise ValueError(f"backend {name!r} cannot use device {device!r}: {message}") from None
     return Backend(name, xp, device)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from xpnet.arrays import erf
+from xpnet.arrays import erf, widen
 from xpnet.autograd import Pullback, differentiable
 from xpnet.backend import Array, namespace
 
@@ -125,18 +125,30 @@ def gelu(x: Array) -> Result:
 def softmax(x: Array, axis: int = -1) -> Result:
     """exp(x) / sum exp(x) along `axis`; shifted by the largest element, so that it cannot overflow."""
     xp = namespace(x)
-    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
-    y = e / xp.sum(e, axis=axis, keepdims=True, dtype=e.dtype)
-    return y, lambda dy: y * (dy - xp.sum(dy * y, axis=axis, keepdims=True, dtype=dy.dtype))
+    z = widen(x)
+    e = xp.exp(z - xp.max(z, axis=axis, keepdims=True))
+    y = e / xp.sum(e, axis=axis, keepdims=True)
+
+    def pullback(dy: Array) -> Array:
+        dy = widen(dy)
+        return xp.astype(y * (dy - xp.sum(dy * y, axis=axis, keepdims=True)), x.dtype, copy=False)
+
+    return xp.astype(y, x.dtype, copy=False), pullback
 
 
 @differentiable
 def log_softmax(x: Array, axis: int = -1) -> Result:
     """log(softmax(x)) = x - max - log sum exp(x - max)."""
     xp = namespace(x)
-    shifted = x - xp.max(x, axis=axis, keepdims=True)
-    y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True, dtype=x.dtype))
-    return y, lambda dy: dy - xp.exp(y) * xp.sum(dy, axis=axis, keepdims=True, dtype=dy.dtype)
+    z = widen(x)
+    shifted = z - xp.max(z, axis=axis, keepdims=True)
+    y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+    def pullback(dy: Array) -> Array:
+        dy = widen(dy)
+        return xp.astype(dy - xp.exp(y) * xp.sum(dy, axis=axis, keepdims=True), x.dtype, copy=False)
+
+    return xp.astype(y, x.dtype, copy=False), pullback
 
 
 _ZEROS: dict[object, Array] = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import add_to_columns, one_hot, take_columns
+from xpnet.arrays import add_to_columns, is_half, one_hot, take_columns, widen
 from xpnet.autograd import Pullback, differentiable, is_unit
 from xpnet.backend import Array, asarray, backend_name, backend_of, namespace, to_numpy
 
@@ -76,6 +76,9 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
         return losses, lambda dy: dy
     if reduction not in ("mean", "sum"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+    if is_half(losses):
+        value, wide = _reduce(widen(losses), reduction, total)
+        return xp.astype(value, losses.dtype), lambda dy: xp.astype(wide(widen(dy)), losses.dtype)
     value = xp.sum(losses, dtype=losses.dtype)
     if reduction == "sum":
         return value, lambda dy: 1.0 if is_unit(dy) else dy
@@ -141,6 +144,11 @@ def cross_entropy(
     if logits.ndim != 2:
         return _over_positions(logits, target, weight, ignore_index, label_smoothing, reduction)
     xp = namespace(logits, weight)
+    if is_half(logits):  # the sums over classes and rows need float32
+        value, wide = cross_entropy.__wrapped__(
+            widen(logits), target, weight, ignore_index, label_smoothing, reduction
+        )
+        return xp.astype(value, logits.dtype), lambda dy: (xp.astype(wide(widen(dy))[0], logits.dtype),)
     classes = logits.shape[1]
     # no step needs the logits again: their distance from the row's maximum says it all
     shifted = logits - xp.max(logits, axis=1, keepdims=True)
@@ -255,7 +263,7 @@ def nll_loss(
     row = xp.ones_like(x[:, 0]) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
     if valid is not None:
         row = row * xp.astype(valid, x.dtype)
-    value, spread = _reduce(-take_columns(x, y) * row, reduction, xp.sum(row, dtype=x.dtype))
+    value, spread = _reduce(-take_columns(x, y) * row, reduction, xp.sum(widen(row)))
     return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, -spread(dy) * row),)
 
 

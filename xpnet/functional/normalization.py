@@ -8,17 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from xpnet.arrays import widen
 from xpnet.autograd import Pullback, differentiable
 from xpnet.backend import Array, namespace
 
 Result = tuple[Array, Pullback]
 Axes = tuple[int, ...]
-
-
-def _accumulator(x: Array) -> Array:
-    """x in the dtype that sums are made in: float32 for the 16-bit types."""
-    xp = namespace(x)
-    return xp.astype(x, xp.float32) if "16" in str(x.dtype) else x
 
 
 def _statistics(x: Array, axes: Axes) -> tuple[Array, Array, Array]:
@@ -63,26 +58,26 @@ def _affine(
     """y = weight * x^ + bias and the pullback to (x, weight, bias); the parameters repeat over `axes`."""
     xp = namespace(normal)
     shape = tuple(1 if i in axes else n for i, n in enumerate(normal.shape))
+    parameter = tuple(n for i, n in enumerate(normal.shape) if i not in axes)
     y = normal
     if weight is not None:
-        weight = xp.reshape(_accumulator(weight), shape)
-        y = y * weight
+        gain = xp.reshape(widen(weight), shape)
+        y = y * gain
     if bias is not None:
-        y = y + xp.reshape(_accumulator(bias), shape)
+        y = y + xp.reshape(widen(bias), shape)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
-        dy = _accumulator(dy)
+        dy = widen(dy)
         dweight = dbias = None
         if weight is not None:
-            dweight = xp.astype(
-                xp.reshape(xp.sum(dy * normal, axis=axes, dtype=dy.dtype), parameter), x.dtype
-            )
+            total = xp.sum(dy * normal, axis=axes, dtype=dy.dtype)
+            dweight = xp.astype(xp.reshape(total, parameter), weight.dtype, copy=False)
         if bias is not None:
-            dbias = xp.astype(xp.reshape(xp.sum(dy, axis=axes, dtype=dy.dtype), parameter), x.dtype)
-        dx = to_input(dy if weight is None else dy * weight)
+            total = xp.sum(dy, axis=axes, dtype=dy.dtype)
+            dbias = xp.astype(xp.reshape(total, parameter), bias.dtype, copy=False)
+        dx = to_input(dy if weight is None else dy * gain)
         return xp.astype(dx, x.dtype, copy=False), dweight, dbias
 
-    parameter = tuple(n for i, n in enumerate(normal.shape) if i not in axes)
     return xp.astype(y, x.dtype, copy=False), pullback
 
 
@@ -90,6 +85,15 @@ def _channel_axes(x: Array, name: str) -> Axes:
     if x.ndim < 2:
         raise ValueError(f"{name}: expected an input of shape (N, C, ...), got {tuple(x.shape)}")
     return (0, *range(2, x.ndim))
+
+
+def _check_shapes(op: str, x: Array, expected: tuple[int, ...], arrays: dict[str, Array | None]) -> None:
+    for name, array in arrays.items():
+        if array is not None and array.shape != expected:
+            raise ValueError(
+                f"{op}: {name} has shape {tuple(array.shape)}, expected {tuple(expected)} "
+                f"for an input of shape {tuple(x.shape)}"
+            )
 
 
 @differentiable
@@ -122,18 +126,9 @@ def batch_norm(
     xp = namespace(x, running_mean, running_var, weight, bias)
     axes = _channel_axes(x, "batch_norm")
     shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
-    for name, array in (
-        ("running_mean", running_mean),
-        ("running_var", running_var),
-        ("weight", weight),
-        ("bias", bias),
-    ):
-        if array is not None and tuple(array.shape) != (x.shape[1],):
-            raise ValueError(
-                f"batch_norm: {name} has shape {tuple(array.shape)}, expected ({x.shape[1]},) "
-                f"for an input of shape {tuple(x.shape)}"
-            )
-    wide = _accumulator(x)
+    per_channel = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    _check_shapes("batch_norm", x, x.shape[1:2], per_channel)
+    wide = widen(x)
     if training or running_mean is None or running_var is None:
         count = math.prod(x.shape) // max(x.shape[1], 1)
         if training and count < 2 and x.shape[0]:
@@ -148,7 +143,7 @@ def batch_norm(
                 running *= 1 - momentum
                 running += xp.astype(momentum * xp.reshape(batch, running.shape), running.dtype)
     else:
-        mean, var = (xp.reshape(_accumulator(r), shape) for r in (running_mean, running_var))
+        mean, var = (xp.reshape(widen(r), shape) for r in (running_mean, running_var))
         inverse = 1 / xp.sqrt(var + eps)
         normal = (wide - mean) * inverse
         to_input = lambda dy: dy * inverse
@@ -185,8 +180,9 @@ def layer_norm(
     tail = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if tuple(x.shape[x.ndim - len(tail) :]) != tail:
         raise ValueError(f"layer_norm: expected an input ending in {tail}, got {tuple(x.shape)}")
+    _check_shapes("layer_norm", x, tail, {"weight": weight, "bias": bias})
     lead = tuple(range(x.ndim - len(tail)))
-    normal, to_input, _, _ = _standardize(_accumulator(x), tuple(range(len(lead), x.ndim)), eps)
+    normal, to_input, _, _ = _standardize(widen(x), tuple(range(len(lead), x.ndim)), eps)
     y, pullback = _affine(x, normal, weight, bias, lead, to_input)
 
     def positions(dy: Array) -> tuple[Array | None, ...]:
@@ -216,9 +212,10 @@ def group_norm(
     axes = _channel_axes(x, "group_norm")
     if num_groups < 1 or x.shape[1] % num_groups:
         raise ValueError(f"group_norm: {x.shape[1]} channels do not split into {num_groups} groups")
+    _check_shapes("group_norm", x, x.shape[1:2], {"weight": weight, "bias": bias})
     # sizes, not -1: an empty batch leaves -1 undetermined
     size = math.prod(x.shape[1:]) // num_groups
-    groups = xp.reshape(_accumulator(x), (x.shape[0], num_groups, size))
+    groups = xp.reshape(widen(x), (x.shape[0], num_groups, size))
     normal, to_groups, _, _ = _standardize(groups, (2,), eps)
 
     def to_input(dy: Array) -> Array:
