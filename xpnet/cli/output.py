@@ -19,26 +19,6 @@ from xpnet.train.checkpoint import atomic_write
 _PICTURES = (".png", ".svg", ".pdf")
 
 
-def check_writable(path: str | None) -> None:
-    """Refuse a path that could not be written after the work: this writes, and removes, a file beside it.
-
-    Raises:
-        BadInputError: naming the path and the reason.
-    """
-    if path is None:
-        return
-    target = Path(path)
-    probe = target.with_name(f".{target.name}.probe")
-    try:
-        if target.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-        probe.touch()
-        probe.unlink()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadInputError(f"cannot write {path}: {reason}; give a file in a folder that exists") from None
-
-
 def plot_path(asked: str | None, default: str) -> str | None:
     """Where the curves go: a picture if matplotlib is there, otherwise numbers.
 

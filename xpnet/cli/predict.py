@@ -14,17 +14,18 @@ from xpnet.cli import output
 from xpnet.cli.data import SOURCES, choose, choose_backend
 from xpnet.cli.errors import OK, BadInputError, bad_input
 from xpnet.cli.model import load_model
-from xpnet.data import Dataset
 from xpnet.data.dataset import check_finite
 from xpnet.train import predict as apply
+from xpnet.train.checkpoint import check_writable
 
 _SHOWN = 10
 
 
 def predict(options: argparse.Namespace) -> int:
     """Load the model and the samples, print a label and its probability for each; the exit code."""
-    output.check_writable(options.output)
     with bad_input():
+        if options.output is not None:
+            check_writable(options.output)
         choose_backend(options)
         model, scaler, facts = load_model(options.model)
         labels = None
@@ -107,6 +108,6 @@ def _read(path: str) -> np.ndarray:
     return np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2)
 
 
-def _check_width(x: np.ndarray | Dataset, width: int, source: str) -> None:
-    if x.shape[1] != width:  # type: ignore[union-attr]
-        raise BadInputError(f"{source}: {x.shape[1]} values a sample, the model takes {width}")  # type: ignore[union-attr]
+def _check_width(x: np.ndarray, width: int, source: str) -> None:
+    if x.shape[1] != width:
+        raise ValueError(f"{source}: {x.shape[1]} values a sample, the model takes {width}")

@@ -26,7 +26,7 @@ from xpnet.train import (
     TrainingDivergedError,
     confusion_matrix,
 )
-from xpnet.train.checkpoint import require_safetensors
+from xpnet.train.checkpoint import check_writable, require_safetensors
 
 
 def train(options: argparse.Namespace) -> int:
@@ -117,11 +117,12 @@ def _files(options: argparse.Namespace, name: str) -> Files:
     """Every path and package that the end of the run needs, checked at its beginning."""
     model = None if options.save == "none" else options.save or f"{name}.safetensors"
     curves = output.plot_path(options.plot, name)
-    if model is not None:
-        with bad_input():
+    with bad_input():
+        if model is not None:
             require_safetensors()
-    for path in (model, curves, options.json):
-        output.check_writable(path)
+        for path in (model, curves, options.json):
+            if path is not None:
+                check_writable(path)
     plain = options.plot is None and curves is not None and curves.endswith(".csv")
     return Files(model, curves, options.json, ' (for a picture: pip install "xpnet[plot]")' if plain else "")
 

@@ -39,23 +39,37 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
     Raises:
         OSError: the folder cannot be written to.
     """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        file = temporary.open("wb")
-    except OSError as error:
-        raise type(error)(f"cannot write {target}: {error.strerror}") from None
+    file, temporary = _open_beside(Path(path))
     try:
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_writable(path: str | PathLike[str]) -> None:
+    """Refuse early what `atomic_write` would refuse after the work.
+
+    Raises:
+        OSError: naming the path and the reason.
+    """
+    file, temporary = _open_beside(Path(path))
+    file.close()
+    temporary.unlink()
+
+
+def _open_beside(target: Path) -> tuple[IO[bytes], Path]:
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        return temporary.open("wb"), temporary
+    except OSError as error:
+        raise type(error)(f"cannot write {target}: {error.strerror}") from None
 
 
 def save_arrays(
