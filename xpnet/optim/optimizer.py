@@ -94,7 +94,8 @@ class Optimizer:
         if not stretches:
             self._build()
         for stretch in self._stretches:
-            if len(stretch.run.parameters) > 1 and not all([p._filled for p in stretch.run.parameters]):
+            filled = [p._filled for p in stretch.run.parameters]
+            if not all(filled) and any(filled):
                 self._split()
                 break
         for stretch in self._stretches:
