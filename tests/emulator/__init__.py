@@ -7,8 +7,9 @@
 
 What it checks beyond the results: argument count and types (also what each pointer points to), launch
 limits, barriers in divergent code, exited or missing lanes in warp operations, deadlocks; shared memory
-starts as NaN, the order of threads and blocks is set by `schedule`, and under a sanitizer (`XP_SANITIZER=asan|tsan`)
-memory errors and data races are judged by CUDA's rules. `guarded` puts arrays between poisoned zones.
+starts as NaN, the order of threads and blocks is set by `schedule`, and under a sanitizer
+(`XP_SANITIZER=asan|tsan`) memory errors and data races are judged by CUDA's rules. `guarded` puts arrays
+between poisoned zones.
 """
 
 from .build import missing

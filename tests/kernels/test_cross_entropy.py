@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.kernels.conftest import Launch
-from xpnet.cuda.cross_entropy import cross_entropy
+from xpnet import cuda
+from xpnet.cuda.cross_entropy import cross_entropy, plan
 
 TOLERANCE = {"float64": 1e-13, "float32": 2e-6, "float16": 1e-3, "bfloat16": 8e-3}
 TINY = {"float16": 2.0**-24}  # half a step of the smallest numbers
@@ -84,3 +87,296 @@ def test_tiers(launch: Launch, classes: int, dtype: str) -> None:
     assert str(value.dtype) == str(dx.dtype) == dtype
     close(launch.numpy(value), want, dtype)
     close(launch.numpy(dx), gradient, dtype)
+
+
+def run(launch: Launch, x: np.ndarray, y: np.ndarray, dy: Any, arch: int = 90, **options: Any) -> Any:
+    """Value and gradient from the launcher; `options` are its own and the emulator's."""
+    weight, offset = options.pop("weight", None), options.pop("offset", 0)
+    schedule = {k: options.pop(k) for k in ("order", "seed", "resident") if k in options}
+    with launch.on(arch, **schedule):
+        w = None if weight is None else launch.array(weight)
+        value, pullback = cross_entropy(launch.array(x, offset=offset), launch.array(y), w, **options)
+        (dx,) = pullback(launch.array(np.asarray(dy), x.dtype))
+    return launch.numpy(value), launch.numpy(dx)
+
+
+@pytest.mark.parametrize("classes", [16500, 40000, 100000, 131072, 200000, 262144])
+@pytest.mark.parametrize("arch", [80, 90])
+def test_long_rows(launch: Launch, arch: int, classes: int) -> None:
+    """Clusters of 2, 4, 8 blocks from sm_90, two readings below."""
+    rng = np.random.default_rng(classes)
+    x, y = rng.standard_normal((2, classes)).astype(np.float32) * 3, rng.integers(0, classes, 2)
+    assert ("online" in plan("float32", classes, True, arch).name) == (arch < 90)
+    value, dx = run(launch, x, y, 1.5, arch, label_smoothing=0.1)
+    want, gradient = reference(x, y, label_smoothing=0.1, dy=1.5)
+    close(value, want, "float32")
+    close(dx, gradient, "float32")
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("arch", [80, 90])
+def test_very_long_rows(launch: Launch, arch: int, dtype: str) -> None:
+    """One more than a cluster holds: any length works."""
+    rng = np.random.default_rng(1)
+    x, y = (rng.standard_normal((1, 262145)) * 3).astype(dtype_of(dtype)), np.array([262144])
+    value, dx = run(launch, x, y, 1.0, arch)
+    want, gradient = reference(x, y)
+    close(value, want, dtype)
+    close(dx, gradient, dtype)
+
+
+OPTIONS = st.fixed_dictionaries(
+    {
+        "label_smoothing": st.sampled_from([0.0, 0.1, 1.0]),
+        "reduction": st.sampled_from(["mean", "sum", "none"]),
+        "ignore_index": st.sampled_from([-100, 0, 1]),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    n=st.integers(1, 40),
+    classes=st.one_of(st.integers(2, 40), st.integers(41, 1400), st.sampled_from([4099, 5000, 16400, 33000])),
+    dtype=st.sampled_from(list(TOLERANCE)),
+    labels=st.sampled_from([np.int32, np.int64]),
+    weighted=st.booleans(),
+    ignored=st.booleans(),
+    arch=st.sampled_from([80, 90]),
+    order=st.integers(0, 3),
+    resident=st.sampled_from([1, 3]),
+    seed=st.integers(0, 2**32),
+    offset=st.integers(0, 3),
+    options=OPTIONS,
+)
+def test_options(
+    launch: Launch,
+    n: int,
+    classes: int,
+    dtype: str,
+    labels: Any,
+    weighted: bool,
+    ignored: bool,
+    arch: int,
+    order: int,
+    resident: int,
+    seed: int,
+    offset: int,
+    options: dict[str, Any],
+) -> None:
+    rng = np.random.default_rng(seed)
+    n = max(1, min(n, 20000 // classes))
+    x = (rng.standard_normal((n, classes)) * 3).astype(dtype_of(dtype))
+    y = rng.integers(0, classes, n).astype(labels)
+    if ignored:
+        y[: n // 2] = options["ignore_index"]
+    weight = rng.uniform(0.5, 2, classes).astype(np.float32) if weighted else None
+    dy = rng.uniform(0.5, 2, n if options["reduction"] == "none" else ()).astype(x.dtype).astype(np.float64)
+    got = run(
+        launch,
+        x,
+        y,
+        dy,
+        arch,
+        weight=weight,
+        order=order,
+        resident=resident,
+        seed=seed,
+        offset=offset,
+        **options,
+    )
+    if (y == options["ignore_index"]).all() and options["reduction"] == "mean":
+        assert np.isnan(got[0])
+        assert (got[1] == 0).all()
+        return
+    want = reference(x, y, weight, dy=dy, **options)
+    close(got[0], want[0], dtype, scale=2)
+    close(got[1], want[1], dtype, scale=2)
+
+
+@pytest.mark.parametrize("classes", [7, 100, 2000, 20000])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_in_place(launch: Launch, classes: int, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((6, classes)) * 3).astype(dtype_of(dtype)), rng.integers(0, classes, 6)
+    with launch.on(order=3, seed=5):
+        a = launch.array(x)
+        value, pullback = cross_entropy(a, launch.array(y), inplace=True)
+        made = launch.numpy(a)
+        (scaled,) = pullback(launch.array(np.array(3.0), x.dtype))
+    want, gradient = reference(x, y)
+    close(launch.numpy(value), want, dtype)
+    close(made, gradient, dtype)
+    close(launch.numpy(scaled), 3 * gradient, dtype, scale=2)
+
+
+@pytest.mark.parametrize("classes", [5, 64, 1000, 3000])
+def test_row_stride(launch: Launch, classes: int) -> None:
+    """Columns cut out of a wider matrix, in place too: what lies between the rows stays."""
+    rng = np.random.default_rng(0)
+    wide, y = rng.standard_normal((5, classes + 13)).astype(np.float32), rng.integers(0, classes, 5)
+    want, gradient = reference(wide[:, 3 : 3 + classes], y)
+    for inplace in (False, True):
+        with launch.on():
+            a = launch.array(wide)
+            value, pullback = cross_entropy(a[:, 3 : 3 + classes], launch.array(y), inplace=inplace)
+            (dx,) = pullback(launch.array(np.array(2.0), np.float32))
+        close(launch.numpy(value), want, "float32")
+        close(launch.numpy(dx), 2 * gradient, "float32")
+        after = launch.numpy(a)
+        assert (after[:, :3] == wide[:, :3]).all()
+        assert (after[:, 3 + classes :] == wide[:, 3 + classes :]).all()
+
+
+def test_columns_apart(launch: Launch) -> None:
+    """Logits whose rows are not contiguous are copied; transposed ones too."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((50, 6)).astype(np.float32), rng.integers(0, 50, 6)
+    with launch.on():
+        value, pullback = cross_entropy(launch.array(x).T, launch.array(y))
+        (dx,) = pullback(launch.array(np.array(1.0), np.float32))
+    want, gradient = reference(x.T, y)
+    close(launch.numpy(value), want, "float32")
+    close(launch.numpy(dx), gradient, "float32")
+
+
+@pytest.mark.parametrize("classes", [10, 300, 3000, 20000])
+@pytest.mark.parametrize("arch", [80, 90])
+def test_extreme_logits(launch: Launch, arch: int, classes: int) -> None:
+    """+-1e4 is exact: a hit costs 0, a miss the distance; masked (-inf) logits count for nothing."""
+    x = np.full((5, classes), -1e4, np.float32)
+    x[:, 1] = 1e4
+    x[2, 3:] = -np.inf
+    x[3, 2] = 1e4 - 1
+    x[4] = np.where(np.arange(classes) < classes // 2, -np.inf, -200)
+    y = np.array([1, 0, 1, 2, classes - 1])
+    value, dx = run(launch, x, y, np.ones(5), arch, reduction="none")
+    tail = classes - classes // 2
+    want = [0.0, 2e4, 0.0, 1 + np.log1p(np.exp(-1)), np.log(tail)]
+    np.testing.assert_allclose(value, want, rtol=1e-6)
+    hit = np.exp(-1) / (1 + np.exp(-1))
+    np.testing.assert_allclose(dx[3, [1, 2]], [1 - hit, hit - 1], rtol=1e-6)
+    np.testing.assert_allclose(dx[0], 0, atol=0)
+    spread = np.where(np.isinf(x[4]), 0, 1 / tail) - (np.arange(classes) == classes - 1)
+    np.testing.assert_allclose(dx[4], spread, rtol=1e-5)
+    exact, gradient = reference(x[:1] + 1, y[:1], label_smoothing=0.1)
+    got = run(launch, x[:1] + 1, y[:1], 1.0, arch, label_smoothing=0.1)
+    close(got[0], exact, "float32")
+    close(got[1], gradient, "float32")
+
+
+@pytest.mark.parametrize("classes", [10, 300, 3000, 20000])
+@pytest.mark.parametrize("arch", [80, 90])
+def test_nan_and_inf_stay(launch: Launch, arch: int, classes: int) -> None:
+    """A row with a NaN or +inf is NaN throughout, as in PyTorch, and no other row is touched."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((4, classes)).astype(np.float32), np.array([1, 2, 3, 4])
+    x[1, classes // 2], x[2, classes - 1] = np.nan, np.inf
+    value, dx = run(launch, x, y, np.ones(4), arch, reduction="none")
+    assert np.isnan(value).tolist() == [False, True, True, False]
+    assert np.isnan(dx[1]).all()
+    assert np.isnan(dx[2]).all()
+    want = reference(x[[0, 3]], y[[0, 3]], reduction="none")
+    close(value[[0, 3]], want[0], "float32")
+    close(dx[[0, 3]], want[1], "float32")
+
+
+@pytest.mark.parametrize("classes", [10, 300, 3000, 20000])
+def test_label_out_of_range(launch: Launch, classes: int) -> None:
+    """NaN for the row at once, an error that names the label when asked; then the record is clear."""
+    x, y = np.zeros((3, classes), np.float32), np.array([0, classes, 1])
+    with launch.on():
+        cuda.check_errors()
+        value, pullback = cross_entropy(launch.array(x), launch.array(y), reduction="none")
+        (dx,) = pullback(launch.array(np.ones(3), np.float32))
+        with pytest.raises(ValueError, match=rf"label {classes} is out of range.*0 to {classes - 1}"):
+            cuda.check_errors()
+        cuda.check_errors()
+    assert np.isnan(launch.numpy(value)).tolist() == [False, True, False]
+    assert np.isnan(launch.numpy(dx)[1]).any()
+    assert np.isfinite(launch.numpy(dx)[[0, 2]]).all()
+
+
+def test_float16_keeps_what_loss_scaling_saves(launch: Launch) -> None:
+    """Gradients under float16's smallest number survive if the loss is scaled up."""
+    x, y = np.zeros((4096, 64), np.float16), np.zeros(4096, np.int64)
+    x[:, 0] = 10
+    value, dx = run(launch, x, y, 32768.0)
+    want, gradient = reference(x[:1], y[:1], dy=32768.0)
+    assert abs(gradient[0, 1] / 4096 / 32768) < 2.0**-25
+    close(dx, np.repeat(gradient / 4096, 4096, 0), "float16")
+    close(value, want, "float16")
+
+
+def test_many_rows(launch: Launch) -> None:
+    """Losses that one block does not add up alone; the sum does not depend on the order of the blocks."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20001, 2)).astype(np.float32), rng.integers(0, 2, 20001)
+    values = [run(launch, x, y, 1.0, order=order, seed=order, resident=1 + order)[0] for order in (0, 3)]
+    close(values[0], reference(x, y)[0], "float32")
+    assert values[0] == values[1]
+
+
+def test_gives_way(launch: Launch) -> None:
+    """What the kernels do not take is left to the Array API body."""
+    x, y = np.zeros((4, 3), np.float32), np.zeros(4, np.int64)
+    with launch.on():
+        assert cross_entropy(launch.array(np.zeros((2, 3, 4), np.float32)), launch.array(y)) is NotImplemented
+        assert cross_entropy(launch.array(x), launch.array(np.zeros((4, 3), np.float32))) is NotImplemented
+        assert cross_entropy(launch.array(x), launch.array(y[:2])) is NotImplemented
+        assert cross_entropy(launch.array(x[:0]), launch.array(y[:0])) is NotImplemented
+        assert cross_entropy(launch.array(x), launch.array(y), reduction="max") is NotImplemented
+        assert cross_entropy(launch.array(x), launch.array(y), launch.array(np.ones(2))) is NotImplemented
+        assert cross_entropy(launch.array(x), launch.array(y), label_smoothing=2.0) is NotImplemented
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_like_torch(launch: Launch, smoothing: float, reduction: str) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((9, 70)), rng.integers(0, 70, 9)
+    y[[1, 4]] = 5
+    weight = rng.uniform(0.1, 2, 70)
+    dy = rng.uniform(1, 2, 9 if reduction == "none" else ())
+    t = torch.tensor(x, requires_grad=True)
+    want = torch.nn.functional.cross_entropy(
+        t,
+        torch.tensor(y),
+        torch.tensor(weight),
+        ignore_index=5,
+        label_smoothing=smoothing,
+        reduction=reduction,
+    )
+    want.backward(torch.tensor(dy))
+    got = run(launch, x, y, dy, weight=weight, ignore_index=5, label_smoothing=smoothing, reduction=reduction)
+    close(got[0], want.detach().numpy(), "float64", scale=10)
+    close(got[1], t.grad.numpy(), "float64", scale=10)
+
+
+def test_recorded_call_makes_the_gradient_in_one_pass(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the op: one launch of the pass for loss and gradient, none in backward."""
+    import xpnet
+    from xpnet import dispatch
+    from xpnet.backend import backend_name
+    from xpnet.cuda import loader
+
+    launched: list[str] = []
+    kernel = loader.kernel
+    monkeypatch.setattr(
+        loader, "kernel", lambda file, name, **k: (launched.append(name), kernel(file, name, **k))[1]
+    )
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((8, 50)).astype(np.float32), rng.integers(0, 50, 8)
+    with launch.on():
+        a, labels = launch.array(x), launch.array(y)
+        monkeypatch.setitem(dispatch._KERNELS["cross_entropy"], backend_name(a), cross_entropy)
+        logits = xpnet.Tensor(a, requires_grad=True)
+        loss = xpnet.functional.cross_entropy(logits, labels)
+        loss.backward()
+    assert [name.partition("<")[0] for name in launched] == ["xent_totals", "xent_warp", "xent_sum"]
+    want, gradient = reference(x, y)
+    close(launch.numpy(loss.data), want, "float32")
+    close(launch.numpy(logits.grad), gradient, "float32")
