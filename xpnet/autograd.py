@@ -34,7 +34,7 @@ from math import prod
 from typing import Any, Protocol, cast
 
 from xpnet.backend import Array, asarray, device, namespace, to_numpy
-from xpnet.dispatch import fusable, kernels_of
+from xpnet.dispatch import choose, kernels_of
 
 _new = object.__new__
 Pullback = Callable[..., Any] | tuple[Callable[..., Any], ...]
@@ -147,7 +147,7 @@ class Tensor:
         return device(self.data)
 
     def __len__(self) -> int:
-        return len(self.data)
+        return self.data.shape[0]
 
     def numpy(self) -> Any:
         """The values as a NumPy array (a copy if they are on a device)."""
@@ -193,15 +193,16 @@ class Tensor:
         if gradient is None:
             if self.size != 1:
                 raise RuntimeError(
-                    f"backward() without a gradient needs a tensor of one element, this one is {self.shape}; "
-                    "reduce it with .sum() or .mean(), or pass backward(gradient)"
+                    "backward() without a gradient needs a tensor of one element, this one is "
+                    f"{tuple(self.shape)}; reduce it with .sum() or .mean(), or pass backward(gradient)"
                 )
             gradient = _unit(self.data)
         else:
             gradient = gradient.data if isinstance(gradient, Tensor) else gradient
             if tuple(gradient.shape) != tuple(self.shape):
                 raise ValueError(
-                    f"backward(): gradient of shape {gradient.shape} for a tensor of shape {self.shape}"
+                    f"backward(): gradient of shape {tuple(gradient.shape)} for a tensor of shape "
+                    f"{tuple(self.shape)}"
                 )
         _backward(self, gradient, retain_graph)
 
@@ -278,7 +279,7 @@ _UNITS: dict[Any, Array] = {}
 
 def _unit(like: Array) -> Array:
     """The gradient of a loss with respect to itself: one shared array of one element per kind of array."""
-    key = (type(like), like.dtype, device(like), like.shape)
+    key = (type(like), like.dtype, like.device, like.shape)
     unit = _UNITS.get(key)
     if unit is None:
         unit = _UNITS[key] = namespace(like).ones_like(like)
@@ -319,7 +320,6 @@ def differentiable(body: Callable[..., tuple[Any, Pullback]]) -> Op:
     Tensors may be passed by position or by name. If the body's first argument is an array of a backend with a
     fused kernel registered under the body's name, the kernel runs instead.
     """
-    kernel = fusable(body)
     kernels = kernels_of(body)
     parameters = list(signature(body).parameters.values())
 
@@ -331,17 +331,21 @@ def differentiable(body: Callable[..., tuple[Any, Pullback]]) -> Op:
                     args, kwargs = _positional(parameters, args, kwargs)
                     break
         tensors = False
-        values, parents = [], []
+        values, parents = list(args), []
         for i, arg in enumerate(args):
             if isinstance(arg, Tensor):
                 tensors = True
+                values[i] = arg.data
                 if arg.requires_grad:
                     parents.append((i, arg))
-                values.append(arg.data)
-            else:
-                values.append(arg)
         _state.recording = needed = _state.enabled and bool(parents)
-        value, pullback = (kernel if kernels else body)(*values, **kwargs)
+        if kernels:
+            outcome = choose(kernels, body, values[0] if values else next(iter(kwargs.values())))(
+                *values, **kwargs
+            )
+            value, pullback = body(*values, **kwargs) if outcome is NotImplemented else outcome
+        else:
+            value, pullback = body(*values, **kwargs)
         if not tensors:
             return value
         result = _new(Tensor)
@@ -433,10 +437,8 @@ def gradcheck(
     # a fixed, uneven direction: sum(weights * y) has a gradient that no symmetry hides
     weights = np.cos(np.arange(y.size, dtype=np.float64) + 1.0).reshape(y.shape)
 
-    def objective(position: int, values: np.ndarray) -> float:
-        moved = [
-            Tensor(_like(values, x.data)) if i == position else Tensor(x.data) for i, x in enumerate(inputs)
-        ]
+    def objective(moving: Tensor, values: np.ndarray) -> float:
+        moved = [Tensor(_like(values, x.data) if x is moving else x.data) for x in inputs]
         with no_grad():
             return float(np.sum(weights * f(*moved).numpy()))
 
@@ -453,12 +455,12 @@ def gradcheck(
             for step in (eps, -eps):
                 values = base.copy()
                 values[index] += step
-                ends.append(objective(position, values))
+                ends.append(objective(x, values))
             numeric = (ends[0] - ends[1]) / (2 * eps)
             if not abs(analytic[index] - numeric) <= atol + rtol * abs(numeric):
                 raise AssertionError(
-                    f"gradcheck: input {position}, element {index}: backward gives {analytic[index]!r}, "
-                    f"central differences give {numeric!r}"
+                    f"gradcheck: input {position}, element {index}: backward gives {analytic[index]:.10g}, "
+                    f"central differences give {numeric:.10g}"
                 )
     return True
 

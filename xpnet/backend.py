@@ -89,23 +89,23 @@ def _load(name: str, device: Any) -> Backend:
         raise BackendUnavailableError(f"backend {name!r} cannot be used: {reason}")
     if name == "array_api_strict":
         xp = importlib.import_module(name)
-        devices = {_label(d): d for d in xp.__array_namespace_info__().devices()}
-        if device is not None and _label(device) not in devices:
+        info = xp.__array_namespace_info__()
+        devices = {_label(d): d for d in info.devices()}
+        label = _label(info.default_device() if device is None else device)
+        if label not in devices:
             raise ValueError(f"backend {name!r} has the devices {', '.join(devices)}, not {device!r}")
-        return Backend(name, xp, None if device is None else devices[_label(device)])
+        return Backend(name, xp, devices[label])
     xp = importlib.import_module(f"array_api_compat.{name}")
     if name == "cupy":
         count = xp.cuda.runtime.getDeviceCount()
         if device is not None and int(device) not in range(count):
             raise ValueError(f"backend 'cupy' has the devices 0 to {count - 1}, not {device!r}")
         return Backend(name, xp, xp.cuda.Device(device))  # None: the current device
-    if device is not None:
-        try:
-            device = xp.empty(0, device=device).device  # with its index: "cuda" is cuda:0
-        except (RuntimeError, AssertionError) as error:
-            message = str(error).splitlines()[0]
-            raise ValueError(f"backend {name!r} cannot use device {device!r}: {message}") from None
-    return Backend(name, xp, device)
+    try:
+        return Backend(name, xp, xp.empty(0, device=device).device)  # with its index: "cuda" is cuda:0
+    except (RuntimeError, AssertionError) as error:
+        message = str(error).splitlines()[0]
+        raise ValueError(f"backend {name!r} cannot use device {device!r}: {message}") from None
 
 
 def _label(device: Any) -> str:

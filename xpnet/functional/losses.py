@@ -62,7 +62,7 @@ def _labels(
         valid = target != ignore_index
         target = xp.where(valid, target, xp.zeros_like(target))
     backend = backend_of(like)
-    target = target if backend_name(target) == "numpy" == str(backend) else asarray(target, backend=backend)
+    target = asarray(target, "int64", backend=backend)  # torch takes smaller integers for masks
     return target, None if valid is None else asarray(valid, backend=backend)
 
 
