@@ -15,13 +15,14 @@ Axis = int | tuple[int, ...] | None
 globals().update({name: getattr(np, name) for name in np.__all__})
 
 _add: Any = np.add.reduce
+_HALF = np.dtype(np.float16)
 _maximum: Any = np.maximum.reduce
 _minimum: Any = np.minimum.reduce
 
 
 def sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Any:
     """The sum over `axis`; 16-bit floats accumulate in float32."""
-    if x.dtype == np.float16:
+    if x.dtype == _HALF:
         return np.sum(x, axis=axis, dtype=np.float32, keepdims=keepdims).astype(dtype or x.dtype)
     return _add(x, axis, dtype, None, keepdims)
 
@@ -38,7 +39,7 @@ def min(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def mean(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """The mean over `axis`; 16-bit floats accumulate in float32. NaN, without a warning, of no elements."""
-    half = x.dtype == np.float16
+    half = x.dtype == _HALF
     total = _add(x, axis, np.float32 if half else None, None, keepdims)
     count = x.size // total.size if total.size else 0
     y = total / count if count else total * np.float32(np.nan)

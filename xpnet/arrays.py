@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backend import Array, asarray, backend_name, backend_of, device, namespace, to_numpy
+from xpnet.dispatch import fusable
 
 _NUMPY_LIKE = ("numpy", "cupy")
 
@@ -44,14 +45,15 @@ _ARANGES: dict[Any, Array] = {}
 
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     """a @ b, into `out` if the backend can and the dtypes agree."""
-    if out is not None and backend_name(a) in _NUMPY_LIKE and out.dtype == a.dtype == b.dtype:
+    if out is not None and out.dtype == a.dtype == b.dtype and backend_name(a) in _NUMPY_LIKE:
         return namespace(a).matmul(a, b, out)
     return a @ b
 
 
+@fusable
 def sum_rows(x: Array, out: Array | None = None) -> Array:
     """The sum over the first axis, (m, n) -> (n,), into `out` if the backend can."""
-    if type(x) is np.ndarray and x.dtype != np.float16:
+    if type(x) is np.ndarray and x.dtype.char != "e":
         return np.add.reduce(x, 0, None, out)
     return namespace(x).sum(x, axis=0, dtype=x.dtype)
 
@@ -60,7 +62,7 @@ def take_columns(x: Array, columns: Array) -> Array:
     """x[i, columns[i]] for each row i: (N, C), (N,) -> (N,)."""
     n, c = x.shape
     rows = arange(n, x)
-    if backend_name(x) != "array_api_strict":
+    if type(x) is np.ndarray or backend_name(x) != "array_api_strict":
         return x[rows, columns]
     xp = namespace(x)
     return xp.take(xp.reshape(x, (-1,)), rows * c + xp.astype(columns, xp.int64))
@@ -68,7 +70,7 @@ def take_columns(x: Array, columns: Array) -> Array:
 
 def add_to_columns(x: Array, columns: Array, values: Array | float) -> Array:
     """x[i, columns[i]] += values[i], in place where the backend can; returns the result."""
-    if backend_name(x) != "array_api_strict":
+    if type(x) is np.ndarray or backend_name(x) != "array_api_strict":
         x[arange(x.shape[0], x), columns] += values
         return x
     xp = namespace(x)
@@ -84,7 +86,7 @@ def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
 
 def gather(x: Array, index: tuple[Any, ...]) -> Array:
     """x[index] for advanced indices: masks, or integer arrays of any number of axes."""
-    if backend_name(x) != "array_api_strict":
+    if type(x) is np.ndarray or backend_name(x) != "array_api_strict":
         return x[index]
     xp = namespace(x)
     positions = _positions(tuple(x.shape), index, x)

@@ -16,15 +16,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from xpnet.backend import backend_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_KERNELS: dict[str, dict[str, Callable[..., Any]]] = {}
+_KERNELS: dict[str, dict[str, Kernel]] = {}
 _enabled = os.environ.get("XPNET_FUSED", "1") != "0"
+
+
+class Kernel(NamedTuple):
+    """A launcher and the number of elements below which its first argument is left to the body."""
+
+    launcher: Callable[..., Any]
+    least: int
+
+
+def choose(kernels: dict[str, Kernel], body: Callable[..., Any], array: Any) -> Callable[..., Any]:
+    """The launcher for `array` as the first argument, or the body."""
+    if _enabled:
+        kernel = kernels.get(backend_name(array))
+        if kernel is not None and (not kernel.least or array.size >= kernel.least):
+            return kernel.launcher
+    return body
 
 
 def fusable(body: Callable[P, R]) -> Callable[P, R]:
@@ -33,27 +49,30 @@ def fusable(body: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if kernels and _enabled:
-            kernel = kernels.get(backend_name(args[0] if args else next(iter(kwargs.values()))))
-            if kernel is not None:
-                result = kernel(*args, **kwargs)
-                if result is not NotImplemented:
-                    return result
-        return body(*args, **kwargs)
+        if not kernels:
+            return body(*args, **kwargs)
+        result = choose(kernels, body, args[0] if args else next(iter(kwargs.values())))(*args, **kwargs)
+        return body(*args, **kwargs) if result is NotImplemented else result
 
     return call
 
 
-def kernels_of(body: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+def kernels_of(body: Callable[..., Any]) -> dict[str, Kernel]:
     """The launchers registered for a body, by backend; it fills as they register."""
     return _KERNELS.setdefault(body.__name__, {})
 
 
-def fused(name: str, *, backend: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Register a launcher for the op `name` on arrays of `backend`; it keeps the body's signature."""
+def fused(name: str, *, backend: str, least: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Register a launcher for the op `name` on arrays of `backend`; it keeps the body's signature.
+
+    Args:
+        name: the body's name.
+        backend: whose arrays the launcher takes.
+        least: below this many elements in the first argument, the body runs.
+    """
 
     def register(launcher: Callable[P, R]) -> Callable[P, R]:
-        _KERNELS.setdefault(name, {})[backend] = launcher
+        _KERNELS.setdefault(name, {})[backend] = Kernel(launcher, least)
         return launcher
 
     return register

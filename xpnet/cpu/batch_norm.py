@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from xpnet.backend import Array
-from xpnet.cpu.launch import fits, kernel, small, threads
+from xpnet.cpu.launch import SMALL, fits, kernel, threads
 from xpnet.dispatch import fused
 
 
-@fused("batch_norm", backend="numpy")
+@fused("batch_norm", backend="numpy", least=SMALL)
 def batch_norm(
     x: Array,
     running_mean: Array | None = None,
@@ -26,7 +26,7 @@ def batch_norm(
 
     The centred input is made again in the backward pass instead of being stored.
     """
-    if small(x) or x.dtype != np.float32 or x.ndim < 2 or not training:
+    if x.dtype != np.float32 or x.ndim < 2 or not training:
         return NotImplemented
     if not fits(x, running_mean, running_var, weight, bias):
         return NotImplemented

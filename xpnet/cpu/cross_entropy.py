@@ -8,13 +8,13 @@ import numpy as np
 
 from xpnet.autograd import is_recording, is_unit
 from xpnet.backend import Array
-from xpnet.cpu.launch import kernel, small
+from xpnet.cpu.launch import SMALL, kernel
 from xpnet.dispatch import fused
 
 _EMPTY = np.empty((0, 0), np.float32)
 
 
-@fused("cross_entropy", backend="numpy")
+@fused("cross_entropy", backend="numpy", least=SMALL)
 def cross_entropy(
     logits: Array,
     target: Any,
@@ -24,13 +24,7 @@ def cross_entropy(
     reduction: str = "mean",
 ) -> Any:
     """One pass over the logits in training: the gradient is made with the loss."""
-    if (
-        small(logits)
-        or logits.dtype != np.float32
-        or logits.ndim != 2
-        or weight is not None
-        or label_smoothing
-    ):
+    if logits.dtype != np.float32 or logits.ndim != 2 or weight is not None or label_smoothing:
         return NotImplemented
     recording = is_recording()
     run = kernel("cross_entropy", "cross_entropy")

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from xpnet.backend import Array
-from xpnet.cpu.launch import kernel, small, threads
+from xpnet.cpu.launch import SMALL, kernel, threads
 from xpnet.dispatch import fused
 from xpnet.random import Key, keep_threshold
 
 
-@fused("philox_dropout", backend="numpy")
+@fused("philox_dropout", backend="numpy", least=SMALL)
 def philox_dropout(x: Array, p: float, key: Key) -> Any:
     """One pass forward, one backward; the mask is computed again instead of stored."""
-    if small(x) or x.dtype not in (np.float32, np.float64) or not 0 < keep_threshold(p) < 2**32:
+    if x.dtype not in (np.float32, np.float64) or not 0 < keep_threshold(p) < 2**32:
         return NotImplemented
     run = kernel("dropout", "dropout")
     if run is None:

@@ -21,11 +21,6 @@ _kernels: dict[str, Any] = {}
 _broken = False
 
 
-def small(array: np.ndarray) -> bool:
-    """Whether an array is left to the Array API body."""
-    return array.size < SMALL
-
-
 def kernel(module: str, name: str) -> Any:
     """The compiled function `name` of `xpnet.cpu.jit.<module>`; None if Numba does not work here."""
     global _broken

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from xpnet.backend import Array
-from xpnet.cpu.launch import fits, flat, kernel, small
+from xpnet.cpu.launch import SMALL, fits, flat, kernel
 from xpnet.dispatch import fused
 
 
 def _run(name: str, arrays: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
     """Launch an update kernel; numbers in the dtype of theta, flags as they are."""
     theta = arrays[0]
-    if small(theta) or theta.dtype not in (np.float32, np.float64) or not fits(*arrays):
+    if theta.dtype not in (np.float32, np.float64) or not fits(*arrays):
         return NotImplemented
     run = kernel("optimizers", name)
     if run is None:
@@ -25,7 +25,7 @@ def _run(name: str, arrays: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
     return None
 
 
-@fused("sgd_step", backend="numpy")
+@fused("sgd_step", backend="numpy", least=SMALL)
 def sgd_step(
     theta: Array,
     grad: Array,
@@ -42,7 +42,7 @@ def sgd_step(
     return _run("sgd", (theta, grad, velocity), scalars)
 
 
-@fused("adagrad_step", backend="numpy")
+@fused("adagrad_step", backend="numpy", least=SMALL)
 def adagrad_step(
     theta: Array, grad: Array, total: Array, lr: float, eps: float, eps_inside: bool, weight_decay: float
 ) -> Any:
@@ -50,7 +50,7 @@ def adagrad_step(
     return _run("adagrad", (theta, grad, total), (lr, eps, eps_inside, weight_decay, 0.0))
 
 
-@fused("adadelta_step", backend="numpy")
+@fused("adadelta_step", backend="numpy", least=SMALL)
 def adadelta_step(
     theta: Array,
     grad: Array,
@@ -65,7 +65,7 @@ def adadelta_step(
     return _run("adadelta", (theta, grad, square, delta), (lr, rho, 1 - rho, eps, weight_decay))
 
 
-@fused("rmsprop_step", backend="numpy")
+@fused("rmsprop_step", backend="numpy", least=SMALL)
 def rmsprop_step(
     theta: Array,
     grad: Array,
@@ -84,7 +84,7 @@ def rmsprop_step(
     return _run("rmsprop", (theta, grad, square, velocity, average), scalars)
 
 
-@fused("adam_step", backend="numpy")
+@fused("adam_step", backend="numpy", least=SMALL)
 def adam_step(
     theta: Array,
     grad: Array,

@@ -23,7 +23,7 @@ def piecewise(update: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(update)
     def call(theta: Array, *args: Any) -> None:
-        if backend_name(theta) != "numpy" or theta.ndim != 1 or theta.shape[0] <= _PIECE:
+        if theta.ndim != 1 or theta.shape[0] <= _PIECE or backend_name(theta) != "numpy":
             return update(theta, *args)
         for start in range(0, theta.shape[0], _PIECE):
             piece = slice(start, start + _PIECE)
