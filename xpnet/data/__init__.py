@@ -1,9 +1,25 @@
-"""Data: data sets, loaders, splits and preprocessing."""
+"""Data: data sets and their readers, loaders, splits and preprocessing."""
 
-from xpnet.data.dataset import Dataset, load_digits
+from xpnet.data.cifar import load_cifar10
+from xpnet.data.dataset import Dataset, ReuseWarning, load_digits
+from xpnet.data.folder import ImageFolder
 from xpnet.data.idx import load_mnist, read_idx
 from xpnet.data.loader import DataLoader
 from xpnet.data.preprocessing import Standardize
 from xpnet.data.split import split
+from xpnet.data.table import load_csv, load_npz
 
-__all__ = ["DataLoader", "Dataset", "Standardize", "load_digits", "load_mnist", "read_idx", "split"]
+__all__ = [
+    "DataLoader",
+    "Dataset",
+    "ImageFolder",
+    "ReuseWarning",
+    "Standardize",
+    "load_cifar10",
+    "load_csv",
+    "load_digits",
+    "load_mnist",
+    "load_npz",
+    "read_idx",
+    "split",
+]

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from xpnet.backend import Array, asarray, namespace, to_numpy
+
+
+class ReuseWarning(UserWarning):
+    """A test set was used more than once: what was chosen in between has seen it."""
+
+
+class ReuseGuard:
+    """Counts the uses of a test set, and warns from the second one on."""
+
+    def __init__(self) -> None:
+        self.uses = 0
+
+    def use(self, name: str) -> None:
+        """Note one use of the data set called `name`."""
+        self.uses += 1
+        if self.uses > 1:
+            warnings.warn(
+                f"{name} is used for the {self.uses}. time in this run: a test set measures once, at the "
+                "end; choose models and settings on a validation set",
+                ReuseWarning,
+                stacklevel=4,
+            )
 
 
 class Dataset:
@@ -19,6 +42,9 @@ class Dataset:
         x: (n, ...) samples.
         y: (n, ...) targets; class labels are integers of shape (n,).
         name: used in messages.
+        class_names: the name of each class, if it has one.
+        guard: marks a test set, to be evaluated once (`xpnet.train.evaluate` and `predict` count): see
+            `guarded`.
 
     Raises:
         ValueError: no samples, unequal lengths, or values that are not finite.
@@ -34,8 +60,17 @@ class Dataset:
     [0. 1. 0.] 1
     """
 
-    def __init__(self, x: Any, y: Any, name: str = "data") -> None:
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        name: str = "data",
+        class_names: Sequence[str] | None = None,
+        guard: ReuseGuard | None = None,
+    ) -> None:
         self.x, self.y, self.name = _array(x), _array(y), name
+        self.class_names = None if class_names is None else list(class_names)
+        self.guard = guard
         for part, array in (("x", self.x), ("y", self.y)):
             if array.ndim == 0:
                 raise ValueError(
@@ -59,15 +94,27 @@ class Dataset:
 
     def subset(self, indices: Any, name: str | None = None) -> Dataset:
         """The samples at `indices`, in that order, as a data set of its own."""
-        return Dataset(take(self.x, indices), take(self.y, indices), name or self.name)
+        return self._like(take(self.x, indices), take(self.y, indices), name or self.name)
 
     def map(self, function: Callable[[Array], Array]) -> Dataset:
         """The data set with x replaced by `function(x)`: `data.map(Standardize().fit(data.x).transform)`."""
-        return Dataset(function(self.x), self.y, self.name)
+        return self._like(function(self.x), self.y)
 
     def to_backend(self) -> Dataset:
         """The data set on the default backend, so that loading a batch copies nothing from the host."""
-        return Dataset(asarray(self.x), asarray(self.y), self.name)
+        return self._like(asarray(self.x), asarray(self.y))
+
+    def guarded(self) -> Dataset:
+        """The same data as a test set: a second evaluation of it, or of a part of it, warns.
+
+        >>> from xpnet.data import load_digits
+        >>> test = load_digits().guarded()
+        """
+        return Dataset(self.x, self.y, self.name, self.class_names, ReuseGuard())
+
+    def _like(self, x: Any, y: Any, name: str | None = None) -> Dataset:
+        """Other arrays under the same name, class names and guard."""
+        return Dataset(x, y, name or self.name, self.class_names, self.guard)
 
     @property
     def classes(self) -> int:

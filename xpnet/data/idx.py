@@ -74,7 +74,7 @@ def load_mnist(path: str | PathLike[str], flatten: bool = True) -> tuple[Dataset
     folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected the folder with MNIST's four idx files")
-    return _part(folder, "train", flatten), _part(folder, "t10k", flatten)
+    return _part(folder, "train", flatten), _part(folder, "t10k", flatten).guarded()
 
 
 def _part(folder: Path, part: str, flatten: bool) -> Dataset:

@@ -30,7 +30,8 @@ def split(
         seed: default: the next draw of the split stream, which `xpnet.manual_seed` seeds.
 
     Returns:
-        One data set a fraction, each in random order.
+        One data set a fraction, each in random order. The third of three is a test set: evaluating it twice
+        warns.
 
     Raises:
         ValueError: fractions that are not positive or do not add up to 1, or too few samples for the parts.
@@ -52,9 +53,10 @@ def split(
     if any(part.size == 0 for part in parts):
         raise ValueError(f"split: {len(data)} samples are too few for the fractions {tuple(fractions)}")
     names = _NAMES.get(len(parts), tuple(f"part {i}" for i in range(len(parts))))
-    return tuple(
-        data.subset(part, f"{data.name} {name} set") for part, name in zip(parts, names, strict=True)
-    )
+    found = [data.subset(part, f"{data.name} {name} set") for part, name in zip(parts, names, strict=True)]
+    if len(found) == 3:  # of two parts, the second may be for validation
+        found[2] = found[2].guarded()
+    return tuple(found)
 
 
 def _by_rank_in_class(labels: np.ndarray, name: str) -> np.ndarray:

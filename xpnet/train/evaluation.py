@@ -36,7 +36,11 @@ def evaluate(
 
     Raises:
         ValueError: no batches.
+
+    Warns:
+        ReuseWarning: the data is a test set that has been used before (see `Dataset.guarded`).
     """
+    _note_use(data)
     means = {"loss": Mean()}
     with evaluating(model):
         for x, y in _in_order(data):
@@ -60,7 +64,11 @@ def predict(model: Any, data: Any) -> Array:
 
     Raises:
         ValueError: no samples.
+
+    Warns:
+        ReuseWarning: the data is a test set that has been used before (see `Dataset.guarded`).
     """
+    _note_use(data)
     if isinstance(data, Dataset | DataLoader):
         batches: Iterable[Any] = (x for x, _ in _in_order(data))
     else:
@@ -85,6 +93,12 @@ def evaluating(model: Any) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def _note_use(data: Any) -> None:
+    data = getattr(data, "dataset", data)  # of a DataLoader
+    if getattr(data, "guard", None) is not None:
+        data.guard.use(data.name)
 
 
 def _in_order(data: Any) -> Batches:

@@ -1,0 +1,103 @@
+"""Decoded data kept on disk, so that pictures are decoded once and not in every epoch and every run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_LAYOUT = 1  # raised when the content of an entry changes its meaning
+
+
+def cache_folder() -> Path:
+    """Where decoded data is kept: $XPNET_CACHE, else the user's cache folder."""
+    chosen = os.environ.get("XPNET_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "xpnet"
+
+
+def fingerprint(source: str | PathLike[str]) -> list[Any]:
+    """Name, size and time of change of a file, or of every file below a folder: what an entry depends on."""
+    path = Path(source).resolve()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    stats = [(str(p.relative_to(path)), p.stat()) for p in files]
+    return [str(path), [[name, s.st_size, s.st_mtime_ns] for name, s in stats]]
+
+
+def cached(
+    source: str | PathLike[str],
+    options: dict[str, Any],
+    build: Callable[[Path], None],
+    folder: str | PathLike[str] | None = None,
+) -> Path:
+    """The folder of an entry, built by `build(folder)` unless it is there already.
+
+    Args:
+        source: the file or folder that the entry is decoded from; a change of size or time of change of any
+            file makes another entry.
+        options: whatever else the content depends on, as JSON can hold it.
+        build: writes the files of the entry.
+        folder: where entries are kept; default `cache_folder()`.
+
+    An entry is built under another name and renamed when it is complete: a reader never sees half of one,
+    and of two processes that build the same one, the second throws its own away.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    key = json.dumps([_LAYOUT, fingerprint(source), options], sort_keys=True)
+    parent = Path(folder) if folder is not None else cache_folder()
+    entry = parent / hashlib.sha256(key.encode()).hexdigest()[:32]
+    if entry.is_dir():
+        return entry
+    parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=parent, prefix=f".{entry.name}."))
+    try:
+        build(unfinished)
+        try:
+            unfinished.rename(entry)
+        except OSError:
+            if not entry.is_dir():
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return entry
+
+
+def cached_arrays(
+    source: str | PathLike[str],
+    options: dict[str, Any],
+    build: Callable[[Path], None],
+    cache: bool | str | PathLike[str] = True,
+) -> dict[str, np.ndarray]:
+    """The .npy files of an entry by name, memory-mapped.
+
+    Args:
+        source: see `cached`.
+        options: see `cached`.
+        build: writes .npy files into a folder.
+        cache: True, the folder to keep entries in, or False: decode into memory, keep nothing on disk.
+    """
+    if cache is not False:
+        try:
+            entry = cached(source, options, build, None if cache is True else cache)
+        except PermissionError as error:
+            warnings.warn(
+                f"decoded data cannot be kept ({error}); set XPNET_CACHE to a folder for it", stacklevel=3
+            )
+        else:
+            return {p.stem: np.load(p, mmap_mode="r", allow_pickle=False) for p in entry.glob("*.npy")}
+    with tempfile.TemporaryDirectory() as scratch:
+        build(Path(scratch))
+        return {p.stem: np.load(p, allow_pickle=False) for p in Path(scratch).glob("*.npy")}
