@@ -176,7 +176,8 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     xp = namespace(x)
     y = xp.mean(x, axis=axis, keepdims=keepdims)
     count = math.prod(x.shape) // (math.prod(y.shape) or 1)
-    return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) / count
+    share = 1 / count if count else 0.0  # a factor below 1: a large count overflows float16
+    return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) * share
 
 
 def _extremum(name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import add_to_columns, is_half, one_hot, take_columns, widen
+from xpnet.arrays import add_to_columns, is_half, one_hot, sum_last, take_columns, widen
 from xpnet.autograd import Pullback, differentiable, is_unit
 from xpnet.backend import Array, asarray, backend_name, backend_of, namespace, to_numpy
 
@@ -66,6 +66,13 @@ def _labels(
     return target, None if valid is None else asarray(valid, backend=backend)
 
 
+def _check_class_weight(weight: Array, classes: int, name: str) -> None:
+    if tuple(weight.shape) != (classes,):
+        raise ValueError(
+            f"{name}: weight has shape {tuple(weight.shape)}, expected ({classes},), one for each class"
+        )
+
+
 def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
     """Apply `reduction`; the second result turns dy into the gradient of each loss (one for all or one each).
 
@@ -79,7 +86,7 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
     if is_half(losses):
         value, wide = _reduce(widen(losses), reduction, total)
         return xp.astype(value, losses.dtype), lambda dy: xp.astype(wide(widen(dy)), losses.dtype)
-    value = xp.sum(losses, dtype=losses.dtype)
+    value = sum_last(losses) if losses.ndim == 1 else xp.sum(losses, dtype=losses.dtype)
     if reduction == "sum":
         return value, lambda dy: 1.0 if is_unit(dy) else dy
     if total is None:
@@ -153,13 +160,15 @@ def cross_entropy(
     # no step needs the logits again: their distance from the row's maximum says it all
     shifted = logits - xp.max(logits, axis=1, keepdims=True)
     exp = xp.exp(shifted)
-    total = xp.sum(exp, axis=1, dtype=exp.dtype)
+    total = sum_last(exp)
     if getattr(target, "ndim", 1) == 2:
         t = _same_shape(logits, target, "cross_entropy with probabilities")
         y = valid = None
     else:
         y, valid = _labels(target, logits, classes, ignore_index, "cross_entropy")
     if y is None or valid is not None or weight is not None or label_smoothing:
+        if weight is not None:
+            _check_class_weight(weight, classes, "cross_entropy")
         count = None
         if y is not None:
             t = one_hot(y, classes, logits.dtype)
@@ -260,6 +269,8 @@ def nll_loss(
     if x.ndim != 2:
         raise ValueError(f"nll_loss: expected log-probabilities of shape (N, C), got {tuple(x.shape)}")
     y, valid = _labels(target, x, x.shape[1], ignore_index, "nll_loss")
+    if weight is not None:
+        _check_class_weight(weight, x.shape[1], "nll_loss")
     row = xp.ones_like(x[:, 0]) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
     if valid is not None:
         row = row * xp.astype(valid, x.dtype)
