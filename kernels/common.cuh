@@ -3,10 +3,11 @@
 // The same text is compiled by NVRTC for a GPU and by g++ for the emulator of the tests (XP_EMU).
 // Conventions: one `__shared__` variable per statement; row offsets are 64-bit; sums run in Acc<T>;
 // no floating-point atomics, so that results do not depend on the order in which blocks run.
+//
+// A kernel that needs clusters or a grid barrier includes <cooperative_groups.h> itself: it takes NVRTC two seconds.
 #pragma once
 #include <cuda_fp16.h>
 #include <cuda_bf16.h>
-#include <cooperative_groups.h>
 
 // cluster launches exist from sm_90; below, instances with more than one block a cluster are never compiled
 #if defined(XP_EMU) || __CUDA_ARCH__ >= 900

@@ -9,6 +9,7 @@
 //   xent_warp    in the registers of a warp or less
 //   xent_block   in the registers of a block, or of a cluster of blocks that share their sums (sm_90)
 //   xent_online  not at all: read twice, with a running maximum; any length, any device
+#include <cooperative_groups.h>
 #include "common.cuh"
 using namespace xp;
 
