@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -11,7 +11,137 @@ from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
 from xpnet.data.dataset import check_finite
 
 
-class Standardize:
+class Preprocessing:
+    """Base class: `fit` takes statistics of the training set, `transform` applies them to any sample.
+
+    A subclass names its statistics, computes them in `measure`, and applies them in `apply`. They are kept as
+    float32 NumPy arrays and follow the samples to their backend.
+    """
+
+    statistics: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self) -> None:
+        for name in self.statistics:
+            setattr(self, name, None)
+
+    # ---- what a subclass writes ----
+
+    def measure(self, x: np.ndarray) -> tuple[Any, ...]:
+        """The statistics of x, (n, ...), in the order of their names."""
+        raise NotImplementedError
+
+    def apply(self, x: Array, *statistics: Array) -> Array:
+        """The transformed samples."""
+        raise NotImplementedError
+
+    def undo(self, y: Array, *statistics: Array) -> Array:
+        """What `apply` was given."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be undone")
+
+    def fits(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The shape that samples must have, if `shape` is not one that the statistics apply to."""
+        expected = getattr(self, self.statistics[0]).shape
+        return None if shape == expected else expected
+
+    def fits_inverse(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The shape that transformed samples must have, if `shape` is not one."""
+        return self.fits(shape)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make another one like this, as JSON can hold them."""
+        return {}
+
+    # ---- what everybody uses ----
+
+    def fit(self, x: Any) -> Any:
+        """Take the statistics of x, (n, ...): the training set, never all data. Returns self.
+
+        Raises:
+            ValueError: x is empty or not finite.
+        """
+        host, name = to_numpy(x), type(self).__name__
+        if host.size == 0 or host.ndim == 0:
+            raise ValueError(f"{name}: nothing to fit: x has shape {host.shape}")
+        check_finite(host, f"{name}: x")
+        for statistic, value in zip(self.statistics, self.measure(host), strict=True):
+            setattr(self, statistic, np.asarray(value, dtype=np.float32))
+        return self
+
+    def transform(self, x: Any) -> Array:
+        """The transformed samples, on the backend of x; integers become float32.
+
+        Raises:
+            RuntimeError: `fit` has not been called.
+            ValueError: the features are not those of the training set.
+        """
+        return self._with(self.apply, self.fits, x)
+
+    def inverse(self, x: Any) -> Array:
+        """What `transform` undoes. Raises as `transform` does."""
+        return self._with(self.undo, self.fits_inverse, x)
+
+    def _with(self, function: Any, fits: Any, x: Any) -> Array:
+        state = self.state_dict()
+        x = x if hasattr(x, "dtype") else np.asarray(x, dtype=np.float32)
+        expected = fits(tuple(x.shape[1:]))
+        if expected is not None:
+            raise ValueError(
+                f"{type(self).__name__}: fitted on samples of shape {expected}, got samples of shape "
+                f"{tuple(x.shape[1:])}"
+            )
+        xp, backend = namespace(x), backend_of(x)
+        if "float" not in str(x.dtype):
+            x = xp.astype(x, xp.float32)
+        dtype = str(x.dtype).split(".")[-1]
+        return function(x, *(asarray(value, dtype, backend=backend) for value in state.values()))
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The statistics by name, float32 NumPy arrays.
+
+        Raises:
+            RuntimeError: `fit` has not been called.
+        """
+        state = {name: getattr(self, name) for name in self.statistics}
+        if any(value is None for value in state.values()):
+            raise RuntimeError(f"{type(self).__name__}: no statistics yet; call fit(x) with the training set")
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave.
+
+        Raises:
+            ValueError: the names are not those of this class.
+        """
+        if set(state) != set(self.statistics):
+            raise ValueError(
+                f"{type(self).__name__}: its statistics are {', '.join(self.statistics)}, the state has "
+                f"{', '.join(state) or 'none'}"
+            )
+        for name in self.statistics:
+            setattr(self, name, np.asarray(to_numpy(state[name]), dtype=np.float32))
+
+
+class _ShiftScale(Preprocessing):
+    """(x - shift) / scale, with the shift as the first statistic and the scale, if any, as the second."""
+
+    def apply(self, x: Array, shift: Array, scale: Array | None = None) -> Array:
+        """(x - shift) / scale."""
+        return x - shift if scale is None else (x - shift) / scale
+
+    def undo(self, y: Array, shift: Array, scale: Array | None = None) -> Array:
+        """Scale y + shift."""
+        return y + shift if scale is None else y * scale + shift
+
+
+def _mean_and_std(x: np.ndarray, axis: int | tuple[int, ...] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation; 1 instead of the deviation of what is constant."""
+    mean, std = x.mean(axis=axis, dtype=np.float64), x.std(axis=axis, dtype=np.float64)
+    constant = x.min(axis=axis) == x.max(axis=axis)  # rounding leaves such a std just above 0
+    return mean, np.where(constant, 1.0, std)
+
+
+class Standardize(_ShiftScale):
     """(x - mean) / std, with the mean and standard deviation of the training set.
 
     Args:
@@ -27,69 +157,99 @@ class Standardize:
     array([[3., 1.]], dtype=float32)
     """
 
+    statistics = ("mean", "std")
+    mean: np.ndarray | None
+    std: np.ndarray | None
+
     def __init__(self, per_feature: bool = True) -> None:
+        super().__init__()
         self.per_feature = per_feature
-        self.mean: np.ndarray | None = None
-        self.std: np.ndarray | None = None
 
-    def fit(self, x: Any) -> Standardize:
-        """Take the statistics of x, (n, ...): the training set, never all data. Returns self.
+    def measure(self, x: np.ndarray) -> tuple[Any, ...]:
+        """Mean and standard deviation."""
+        return _mean_and_std(x, 0 if self.per_feature else None)
 
-        Raises:
-            ValueError: x is empty or not finite.
-        """
-        host = to_numpy(x)
-        if host.size == 0 or host.ndim == 0:
-            raise ValueError(f"Standardize: nothing to fit: x has shape {host.shape}")
-        check_finite(host, "Standardize: x")
-        axis = 0 if self.per_feature else None
-        mean, std = host.mean(axis=axis, dtype=np.float64), host.std(axis=axis, dtype=np.float64)
-        constant = host.min(axis=axis) == host.max(axis=axis)  # rounding leaves such a std just above 0
-        self.mean = np.asarray(mean, dtype=np.float32)
-        self.std = np.where(constant, 1.0, std).astype(np.float32)
-        return self
+    def fits(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Any shape, if there is one mean."""
+        return super().fits(shape) if self.per_feature else None
 
-    def transform(self, x: Any) -> Array:
-        """(x - mean) / std, on the backend of x; integers become float32.
-
-        Raises:
-            RuntimeError: `fit` has not been called.
-            ValueError: the features are not those of the training set.
-        """
-        x, mean, std = self._match(x)
-        return (x - mean) / std
-
-    def inverse(self, x: Any) -> Array:
-        """mean + std x: what `transform` undoes. Raises as `transform` does."""
-        x, mean, std = self._match(x)
-        return x * std + mean
-
-    def _match(self, x: Any) -> tuple[Array, Array, Array]:
-        if self.mean is None or self.std is None:
-            raise RuntimeError("Standardize: no statistics yet; call fit(x) with the training set")
-        x = x if hasattr(x, "dtype") else np.asarray(x, dtype=np.float32)
-        if self.per_feature and tuple(x.shape[1:]) != self.mean.shape:
-            raise ValueError(
-                f"Standardize: fitted on samples of shape {self.mean.shape}, got samples of shape "
-                f"{tuple(x.shape[1:])}"
-            )
-        xp, backend = namespace(x), backend_of(x)
-        if "float" not in str(x.dtype):
-            x = xp.astype(x, xp.float32)
-        dtype = str(x.dtype).split(".")[-1]
-        return x, asarray(self.mean, dtype, backend=backend), asarray(self.std, dtype, backend=backend)
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """The statistics, float32 NumPy arrays `"mean"` and `"std"`.
-
-        Raises:
-            RuntimeError: `fit` has not been called.
-        """
-        if self.mean is None or self.std is None:
-            raise RuntimeError("Standardize: no statistics yet; call fit(x) with the training set")
-        return {"mean": self.mean, "std": self.std}
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments."""
+        return {"per_feature": self.per_feature}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self.mean, self.std = (np.asarray(to_numpy(state[k]), dtype=np.float32) for k in ("mean", "std"))
-        self.per_feature = self.mean.ndim > 0
+        super().load_state_dict(state)
+        self.per_feature = self.mean is not None and self.mean.ndim > 0
+
+
+class MinMax(_ShiftScale):
+    """(x - min) / (max - min): each feature of the training set fills [0, 1]; other samples may leave it.
+
+    Features that are constant in the training set are only shifted, to 0.
+
+    >>> import numpy as np
+    >>> from xpnet.data import MinMax
+    >>> MinMax().fit(np.array([[2.0], [6.0]])).transform(np.array([[3.0]], dtype=np.float32))
+    array([[0.25]], dtype=float32)
+    """
+
+    statistics = ("min", "range")
+
+    def measure(self, x: np.ndarray) -> tuple[Any, ...]:
+        """The minimum, and the maximum minus the minimum."""
+        low, high = x.min(axis=0).astype(np.float64), x.max(axis=0).astype(np.float64)
+        return low, np.where(high == low, 1.0, high - low)
+
+
+class MeanImage(_ShiftScale):
+    """x - mean: the mean of every pixel over the training set is taken away, as AlexNet does (deck S4)."""
+
+    statistics = ("mean",)
+
+    def measure(self, x: np.ndarray) -> tuple[Any, ...]:
+        """The mean of each feature."""
+        return (x.mean(axis=0, dtype=np.float64),)
+
+
+class ChannelMean(_ShiftScale):
+    """(x - mean) / std of each channel of (n, channels, ...), as VGG and ResNet do (deck S4).
+
+    Args:
+        scale: divide by the standard deviation; otherwise only the mean is taken away.
+
+    Pictures may have any height and width.
+    """
+
+    def __init__(self, scale: bool = True) -> None:
+        self.scale = scale
+        self.statistics = ("mean", "std") if scale else ("mean",)  # type: ignore[misc]
+        super().__init__()
+
+    def measure(self, x: np.ndarray) -> tuple[Any, ...]:
+        """Mean and standard deviation over samples and positions."""
+        if x.ndim < 2:
+            raise ValueError(f"ChannelMean: expected samples (n, channels, ...), got {x.shape}")
+        return _mean_and_std(x, (0, *range(2, x.ndim)))[: len(self.statistics)]
+
+    def fits(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Any number of positions."""
+        return super().fits(shape[:1])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments."""
+        return {"scale": self.scale}
+
+    def apply(self, x: Array, *statistics: Array) -> Array:
+        """(x - mean) / std."""
+        return super().apply(x, *(_over_positions(s, x) for s in statistics))
+
+    def undo(self, y: Array, *statistics: Array) -> Array:
+        """Mean + std y."""
+        return super().undo(y, *(_over_positions(s, y) for s in statistics))
+
+
+def _over_positions(statistic: Array, x: Array) -> Array:
+    return namespace(statistic).reshape(statistic, (-1, *(1 for _ in x.shape[2:])))
