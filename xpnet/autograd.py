@@ -222,50 +222,53 @@ def _backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
             raise RuntimeError(_FREED)
         root._accumulate(gradient)
         return
-    # a tensor in the queue holds the gradient found so far in its _grad
+    # a waiting tensor holds the gradient found so far in its _grad
     root._grad = gradient
-    queue = [(-root._time, root)]
+    queue: list[tuple[int, Tensor]] = [(-root._time, root)]
     while queue:
         node = heappop(queue)[1]
-        dy, node._grad = node._grad, None
-        pullback, parents = node._pullback, node._parents
+        dy, pullback, parents = node._grad, node._pullback, node._parents
+        node._grad = None
         if pullback is None or parents is None:
             raise RuntimeError(_FREED)
         if not retain_graph:
             node._pullback = node._parents = None
-        if type(pullback) is not tuple:
+        each = type(pullback) is tuple
+        if not each:
             found = pullback(dy)  # type: ignore[operator]
             if type(found) is not tuple:
                 found = (found,)
         try:
             for i, parent in parents:
-                if parent._pullback is None and parent._parents is not None:  # a leaf
-                    if type(pullback) is tuple:
-                        gradient = pullback[i](dy, None if parent._filled else parent._grad)
-                        if gradient is parent._grad and not parent._filled:
-                            parent._filled = gradient is not None
-                            continue
+                if parent._pullback is not None or parent._parents is None:
+                    gradient = pullback[i](dy, None) if each else found[i]  # type: ignore[index]
+                    if gradient is None:
+                        continue
+                    if parent._grad is None:
+                        parent._grad = gradient
+                        heappush(queue, (-parent._time, parent))
                     else:
-                        gradient = found[i]
-                    if gradient is not None:
-                        if gradient.dtype != parent.data.dtype:
-                            raise TypeError(
-                                f"a gradient of dtype {gradient.dtype} reached a tensor of dtype "
-                                f"{parent.data.dtype}: two dtypes met in one operation; give the data the "
-                                "dtype of the model, as in xpnet.asarray(x, 'float32')"
-                            )
-                        parent._accumulate(gradient)
+                        parent._grad = parent._grad + gradient
                     continue
-                gradient = pullback[i](dy, None) if type(pullback) is tuple else found[i]
-                if gradient is None:
-                    continue
-                if parent._grad is None:
-                    parent._grad = gradient
-                    heappush(queue, (-parent._time, parent))
+                # a leaf
+                if each:
+                    out = None if parent._filled else parent._grad
+                    gradient = pullback[i](dy, out)  # type: ignore[index]
+                    if gradient is out and out is not None:  # written in place
+                        parent._filled = True
+                        continue
                 else:
-                    parent._grad = parent._grad + gradient
+                    gradient = found[i]
+                if gradient is not None:
+                    if gradient.dtype != parent.data.dtype:
+                        raise TypeError(
+                            f"a gradient of dtype {gradient.dtype} reached a tensor of dtype "
+                            f"{parent.data.dtype}: two dtypes met in one operation; give the data the "
+                            "dtype of the model, as in xpnet.asarray(x, 'float32')"
+                        )
+                    parent._accumulate(gradient)
         except IndexError:
-            if i < len(pullback if type(pullback) is tuple else found):
+            if i < len(pullback if each else found):  # type: ignore[arg-type]
                 raise
             raise RuntimeError(
                 f"backward(): argument {i} of this operation has no gradient; pass it as x.detach()"
@@ -330,32 +333,26 @@ def differentiable(body: Callable[..., tuple[Any, Pullback]]) -> Op:
                 if isinstance(value, Tensor):
                     args, kwargs = _positional(parameters, args, kwargs)
                     break
-        tensors = False
-        values, parents = list(args), []
+        values, parents, tensors = [], [], False
         for i, arg in enumerate(args):
             if isinstance(arg, Tensor):
                 tensors = True
-                values[i] = arg.data
                 if arg.requires_grad:
                     parents.append((i, arg))
-        _state.recording = needed = _state.enabled and bool(parents)
+                arg = arg.data
+            values.append(arg)
+        _state.recording = needed = bool(parents) and _state.enabled
         if kernels:
-            outcome = choose(kernels, body, values[0] if values else next(iter(kwargs.values())))(
-                *values, **kwargs
-            )
+            first = values[0] if values else next(iter(kwargs.values()))
+            outcome = choose(kernels, body, first)(*values, **kwargs)
             value, pullback = body(*values, **kwargs) if outcome is NotImplemented else outcome
         else:
             value, pullback = body(*values, **kwargs)
-        if not tensors:
-            return value
-        result = _new(Tensor)
-        result.data, result.requires_grad = value, needed
-        result._grad = None
-        result._filled = False
-        if needed:
-            result._parents, result._pullback, result._time = parents, pullback, next(_clock)
-        else:
-            result._parents, result._pullback = (), None
+        if not needed:
+            return Tensor(value) if tensors else value
+        result = _new(Tensor)  # without __init__: this is the hot path
+        result.data, result.requires_grad, result._grad, result._filled = value, True, None, False
+        result._parents, result._pullback, result._time = parents, pullback, next(_clock)
         return result
 
     return cast(Op, op)
