@@ -340,6 +340,20 @@ LAYERS = [
         lambda t, f, x, w, b: f.linear(x, w, b),
         batched=(),
     ),
+    Case(
+        "bias_activation",
+        F.bias_activation,
+        (X, (3,)),
+        lambda x, b: np.maximum(x + b, 0),
+        lambda t, f, x, b: f.relu(x + b),
+    ),
+    Case(
+        "bias_activation elu",
+        lambda x, b: F.bias_activation(x, b, "elu", 0.5),
+        ((2, 4, 3), (3,)),
+        lambda x, b: np.where(x + b > 0, x + b, 0.5 * np.expm1(x + b)),
+        lambda t, f, x, b: f.elu(x + b, 0.5),
+    ),
     Case("dropout", seeded_dropout, ((4, 5),), dropout_oracle),
     Case(
         "batch_norm",

@@ -16,7 +16,7 @@ from xpnet.functional.activations import (
 )
 from xpnet.functional.convolution import avg_pool2d, conv2d, global_avg_pool2d, max_pool2d
 from xpnet.functional.dropout import dropout
-from xpnet.functional.linear import flatten, linear
+from xpnet.functional.linear import bias_activation, flatten, linear
 from xpnet.functional.losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -31,6 +31,7 @@ from xpnet.functional.regularizers import l1, l2
 __all__ = [
     "avg_pool2d",
     "batch_norm",
+    "bias_activation",
     "binary_cross_entropy_with_logits",
     "conv2d",
     "cross_entropy",

@@ -7,6 +7,7 @@ import math
 from xpnet.arrays import matmul, sum_rows
 from xpnet.autograd import Pullback, differentiable
 from xpnet.backend import Array, namespace
+from xpnet.functional import activations
 
 
 @differentiable
@@ -57,6 +58,51 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, P
         lambda dy, out: matmul(dy.T, x, out),
         lambda dy, out: sum_rows(dy, out),
     )
+
+
+@differentiable
+def bias_activation(
+    x: Array, bias: Array, activation: str = "relu", p: float | None = None
+) -> tuple[Array, Pullback]:
+    """y = activation(x + b): one kernel where `linear` without a bias comes before.
+
+    Args:
+        x: (..., out).
+        bias: (out,).
+        activation: `"relu"`, `"leaky_relu"`, `"elu"`, `"sigmoid"`, `"tanh"` or `"gelu"`.
+        p: negative slope of leaky_relu or alpha of elu; default: theirs.
+
+    Returns:
+        (..., out). Backward gives the gradients of x and, summed over all other axes, of b in one pass.
+
+    Raises:
+        ValueError: the activation is unknown, or the shape of b is not that of the last axis.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.bias_activation(xpnet.asarray([[1.0, 2.0]]), xpnet.asarray([0.5, -3.0]))
+    array([[1.5, 0. ]], dtype=float32)
+    """
+    if activation not in FUSED_ACTIVATIONS:
+        raise ValueError(
+            f"bias_activation: unknown activation {activation!r}; one of {', '.join(FUSED_ACTIVATIONS)}"
+        )
+    if x.ndim == 0 or tuple(bias.shape) != tuple(x.shape[-1:]):
+        raise ValueError(
+            f"bias_activation: a bias of shape {tuple(bias.shape)} does not fit the last axis of x of shape "
+            f"{tuple(x.shape)}"
+        )
+    xp = namespace(x, bias)
+    parameters = () if p is None else (p,)
+    y, pullback = getattr(activations, activation).__wrapped__(x + bias, *parameters)
+
+    def gradients(dy: Array) -> tuple[Array, Array]:
+        dx = pullback(dy)
+        return dx, sum_rows(xp.reshape(dx, (math.prod(x.shape[:-1]), x.shape[-1])))
+
+    return y, gradients
+
+
+FUSED_ACTIVATIONS = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu")
 
 
 @differentiable

@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 from xpnet import random
+from xpnet.arrays import widen
 from xpnet.autograd import Tensor
 from xpnet.backend import Array, asarray, backend_of, namespace
+from xpnet.dispatch import fusable
 from xpnet.nn.parameter import gather, runs
 
 
@@ -18,6 +20,21 @@ def _gradients(params: Any) -> list[Array]:
     members = [p for p in members if p._filled]
     gather(members)
     return [run.grad for run in runs(members)]
+
+
+@fusable
+def sum_of_squares(x: Array) -> Array:
+    """A 0-d array; float32 for the 16-bit types, whose squares soon overflow."""
+    xp, x = namespace(x), widen(x)
+    return xp.sum(x * x, dtype=x.dtype)
+
+
+@fusable
+def clip_to_norm(x: Array, norm: Array, max_norm: float) -> None:
+    """x *= min(1, max_norm / norm), in place; `norm` as `sum_of_squares` gives it."""
+    xp = namespace(x)
+    scale = max_norm / (norm + 1e-6)
+    x *= xp.astype(xp.where(scale < 1, scale, xp.ones_like(scale)), x.dtype, copy=False)
 
 
 def clip_grad_norm(params: Any, max_norm: float) -> Array:
@@ -43,11 +60,10 @@ def clip_grad_norm(params: Any, max_norm: float) -> Array:
     if not gradients:
         raise ValueError("clip_grad_norm: no parameter has a gradient; call it after backward()")
     xp = namespace(*gradients)
-    norm = xp.sqrt(sum(xp.sum(g * g, dtype=g.dtype) for g in gradients))
-    scale = max_norm / (norm + 1e-6)
-    scale = xp.where(scale < 1, scale, xp.ones_like(scale))
+    first, *others = [sum_of_squares(g) for g in gradients]
+    norm = xp.sqrt(sum(others, first))
     for g in gradients:
-        g *= scale
+        clip_to_norm(g, norm, max_norm)
     return norm
 
 

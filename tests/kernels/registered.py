@@ -1,0 +1,44 @@
+"""Ops that reach their kernels through the registry, as a model does: on NumPy arrays with the emulator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import xpnet
+from tests.kernels.conftest import Launch
+from xpnet import dispatch
+
+
+@contextmanager
+def registered(launch: Launch, *modules: ModuleType) -> Iterator[Counter[str]]:
+    """Send ops to the launchers of these modules; counts calls by op. New arrays are made there."""
+    backend = "cupy" if launch.gpu else "numpy"
+    counts: Counter[str] = Counter()
+    names = {m.__name__ for m in modules}
+    previous = {name: dict(kernels) for name, kernels in dispatch._KERNELS.items()}
+
+    def counted(name: str, launcher: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = launcher(*args, **kwargs)
+            counts[name] += result is not NotImplemented
+            return result
+
+        return call
+
+    for name, kernels in dispatch._KERNELS.items():
+        ours = kernels.get("cupy")
+        if ours is not None and ours.launcher.__module__ in names:
+            kernels[backend] = dispatch.Kernel(counted(name, ours.launcher), ours.least)
+        else:
+            kernels.pop(backend, None)
+    try:
+        with xpnet.use_backend(backend):
+            yield counts
+    finally:
+        for name, kernels in dispatch._KERNELS.items():
+            kernels.clear()
+            kernels.update(previous[name])

@@ -1,0 +1,237 @@
+"""Optimizer steps through their launchers: against the array form in float64, and formulas by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import xpnet
+from tests.kernels.conftest import Launch
+from tests.kernels.registered import registered
+from tests.kernels.test_cross_entropy import dtype_of
+from xpnet.cuda import optimizers as launchers
+from xpnet.optim import rules
+
+# op: number of moments, cases as positional options after them; None among `absent` stands for no such moment
+RULES: dict[str, tuple[int, tuple[int, ...], tuple[Any, ...]]] = {
+    "sgd": (1, (0,), (3, 0.1, 0.0, 0.0, False, 0.0)),
+    "sgd decay": (1, (0,), (3, 0.1, 0.0, 0.0, False, 0.2)),
+    "sgd first step": (1, (), (1, 0.1, 0.9, 0.3, False, 0.1)),
+    "sgd momentum": (1, (), (2, 0.1, 0.9, 0.3, False, 0.1)),
+    "sgd nesterov": (1, (), (2, 0.1, 0.9, 0.0, True, 0.1)),
+    "adagrad": (1, (), (0.1, 1e-3, False, 0.1)),
+    "adagrad inside": (1, (), (0.1, 1e-3, True, 0.0)),
+    "adadelta": (2, (), (0.7, 0.8, 1e-3, 0.1)),
+    "rmsprop": (3, (1, 2), (0.1, 0.9, 1e-3, False, 0.0, 0.1)),
+    "rmsprop inside": (3, (1, 2), (0.1, 0.9, 1e-3, True, 0.0, 0.0)),
+    "rmsprop momentum": (3, (2,), (0.1, 0.9, 1e-3, False, 0.8, 0.1)),
+    "rmsprop centered": (3, (1,), (0.1, 0.9, 1e-2, False, 0.0, 0.1)),
+    "rmsprop all": (3, (), (0.1, 0.9, 1e-2, True, 0.8, 0.1)),
+    "adam": (3, (2,), (3, 0.1, 0.9, 0.99, 1e-3, 0.1, False)),
+    "adam first step": (3, (2,), (1, 0.1, 0.9, 0.99, 1e-3, 0.0, False)),
+    "adam amsgrad": (3, (), (3, 0.1, 0.9, 0.99, 1e-3, 0.0, False)),
+    "adamw": (3, (2,), (3, 0.1, 0.9, 0.99, 1e-3, 0.1, True)),
+}
+TOLERANCE = {"float64": 1e-12, "float32": 3e-6, "float16": 2e-3, "bfloat16": 1.6e-2}
+
+
+def arrays(case: str, n: int, theta: str, grad: str, seed: int = 0) -> list[np.ndarray | None]:
+    """Theta, gradient and moments; mean squares are larger than squared means."""
+    moments, absent, _ = RULES[case]
+    rng = np.random.default_rng(seed)
+    made: list[np.ndarray | None] = [
+        rng.standard_normal(n).astype(dtype_of(theta)),
+        rng.standard_normal(n).astype(dtype_of(grad)),
+    ]
+    for k in range(moments):
+        low, high = (0.1, 0.5) if case.startswith("rmsprop") and k == 2 else (0.5, 2.0)
+        made.append(None if k in absent else rng.uniform(low, high, n).astype(dtype_of(theta)))
+    return made
+
+
+def reference(case: str, given: list[np.ndarray | None]) -> list[np.ndarray | None]:
+    """The array form in float64, on copies."""
+    wide = [None if a is None else a.astype(np.float64) for a in given]
+    with xpnet.fused(False):
+        getattr(rules, f"{case.split()[0].replace('adamw', 'adam')}_step")(*wide, *RULES[case][2])
+    return wide
+
+
+def launched(
+    launch: Launch, case: str, given: list[np.ndarray | None], offsets: tuple[int, ...] = (0,) * 5
+) -> list[Any]:
+    placed = [None if a is None else launch.array(a, offset=o) for a, o in zip(given, offsets, strict=False)]
+    op = getattr(launchers, f"{case.split()[0].replace('adamw', 'adam')}_step")
+    assert op(*placed, *RULES[case][2]) is None
+    return placed
+
+
+def compare(
+    launch: Launch, found: list[Any], expected: list[np.ndarray | None], given: Any, tolerance: float
+) -> None:
+    for a, b in zip(found, expected, strict=True):
+        if b is not None:
+            np.testing.assert_allclose(launch.numpy(a), b, rtol=tolerance, atol=tolerance)
+    np.testing.assert_array_equal(launch.numpy(found[1]), given[1].astype(np.float64))  # the gradient stays
+
+
+@pytest.mark.parametrize("pair", launchers.PAIRS, ids="-".join)
+@pytest.mark.parametrize("case", RULES)
+def test_rules(launch: Launch, case: str, pair: tuple[str, str]) -> None:
+    given = arrays(case, 1030, *pair)
+    with launch.on(order=3, seed=1):
+        found = launched(launch, case, given)
+    compare(launch, found, reference(case, given), given, TOLERANCE[pair[0]])
+
+
+@settings(max_examples=15)
+@given(
+    case=st.sampled_from(["sgd momentum", "rmsprop all", "adam amsgrad"]),
+    n=st.integers(0, 2600),
+    offsets=st.tuples(*[st.integers(0, 8)] * 5),
+    seed=st.integers(0, 9),
+)
+@pytest.mark.parametrize(
+    "pair", [("float32", "float32"), ("float32", "bfloat16"), ("float16", "float16")], ids="-".join
+)
+def test_any_size_and_alignment(
+    launch: Launch, pair: tuple[str, str], case: str, n: int, offsets: tuple[int, ...], seed: int
+) -> None:
+    given = arrays(case, n, *pair, seed=seed)
+    with launch.on(seed=seed):
+        found = launched(launch, case, given, offsets)
+    compare(launch, found, reference(case, given), given, TOLERANCE[pair[0]])
+
+
+def test_by_hand(launch: Launch) -> None:
+    """One element each, from the papers' formulas."""
+    with launch.on():
+        theta, grad, v = (launch.array(np.array([x]), np.float32) for x in (2.0, 0.5, 0.25))
+        launchers.sgd_step(theta, grad, v, 2, 0.1, 0.9, 0.0, True, 0.0)
+        assert launch.numpy(v)[0] == pytest.approx(0.9 * 0.25 + 0.5)
+        assert launch.numpy(theta)[0] == pytest.approx(2 - 0.1 * (0.5 + 0.9 * 0.725))
+        theta, m, s = (launch.array(np.array([x]), np.float32) for x in (2.0, 0.0, 0.0))
+        launchers.adam_step(theta, grad, m, s, None, 1, 0.1, 0.9, 0.999, 0.0, 0.01, True)
+        assert launch.numpy(theta)[0] == pytest.approx(2 * (1 - 0.001) - 0.1)  # the first step is lr sign(g)
+        theta, s = (launch.array(np.array([x]), np.float32) for x in (2.0, 0.0))
+        launchers.adagrad_step(theta, grad, s, 0.1, 0.0, False, 0.0)
+        assert launch.numpy(theta)[0] == pytest.approx(1.9)
+        theta, s, u = (launch.array(np.array([x]), np.float32) for x in (2.0, 0.0, 0.0))
+        launchers.adadelta_step(theta, grad, s, u, 1.0, 0.9, 1e-6, 0.0)
+        assert launch.numpy(theta)[0] == pytest.approx(
+            2 - 0.5 * np.sqrt(1e-6 / (0.1 * 0.25 + 1e-6)), rel=1e-6
+        )
+
+
+def test_a_first_step_does_not_read_the_velocity(launch: Launch) -> None:
+    with launch.on():
+        theta, grad, v = (launch.array(np.full(5, x), np.float32) for x in (1.0, 2.0, np.nan))
+        launchers.sgd_step(theta, grad, v, 1, 0.1, 0.9, 0.0, False, 0.0)
+    np.testing.assert_array_equal(launch.numpy(v), 2)
+
+
+OPTIMIZERS = [
+    ("SGD", {}),
+    ("SGD", {"momentum": 0.9, "dampening": 0.1, "weight_decay": 0.1}),
+    ("SGD", {"momentum": 0.9, "nesterov": True}),
+    ("Adagrad", {"lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.1}),
+    ("Adadelta", {"rho": 0.8, "weight_decay": 0.1}),
+    ("RMSprop", {"weight_decay": 0.1}),
+    ("RMSprop", {"momentum": 0.9, "centered": True, "eps": 1e-3}),
+    ("Adam", {"weight_decay": 0.1}),
+    ("Adam", {"amsgrad": True, "betas": (0.8, 0.95)}),
+    ("AdamW", {"weight_decay": 0.1}),
+]
+
+
+def train(name: str, options: dict[str, Any], steps: int = 5) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """A model of two groups trained by an optimizer and a schedule; theta and the moments."""
+    xpnet.manual_seed(3)
+    model = xpnet.nn.Sequential(xpnet.nn.Linear(6, 9), xpnet.nn.Tanh(), xpnet.nn.Linear(9, 3))
+    biases = [p for n, p in model.named_parameters() if n.endswith("bias")]
+    weights = [p for n, p in model.named_parameters() if n.endswith("weight")]
+    groups = [{"params": weights}, {"params": biases, "lr": 0.02}]
+    optimizer = getattr(xpnet.optim, name)(groups, lr=0.01, **options)
+    schedule = xpnet.optim.ExponentialLR(optimizer, gamma=0.9)
+    rng = np.random.default_rng(1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        x = xpnet.asarray(rng.standard_normal((8, 6)).astype(np.float32))
+        xpnet.functional.cross_entropy(model(xpnet.Tensor(x)), rng.integers(0, 3, 8)).backward()
+        optimizer.step()
+        schedule.step()
+    moments = [
+        {k: xpnet.to_numpy(v) for k, v in s.items() if k != "step"}
+        for s in optimizer.state_dict()["state"].values()
+    ]
+    return np.concatenate([xpnet.to_numpy(p.data).ravel() for p in model.parameters()]), moments
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS, ids=str)
+def test_training_with_the_kernels(launch: Launch, name: str, options: dict[str, Any]) -> None:
+    with xpnet.fused(False):
+        theta, moments = train(name, options)
+    with launch.on(), registered(launch, launchers) as counted:
+        found, states = train(name, options)
+    assert (
+        sum(counted.values()) >= 10
+    )  # five steps of two groups, weights and biases alternating in the arena
+    np.testing.assert_allclose(found, theta, rtol=2e-5, atol=2e-6)
+    for a, b in zip(states, moments, strict=True):
+        for key, value in b.items():
+            np.testing.assert_allclose(a[key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_hyperparameters_are_written_when_they_change(launch: Launch) -> None:
+    """What a captured launch needs: the array stays, its values follow, and `refresh` launches nothing."""
+    with launch.on():
+        theta, grad = (launch.array(np.full(5, x), np.float32) for x in (1.0, 1.0))
+        step = lambda lr: launchers.sgd_step(theta, grad, None, 1, lr, 0.0, 0.0, False, 0.0)
+        step(0.5)
+        slot = launchers._SLOTS[next(reversed(launchers._SLOTS))]
+        array = slot[1]
+        with launchers.refresh():
+            step(0.25)
+        assert slot[1] is array
+        np.testing.assert_array_equal(launch.numpy(array)[:3], [1, 0, 0.25])
+        np.testing.assert_array_equal(launch.numpy(theta), 0.5)
+        array[2] = 0.125  # as a replayed graph would find it: the kernel reads the device
+        step(0.25)  # no change as far as the host knows: nothing is written
+        np.testing.assert_array_equal(launch.numpy(theta), 0.375)
+
+
+def test_gradients_of_a_scaled_loss(launch: Launch) -> None:
+    with launch.on():
+        theta = launch.array(np.ones(5), np.float32)
+        grad = launch.array(np.full(5, 1024.0), np.float16)
+        with launchers.gradient_factor(1 / 1024):
+            launchers.sgd_step(theta, grad, None, 1, 0.25, 0.0, 0.0, False, 0.0)
+    np.testing.assert_array_equal(launch.numpy(theta), 0.75)
+
+
+def test_slots_are_few(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launchers, "_MOST", 3)
+    monkeypatch.setattr(launchers, "_SLOTS", {})
+    with launch.on():
+        kept = [launch.array(np.full(2, 1.0), np.float32) for _ in range(5)]
+        for i, theta in enumerate([*kept, *kept]):
+            launchers.sgd_step(theta, kept[0] * 0 + 1, None, 1, 0.25, 0.0, 0.0, False, 0.0)
+            assert len(launchers._SLOTS) == min(i + 1, 3)
+    np.testing.assert_array_equal([launch.numpy(t) for t in kept], 0.5)
+
+
+def test_what_the_kernels_leave_to_the_body(launch: Launch) -> None:
+    x = launch.array(np.ones((4, 6)), np.float32)
+    ones, wide = launch.array(np.ones(6), np.float32), launch.array(np.ones(6), np.float64)
+    rest = (1, 0.1, 0.9, 0.0, False, 0.0)
+    with launch.on():
+        assert launchers.sgd_step(x[:, 0], ones[:4], None, *rest) is NotImplemented  # strided
+        assert launchers.sgd_step(ones, x[:, 0], None, *rest) is NotImplemented
+        assert launchers.sgd_step(ones, ones[:4], None, *rest) is NotImplemented  # another size
+        assert launchers.sgd_step(ones, wide, None, *rest) is NotImplemented  # another dtype
+        assert launchers.sgd_step(ones, ones, wide, *rest) is NotImplemented
+    np.testing.assert_array_equal(launch.numpy(ones), 1)

@@ -1,0 +1,217 @@
+"""Launches kernels/activations.cu: activations, alone or with a bias, and sums over rows."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.backend import Array, namespace
+from xpnet.cuda import loader
+from xpnet.dispatch import fused
+
+FILE = "activations.cu"
+BLOCK = 256
+MOST_PARTS = 256  # sums of blocks, which a second launch adds up
+FUNCTIONS = {
+    "relu": "ReLU",
+    "leaky_relu": "LeakyReLU",
+    "elu": "ELU",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "gelu": "GELU",
+}
+"""The functor of each activation."""
+
+
+def instances(arch: int) -> dict[str, list[str]]:
+    """Every kernel that this module launches on an architecture, by file."""
+    names: set[str] = set()
+    for dtype, ctype in loader.CTYPES.items():
+        vec, accumulator = loader.vector(dtype), "double" if dtype == "float64" else "float"
+        for act in FUNCTIONS.values():
+            names.update(
+                f"{k}<{act}, {ctype}, {vec}, {BLOCK}>" for k in ("activation", "activation_gradient")
+            )
+            names.update(f"bias_activation<{act}, {ctype}, {v}, {BLOCK}>" for v in (vec, 1))
+        for act in (*FUNCTIONS.values(), "Identity"):
+            names.update(f"bias_gradient<{act}, {ctype}, {accumulator}, {v}, {BLOCK}>" for v in (vec, 1))
+        wide = loader.vector("float64" if dtype == "float64" else "float32")
+        names.update(f"bias_gradient<Identity, {accumulator}, {ctype}, {v}, {BLOCK}>" for v in (wide, 1))
+    return {FILE: sorted(names)}
+
+
+# ---- elementwise ------------------------------------------------------------------------------------------
+
+
+def _elementwise(act: str, x: Array, p: float = 0.0) -> Any:
+    """One pass forward and one backward, which keeps the output (for gelu the input)."""
+    dtype = x.dtype.name
+    if (
+        dtype not in loader.CTYPES or not p >= 0
+    ):  # from y alone, a negative slope cannot be told from a positive one
+        return NotImplemented
+    xp, vec, ctype = namespace(x), loader.vector(dtype), loader.CTYPES[dtype]
+    x = loader.contiguous(x)
+    tail = (loader.ACCUMULATOR[dtype](p), np.int64(x.size))
+    grid = (x.size // (vec * BLOCK) + 1,)  # one more than needed where x is not aligned
+
+    def launch(kernel: str, *arrays: Array) -> Array:
+        out = xp.empty(x.shape, dtype=x.dtype)
+        if x.size:
+            run = loader.kernel(FILE, f"{kernel}<{act}, {ctype}, {vec}, {BLOCK}>")
+            run(grid, (BLOCK,), (*arrays, out, *tail))
+        return out
+
+    y = launch("activation", x)
+    kept = x if act == "GELU" else y
+    return y, lambda dy: launch("activation_gradient", loader.contiguous(dy), kept)
+
+
+@fused("relu", backend="cupy")
+def relu(x: Array) -> Any:
+    """See `xpnet.functional.relu`."""
+    return _elementwise("ReLU", x)
+
+
+@fused("leaky_relu", backend="cupy")
+def leaky_relu(x: Array, negative_slope: float = 0.01) -> Any:
+    """See `xpnet.functional.leaky_relu`."""
+    return _elementwise("LeakyReLU", x, negative_slope)
+
+
+@fused("elu", backend="cupy")
+def elu(x: Array, alpha: float = 1.0) -> Any:
+    """See `xpnet.functional.elu`."""
+    return _elementwise("ELU", x, alpha)
+
+
+@fused("sigmoid", backend="cupy")
+def sigmoid(x: Array) -> Any:
+    """See `xpnet.functional.sigmoid`."""
+    return _elementwise("Sigmoid", x)
+
+
+@fused("tanh", backend="cupy")
+def tanh(x: Array) -> Any:
+    """See `xpnet.functional.tanh`."""
+    return _elementwise("Tanh", x)
+
+
+@fused("gelu", backend="cupy")
+def gelu(x: Array) -> Any:
+    """See `xpnet.functional.gelu`."""
+    return _elementwise("GELU", x)
+
+
+# ---- over the columns of a matrix -------------------------------------------------------------------------
+
+
+class Tiles(NamedTuple):
+    """How a matrix is divided: a block takes `lanes * vec` columns and `chunk` rows."""
+
+    grid: tuple[int, int]
+    vec: int
+    lanes: np.int32
+    chunk: np.int64
+
+
+@cache
+def tiles(rows: int, columns: int, vec: int, multiprocessors: int, most: int = 1 << 15) -> Tiles:
+    """Blocks to fill the device, as long as every thread has a few rows; at most `most` chunks of rows."""
+    lanes = min(32, loader.power_of_two(loader.ceil_div(columns, vec)))
+    across = loader.ceil_div(columns, lanes * vec)
+    least = 16 * BLOCK // lanes // vec  # rows: those that the threads read at once
+    chunk = max(1, least, loader.ceil_div(rows, max(1, min(most, 8 * multiprocessors // across))))
+    return Tiles((across, max(1, loader.ceil_div(rows, chunk))), vec, np.int32(lanes), np.int64(chunk))
+
+
+def _width(dtype: str, columns: int, *arrays: Array | None) -> int:
+    """16-byte pieces if every row of every array starts aligned, else single elements."""
+    vec = loader.vector(dtype)
+    if columns % vec:
+        return 1
+    return vec if all(a is None or loader.address(a) % 16 == 0 for a in arrays) else 1
+
+
+def _bias_gradient(
+    act: str,
+    p: Any,
+    dy: Array,
+    ldy: int,
+    kept: Array | None,
+    bias: Array | None,
+    dx: Array | None,
+    out: Array,
+) -> Array:
+    """dx and the sum of its rows, to `out`: one pass, and a small one over the blocks' sums."""
+    rows, columns = dy.shape
+    dtype = dy.dtype.name
+    vec = _width(dtype, columns if ldy % loader.vector(dtype) == 0 else 1, dy, kept, bias, dx)
+    t = tiles(rows, columns, vec, loader.target().multiprocessors, MOST_PARTS)
+    scalar = loader.ACCUMULATOR[dtype]
+    several = t.grid[1] > 1 or scalar != out.dtype
+    sums = namespace(dy).empty((t.grid[1], columns), dtype=scalar) if several else out
+    name = f"bias_gradient<{act}, {loader.CTYPES[dtype]}, {loader.CTYPES[scalar.__name__]}, {vec}, {BLOCK}>"
+    args = (dy, np.int64(ldy), kept, bias, dx, sums, p, np.int64(rows), np.int64(columns), t.lanes, t.chunk)
+    loader.kernel(FILE, name)(t.grid, (BLOCK,), args)
+    if several:
+        _add_parts(sums, out)
+    return out
+
+
+def _add_parts(sums: Array, out: Array) -> None:
+    """out = the sum of the rows of `sums`, as one chunk."""
+    parts, columns = sums.shape
+    accumulator = sums.dtype.name
+    vec = _width(accumulator, columns, sums)
+    t = tiles(1, columns, vec, 1)
+    types = f"{loader.CTYPES[accumulator]}, {loader.CTYPES[out.dtype.name]}"
+    name = f"bias_gradient<Identity, {types}, {vec}, {BLOCK}>"
+    sizes = (np.int64(parts), np.int64(columns), t.lanes, np.int64(parts))
+    args = (sums, np.int64(columns), None, None, None, out, sums.dtype.type(0), *sizes)
+    loader.kernel(FILE, name)((t.grid[0], 1), (BLOCK,), args)
+
+
+@fused("sum_rows", backend="cupy")
+def sum_rows(x: Array, out: Array | None = None) -> Any:
+    """See `xpnet.arrays.sum_rows`."""
+    if x.ndim != 2 or x.dtype.name not in loader.CTYPES or x.shape[1] == 0:
+        return NotImplemented
+    ldx = loader.row_stride(x)
+    if ldx is None:
+        return NotImplemented
+    if out is None or out.dtype != x.dtype or not out.flags.c_contiguous:
+        out = namespace(x).empty(x.shape[1], dtype=x.dtype)
+    p = loader.ACCUMULATOR[x.dtype.name](0)
+    return _bias_gradient("Identity", p, x, ldx, None, None, None, out)
+
+
+@fused("bias_activation", backend="cupy")
+def bias_activation(x: Array, bias: Array, activation: str = "relu", p: float | None = None) -> Any:
+    """See `xpnet.functional.bias_activation`: one pass forward, one backward with both gradients."""
+    dtype, act = x.dtype.name, FUNCTIONS.get(activation)
+    if dtype not in loader.CTYPES or act is None or bias.dtype != x.dtype or x.ndim == 0 or 0 in x.shape:
+        return NotImplemented
+    columns = x.shape[-1]
+    slope = {"leaky_relu": 0.01, "elu": 1.0}.get(activation, 0.0) if p is None else p
+    if bias.shape != (columns,) or not slope >= 0:
+        return NotImplemented
+    x, bias = loader.contiguous(x), loader.contiguous(bias)
+    xp, rows = namespace(x), x.size // columns
+    y = xp.empty(x.shape, dtype=x.dtype)
+    vec = _width(dtype, columns, x, bias, y)
+    t = tiles(rows, columns, vec, loader.target().multiprocessors)
+    number = loader.ACCUMULATOR[dtype](slope)
+    run = loader.kernel(FILE, f"bias_activation<{act}, {loader.CTYPES[dtype]}, {vec}, {BLOCK}>")
+    run(t.grid, (BLOCK,), (x, bias, y, number, np.int64(rows), np.int64(columns), t.lanes, t.chunk))
+    kept = x if act == "GELU" else y
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        dy = loader.contiguous(dy).reshape(rows, columns)
+        dx, dbias = xp.empty(x.shape, dtype=x.dtype), xp.empty(columns, dtype=x.dtype)
+        _bias_gradient(act, number, dy, columns, kept, bias, dx, dbias)
+        return dx, dbias
+
+    return y, pullback

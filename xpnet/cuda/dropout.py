@@ -1,0 +1,68 @@
+"""Launches kernels/dropout.cu: dropout, and the words of `xpnet.random`, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpnet.backend import Array, namespace
+from xpnet.cuda import loader
+from xpnet.dispatch import fused
+from xpnet.random import Key, keep_threshold
+
+FILE = "dropout.cu"
+BLOCK = 256
+
+
+def _vector(dtype: str) -> int:
+    """Elements a thread: whole Philox blocks of four."""
+    return max(4, loader.vector(dtype))
+
+
+def instances(arch: int) -> dict[str, list[str]]:
+    """Every kernel that this module launches on an architecture, by file."""
+    names = [f"dropout<{ctype}, {_vector(dtype)}, {BLOCK}>" for dtype, ctype in loader.CTYPES.items()]
+    return {FILE: [*names, f"philox<{BLOCK}>"]}
+
+
+def _words(key: Key) -> tuple[np.uint32, ...]:
+    """The key as the kernels take it: seed low, seed high, step, stream."""
+    words = (key.seed, key.seed >> 32, key.step, key.stream)
+    return tuple(np.uint32(w & 0xFFFFFFFF) for w in words)
+
+
+@fused("philox_dropout", backend="cupy")
+def philox_dropout(x: Array, p: float, key: Key) -> Any:
+    """See `xpnet.functional.dropout`: one pass forward, one backward; the mask is made again, not stored."""
+    dtype, threshold = x.dtype.name, keep_threshold(p)
+    if dtype not in loader.CTYPES or not 0 < threshold < 2**32:
+        return NotImplemented
+    vec = _vector(dtype)
+    scale = loader.ACCUMULATOR[dtype](1 / (1 - p))
+    tail = (np.uint32(threshold), *_words(key), np.int64(x.size))
+    xp = namespace(x)
+
+    def apply(a: Array) -> Array:
+        a = loader.contiguous(a)
+        y = xp.empty(a.shape, dtype=a.dtype)
+        if a.size:
+            run = loader.kernel(FILE, f"dropout<{loader.CTYPES[dtype]}, {vec}, {BLOCK}>")
+            run((loader.ceil_div(a.size, vec * BLOCK),), (BLOCK,), (a, y, scale, *tail))
+        return y
+
+    return apply(x), apply
+
+
+@fused("philox", backend="cupy")
+def philox(counter: Array, key: Key) -> Any:
+    """See `xpnet.random.philox`: one launch instead of a hundred."""
+    if counter.dtype != np.int64 or counter.ndim != 1:
+        return NotImplemented
+    n = counter.size
+    words = namespace(counter).empty((n, 4), dtype=np.int64)
+    if n:
+        run = loader.kernel(FILE, f"philox<{BLOCK}>")
+        args = (loader.contiguous(counter), words, *_words(key), np.int64(n))
+        run((loader.ceil_div(n, BLOCK),), (BLOCK,), args)
+    return tuple(words[:, i] for i in range(4))

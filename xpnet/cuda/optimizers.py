@@ -1,0 +1,229 @@
+"""Launches kernels/optimizers.cu: one step over a whole stretch of theta, one launch.
+
+The kernel reads its hyperparameters from a small array on the device, which the host writes when they change.
+A captured launch can therefore be replayed with the values of another step::
+
+    with capture(): optimizer.step()
+    for ...:
+        with refresh():
+            optimizer.step()  # counts the step and writes its hyperparameters, launches nothing
+        graph.launch()
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from xpnet.backend import Array, namespace
+from xpnet.cuda import loader
+from xpnet.dispatch import fused
+
+FILE = "optimizers.cu"
+BLOCK = 256
+RULES = ("SGD", "Adagrad", "Adadelta", "RMSprop", "Adam")
+# dtype of theta and its moments, and of the gradient: 16-bit gradients also go with a float32 theta
+PAIRS = (
+    *((dtype, dtype) for dtype in loader.CTYPES),
+    ("float32", "float16"),
+    ("float32", "bfloat16"),
+)
+
+
+@cache
+def plan(rule: str, theta: str, grad: str) -> tuple[str, int, Any] | None:
+    """The kernel of a rule, the elements a block takes, the dtype of its numbers; None if there is none."""
+    if (theta, grad) not in PAIRS:
+        return None
+    vec = loader.vector(theta)
+    name = f"step<{rule}, {loader.CTYPES[theta]}, {loader.CTYPES[grad]}, {vec}, {BLOCK}>"
+    return name, vec * BLOCK, loader.ACCUMULATOR[theta]
+
+
+@cache
+def _plan(rule: str, theta: Any, grad: Any) -> tuple[str, int, Any] | None:
+    return plan(rule, theta.name, grad.name)  # `dtype.name` takes a microsecond
+
+
+def instances(arch: int) -> dict[str, list[str]]:
+    """Every kernel that this module launches on an architecture, by file."""
+    plans = [plan(rule, *pair) for rule in RULES for pair in PAIRS]
+    return {FILE: [p[0] for p in plans if p is not None]}
+
+
+# ---- hyperparameters on the device ------------------------------------------------------------------------
+
+_SLOTS: dict[Any, list[Any]] = {}  # of a rule and a place of theta: [values, their array]
+_MOST = 1024  # slots; a model takes one a parameter group
+_factor = 1.0
+_launching = True
+
+
+@contextmanager
+def refresh() -> Iterator[None]:
+    """Inside the block a step writes its hyperparameters and launches nothing: see the top of the module."""
+    global _launching
+    previous, _launching = _launching, False
+    try:
+        yield
+    finally:
+        _launching = previous
+
+
+@contextmanager
+def gradient_factor(factor: float) -> Iterator[None]:
+    """Inside the block a step multiplies gradients by `factor`, the 1 / loss scale of mixed precision."""
+    global _factor
+    previous, _factor = _factor, float(factor)
+    try:
+        yield
+    finally:
+        _factor = previous
+
+
+def _hyperparameters(rule: str, theta: Array, values: tuple[float, ...], dtype: Any) -> Array:
+    """The device array of these values; written only where they are not those of the last time."""
+    key = rule, loader.address(theta), theta.dtype
+    slot = _SLOTS.get(key)
+    if slot is None:
+        if len(_SLOTS) >= _MOST:
+            del _SLOTS[next(iter(_SLOTS))]
+        slot = _SLOTS[key] = [None, namespace(theta).empty(len(values), dtype=dtype)]
+    if slot[0] != values:
+        device, host = slot[1], np.array(values, dtype=dtype)
+        if isinstance(device, np.ndarray):
+            device[...] = host
+        elif _capturing():
+            return device  # a copy would be replayed with the values of now: `refresh` writes instead
+        else:
+            # pageable memory: the driver takes the bytes before it returns, and does not wait for the device
+            device.data.copy_from_host_async(host.ctypes.data, host.nbytes)
+        slot[0] = values
+    return slot[1]
+
+
+def _capturing() -> bool:
+    import cupy
+
+    return cupy.cuda.get_current_stream().is_capturing()
+
+
+def _step(rule: str, arrays: tuple[Array | None, ...], decay: float, values: tuple[float, ...]) -> Any:
+    """Launch a rule on theta, gradient and moments."""
+    theta, grad = arrays[0], arrays[1]
+    assert theta is not None
+    assert grad is not None
+    found = _plan(rule, theta.dtype, grad.dtype)
+    if found is None or not _fit(theta, grad, arrays[2:]):
+        return NotImplemented
+    name, elements, dtype = found
+    n = theta.size
+    if n == 0:
+        return None
+    h = _hyperparameters(rule, theta, (_factor, decay, *values), dtype)
+    if _launching:
+        run = loader.kernel(FILE, name)
+        moments = (*arrays[2:], None, None)[:3]
+        # one more block than needed where theta does not start at a multiple of 16 bytes
+        run((n // elements + 1,), (BLOCK,), (theta, grad, *moments, h, np.int64(n)))
+    return None
+
+
+def _fit(theta: Array, grad: Array, moments: tuple[Array | None, ...]) -> bool:
+    """Whether all are contiguous and of one size, the moments of theta's dtype."""
+    n, dtype = theta.size, theta.dtype
+    if not theta.flags.c_contiguous or not grad.flags.c_contiguous or grad.size != n:
+        return False
+    for m in moments:
+        if m is not None and (m.dtype != dtype or m.size != n or not m.flags.c_contiguous):
+            return False
+    return True
+
+
+# ---- the rules --------------------------------------------------------------------------------------------
+
+
+@fused("sgd_step", backend="cupy")
+def sgd_step(
+    theta: Array,
+    grad: Array,
+    velocity: Array | None,
+    step: int,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    nesterov: bool,
+    weight_decay: float,
+) -> Any:
+    """See `xpnet.optim.rules.sgd_step`."""
+    keep, blend = (0.0, 1.0) if step == 1 else (momentum, 1 - dampening)
+    return _step("SGD", (theta, grad, velocity), weight_decay, (lr, keep, blend, nesterov, momentum))
+
+
+@fused("adagrad_step", backend="cupy")
+def adagrad_step(
+    theta: Array, grad: Array, total: Array, lr: float, eps: float, eps_inside: bool, weight_decay: float
+) -> Any:
+    """See `xpnet.optim.rules.adagrad_step`."""
+    return _step("Adagrad", (theta, grad, total), weight_decay, (lr, eps, eps_inside))
+
+
+@fused("adadelta_step", backend="cupy")
+def adadelta_step(
+    theta: Array,
+    grad: Array,
+    square: Array,
+    delta: Array,
+    lr: float,
+    rho: float,
+    eps: float,
+    weight_decay: float,
+) -> Any:
+    """See `xpnet.optim.rules.adadelta_step`."""
+    return _step("Adadelta", (theta, grad, square, delta), weight_decay, (lr, rho, 1 - rho, eps))
+
+
+@fused("rmsprop_step", backend="cupy")
+def rmsprop_step(
+    theta: Array,
+    grad: Array,
+    square: Array,
+    velocity: Array | None,
+    average: Array | None,
+    lr: float,
+    alpha: float,
+    eps: float,
+    eps_inside: bool,
+    momentum: float,
+    weight_decay: float,
+) -> Any:
+    """See `xpnet.optim.rules.rmsprop_step`."""
+    values = (lr, alpha, 1 - alpha, eps, eps_inside, momentum)
+    return _step("RMSprop", (theta, grad, square, velocity, average), weight_decay, values)
+
+
+@fused("adam_step", backend="cupy")
+def adam_step(
+    theta: Array,
+    grad: Array,
+    mean: Array,
+    square: Array,
+    largest: Array | None,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> Any:
+    """See `xpnet.optim.rules.adam_step`."""
+    size, unbias = lr / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
+    coupled, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
+    values = (size, unbias, 1 - beta1, beta2, 1 - beta2, eps, shrink)
+    return _step("Adam", (theta, grad, mean, square, largest), coupled, values)
