@@ -1,0 +1,1 @@
+"""Benchmarks of xpnet beside its peers and the limits of the machine: `python -m bench`."""

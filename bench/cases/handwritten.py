@@ -1,0 +1,218 @@
+"""The yardstick: operations and training steps written by hand in NumPy, buffers reused, nothing general.
+
+Every function works in the dtype of its inputs, so the same code in float64 is the reference of the checks.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+CHUNK = 1 << 15  # elements: theta, gradient, moments and temporaries of one piece stay in the cache
+EPS = 1e-5  # of batch norm
+BETA1, BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
+MOMENTUM = 0.9
+
+
+def cross_entropy(z: np.ndarray, y: np.ndarray, out: np.ndarray) -> tuple[Any, np.ndarray]:
+    """mean(log sum exp(z) - z[y]) and its gradient, in `out`."""
+    rows = np.arange(len(y))
+    np.subtract(z, z.max(1, keepdims=True), out=out)
+    picked = out[rows, y]
+    np.exp(out, out=out)
+    total = out.sum(1, keepdims=True)
+    loss = (np.log(total[:, 0]) - picked).mean()
+    out *= (1 / len(y)) / total
+    out[rows, y] -= 1 / len(y)
+    return loss, out
+
+
+class BatchNorm:
+    """Batch norm in training over the first axis of (N, C), or all but the second of (N, C, H, W)."""
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray, ndim: int = 2) -> None:
+        self.weight, self.bias = weight, bias
+        self.axes = (0, *range(2, ndim))
+        self.shape = (1, -1) + (1,) * (ndim - 2)
+        self.dot = "nc,nc->c" if ndim == 2 else "nchw,nchw->c"
+        self.running_mean, self.running_var = np.zeros_like(weight), np.ones_like(weight)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        n = self.n = x.size // len(self.weight)
+        mean = x.mean(self.axes)
+        normal = x - mean.reshape(self.shape)
+        var = np.einsum(self.dot, normal, normal) / n
+        self.inverse = 1 / np.sqrt(var + EPS)
+        normal *= self.inverse.reshape(self.shape)
+        self.normal = normal
+        self.running_mean += 0.1 * (mean - self.running_mean)
+        self.running_var += 0.1 * (var * (n / (n - 1)) - self.running_var)
+        y = normal * self.weight.reshape(self.shape)
+        y += self.bias.reshape(self.shape)
+        return y
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """dx, dweight, dbias."""
+        dbias = dy.sum(self.axes)
+        dweight = np.einsum(self.dot, dy, self.normal)
+        dx = self.normal * (dweight / -self.n).reshape(self.shape)
+        dx += dy
+        dx -= (dbias / self.n).reshape(self.shape)
+        dx *= (self.inverse * self.weight).reshape(self.shape)
+        return dx, dweight, dbias
+
+
+def dropout(x: np.ndarray, p: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """x * mask and the mask, which is 0 or 1 / (1 - p)."""
+    mask = (rng.random(x.shape, dtype=np.float32) >= p).astype(x.dtype)
+    mask *= 1 / (1 - p)
+    return x * mask, mask
+
+
+class Adam:
+    """Adam over one vector, in pieces that fit the cache."""
+
+    def __init__(self, theta: np.ndarray, lr: float) -> None:
+        self.theta, self.lr, self.t = theta, lr, 0
+        self.m, self.v = np.zeros_like(theta), np.zeros_like(theta)
+        self.buffer = np.empty(min(CHUNK, theta.size), theta.dtype)
+
+    def step(self, grad: np.ndarray) -> None:
+        self.t += 1
+        scale = self.lr / (1 - BETA1**self.t)
+        root = 1 / math.sqrt(1 - BETA2**self.t)
+        for i in range(0, self.theta.size, CHUNK):
+            s = slice(i, i + CHUNK)
+            g, m, v = grad[s], self.m[s], self.v[s]
+            t = self.buffer[: g.size]
+            np.subtract(g, m, out=t)
+            t *= 1 - BETA1
+            m += t
+            np.multiply(g, g, out=t)
+            t -= v
+            t *= 1 - BETA2
+            v += t
+            np.sqrt(v, out=t)
+            t *= root
+            t += ADAM_EPS
+            np.divide(m, t, out=t)
+            t *= scale
+            self.theta[s] -= t
+
+
+class SGD:
+    """theta <- theta - lr g, or Nesterov's momentum with weight decay, over one vector."""
+
+    def __init__(
+        self, theta: np.ndarray, lr: float, momentum: float = 0.0, weight_decay: float = 0.0
+    ) -> None:
+        self.theta, self.lr, self.momentum, self.weight_decay = theta, lr, momentum, weight_decay
+        self.v = np.zeros_like(theta) if momentum else theta[:0]
+        self.buffer = np.empty(min(CHUNK, theta.size), theta.dtype)
+
+    def step(self, grad: np.ndarray) -> None:
+        for i in range(0, self.theta.size, CHUNK):
+            s = slice(i, i + CHUNK)
+            theta, g, t = self.theta[s], grad[s], self.buffer[: grad[s].size]
+            if not self.momentum:
+                np.multiply(g, self.lr, out=t)
+                theta -= t
+                continue
+            v = self.v[s]
+            np.multiply(theta, self.weight_decay, out=t)
+            t += g
+            v *= self.momentum
+            v += t
+            theta -= np.multiply(t, self.lr, out=t)
+            theta -= np.multiply(v, self.lr * self.momentum, out=t)
+
+
+def optimizer(rule: str, theta: np.ndarray, lr: float, weight_decay: float) -> Adam | SGD:
+    """The update rule `"adam"`, `"nesterov"` or `"sgd"`."""
+    if rule == "adam":
+        return Adam(theta, lr)
+    return SGD(theta, lr, MOMENTUM if rule == "nesterov" else 0.0, weight_decay)
+
+
+class MLP:
+    """Linear, optional batch norm, ReLU, optional dropout; cross-entropy; one update of one vector.
+
+    Args:
+        parameters: weight and bias (and gamma, beta) of each layer in turn.
+        batch: rows of a batch.
+        norm: whether hidden layers have batch norm.
+        p: drop probability after the first hidden layer; 0 for none.
+        rule, lr, weight_decay: as for `optimizer`.
+    """
+
+    def __init__(
+        self,
+        parameters: list[np.ndarray],
+        batch: int,
+        norm: bool,
+        p: float,
+        rule: str,
+        lr: float,
+        weight_decay: float,
+    ) -> None:
+        dtype = parameters[0].dtype
+        self.theta = np.concatenate([a.ravel() for a in parameters])
+        self.grad = np.empty_like(self.theta)
+        views, gradients, start = [], [], 0
+        for a in parameters:
+            part = slice(start, start + a.size)
+            views.append(self.theta[part].reshape(a.shape))
+            gradients.append(self.grad[part].reshape(a.shape))
+            start += a.size
+        self.weights: list[np.ndarray] = []
+        self.dweights: list[np.ndarray] = []
+        self.biases: list[np.ndarray] = []
+        self.dbiases: list[np.ndarray] = []
+        self.norms: list[BatchNorm] = []
+        self.dnorms = []
+        while views:
+            self.weights.append(views.pop(0))
+            self.biases.append(views.pop(0))
+            self.dweights.append(gradients.pop(0))
+            self.dbiases.append(gradients.pop(0))
+            if norm and views:
+                self.norms.append(BatchNorm(views.pop(0), views.pop(0)))
+                self.dnorms.append((gradients.pop(0), gradients.pop(0)))
+        self.outputs = [np.empty((batch, len(w)), dtype) for w in self.weights]
+        self.slopes = [np.empty((batch, w.shape[1]), dtype) for w in self.weights]
+        self.p, self.rng = p, np.random.default_rng(0)
+        self.optimizer = optimizer(rule, self.theta, lr, weight_decay)
+
+    def step(self, x: np.ndarray, y: np.ndarray) -> Any:
+        """One training step; the loss."""
+        last = len(self.weights) - 1
+        h, inputs, mask = x, [], None
+        for i, (w, b, z) in enumerate(zip(self.weights, self.biases, self.outputs, strict=True)):
+            inputs.append(h)
+            np.matmul(h, w.T, out=z)
+            z += b
+            h = z
+            if i < last:
+                if self.norms:
+                    h = self.norms[i].forward(h)
+                np.maximum(h, 0, out=h)
+                if self.p and i == 0:
+                    h, mask = dropout(h, self.p, self.rng)
+        loss, d = cross_entropy(h, y, out=h)
+        for i in range(last, -1, -1):
+            np.matmul(d.T, inputs[i], out=self.dweights[i])
+            np.sum(d, 0, out=self.dbiases[i])
+            if i == 0:
+                break
+            d = np.matmul(d, self.weights[i], out=self.slopes[i])
+            if mask is not None and i == 1:
+                d *= mask
+            d *= inputs[i] > 0  # a dropped unit has slope 0 already
+            if self.norms:
+                d, dgamma, dbeta = self.norms[i - 1].backward(d)
+                self.dnorms[i - 1][0][...] = dgamma
+                self.dnorms[i - 1][1][...] = dbeta
+        self.optimizer.step(self.grad)
+        return loss

@@ -1,0 +1,41 @@
+"""Update rules as pure functions, for the JAX columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.cases.handwritten import ADAM_EPS, BETA1, BETA2, MOMENTUM
+
+
+def initial(rule: str, theta: Any) -> dict[str, Any]:
+    """The state of an update rule for a tree of parameters."""
+    import jax
+    import jax.numpy as jnp
+
+    zeros = lambda: jax.tree.map(jnp.zeros_like, theta)
+    if rule == "adam":
+        return {"t": jnp.zeros((), jnp.int32), "m": zeros(), "v": zeros()}
+    return {"v": zeros()} if rule == "nesterov" else {}
+
+
+def update(
+    rule: str, theta: Any, grad: Any, state: dict[str, Any], lr: float, weight_decay: float
+) -> tuple[Any, dict[str, Any]]:
+    """Parameters and state after one step."""
+    import jax
+    import jax.numpy as jnp
+
+    each = jax.tree.map
+    if rule == "adam":
+        t = state["t"] + 1
+        m = each(lambda m, g: BETA1 * m + (1 - BETA1) * g, state["m"], grad)
+        v = each(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, state["v"], grad)
+        unbias1, unbias2 = 1 - BETA1**t, 1 - BETA2**t
+        new = each(lambda w, m, v: w - lr * (m / unbias1) / (jnp.sqrt(v / unbias2) + ADAM_EPS), theta, m, v)
+        return new, {"t": t, "m": m, "v": v}
+    if weight_decay:
+        grad = each(lambda g, w: g + weight_decay * w, grad, theta)
+    if rule == "nesterov":
+        v = each(lambda v, g: MOMENTUM * v + g, state["v"], grad)
+        return each(lambda w, g, v: w - lr * (g + MOMENTUM * v), theta, grad, v), {"v": v}
+    return each(lambda w, g: w - lr * g, theta, grad), {}

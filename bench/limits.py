@@ -1,0 +1,130 @@
+"""The limits of each device, measured in the same run: copy bandwidth and the rate of matrix products.
+
+Each is the best that any installed library reaches, so that a floor is a floor for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from bench.cases.base import Case
+from bench.columns import Column, TorchColumn, XpnetColumn
+
+COPY_BYTES = {"cpu": 256 << 20, "cuda": 1 << 30}
+MATMUL_SIZE = {"cpu": 2048, "cuda": 8192}
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Attributes:
+    bandwidth: bytes read plus bytes written a second, by a copy larger than the cache.
+    rate: float32 operations a second, in a large square product.
+    """
+
+    bandwidth: float
+    rate: float
+
+    def floor(self, case: Case) -> tuple[float, str]:
+        """The least time for a case, and what sets it.
+
+        A case whose data stay in the cache from one run to the next can take less than its bytes say.
+        """
+        moving, counting = case.bytes / self.bandwidth, case.flops / self.rate
+        return (moving, "bytes") if moving >= counting else (counting, "products")
+
+
+def measure_limits(columns: Iterable[Column], threads: int, quick: bool = False) -> dict[str, Limit]:
+    """The limit of every device that a column uses."""
+    columns = list(columns)
+    found = {}
+    for device in dict.fromkeys(c.device for c in columns):
+        shrink = 4 if quick and device == "cpu" else 1
+        size, n = COPY_BYTES[device] // shrink, MATMUL_SIZE[device] // (2 if shrink > 1 else 1)
+        copies = [_numpy_copy(size, threads)] if device == "cpu" else []
+        products = [_numpy_product(n)] if device == "cpu" else []
+        for column in columns:
+            if column.device != device:
+                continue
+            if isinstance(column, TorchColumn) and not column.compiled:
+                copies.append(_torch_copy(column, size))
+                products.append(_torch_product(column, n))
+            elif isinstance(column, XpnetColumn) and device == "cuda" and column.fused:
+                copies.append(_cupy_copy(column, size))
+                products.append(_cupy_product(column, n))
+        if not copies:
+            raise ValueError(
+                f"the limits of {device} are measured with cupy or torch: select one of these too"
+            )
+        if not copies:
+            raise ValueError(
+                f"the limits of {device} are measured with cupy or torch: select one of these too"
+            )
+        found[device] = Limit(2 * size / min(copies), 2 * n**3 / min(products))
+    return found
+
+
+def _best(run: Callable[[], object]) -> float:
+    """The least time of a few: a limit is what was possible once."""
+    times = []
+    run()
+    for _ in range(ROUNDS):
+        start = perf_counter()
+        run()
+        times.append(perf_counter() - start)
+    return min(times)
+
+
+def _numpy_copy(size: int, threads: int) -> float:
+    source, target = np.ones(size // 4, np.float32), np.empty(size // 4, np.float32)
+    pieces = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
+    with ThreadPoolExecutor(threads) as pool:
+        return _best(lambda: list(pool.map(lambda piece: np.copyto(*piece), pieces)))
+
+
+def _numpy_product(n: int) -> float:
+    a = np.random.default_rng(0).standard_normal((n, n), dtype=np.float32)
+    out = np.empty_like(a)
+    return _best(lambda: np.matmul(a, a, out=out))
+
+
+def _repeated(column: Column, run: Callable[[int], object]) -> float:
+    """The time of one run by the column's own clock: events on CUDA."""
+    column.seconds(run, range(3))
+    return min(column.seconds(run, range(3)) / 3 for _ in range(ROUNDS))
+
+
+def _torch_copy(column: Column, size: int) -> float:
+    import torch
+
+    source = torch.ones(size // 4, device=column.device)
+    target = torch.empty_like(source)
+    return _repeated(column, lambda _: target.copy_(source))
+
+
+def _torch_product(column: Column, n: int) -> float:
+    import torch
+
+    a = torch.randn(n, n, device=column.device)
+    out = torch.empty_like(a)
+    return _repeated(column, lambda _: torch.matmul(a, a, out=out))
+
+
+def _cupy_copy(column: Column, size: int) -> float:
+    import cupy
+
+    source, target = cupy.ones(size // 4, cupy.float32), cupy.empty(size // 4, cupy.float32)
+    return _repeated(column, lambda _: cupy.copyto(target, source))
+
+
+def _cupy_product(column: Column, n: int) -> float:
+    import cupy
+
+    a = cupy.random.standard_normal((n, n), dtype=cupy.float32)
+    out = cupy.empty_like(a)
+    return _repeated(column, lambda _: cupy.matmul(a, a, out=out))

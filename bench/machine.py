@@ -1,0 +1,95 @@
+"""The machine and the software that a result belongs to."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("numpy", "numba", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "scikit-learn", "thinc")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def describe(threads: int) -> dict[str, Any]:
+    """What identifies the machine and its state."""
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": threads,
+        "gpu": _gpu(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load": [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def device_name(machine: dict[str, Any]) -> str:
+    """The machine in a few words: results are compared where this is the same."""
+    name = f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads"
+    return name + (f" + {machine['gpu']}" if machine["gpu"] else "")
+
+
+def file_name(machine: dict[str, Any], when: str) -> str:
+    """The name of a result file: device and time."""
+    words = re.sub(r"\(.*?\)|processor|nvidia", "", device_name(machine), flags=re.IGNORECASE)
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") + "-" + re.sub(r"\D", "", when)[:12] + ".json"
+
+
+def now() -> str:
+    """Date and time, UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def versions() -> dict[str, str]:
+    """Python, xpnet and its revision, and the packages that columns come from."""
+    import xpnet
+
+    found = {"python": sys.version.split()[0], "xpnet": f"{xpnet.__version__} {_revision()}".strip()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _revision() -> str:
+    try:
+        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    fields = dict(re.findall(r"^(model name|model|cpu family|stepping)\s*:\s*(.+)$", text, re.MULTILINE))
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    if "family" not in name and "model" in fields and not re.search(r"\d", name.split("@")[0]):
+        # virtual machines hide the product's number
+        name += f" (family {fields.get('cpu family')} model {fields['model']})"
+    return name
+
+
+def _gpu() -> str | None:
+    try:
+        import cupy
+
+        return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    except Exception:  # no cupy, no driver, no device
+        pass
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name(0) if torch is not None and torch.cuda.is_available() else None
+
+
+def available_memory() -> int:
+    """Bytes that can be had without swapping."""
+    info = Path("/proc/meminfo")
+    match = re.search(r"MemAvailable:\s+(\d+) kB", info.read_text()) if info.exists() else None
+    return int(match[1]) * 1024 if match else 8 << 30

@@ -1,0 +1,132 @@
+"""The report as text: one table a case, the goals, comparisons and histories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bench.columns import all_columns
+from bench.goals import judge
+from bench.limits import Limit
+from bench.machine import device_name
+from bench.measure import Measurement, quartiles, ratios
+from bench.results import Change, Run
+
+
+def seconds(value: float) -> str:
+    """A time with three digits and a unit.
+
+    >>> seconds(0.00123)
+    '1.23 ms'
+    """
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= size:
+            return f"{_digits(value / size)} {unit}"
+    return f"{value * 1e9:.0f} ns"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def amount(value: float, unit: str) -> str:
+    """A number with a decimal prefix.
+
+    >>> amount(32.8e6, "B")
+    '32.8 MB'
+    """
+    for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{_digits(value / size)} {prefix}{unit}"
+    return f"{value:.0f} {unit}"
+
+
+def head(run: Run) -> str:
+    """Machine, versions, limits, and the columns that are missing."""
+    lines = [
+        f"{device_name(run.machine)}; load {run.machine['load']}; {run.date} UTC",
+        ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        *[f"limit of {device}: {limit_text(limit)}" for device, limit in run.limits.items()],
+        *[f"missing: {title} ({key}): {run.missing[key]}" for key, title in _titles() if key in run.missing],
+    ]
+    return "\n".join(lines)
+
+
+def _titles() -> list[tuple[str, str]]:
+    return [(c.key, c.title) for c in all_columns()]
+
+
+def limit_text(limit: Limit) -> str:
+    """Bandwidth and rate."""
+    return f"copy {amount(limit.bandwidth, 'B/s')}, matrix product {amount(limit.rate, 'FLOP/s')}"
+
+
+def case_table(run: Run, key: str, found: Iterable[Measurement]) -> str:
+    """One case: bytes, operations and floor, then a row a column, slow and fast, absent and wrong."""
+    case = run.cases[key]
+    work = amount(case["bytes"], "B") + (f", {amount(case['flops'], 'FLOP')}" if case["flops"] else "")
+    floors = [f"{device} {seconds(f)} ({case['bound'][device]})" for device, f in case["floor"].items()]
+    lines = [f"\n{key}   at least {work}; floor {', '.join(floors)}"]
+    for m in found:
+        if not m.seconds:
+            lines.append(f"  {m.column:<20} {m.missing}")
+            continue
+        q1, middle, q3 = quartiles(m.seconds)
+        row = f"  {m.column:<20} {seconds(middle):>9}  [{seconds(q1)} .. {seconds(q3)}]".ljust(58)
+        base = run.baseline(key, m.column)
+        if base is not None:
+            r1, r2, r3 = quartiles(ratios(m, base))
+            row += f"{r2:6.2f} x {base.column} [{r1:.2f} .. {r3:.2f}]".ljust(36)
+        lines.append(row + f"{run.floor(key, m.column) / middle:6.0%} of floor's speed")
+    return "\n".join(lines)
+
+
+def goal_table(run: Run) -> str:
+    """Each goal that the columns of this run can judge: reached or missed."""
+    rows = judge(run.table(), run.floors())
+    if not rows:
+        return ""
+    lines = ["\ngoals (ratio of times, median and quartiles over rounds; below 1 is faster)"]
+    for goal, q1, middle, q3 in rows:
+        what = f"{goal.column} / {goal.against or 'floor'}"
+        verdict = "reached" if middle <= goal.at_most else "MISSED"
+        lines.append(
+            f"  {goal.case:<30} {what:<26} {middle:5.2f} [{q1:.2f} .. {q3:.2f}]".ljust(84)
+            + f"goal {goal.at_most:.2f}  {verdict}"
+        )
+    return "\n".join(lines)
+
+
+def comparison(changes: Sequence[Change], tolerance: float) -> tuple[str, int]:
+    """What changed beyond the noise, and how many regressions there are."""
+    lines, slower = [], 0
+    for c in changes:
+        worse, better = c.is_regression(tolerance), c.is_gain(tolerance)
+        slower += worse
+        if worse or better:
+            what = "ratio to the baseline" if c.relative else "time"
+            old, new = (f"{x:.2f}" if c.relative else seconds(x) for x in (c.old[1], c.new[1]))
+            lines.append(
+                f"  {'REGRESSION' if worse else 'gain':<10} {c.case:<32} {c.column:<18} "
+                f"{what} {old} -> {new} (x{c.factor:.2f})"
+            )
+    title = f"\ncompared: {len(changes)} times; {slower} slower by more than {tolerance:.0%} and the noise"
+    return "\n".join([title, *lines]), slower
+
+
+def history_table(device: str, runs: Sequence[Run], column: str = "xpnet") -> str:
+    """One row a case and baseline: the ratio, or the time without a baseline, in every run."""
+    lines = [f"\n{device}: {column}, time and ratio to the baseline"]
+    lines.append(" " * 34 + "".join(f"{run.date:>24}" for run in runs))
+    lines.append(" " * 34 + "".join(f"{run.versions.get('xpnet', '')[:22]:>24}" for run in runs))
+    for case in dict.fromkeys(case for run in runs for case in run.cases):
+        row = f"  {case:<32}"
+        for run in runs:
+            m = run.table().get((case, column))
+            if m is None or not m.seconds:
+                row += f"{'-':>24}"
+                continue
+            base = run.baseline(case, column)
+            ratio = f" {quartiles(ratios(m, base))[1]:.2f}x" if base is not None else ""
+            row += f"{seconds(quartiles(m.seconds)[1]) + ratio:>24}"
+        lines.append(row)
+    return "\n".join(lines)

@@ -1,0 +1,283 @@
+"""The benchmark: what it reports, not how fast anything is."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from bench import columns, limits, report, results
+from bench.__main__ import main
+from bench.cases import cases
+from bench.cases.operations import Dropout
+from bench.columns import NumpyColumn, XpnetColumn, all_columns, select
+from bench.goals import GOALS, judge
+from bench.limits import Limit
+from bench.measure import QUICK, Measurement, make_inputs, measure, quartiles, ratios
+from bench.results import Run
+
+pytestmark = pytest.mark.host  # columns choose their own backends
+
+
+@pytest.fixture(autouse=True)
+def small_limits(monkeypatch):
+    monkeypatch.setitem(limits.COPY_BYTES, "cpu", 1 << 20)
+    monkeypatch.setitem(limits.MATMUL_SIZE, "cpu", 128)
+
+
+@pytest.fixture(autouse=True)
+def same_environment(monkeypatch):
+    from bench.__main__ import THREAD_VARIABLES
+
+    for name in THREAD_VARIABLES:  # main sets them; undone afterwards
+        monkeypatch.setenv(name, "1")
+
+
+CASE, OWN, BASE = "step tiny_mlp batch 32", "xpnet", "torch"
+
+
+def made_up(own: float, noise: float = 0.01, base: float = 1e-3, cores: int = 2) -> Run:
+    """A run with one case and two columns whose times vary by `noise`."""
+    machine = {"cpu": "test", "cores": cores, "threads": 2, "gpu": None, "load": None}
+    wave = 1 + noise * np.sin(np.arange(9.0))
+    run = Run("2026-01-01 00:00", machine, {"xpnet": "0"}, {}, {"cpu": Limit(1e10, 1e11)}, {})
+    run.columns = {OWN: {"title": "xpnet", "device": "cpu"}, BASE: {"title": "torch", "device": "cpu"}}
+    run.add(
+        next(c for c in cases() if c.key == CASE),
+        [
+            Measurement(CASE, OWN, list(own * wave), 5, 0.1),
+            Measurement(CASE, BASE, list(base * wave[::-1]), 5, 0.1),
+        ],
+    )
+    return run
+
+
+# ---- a run ------------------------------------------------------------------------------------------------
+
+
+def test_a_quick_run_gives_table_json_and_plots(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "run.json"
+    what = ["--quick", "--rounds", "3", "--only", "tiny_mlp", "--columns", "xpnet,numpy"]
+    code = main([*what, "--json", str(path), "--plot", str(tmp_path / "run.png")])
+    text = capsys.readouterr().out
+    assert code == 0
+    assert CASE in text
+    assert "goals" in text
+    assert "xpnet / numpy" in text  # the yardstick
+    data = json.loads(path.read_text())
+    assert {m["column"] for m in data["measurements"]} == {"xpnet", "numpy"}
+    assert all(len(m["seconds"]) == 3 and min(m["seconds"]) > 0 for m in data["measurements"])
+    assert data["limits"]["cpu"]["bandwidth"] > 0
+    assert data["machine"]["cpu"]
+    assert data["versions"]["numpy"] == np.__version__
+    for name in ("ratios", "cost"):
+        assert (tmp_path / f"run-{name}.png").read_bytes().startswith(b"\x89PNG")
+    # the file alone gives the same tables
+    assert main(["--with", str(path), "--compare", str(path)]) == 0
+    again = capsys.readouterr().out
+    assert "0 slower" in again
+    assert next(line for line in text.splitlines() if line.startswith("  xpnet ")) in again
+
+
+def test_missing_columns_are_named(monkeypatch, capsys):
+    monkeypatch.setattr(columns, "_import_error", lambda package: f"{package} is not installed")
+    present, missing = select(None, quick=True)
+    assert sorted([c.key for c in present] + list(missing)) == sorted(c.key for c in all_columns())
+    assert "--quick" in missing["compile"]
+    assert missing["jax"] == "jax is not installed"
+    assert missing["torch-cuda"] == "torch is not installed"
+    assert {c.key for c in present} >= {"xpnet", "numpy"}
+    what = ["--quick", "--rounds", "1", "--only", "op linear 256"]
+    assert main([*what, "--columns", "xpnet,numpy,thinc,torch"]) == 0
+    text = capsys.readouterr().out
+    assert "missing: thinc (thinc): thinc is not installed" in text
+    assert "missing: jax jit on cpu (jax): not asked for" in text
+
+
+def test_a_case_that_a_library_cannot_express_is_named():
+    class Elsewhere(NumpyColumn):
+        library, library_title = "sklearn", "scikit-learn"
+
+    case = next(c for c in cases() if c.key == "op bias_relu 128x128")
+    (found,) = measure(case, [Elsewhere()], QUICK)
+    assert found.missing == "scikit-learn has no such operation"
+    norm = next(c for c in cases() if c.name == "bn_dropout_mlp")
+    (found,) = measure(norm, [Elsewhere()], QUICK)
+    assert found.missing == "MLPClassifier has no batch norm and no dropout"
+
+
+def test_what_cannot_run_says_why(capsys):
+    assert main(["--columns", "nonsense"]) == 2
+    assert "unknown column 'nonsense'" in capsys.readouterr().err
+    assert main(["--only", "nonsense"]) == 2
+    assert "step tiny_mlp batch 32" in capsys.readouterr().err  # what there is instead
+    assert main(["--threads", "0"]) == 2
+    assert main(["--compare", "no-such-file.json"]) == 2
+    assert "cannot read no-such-file.json" in capsys.readouterr().err
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "other.json"
+    for text in ("{}", "[1]", "no json", '{"format": 1, "date": ""}'):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="is not a result file"):
+            results.load(path)
+
+
+# ---- the check before timing ------------------------------------------------------------------------------
+
+
+class Wrong(NumpyColumn):
+    key = "wrong"
+
+
+class Broken(NumpyColumn):
+    key = "broken"
+    library = "broken"
+
+
+@pytest.mark.parametrize("key", ["op cross_entropy 128x10", "op bias_relu 128x128", "op adam 10k", CASE])
+def test_a_column_that_computes_something_else_is_caught(monkeypatch, key):
+    """An error of one part in a hundred, in one result, is enough."""
+    case = next(c for c in cases() if c.key == key)
+    right, build = NumpyColumn(), type(case).build
+
+    def changed(self, column, inputs):
+        program = build(self, column, inputs)
+        if column.key == "wrong":
+            honest = program.results
+
+            def results():
+                found = dict(honest())
+                last = list(found)[-1]
+                found[last] = np.asarray(found[last]) * (1 + 1e-2)
+                return found
+
+            program.results = results
+        return program
+
+    monkeypatch.setattr(type(case), "build", changed)
+    good, bad = measure(case, [right, Wrong()], QUICK)
+    assert good.seconds
+    assert good.error <= 1
+    assert not bad.seconds
+    assert bad.missing.startswith("WRONG RESULT")
+
+
+def test_nan_and_other_shapes_are_wrong():
+    case = next(c for c in cases() if c.key == "op cross_entropy 128x10")
+    reference = {"loss": np.array(1.0), "grad": np.ones((2, 2))}
+    assert case.verify(reference, reference) == 0
+    assert case.verify({**reference, "grad": np.full((2, 2), np.nan)}, reference) == np.inf
+    assert case.verify({**reference, "grad": np.ones(4)}, reference) == np.inf
+    assert case.verify({}, reference) == np.inf
+
+
+def test_dropout_is_checked_for_what_it_must_do():
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 64, 64)).astype(np.float32)
+    case = Dropout((64, 64))
+    mask = 2 * (rng.random((64, 64)) < 0.5)
+    reference = {"x": x, "dy": dy}
+    assert case.verify({"y": x * mask, "dx": dy * mask}, reference) <= 1
+    assert case.verify({"y": x * mask, "dx": dy * mask[::-1]}, reference) > 1  # another mask in backward
+    assert case.verify({"y": x * mask / 2, "dx": dy * mask / 2}, reference) > 1  # not scaled
+    assert case.verify({"y": x * 2, "dx": dy * 2}, reference) > 1  # nothing dropped
+
+
+def test_a_failing_column_is_reported_and_the_others_run(monkeypatch):
+    case = next(c for c in cases() if c.key == "op cross_entropy 128x10")
+
+    def broken(self, inputs, column):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(type(case), "broken", broken, raising=False)
+    bad, good = measure(case, [Broken(), NumpyColumn()], QUICK)
+    assert bad.missing == "FAILED: ZeroDivisionError: oops"
+    assert good.seconds
+
+
+def test_the_hand_written_steps_agree_with_xpnet():
+    """The yardstick does the same work: three steps of each network, from the same parameters."""
+    own = [XpnetColumn("numpy", fused=False), NumpyColumn()]
+    small = [c for c in cases("step") if c.label in ("batch 32", "batch 64") and "cifar" not in c.name]
+    assert {c.name for c in small} == {"tiny_mlp", "mnist_mlp", "bn_dropout_mlp"}
+    for case in small:
+        inputs = make_inputs(case, QUICK)
+        reference = case.checked().reference(inputs)
+        for column in own:
+            with column.active():
+                assert case.checked().verify(case.checked().build(column, inputs).results(), reference) <= 1
+
+
+# ---- goals, comparison, history ---------------------------------------------------------------------------
+
+
+def test_goals_name_cases_and_columns_that_exist():
+    keys, known = {c.key for c in cases(device=True)}, {c.key for c in all_columns()}
+    for goal in GOALS:
+        assert goal.case in keys
+        assert {goal.column, goal.against or goal.column} <= known
+
+
+def test_goals_are_judged_by_the_median_ratio():
+    for own, verdict in ((0.3e-3, "reached"), (0.4e-3, "MISSED")):
+        run = made_up(own)
+        ((goal, _, middle, _),) = judge(run.table(), run.floors())
+        assert goal.at_most == 0.35
+        assert middle == pytest.approx(own / 1e-3, rel=0.02)
+        assert verdict in report.goal_table(run)
+
+
+def test_ratios_are_taken_round_by_round():
+    a, b = Measurement("c", "a", [1.0, 10.0, 3.0]), Measurement("c", "b", [2.0, 20.0, 6.0])
+    assert ratios(a, b) == [0.5, 0.5, 0.5]
+    assert quartiles([4.0, 1.0, 3.0, 2.0, 5.0]) == (2.0, 3.0, 4.0)
+    assert quartiles([7.0]) == (7.0, 7.0, 7.0)
+
+
+def test_compare_flags_a_regression_and_not_noise(tmp_path, capsys):
+    def exit_code(new: Run, *options: str) -> int:
+        results.save(made_up(0.30e-3), tmp_path / "old.json")
+        results.save(new, tmp_path / "new.json")
+        return main(["--with", str(tmp_path / "new.json"), "--compare", str(tmp_path / "old.json"), *options])
+
+    assert exit_code(made_up(0.40e-3)) == 1
+    assert "REGRESSION" in capsys.readouterr().out
+    assert exit_code(made_up(0.40e-3), "--tolerance", "0.5") == 0
+    assert exit_code(made_up(0.31e-3)) == 0  # below the tolerance
+    assert exit_code(made_up(0.36e-3, noise=0.5)) == 0  # within the noise
+    capsys.readouterr()
+    assert exit_code(made_up(0.20e-3)) == 0
+    assert "gain" in capsys.readouterr().out
+
+
+def test_compare_uses_ratios_so_a_busy_machine_is_no_regression():
+    old, busy = made_up(0.3e-3), made_up(0.6e-3, base=2e-3)
+    changes = {c.column: c for c in results.compare(old, busy)}
+    assert changes[OWN].relative
+    assert not changes[OWN].is_regression(0.1)
+    assert changes[BASE].is_regression(0.1)  # the baseline itself can only be compared by time
+    elsewhere = [c.column for c in results.compare(old, made_up(0.3e-3, cores=64))]
+    assert elsewhere == [OWN]  # and not with another machine's
+
+
+def test_history_groups_by_device(tmp_path, monkeypatch, capsys):
+    for i, run in enumerate((made_up(0.5e-3), made_up(0.3e-3), made_up(0.1e-3, cores=64))):
+        run.date = f"2026-01-0{3 - i} 00:00"
+        results.save(run, tmp_path / f"{i}.json")
+    found = results.history(tmp_path)
+    assert [len(runs) for runs in found.values()] == [1, 2]
+    assert [run.date for run in found["test, 2 cores, 2 threads"]] == ["2026-01-02 00:00", "2026-01-03 00:00"]
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    assert main(["--history"]) == 0
+    text = capsys.readouterr().out
+    assert text.index("0.30x") < text.index("0.50x")  # oldest first
+
+
+def test_committed_results_can_be_read():
+    for runs in results.history().values():
+        for run in runs:
+            assert run.measurements
