@@ -98,7 +98,8 @@ __global__ void __launch_bounds__(BLOCK) xent_warp(XENT_PARAMETERS) {
     typedef Acc<T> A;
     const int lane = threadIdx.x % LANES;
     const i64 index = (i64)blockIdx.x * (BLOCK / LANES) + threadIdx.x / LANES;
-    const bool live = index < N;  // lanes past the last row stay: every lane takes part in the shuffles
+    if (index - threadIdx.x % 32 / LANES >= N) return;  // the whole warp is past the last row
+    const bool live = index < N;  // single lanes past it stay, and read it: every lane takes part in the shuffles
     const Row<T> row(XENT_ARGUMENTS, live ? index : N - 1, live && lane == 0);
     const int first = lane * VEC - skew<T, VEC>(row.x);
     A v[VPT][VEC], m = -infinity<A>(), s = 0, sum = 0;

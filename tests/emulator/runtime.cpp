@@ -357,7 +357,7 @@ extern "C" void xpemu_fail(const char* message, const char* file, int line) {
 static const uint64_t ARENA = 58 << 10;  // per block under tsan: 57 KiB of static shared memory, then its tokens
 
 static Fiber* new_fiber() {
-    if (!stack_size) stack_size = asan ? 256 << 10 : 64 << 10;
+    if (!stack_size) stack_size = asan ? 256 << 10 : tsan ? 32 << 10 : 64 << 10;  // tsan clears them for every launch
     auto f = new Fiber;
     size_t page = sysconf(_SC_PAGESIZE);
     char* m = (char*)mmap(nullptr, stack_size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

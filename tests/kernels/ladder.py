@@ -6,8 +6,9 @@
 2. its mutants: with any barrier or fence removed, a test must fail or ThreadSanitizer report;
 3. every instance through NVRTC for every architecture.
 
-What passed is written to ladder.json next to this file, by the hash of the text with its headers; the ordinary
-test run fails while a record is missing. `--all` runs every source, `--only NAME` one, `--check` none.
+What passed is written to ladder.json next to this file, by the hash of the text with its headers; the
+ordinary test run fails while a record is missing. `--all` runs every source, `--only NAME` that launcher's,
+`--check` none.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from xpnet.cuda import loader
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RECORD = HERE / "ladder.json"
+RACES = ("-k", "races")  # ThreadSanitizer is slow: it gets the tests named test_races*, which are small
 _SYNC = re.compile(r"__syncthreads\(\);|__syncwarp\(\);|__threadfence\(\);|[\w:]+(?:\(\))?\.sync\(\);")
 _FUNCTION = re.compile(r"^[^\n#;{}]*?\b(\w+)\([^;{}]*?\)\s*(?::[^;{}]*)?\{", re.M)
 
@@ -127,7 +129,7 @@ def _kill(file: str, test: str, number: int, name: str) -> tuple[str, str]:
     mutant = f"{file}:{number}"
     if not _pytest(test, XP_MUTANT=mutant)[0]:
         return name, "test"
-    return name, "" if _pytest(test, sanitizer="tsan", XP_MUTANT=mutant)[0] else "tsan"
+    return name, "" if _pytest(test, *RACES, sanitizer="tsan", XP_MUTANT=mutant)[0] else "tsan"
 
 
 def climb(file: str, launcher: str, jobs: int) -> dict[str, Any]:
@@ -140,7 +142,7 @@ def climb(file: str, launcher: str, jobs: int) -> dict[str, Any]:
     start = time.perf_counter()
     steps = {
         "asan+ubsan": lambda: _pytest(test, sanitizer="asan"),
-        "tsan": lambda: _pytest(test, sanitizer="tsan"),
+        "tsan": lambda: _pytest(test, *RACES, sanitizer="tsan"),
         "nvrtc": lambda: _pytest("tests/kernels/test_nvrtc.py", "-k", launcher),
     }
     with ThreadPoolExecutor(jobs) as pool:

@@ -125,6 +125,19 @@ def test_very_long_rows(launch: Launch, arch: int, dtype: str) -> None:
     close(dx, gradient, dtype)
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize(("classes", "arch"), [(10, 90), (1000, 90), (4000, 90), (16500, 90), (16500, 80)])
+def test_races(launch: Launch, classes: int, arch: int, inplace: bool) -> None:
+    """Every kernel once, small enough for ThreadSanitizer (tests/kernels/ladder.py)."""
+    rng = np.random.default_rng(classes)
+    x, y = rng.standard_normal((3, classes)).astype(np.float32), rng.integers(0, classes, 3)
+    options = {"label_smoothing": 0.1, "reduction": "mean" if classes == 10 else "sum"}
+    want, gradient = reference(x, y, dy=2.0, **options)
+    value, dx = run(launch, x, y, 2.0, arch, **options, inplace=inplace, order=3, resident=3)
+    close(value, want, "float32")
+    close(dx, gradient, "float32")
+
+
 OPTIONS = st.fixed_dictionaries(
     {
         "label_smoothing": st.sampled_from([0.0, 0.1, 1.0]),
@@ -372,7 +385,9 @@ def test_recorded_call_makes_the_gradient_in_one_pass(
     x, y = rng.standard_normal((8, 50)).astype(np.float32), rng.integers(0, 50, 8)
     with launch.on():
         a, labels = launch.array(x), launch.array(y)
-        monkeypatch.setitem(dispatch._KERNELS["cross_entropy"], backend_name(a), dispatch.Kernel(cross_entropy, 0))
+        monkeypatch.setitem(
+            dispatch._KERNELS["cross_entropy"], backend_name(a), dispatch.Kernel(cross_entropy, 0)
+        )
         logits = xpnet.Tensor(a, requires_grad=True)
         loss = xpnet.functional.cross_entropy(logits, labels)
         loss.backward()
