@@ -58,12 +58,12 @@ class Generator:
 
 
 # one stream per purpose, so that (say) adding dropout does not change the initial weights
-INIT, DROPOUT, SHUFFLE, NOISE, SPLIT = range(5)
-generators = {stream: Generator(0, stream) for stream in (INIT, DROPOUT, SHUFFLE, NOISE, SPLIT)}
+INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT = range(6)
+generators = {stream: Generator(0, stream) for stream in (INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT)}
 
 
 def manual_seed(seed: int) -> None:
-    """Seed every default stream: initial weights, dropout, shuffles, noise, splits.
+    """Seed every default stream: initial weights, dropout, shuffles, noise, splits, augmentation.
 
     Args:
         seed: an integer; its low 64 bits are used.
@@ -166,6 +166,17 @@ def permutation(n: int, key: Key) -> np.ndarray:
 def integers(n: int, high: int, key: Key) -> np.ndarray:
     """n draws with replacement from 0 .. high-1, int64, on the host (the bias is below high / 2^32)."""
     return (bits(n, key, _HOST) * high) >> 32
+
+
+def uniform_rows(rows: np.ndarray, n: int, key: Key) -> np.ndarray:
+    """(len(rows), n) float32 in [0, 1), on the host: each row's n numbers depend on its number and the key.
+
+    Drawn sample by sample like this, an augmentation is the same in any batch and any order.
+    """
+    blocks = -(-n // 4)
+    counter = (np.asarray(rows, dtype=np.int64)[:, None] * blocks + np.arange(blocks)).reshape(-1)
+    words = np.stack(philox(counter, key), axis=1).reshape(len(rows), 4 * blocks)[:, :n]
+    return (words >> 8).astype(np.float32) * np.float32(2.0**-24)
 
 
 _HOST = Backend("numpy", _numpy)

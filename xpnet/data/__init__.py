@@ -1,5 +1,19 @@
-"""Data: data sets and their readers, loaders, splits and preprocessing."""
+"""Data: data sets and their readers, loaders, splits, preprocessing, augmentation and features."""
 
+from xpnet.data.augment import (
+    Augmentation,
+    ColorPCA,
+    Compose,
+    Cutout,
+    Draw,
+    Mixup,
+    RandomBrightness,
+    RandomContrast,
+    RandomCrop,
+    RandomFlip,
+    RandomResizedCrop,
+    RandomZoom,
+)
 from xpnet.data.cifar import load_cifar10
 from xpnet.data.dataset import Dataset, ReuseWarning, load_digits
 from xpnet.data.folder import ImageFolder
@@ -7,27 +21,54 @@ from xpnet.data.idx import load_mnist, read_idx
 from xpnet.data.loader import DataLoader
 from xpnet.data.pipeline import Pipeline
 from xpnet.data.preprocessing import ChannelMean, MeanImage, MinMax, Standardize
-from xpnet.data.split import split
+from xpnet.data.resample import resize, resize_shorter
+from xpnet.data.samplers import ClassBalanced, Curriculum, HardExamples, Interleaved
+from xpnet.data.split import k_fold, split
 from xpnet.data.table import load_csv, load_npz
+from xpnet.data.views import five_crop, flips, multi_scale, predict_views, ten_crop
 from xpnet.data.whitening import ZCA, PCAWhiten
 
 __all__ = [
     "ZCA",
+    "Augmentation",
     "ChannelMean",
+    "ClassBalanced",
+    "ColorPCA",
+    "Compose",
+    "Curriculum",
+    "Cutout",
     "DataLoader",
     "Dataset",
+    "Draw",
+    "HardExamples",
     "ImageFolder",
+    "Interleaved",
     "MeanImage",
     "MinMax",
+    "Mixup",
     "PCAWhiten",
     "Pipeline",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomResizedCrop",
+    "RandomZoom",
     "ReuseWarning",
     "Standardize",
+    "five_crop",
+    "flips",
+    "k_fold",
     "load_cifar10",
     "load_csv",
     "load_digits",
     "load_mnist",
     "load_npz",
+    "multi_scale",
+    "predict_views",
     "read_idx",
+    "resize",
+    "resize_shorter",
     "split",
+    "ten_crop",
 ]

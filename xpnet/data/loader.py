@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from xpnet import random
 from xpnet.backend import Array, asarray, backend_of, get_backend
+from xpnet.data.augment import Augmentation, Draw
 from xpnet.data.dataset import Dataset, take
+from xpnet.data.prefetch import PinnedBuffers, prefetched
+
+
+class Sampler(Protocol):
+    """Which samples an epoch has, in which order; see `xpnet.data.samplers`."""
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Their indices, integers on the host."""
 
 
 class DataLoader:
@@ -23,6 +32,11 @@ class DataLoader:
         replacement: draw every sample independently, so that some come twice and some not at all (deck S1);
             an epoch still has as many draws as the data set has samples.
         seed: default: the seed given to `xpnet.manual_seed`, read when the loader is made.
+        sampler: chooses samples and order instead of shuffle and replacement.
+        augment: changes every batch at random (`xpnet.data.augment`), by seed, epoch and sample.
+        transform: applied to x of every batch after that, such as the `transform` of preprocessing.
+        prefetch: how many batches a background thread prepares ahead; 0: none. The order stays the same. On
+            CUDA they are copied from pinned memory, which does not wait for the device.
 
     Raises:
         ValueError: the batch size is below 1, or drop_last leaves no batch.
@@ -46,6 +60,10 @@ class DataLoader:
         drop_last: bool = False,
         replacement: bool = False,
         seed: int | None = None,
+        sampler: Sampler | None = None,
+        augment: Augmentation | None = None,
+        transform: Callable[[Array], Array] | None = None,
+        prefetch: int = 0,
     ) -> None:
         if not isinstance(dataset, Dataset):
             raise TypeError(
@@ -53,6 +71,8 @@ class DataLoader:
             )
         if batch_size < 1:
             raise ValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}")
+        if prefetch < 0:
+            raise ValueError(f"DataLoader: prefetch must be at least 0, got {prefetch}")
         if drop_last and batch_size > len(dataset):
             raise ValueError(
                 f"DataLoader: drop_last leaves no batch: {len(dataset)} samples, batch_size {batch_size}"
@@ -60,16 +80,22 @@ class DataLoader:
         self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
         self.shuffle, self.replacement = shuffle, replacement
         self.seed = random.generators[random.SHUFFLE].state[0] if seed is None else seed
+        self.sampler, self.augment, self.transform, self.prefetch = sampler, augment, transform, prefetch
         self.epoch = self.batch = 0  # of the next batch
         self._resuming = False
 
     def __len__(self) -> int:
-        """The number of batches in an epoch."""
-        n = len(self.dataset)
-        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+        """The number of batches in an epoch; with a sampler, in the next one."""
+        order = self.order(self.epoch) if self.sampler is not None else None
+        return self._count(len(self.dataset) if order is None else len(order))
+
+    def _count(self, samples: int) -> int:
+        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
 
     def order(self, epoch: int) -> np.ndarray | None:
         """The indices of an epoch, (n,) int64; None: the order of the data set."""
+        if self.sampler is not None:
+            return self.sampler.order(epoch)
         n, key = len(self.dataset), random.Key(self.seed, random.SHUFFLE, epoch)
         if self.replacement:
             return random.integers(n, n, key)
@@ -79,21 +105,42 @@ class DataLoader:
         if self.batch and not self._resuming:  # the last iteration was broken off: begin a new epoch
             self.epoch, self.batch = self.epoch + 1, 0
         self._resuming = False
-        x, y, n, size = self.dataset.x, self.dataset.y, len(self.dataset), self.batch_size
-        indices: Any = self.order(self.epoch)
-        if indices is not None and type(x) is not np.ndarray:  # the whole order moves at once
-            indices = asarray(indices, backend=backend_of(x))
-        stay = type(x) is np.ndarray and type(y) is np.ndarray and str(get_backend()) == "numpy"
-        for i in range(self.batch, len(self)):
-            self.batch = i + 1
-            part: Any = slice(i * size, min((i + 1) * size, n))
-            if indices is None:
-                batch_x, batch_y = x[part, ...], y[part, ...]
-            else:
-                part = indices[part]
-                batch_x, batch_y = take(x, part), take(y, part)
-            yield (batch_x, batch_y) if stay else (asarray(batch_x), asarray(batch_y))
+        batches = self._batches(self.epoch, self.batch)
+        if self.prefetch:
+            batches = prefetched(batches, self.prefetch)
+        for batch in batches:
+            self.batch += 1
+            yield batch
         self.epoch, self.batch = self.epoch + 1, 0
+
+    def _batches(self, epoch: int, first: int) -> Iterator[tuple[Array, Array]]:
+        """The batches of an epoch from number `first` on."""
+        x, y, size = self.dataset.x, self.dataset.y, self.batch_size
+        order = self.order(epoch)
+        n = len(self.dataset) if order is None else len(order)
+        indices: Any = order
+        if order is not None and type(x) is not np.ndarray:  # the whole order moves at once
+            indices = asarray(order, backend=backend_of(x))
+        on_host = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
+        stay = on_host and str(get_backend()) == "numpy"
+        buffers = PinnedBuffers(self.prefetch + 2) if self.prefetch and PinnedBuffers.useful(x, y) else None
+        for i in range(first, self._count(n)):
+            part: Any = slice(i * size, min((i + 1) * size, n))
+            samples = np.arange(part.start, part.stop) if order is None else order[part]
+            if buffers is not None:
+                batch_x, batch_y = buffers.move(x, y, samples)
+            else:
+                if indices is None:
+                    batch_x, batch_y = x[part, ...], y[part, ...]
+                else:
+                    batch_x, batch_y = take(x, indices[part]), take(y, indices[part])
+                if not stay:
+                    batch_x, batch_y = asarray(batch_x), asarray(batch_y)
+            if self.augment is not None:
+                batch_x, batch_y = self.augment(batch_x, batch_y, Draw(self.seed, epoch, samples))
+            if self.transform is not None:
+                batch_x = self.transform(batch_x)
+            yield batch_x, batch_y
 
     def state_dict(self) -> dict[str, int]:
         """Seed and position: the epoch, and the batches of it that have been handed out."""

@@ -1,0 +1,92 @@
+"""Test-time augmentation: several views of each picture, and the mean of what a model says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from xpnet.backend import Array, asarray, namespace
+from xpnet.data.resample import Size, as_float, check_pictures, pair, resize_shorter
+
+Views = Callable[[Array], Iterable[Array]]
+
+
+def flips(x: Array) -> list[Array]:
+    """The pictures and their mirror images."""
+    check_pictures(x, "flips")
+    return [x, namespace(x).flip(x, axis=-1)]
+
+
+def five_crop(x: Array, size: Size) -> list[Array]:
+    """The parts of height and width `size` at the corners (top left, top right, bottom left, bottom right)
+    and in the centre.
+
+    Raises:
+        ValueError: the pictures are smaller.
+    """
+    check_pictures(x, "five_crop")
+    (height, width), (h, w) = x.shape[2:], pair(size, "five_crop: size")
+    if h > height or w > width:
+        raise ValueError(f"five_crop: pictures of {(height, width)} are smaller than {(h, w)}")
+    centre = (round((height - h) / 2), round((width - w) / 2))
+    places = [(0, 0), (0, width - w), (height - h, 0), (height - h, width - w), centre]
+    return [x[:, :, top : top + h, left : left + w] for top, left in places]
+
+
+def ten_crop(x: Array, size: Size) -> list[Array]:
+    """Corners and centre, then the same of the mirror images (Krizhevsky et al., 2012; deck S4).
+
+    >>> import numpy as np
+    >>> from xpnet.data import ten_crop
+    >>> [view.shape for view in ten_crop(np.zeros((2, 3, 32, 32)), 28)] == 10 * [(2, 3, 28, 28)]
+    True
+    """
+    return [part for picture in flips(x) for part in five_crop(x=picture, size=size)]
+
+
+def multi_scale(x: Array, shorter: Sequence[int], views: Views = flips) -> Iterator[Array]:
+    """The pictures with their shorter side scaled to each of several lengths, in the views of each.
+
+    Args:
+        x: (N, C, H, W).
+        shorter: the lengths; He et al., 2016, use 224, 256, 384, 480 and 640.
+        views: of each scaled picture: `flips` for a model that takes any size, or such as
+            `lambda x: ten_crop(x, 224)`.
+    """
+    for side in shorter:
+        yield from views(resize_shorter(x, side))
+
+
+def predict_views(model: Any, x: Any, views: Views = flips, batch_size: int = 256) -> Array:
+    """Class probabilities, the mean over the views of each picture; in evaluation mode, without gradients.
+
+    Args:
+        model: gives scores (N, classes).
+        x: (n, C, H, W) pictures, moved to the default backend.
+        views: what the model is shown: `flips`, or such as `lambda x: ten_crop(x, 28)`.
+        batch_size: pictures at a time.
+
+    Returns:
+        (n, classes); `argmax` over axis 1 gives labels.
+
+    Raises:
+        ValueError: no pictures.
+    """
+    from xpnet import functional as F
+    from xpnet.train.evaluation import evaluating
+
+    found = []
+    with evaluating(model):
+        for i in range(0, x.shape[0], batch_size):
+            part = as_float(asarray(x[i : i + batch_size, ...]))
+            total, count = None, 0
+            for view in views(part):
+                scores = model(view)
+                p = F.softmax(getattr(scores, "data", scores) if hasattr(scores, "backward") else scores)
+                total, count = p if total is None else total + p, count + 1
+            if total is None:
+                raise ValueError("predict_views: `views` gave no views")
+            found.append(total / count)
+    if not found:
+        raise ValueError("predict_views: no pictures")
+    return found[0] if len(found) == 1 else namespace(found[0]).concat(found)
