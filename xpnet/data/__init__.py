@@ -16,6 +16,7 @@ from xpnet.data.augment import (
 )
 from xpnet.data.cifar import load_cifar10
 from xpnet.data.dataset import Dataset, ReuseWarning, load_digits
+from xpnet.data.features import hog
 from xpnet.data.folder import ImageFolder
 from xpnet.data.idx import load_mnist, read_idx
 from xpnet.data.loader import DataLoader
@@ -58,6 +59,7 @@ __all__ = [
     "Standardize",
     "five_crop",
     "flips",
+    "hog",
     "k_fold",
     "load_cifar10",
     "load_csv",
