@@ -92,3 +92,20 @@ def test_the_environment_variable(value, expected):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == expected
+
+
+def test_functions_that_are_not_differentiable_have_kernels_too(backend):
+    @dispatch.fusable
+    def plain_for_test(x):
+        return "body"
+
+    @dispatch.fused("plain_for_test", backend=str(backend))
+    def kernel(x):
+        return NotImplemented if x.shape == (1,) else "kernel"
+
+    try:
+        assert plain_for_test(xpnet.asarray([1.0, 2.0])) == "kernel"
+        assert plain_for_test(x=xpnet.asarray([1.0, 2.0])) == "kernel"
+        assert plain_for_test(xpnet.asarray([1.0])) == "body"
+    finally:
+        dispatch._KERNELS["plain_for_test"].clear()
