@@ -31,7 +31,7 @@ def write_mnist(folder, n=50, classes=10, ending="", dash="-"):
         for stem, array in ((f"images{dash}idx3", images), (f"labels{dash}idx1", labels)):
             content = idx(array)
             (folder / f"{part}-{stem}-ubyte{ending}").write_bytes(
-                gzip.compress(content) if ending else content
+                gzip.compress(content, mtime=0) if ending else content
             )
 
 
@@ -47,7 +47,7 @@ def test_every_type_and_shape_reads_back(tmp_path, kind, shape):
 
 
 CONTENT = idx(np.arange(12, dtype=np.uint8).reshape(3, 4))
-ZIPPED = gzip.compress(CONTENT)
+ZIPPED = gzip.compress(CONTENT, mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ ZIPPED = gzip.compress(CONTENT)
         (ZIPPED[:-9], "truncated or damaged"),
         (ZIPPED[:5], "truncated or damaged"),
         (ZIPPED[:20] + bytes([ZIPPED[20] ^ 255]) + ZIPPED[21:], "truncated or damaged"),
-        (gzip.compress(b"hello"), "not an idx file"),
+        (gzip.compress(b"hello", mtime=0), "not an idx file"),
     ],
 )
 def test_damaged_and_foreign_files_are_refused(tmp_path, content, message):
