@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,22 +36,20 @@ class Launch:
 
     @contextmanager
     def on(self, arch: int = 90, **schedule: Any) -> Iterator[None]:
-        """Launch as on an architecture, in some order of threads (`Schedule`). A GPU is what it is."""
-        if self.gpu:
-            if loader.target().arch < arch:
-                pytest.skip(f"this GPU is below sm_{arch}")
-            yield
-            return
-        with (
-            loader.use(emulator.EmuModule, arch),
-            emulator.schedule(**schedule),
-            self._monkeypatch.context() as patch,
-        ):
-            patch.setattr(np, "empty", emulator.poisoned_empty)  # what a kernel does not write shows as NaN
-            patch.setattr(
-                np, "empty_like", lambda a, **k: emulator.poisoned_empty(a.shape, k.get("dtype") or a.dtype)
-            )
-            yield
+        """Launch with the tiers of an architecture; `schedule` is the emulator's. Outputs start as NaN."""
+        with self._monkeypatch.context() as patch:
+            if self.gpu:
+                here = loader.target()
+                if here.arch < arch:
+                    pytest.skip(f"this GPU is below sm_{arch}")
+                patch.setattr(here, "arch", arch if arch < 90 else here.arch)
+                xp = importlib.import_module("array_api_compat.cupy")
+                patch.setattr(xp, "empty", _poisoned(xp.empty))
+                yield
+                return
+            patch.setattr(np, "empty", emulator.poisoned_empty)
+            with loader.use(emulator.EmuModule, arch), emulator.schedule(**schedule):
+                yield
         emulator.check_guards()
 
     @staticmethod
@@ -59,12 +59,26 @@ class Launch:
         return x if x.dtype.kind in "iub" else x.astype(np.float64)
 
 
+def _poisoned(empty: Callable[..., Any]) -> Callable[..., Any]:
+    """CuPy's `empty`, filled with NaN (-1 for integers)."""
+
+    def poisoned(*args: Any, **kwargs: Any) -> Any:
+        out = empty(*args, **kwargs)
+        if out.nbytes:
+            out.data.memset(0xFF, out.nbytes)
+        return out
+
+    return poisoned
+
+
 @pytest.fixture
 def launch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Launch:
     """Runs launchers on the emulator, or on the GPU under `--backend cupy`."""
     gpu = "cupy" in request.config.getoption("--backend")
     if gpu:
-        pytest.importorskip("cupy")
+        cupy = pytest.importorskip("cupy")
+        if "XP_PLAIN_ALLOCATOR" in os.environ:  # for compute-sanitizer
+            cupy.cuda.set_allocator(None)
     elif (reason := emulator.missing()) is not None:
         pytest.skip(reason)
     return Launch(gpu, monkeypatch)
