@@ -97,11 +97,12 @@ class XpnetColumn(Column):
 
     def missing(self) -> str | None:
         import xpnet
+        from xpnet.backend import backend_name
         from xpnet.dispatch import registered
 
         try:
             with xpnet.use_backend(self.backend):
-                xpnet.to_numpy(xpnet.asarray([0.0]) * 1)  # loads the backend's kernels
+                backend_name(xpnet.asarray([0.0]))  # loads the backend's kernels
         except xpnet.BackendUnavailableError as error:
             return str(error)
         if not self.fused and not any(self.backend in backends for backends in registered().values()):

@@ -19,6 +19,11 @@ import numpy as np
 from bench.cases.base import Case, Inputs, NotExpressibleError, Program
 from bench.columns import Column
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -53,11 +58,19 @@ FAILURES = ("FAILED", "WRONG")
 
 @dataclass
 class Measurement:
-    """One case on one column: seconds for one piece of work in each round, or why there are none."""
+    """One case on one column, or why there are no times.
+
+    Attributes:
+        seconds: for one piece of work, in each round.
+        interruptions: how often other processes took a CPU from a turn, in each round.
+        repeats: pieces of work a turn.
+        error: the error of the results over its tolerance.
+    """
 
     case: str
     column: str
     seconds: list[float] = field(default_factory=list)
+    interruptions: list[int] = field(default_factory=list)
     repeats: int = 0
     error: float | None = None
     missing: str | None = None
@@ -80,6 +93,21 @@ def is_noisy(measured: Measurement, limit: float) -> bool:
     """Whether the interquartile range is more than `limit` of the median."""
     q1, middle, q3 = quartiles(measured.seconds)
     return q3 - q1 > limit * middle
+
+
+def busy_share(measurements: Iterable[Measurement]) -> float:
+    """The share of turns that other processes interrupted more than once in ten milliseconds."""
+    turns = [
+        interruptions > seconds * m.repeats / 0.01 + 1
+        for m in measurements
+        for seconds, interruptions in zip(m.seconds, m.interruptions, strict=True)
+    ]
+    return sum(turns) / max(1, len(turns))
+
+
+def interruptions() -> int:
+    """How often another process took a CPU from this one so far; 0 where the system does not say."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource is not None else 0
 
 
 def make_inputs(case: Case, settings: Settings, seed: int = 0) -> Inputs:
@@ -185,6 +213,8 @@ def take_turns(runners: list[_Runner], settings: Settings) -> None:
             shift = number % max(1, len(runners))
             for runner in runners[shift:] + runners[:shift]:
                 time.sleep(settings.pause)
+                before = interruptions()
                 runner.measured.seconds.append(runner.turn(runner.measured.repeats))
+                runner.measured.interruptions.append(interruptions() - before)
     finally:
         gc.unfreeze()

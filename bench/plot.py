@@ -57,7 +57,8 @@ def ratio_bars(run: Run) -> Any:
         for column, (q1, middle, q3) in own:
             label = None if column in shown else run.columns[column]["title"]
             spread = [[middle - q1], [q3 - middle]]
-            axes.barh(position, middle, color=colors[column], label=label, xerr=spread, error_kw={"lw": 0.8})
+            axes.barh(position, middle - 1, left=1, color=colors[column], label=label)
+            axes.errorbar(middle, position, xerr=spread, color="black", lw=0.8)
             shown.add(column)
             position += 1
         if own:

@@ -8,7 +8,7 @@ from bench.columns import all_columns
 from bench.goals import judge
 from bench.limits import Limit
 from bench.machine import device_name
-from bench.measure import Measurement, quartiles, ratios
+from bench.measure import Measurement, busy_share, quartiles, ratios
 from bench.results import Change, Run
 
 
@@ -78,6 +78,17 @@ def case_table(run: Run, key: str, found: Iterable[Measurement]) -> str:
             row += f"{r2:6.2f} x {base.column} [{r1:.2f} .. {r3:.2f}]".ljust(36)
         lines.append(row + f"{run.floor(key, m.column) / middle:6.0%} of floor's speed")
     return "\n".join(lines)
+
+
+def disturbance(run: Run) -> str:
+    """A warning if other processes were in the way."""
+    share = busy_share(run.measurements)
+    if share < 0.2:
+        return ""
+    return (
+        f"\nBUSY MACHINE: other processes interrupted {share:.0%} of the turns (load {run.machine['load']}); "
+        "threads that wait for each other suffer most. Measure again when it is idle."
+    )
 
 
 def goal_table(run: Run) -> str:

@@ -35,6 +35,7 @@ def execute(options: argparse.Namespace) -> int:
     else:
         run, wrong = _measure(options)
     print(report.goal_table(run))
+    print(report.disturbance(run))
     if options.json:
         results.save(run, options.json)
     if options.save:

@@ -46,8 +46,8 @@ def made_up(own: float, noise: float = 0.01, base: float = 1e-3, cores: int = 2)
     run.add(
         next(c for c in cases() if c.key == CASE),
         [
-            Measurement(CASE, OWN, list(own * wave), 5, 0.1),
-            Measurement(CASE, BASE, list(base * wave[::-1]), 5, 0.1),
+            Measurement(CASE, OWN, list(own * wave), [0] * 9, 5, 0.1),
+            Measurement(CASE, BASE, list(base * wave[::-1]), [0] * 9, 5, 0.1),
         ],
     )
     return run
@@ -229,6 +229,16 @@ def test_goals_are_judged_by_the_median_ratio():
         assert goal.at_most == 0.35
         assert middle == pytest.approx(own / 1e-3, rel=0.02)
         assert verdict in report.goal_table(run)
+
+
+def test_a_busy_machine_is_named():
+    run = made_up(1e-3)  # five repeats of a millisecond a turn
+    for m in run.measurements:
+        m.interruptions = [0] * 9
+    assert report.disturbance(run) == ""
+    for m in run.measurements:
+        m.interruptions = [30] * 9
+    assert "interrupted 100% of the turns" in report.disturbance(run)
 
 
 def test_ratios_are_taken_round_by_round():
