@@ -321,6 +321,22 @@ def test_float16_keeps_what_loss_scaling_saves(launch: Launch) -> None:
     close(value, want, "float16")
 
 
+@pytest.mark.parametrize("kind", [list, np.uint8, np.int16, np.uint64])
+def test_labels_of_other_kinds(launch: Launch, kind: Any) -> None:
+    """Lists, and integers that the kernels do not read as they are; -100 is checked on the host as well."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((6, 30)).astype(np.float32), rng.integers(0, 30, 6)
+    if kind is list:
+        y[2] = -100
+    with launch.on():
+        given = y.tolist() if kind is list else launch.array(y, kind)
+        value, pullback = cross_entropy(launch.array(x), given)
+        (dx,) = pullback(launch.array(np.array(1.0), np.float32))
+    want, gradient = reference(x, y)
+    close(launch.numpy(value), want, "float32")
+    close(launch.numpy(dx), gradient, "float32")
+
+
 def test_many_rows(launch: Launch) -> None:
     """Losses that one block does not add up alone; the sum does not depend on the order of the blocks."""
     rng = np.random.default_rng(0)
@@ -337,6 +353,8 @@ def test_gives_way(launch: Launch) -> None:
         assert cross_entropy(launch.array(np.zeros((2, 3, 4), np.float32)), launch.array(y)) is NotImplemented
         assert cross_entropy(launch.array(x), launch.array(np.zeros((4, 3), np.float32))) is NotImplemented
         assert cross_entropy(launch.array(x), launch.array(y[:2])) is NotImplemented
+        assert cross_entropy(launch.array(x), [0, 1, 3, 2]) is NotImplemented
+        assert cross_entropy(launch.array(x), [0.0, 1.0, 2.0, 2.0]) is NotImplemented
         assert cross_entropy(launch.array(x[:0]), launch.array(y[:0])) is NotImplemented
         assert cross_entropy(launch.array(x), launch.array(y), reduction="max") is NotImplemented
         assert cross_entropy(launch.array(x), launch.array(y), launch.array(np.ones(2))) is NotImplemented

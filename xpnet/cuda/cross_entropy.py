@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.autograd import is_recording, is_unit
-from xpnet.backend import Array, asarray, backend_name, backend_of, namespace
+from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
 from xpnet.cuda import loader
 from xpnet.cuda.errors import record
 from xpnet.dispatch import fused
@@ -77,7 +77,7 @@ class _Call:
     ) -> None:
         self.xp = namespace(logits)
         self.logits, self.ldx = logits, ldx
-        self.dtype = logits.dtype.name
+        self.dtype = loader.dtype_name(logits.dtype)
         self.ctype = loader.CTYPES[self.dtype]
         self.scalar = loader.ACCUMULATOR[self.dtype]
         self.accumulator = "double" if self.scalar is np.float64 else "float"
@@ -155,14 +155,18 @@ class _Call:
         return out
 
 
-def _indices(target: Any, logits: Array) -> Array | None:
+def _indices(target: Any, logits: Array, ignore_index: int) -> Array | None:
     """Class indices as the kernel reads them; None if the Array API body should say what is wrong."""
-    target = target if hasattr(target, "dtype") else np.asarray(target)
-    if target.shape != logits.shape[:1] or getattr(target.dtype, "kind", "") not in "iu":
+    if type(target) is not type(logits):  # from the host: look at the labels while that costs nothing
+        host = to_numpy(target)
+        if host.dtype.kind not in "iu":
+            return None
+        if ((host != ignore_index) & ((host < 0) | (host >= logits.shape[1]))).any():
+            return None
+        target = asarray(host, backend=backend_of(logits))
+    if target.shape != logits.shape[:1] or target.dtype.kind not in "iu":
         return None
-    if backend_name(target) != backend_name(logits):
-        target = asarray(target, backend=backend_of(logits))
-    if target.dtype.name not in ("int32", "int64"):
+    if target.dtype.kind == "u" or target.dtype.itemsize < 4:
         target = namespace(target).astype(target, np.int64)
     return loader.contiguous(target)
 
@@ -190,14 +194,14 @@ def cross_entropy(
     """
     if (
         logits.ndim != 2
-        or logits.dtype.name not in loader.CTYPES
+        or loader.dtype_name(logits.dtype) not in loader.CTYPES
         or not 0 <= label_smoothing <= 1
         or reduction not in ("mean", "sum", "none")
         or 0 in logits.shape
         or (weight is not None and weight.shape != logits.shape[1:])
     ):
         return NotImplemented
-    labels = _indices(target, logits)
+    labels = _indices(target, logits, ignore_index)
     if labels is None:
         return NotImplemented
     ldx = loader.row_stride(logits)
@@ -207,7 +211,7 @@ def cross_entropy(
         logits, ldx = loader.contiguous(logits), logits.shape[1]
     if weight is not None:
         weight = loader.contiguous(
-            namespace(weight).astype(weight, loader.ACCUMULATOR[logits.dtype.name], copy=False)
+            namespace(weight).astype(weight, loader.ACCUMULATOR[loader.dtype_name(logits.dtype)], copy=False)
         )
     call = _Call(logits, ldx, labels, weight, ignore_index, label_smoothing)
     mean = reduction == "mean"

@@ -182,6 +182,12 @@ def kernel(file: str, name: str, *, cluster: int = 1, shared: int = 0, cooperati
 # ---- arrays as kernels see them ---------------------------------------------------------------------------
 
 
+@functools.cache
+def dtype_name(dtype: Any) -> str:
+    """`dtype.name`, which NumPy works out anew every time."""
+    return dtype.name
+
+
 def address(x: Array) -> int:
     """The address of the first element."""
     return x.ctypes.data if type(x) is np.ndarray else x.data.ptr
