@@ -482,3 +482,10 @@ def test_integer_array_indices_add_up(data, shape):
     expected = np.zeros(shape)
     np.add.at(expected, index, 1.0)
     np.testing.assert_array_equal(grad(x), expected)
+
+
+def test_equality_is_of_elements_and_tensors_are_keys():
+    a, b = xpnet.tensor([1.0, 2.0]), xpnet.tensor([1.0, 3.0])
+    np.testing.assert_array_equal(xpnet.to_numpy(a == b), [True, False])
+    np.testing.assert_array_equal(xpnet.to_numpy(a != 2.0), [True, False])
+    assert {a: "a", b: "b"}[a] == "a"

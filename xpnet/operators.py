@@ -291,8 +291,9 @@ for _name, _op in {
     "min": min,
 }.items():
     setattr(Tensor, _name, _method(_op))
-for _name in ("__lt__", "__le__", "__gt__", "__ge__"):
+for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
     setattr(Tensor, _name, _compare(_name))
+Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  equality is of elements, identity is the key
 
 
 def _reshape_method(self: Tensor, *shape: Any) -> Tensor:
