@@ -293,7 +293,8 @@ for _name, _op in {
     setattr(Tensor, _name, _method(_op))
 for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
     setattr(Tensor, _name, _compare(_name))
-Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  equality is of elements, identity is the key
+# a comparison is of elements, a dictionary goes by identity
+Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
 def _reshape_method(self: Tensor, *shape: Any) -> Tensor:
