@@ -74,9 +74,12 @@ def sites(file: str) -> list[tuple[int, int, str]]:
     text = loader.assemble(file)
     for noise in (r"//[^\n]*", r"__launch_bounds__\([^)]*\)", r"XP_CLUSTER\(\w+\)"):
         text = re.sub(noise, lambda m: " " * len(m[0]), text)
+    launched = {name.partition("<")[0] for name in cuda.instances(90)[file]}
     found: list[tuple[int, int, str]] = []
     for match in _SYNC.finditer(text):
         functions = _FUNCTION.findall(text, 0, match.start())
+        if functions[-1] not in launched and len(re.findall(rf"\b{functions[-1]}\b", text)) == 1:
+            continue  # a helper of common.cuh that this source does not call
         nth = sum(name.startswith(f"{functions[-1]}: ") for _, _, name in found) + 1
         found.append((match.start(), match.end(), f"{functions[-1]}: {match[0][:-1]} #{nth}"))
     return found
