@@ -19,7 +19,7 @@ from xpnet.cuda.errors import check_errors
 
 __all__ = ["check_errors", "instances", "launchers", "warmup"]
 
-LAUNCHERS = ("activations", "cross_entropy", "dropout", "gradients", "optimizers")
+LAUNCHERS = ("activations", "batch_norm", "cross_entropy", "dropout", "gradients", "optimizers")
 
 
 def launchers() -> list[ModuleType]:
