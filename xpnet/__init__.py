@@ -18,7 +18,7 @@ from xpnet.dispatch import fused_kernels as fused
 from xpnet.random import manual_seed
 
 if _find_spec("numba") is not None:
-    from xpnet import cpu as _cpu  # registers the CPU kernels; Numba itself loads when the first one runs
+    from xpnet import cpu as _cpu  # noqa: F401  registers its kernels; Numba loads when the first one runs
 
 del _operators, _find_spec
 
@@ -45,6 +45,7 @@ __all__ = [
     "to_numpy",
     "train",
     "use_backend",
+    "warmup",
 ]
 
 
@@ -52,6 +53,8 @@ def __getattr__(name: str) -> object:
     """Submodules load on first use, so that `import xpnet` is fast."""
     import importlib
 
-    if name in ("data", "functional", "init", "nn", "optim", "train", "cuda"):
+    if name in ("data", "functional", "init", "nn", "optim", "parity", "train", "cuda"):
         return importlib.import_module(f"xpnet.{name}")
+    if name == "warmup":
+        return importlib.import_module("xpnet.cuda").warmup
     raise AttributeError(f"module 'xpnet' has no attribute {name!r}")

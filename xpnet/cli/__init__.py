@@ -1,4 +1,4 @@
-"""The command line: `xpnet train`, `xpnet predict`, `xpnet info`."""
+"""The command line: `xpnet train`, `xpnet predict`, `xpnet parity`, `xpnet info`."""
 
 from xpnet.cli.command import main
 

@@ -1,0 +1,66 @@
+"""`xpnet parity`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from xpnet import manual_seed, nn, to_numpy, use_backend
+from xpnet.backend import BACKENDS
+from xpnet.cli import output
+from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
+from xpnet.cli.model import mlp
+from xpnet.data import load_digits
+from xpnet.parity import compare, second_backend
+from xpnet.train.checkpoint import check_writable
+
+
+def parity(options: argparse.Namespace) -> int:
+    """Print the comparison of two backends; the exit code, 1 if they differ."""
+    with bad_input():
+        if options.json is not None:
+            check_writable(options.json)
+        pair = _pair(options.backends)
+        for name in pair:
+            with use_backend(name):
+                pass
+    with use_backend("numpy"):
+        manual_seed(options.seed)
+        digits = load_digits()
+        x, y = to_numpy(digits.x), to_numpy(digits.y)
+        x = ((x - x.mean()) / x.std()).reshape(len(x), -1)
+        if options.model == "cnn":
+            x, model = x.reshape(len(x), 1, 8, 8), nn.small_cnn(10, channels=1, width=16)
+        else:
+            model = mlp(64, [128, 64], 10, dropout=0.2)
+    rng = np.random.default_rng(options.seed)
+    rows = [rng.integers(0, len(x), options.batch_size) for _ in range(1 + options.steps)]
+    first, *others = [(x[i], y[i]) for i in rows]
+    report = compare(model, *first, pair, batches=others, seed=options.seed)
+    print(report.table())
+    if options.json is not None:
+        with bad_input():
+            output.write_json(options.json, _plain({"ok": report.ok, **asdict(report)}))
+    return OK if report.ok else FAILED
+
+
+def _pair(text: str | None) -> tuple[str, str]:
+    if text is None:
+        return "numpy", second_backend()
+    names = [part.strip() for part in text.split(",")]
+    if len(names) != 2 or any(name not in BACKENDS for name in names):
+        raise BadInputError(f"--backends {text}: expected two of {', '.join(BACKENDS)}, as in numpy,cupy")
+    return names[0], names[1]
+
+
+def _plain(value: Any) -> Any:
+    """As JSON can hold it: null for infinite."""
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
