@@ -13,7 +13,7 @@ from xpnet import __version__
 from xpnet.backend import BACKENDS
 from xpnet.cli.data import SOURCES
 from xpnet.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, BadInputError
-from xpnet.cli.model import OPTIMIZERS
+from xpnet.cli.model import MODELS, OPTIMIZERS
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,7 +40,6 @@ def _number(kind: type, text: str, accept: Callable[[Any], bool]) -> Callable[[s
 
 _count = _number(int, "a whole number of at least 1", lambda n: n >= 1)
 _batch = _number(int, "a whole number of at least 2, since batch norm needs two samples", lambda n: n >= 2)
-_steps = _number(int, "a whole number of at least 0", lambda n: n >= 0)
 _rate = _number(float, "a number above 0", lambda x: x > 0)
 _decay = _number(float, "a number of at least 0", lambda x: x >= 0)
 _probability = _number(float, "a probability of at least 0 and below 1", lambda p: 0 <= p < 1)
@@ -63,17 +62,43 @@ def parser() -> argparse.ArgumentParser:
         "train",
         help="train a network and save it",
         allow_abbrev=False,
-        description="Train a multilayer perceptron with batch norm and dropout; print its test accuracy.",
+        description="Train a network with batch norm on pictures, and print its test accuracy.",
     )
     train.add_argument("dataset", nargs="?", choices=SOURCES, help="the data (default: digits)")
     _data_options(train)
-    train.add_argument("--layers", type=_layers, metavar="N,N", help="sizes of the hidden layers")
+    train.add_argument(
+        "--model",
+        choices=MODELS,
+        help="perceptron, VGG-like CNN, or ResNet-20 (default: mlp for digits and mnist, else cnn)",
+    )
+    train.add_argument("--layers", type=_layers, metavar="N,N", help="sizes of the mlp's hidden layers")
+    train.add_argument(
+        "--width",
+        type=_count,
+        default=16,
+        metavar="N",
+        help="channels of the cnn's or resnet's first stage (default: 16)",
+    )
+    train.add_argument(
+        "--augment",
+        choices=("none", "standard"),
+        default="none",
+        help="standard: random crops of padded pictures, mirrored except for digits (default: none)",
+    )
+    train.add_argument(
+        "--size",
+        type=_count,
+        metavar="N",
+        help="side that the pictures of images are scaled and cut to (default: 64)",
+    )
     train.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="(default: adam)")
     train.add_argument("--lr", type=_rate, help="learning rate (default: by optimizer)")
     train.add_argument(
         "--schedule", choices=("cosine", "constant"), default="cosine", help="(default: cosine)"
     )
-    train.add_argument("--epochs", type=_count, help="epochs at most (default: 50 for digits, 10 for mnist)")
+    train.add_argument(
+        "--epochs", type=_count, help="epochs at most (default: 50 for digits, 10 for mnist, else 30)"
+    )
     train.add_argument(
         "--patience",
         type=_count,
@@ -82,14 +107,14 @@ def parser() -> argparse.ArgumentParser:
         help="stop after N epochs without a lower validation loss (default: 15)",
     )
     train.add_argument(
-        "--batch-size", type=_batch, metavar="N", help="(default: 32 for digits, 128 for mnist)"
+        "--batch-size", type=_batch, metavar="N", help="(default: 32 for digits and images, else 128)"
     )
     train.add_argument(
         "--dropout",
         type=_probability,
         default=0.2,
         metavar="P",
-        help="probability of dropping a unit (default: 0.2)",
+        help="probability of dropping a unit, not in the resnet (default: 0.2)",
     )
     train.add_argument(
         "--weight-decay", type=_decay, default=0.0, metavar="X", help="of the weights (default: 0)"
@@ -102,6 +127,16 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--plot", metavar="FILE", help="curves, .png .svg .pdf or .csv (default: DATA.png; none: do not plot)"
+    )
+    train.add_argument(
+        "--grid",
+        metavar="FILE",
+        help="picture of some training samples (default: DATA-samples.png for cifar10 and images)",
+    )
+    train.add_argument(
+        "--preview",
+        metavar="FILE",
+        help="picture of what --augment does (default: DATA-augmented.png, with --augment)",
     )
     train.add_argument("--json", metavar="FILE", help="settings, history, test accuracy, confusion matrix")
 
@@ -116,27 +151,9 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--input",
         metavar="FILE",
-        help="samples as the training data are scaled: .npy, .npz, or .csv, one a line",
+        help="samples as the training data are scaled: .npy, .npz, or .csv, one a line; or a picture",
     )
     predict.add_argument("--output", metavar="FILE", help="write every prediction as CSV")
-
-    parity = commands.add_parser(
-        "parity",
-        help="compare two backends",
-        allow_abbrev=False,
-        description="Run a network's layers, the random draws and a training run on two backends; "
-        "exit code 1 if something differs by more than the order of additions explains.",
-    )
-    parity.add_argument("--model", choices=("mlp", "cnn"), default="mlp", help="(default: mlp)")
-    parity.add_argument(
-        "--backends", metavar="A,B", help="the two (default: numpy and the best other one that works here)"
-    )
-    parity.add_argument(
-        "--steps", type=_steps, default=200, metavar="N", help="of the training run (default: 200)"
-    )
-    parity.add_argument("--batch-size", type=_batch, default=64, metavar="N", help="(default: 64)")
-    parity.add_argument("--seed", type=int, default=0, help="of weights, batches, dropout (default: 0)")
-    parity.add_argument("--json", metavar="FILE", help="every difference")
 
     info = commands.add_parser("info", help="versions, backends, devices, kernels", allow_abbrev=False)
     info.add_argument("--json", action="store_true", help="print JSON")
@@ -145,7 +162,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", choices=SOURCES, help="the data, as an option")
-    command.add_argument("--path", metavar="DIR", help="the folder with MNIST's four idx files")
+    command.add_argument(
+        "--path", metavar="DIR", help="the folder or the tar file with the data, for all but digits"
+    )
     command.add_argument(
         "--backend", choices=BACKENDS, default="numpy", help="where to compute (default: numpy)"
     )
@@ -159,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; default: those of the process.
 
     Returns:
-        0, 1 if training failed or backends differ, 2 for bad input, 130 after Ctrl-C.
+        0, 1 if training failed, 2 for bad input, 130 after Ctrl-C.
     """
     try:
         options = parser().parse_args(argv)
@@ -185,10 +204,6 @@ def _run(options: argparse.Namespace) -> int:
         from xpnet.cli.predict import predict
 
         return predict(options)
-    if options.command == "parity":
-        from xpnet.cli.parity import parity
-
-        return parity(options)
     from xpnet.cli.info import info
 
     return info(options)

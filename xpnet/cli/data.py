@@ -5,40 +5,77 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from xpnet import asarray, set_backend
 from xpnet.cli.errors import BadInputError, bad_input
-from xpnet.data import Dataset, load_digits, load_mnist, split
+from xpnet.data import Dataset, ImageFolder, load_cifar10, load_digits, load_mnist, split
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from, the share held out for validation, and default settings."""
+    """Where pictures come from, the share held out for validation, and default settings.
 
-    load: Callable[[str | None], tuple[Dataset, Dataset]]
+    `load(path, size)` gives a training and a test set; `size` is the side of pictures that can have any.
+    """
+
+    load: Callable[..., tuple[Dataset, Dataset]]
     validation: float
     layers: tuple[int, ...]
     epochs: int
     batch_size: int
+    model: str = "mlp"
+    mirrored: bool = False  # whether a mirrored picture is of the same class
+    size: int | None = None
 
 
-def _digits(path: str | None) -> tuple[Dataset, Dataset]:
+def _digits(path: str | None, size: int | None = None) -> tuple[Dataset, Dataset]:
     """The test set is the same fifth in every run, whatever the seed, so that no search can see it."""
     if path is not None:
         raise BadInputError("digits ships with xpnet; leave out --path, or name the data with --data mnist")
-    rest, test = split(load_digits(), (0.8, 0.2), seed=0)
+    rest, test = split(load_digits(flatten=False), (0.8, 0.2), seed=0)
     return rest, test
 
 
-def _mnist(path: str | None) -> tuple[Dataset, Dataset]:
+def _mnist(path: str | None, size: int | None = None) -> tuple[Dataset, Dataset]:
     if path is None:
         raise BadInputError("mnist needs --path DIR, the folder with MNIST's four idx files")
-    return load_mnist(path)
+    return load_mnist(path, flatten=False)
+
+
+def _cifar10(path: str | None, size: int | None = None) -> tuple[Dataset, Dataset]:
+    if path is None:
+        raise BadInputError("cifar10 needs --path, the folder or the tar file with CIFAR-10")
+    return load_cifar10(path)
+
+
+def _images(path: str | None, size: int | None = None) -> tuple[Dataset, Dataset]:
+    """PATH/train and PATH/test if they are there; otherwise a fifth is for testing, the same in every run."""
+    if path is None:
+        raise BadInputError(
+            "images needs --path, a folder or a tar file with a folder of pictures for each class"
+        )
+    parts = [Path(path) / name for name in ("train", "test")]
+    rest: Dataset
+    test: Dataset
+    if all(part.is_dir() for part in parts):
+        rest, test = ImageFolder(parts[0], size), ImageFolder(parts[1], size).guarded()
+        if rest.class_names != test.class_names:
+            raise BadInputError(f"{parts[0]} and {parts[1]} have different class folders")
+    else:
+        rest, test = split(ImageFolder(path, size), (0.8, 0.2), seed=0)
+    if len(rest.class_names or ()) < 2:
+        raise BadInputError(f"{path}: one class folder, {rest.class_names}; there must be two or more")
+    return rest, test
 
 
 SOURCES = {
     "digits": Source(_digits, 1 / 8, (128, 64), epochs=50, batch_size=32),
     "mnist": Source(_mnist, 1 / 12, (256, 128), epochs=10, batch_size=128),
+    "cifar10": Source(_cifar10, 1 / 10, (256, 128), epochs=30, batch_size=128, model="cnn", mirrored=True),
+    "images": Source(
+        _images, 1 / 8, (256, 128), epochs=30, batch_size=32, model="cnn", mirrored=True, size=64
+    ),
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from xpnet import __version__, init, nn, optim
-from xpnet.data import Standardize
+from xpnet.data.pipeline import describe, from_description
+from xpnet.data.preprocessing import Preprocessing
 from xpnet.functional.regularizers import weights
 from xpnet.train import load_arrays, save_arrays
 
@@ -45,6 +47,14 @@ def mlp(inputs: int, layers: list[int], classes: int, dropout: float) -> nn.Sequ
     )
 
 
+# what `xpnet train --model` offers; each is made from arguments that the saved model keeps
+MODELS: dict[str, Callable[..., nn.Sequential]] = {
+    "mlp": mlp,
+    "cnn": nn.small_cnn,
+    "resnet": nn.small_resnet,
+}
+
+
 def make_optimizer(name: str, model: nn.Module, lr: float | None, weight_decay: float) -> optim.Optimizer:
     """The optimizer of that name; weight decay acts on the weights, not on biases and norms."""
     rule, settings, usual_lr = OPTIMIZERS[name]
@@ -59,14 +69,17 @@ def make_optimizer(name: str, model: nn.Module, lr: float | None, weight_decay: 
     )
 
 
-def save_model(path: str, model: nn.Module, scaler: Standardize, facts: dict[str, Any]) -> None:
-    """Weights, running statistics, preprocessing and facts; `facts["model"]` are the arguments of `mlp`."""
+def save_model(path: str, model: nn.Module, scaler: Preprocessing, facts: dict[str, Any]) -> None:
+    """Weights, running statistics, preprocessing and facts.
+
+    `facts["kind"]` names the model, `facts["model"]` are its arguments, `facts["shape"]` is that of a sample.
+    """
     arrays = {f"model.{name}": array for name, array in model.state_dict().items()}
     arrays |= {f"preprocessing.{name}": array for name, array in scaler.state_dict().items()}
-    save_arrays(path, arrays, {"kind": "mlp", **facts})
+    save_arrays(path, arrays, {**facts, "preprocessing": describe(scaler)})
 
 
-def load_model(path: str) -> tuple[nn.Sequential, Standardize, dict[str, Any]]:
+def load_model(path: str) -> tuple[nn.Sequential, Preprocessing, dict[str, Any]]:
     """The model on the default backend, its preprocessing, and the facts.
 
     Raises:
@@ -75,11 +88,11 @@ def load_model(path: str) -> tuple[nn.Sequential, Standardize, dict[str, Any]]:
         ImportError: safetensors is missing.
     """
     arrays, facts = load_arrays(path)
-    if facts.get("kind") != "mlp":
+    if facts.get("kind") not in MODELS:
         raise ValueError(
             f"{path}: holds {facts.get('kind', 'no model')!r}, expected a network of `xpnet train`"
         )
-    model, scaler = mlp(**facts["model"]), Standardize()
+    model, scaler = MODELS[facts["kind"]](**facts["model"]), from_description(facts["preprocessing"])
     parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "preprocessing": {}}
     for name, array in arrays.items():
         part, _, rest = name.partition(".")

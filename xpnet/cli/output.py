@@ -63,6 +63,44 @@ def write_curves(path: str, history: History, title: str) -> None:
         figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=150)
 
 
+def picture_path(asked: str | None, default: str, option: str, wanted: bool) -> str | None:
+    """Where a picture goes; by default nowhere without matplotlib, or if `wanted` is false.
+
+    Raises:
+        BadInputError: it was asked for without matplotlib, or in an unknown format.
+    """
+    drawable = find_spec("matplotlib") is not None
+    if asked == "none" or (asked is None and not (wanted and drawable)):
+        return None
+    if asked is None:
+        return default
+    if Path(asked).suffix.lower() not in _PICTURES:
+        raise BadInputError(f"{option} {asked}: expected a name that ends in .png, .svg or .pdf")
+    if not drawable:
+        raise BadInputError(f'{option} {asked} needs matplotlib: pip install "xpnet[plot]"')
+    return asked
+
+
+def write_pictures(
+    path: str, rows: Sequence[Sequence[np.ndarray] | np.ndarray], titles: Sequence[Sequence[str]]
+) -> None:
+    """A grid of pictures, (C, H, W) of one or three channels with values 0 to 1, each with its title."""
+    from matplotlib.figure import Figure
+
+    columns = max(len(row) for row in rows)
+    figure = Figure(figsize=(1.2 * columns, 1.4 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            shown = np.clip(picture, 0, 1).transpose(1, 2, 0)
+            axes[i, j].imshow(shown[..., 0] if shown.shape[2] == 1 else shown, cmap="gray", vmin=0, vmax=1)
+            axes[i, j].set_title(titles[i][j], fontsize=8)
+    with atomic_write(path) as file:
+        figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=120)
+
+
 def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table with a header."""
     text = io.StringIO()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from xpnet.cli.data import SOURCES, choose, choose_backend
 from xpnet.cli.errors import OK, BadInputError, bad_input
 from xpnet.cli.model import load_model
 from xpnet.data.dataset import check_finite
+from xpnet.data.folder import SUFFIXES, decode
 from xpnet.train import predict as apply
 from xpnet.train.checkpoint import check_writable
 
@@ -32,44 +35,50 @@ def predict(options: argparse.Namespace) -> int:
         if options.input is not None:
             if options.data or options.path:
                 raise BadInputError("give --input FILE, or --data and --path, not both")
-            x, source = read_samples(options.input, facts["model"]["inputs"]), options.input
+            x, source = read_samples(options.input, facts["shape"]), options.input
         else:
             name = choose(options, facts["data"])
-            _, test = SOURCES[name].load(options.path)
-            x, labels, source = to_numpy(test.x), to_numpy(test.y), f"the {name} test set"
-            _check_width(x, facts["model"]["inputs"], source)
+            _, test = SOURCES[name].load(options.path, facts.get("size"))
+            labels, source = to_numpy(test.y), f"the {name} test set"
+            x = _fit(to_numpy(test.x), facts["shape"], source)
         scores = apply(model, scaler.transform(x))
     probabilities = to_numpy(F.softmax(scores))
     predicted = probabilities.argmax(axis=1)
     certainty = probabilities.max(axis=1)
 
+    names = np.array(facts.get("class_names") or range(facts["model"]["classes"]))
+    width = max(10, *(len(str(name)) for name in names))
     print(f"{len(x)} samples from {source}")
     if labels is not None:
         print(f"accuracy {np.mean(predicted == labels):.2%}")
-    print("sample  prediction  probability" + ("  label" if labels is not None else ""))
+    print(f"sample  {'prediction':>{width}}  probability" + ("  label" if labels is not None else ""))
     for i in range(min(len(x), _SHOWN)):
-        line = f"{i:6d}  {predicted[i]:10d}  {certainty[i]:11.4f}"
-        print(line + (f"  {labels[i]:5d}" if labels is not None else ""))
+        line = f"{i:6d}  {names[predicted[i]]:>{width}}  {certainty[i]:11.4f}"
+        print(line + (f"  {names[labels[i]]:>5}" if labels is not None else ""))
     if len(x) > _SHOWN:
         print(
             f"... {len(x) - _SHOWN} more" + ("" if options.output else "; --output FILE.csv writes them all")
         )
     if options.output:
-        header, columns = ["sample", "prediction", "probability"], [range(len(x)), predicted, certainty]
+        header, columns = (
+            ["sample", "prediction", "probability"],
+            [range(len(x)), names[predicted], certainty],
+        )
         if labels is not None:
-            header, columns = [*header, "label"], [*columns, labels]
+            header, columns = [*header, "label"], [*columns, names[labels]]
         with bad_input():
             output.write_csv(options.output, header, zip(*columns, strict=True))
         print(f"saved the predictions in {options.output}")
     return OK
 
 
-def read_samples(path: str, width: int) -> np.ndarray:
-    """Samples from a file, (n, width) float32.
+def read_samples(path: str, shape: Sequence[int]) -> np.ndarray:
+    """Samples from a file, (n, *shape) float32.
 
     Args:
-        path: .npy, .npz (the array `x`, or the only one), or text with a sample a line, split by commas.
-        width: values in a sample; pictures are flattened.
+        path: .npy, .npz (the array `x`, or the only one), or text with a sample a line, split by commas; or
+            one picture.
+        shape: of a sample, which the values are given.
 
     Raises:
         ValueError: another format, NaN, or samples of another size.
@@ -78,24 +87,28 @@ def read_samples(path: str, width: int) -> np.ndarray:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        array: Any = _read(path)
+        array: Any = _read(path, shape)
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(
             f"{path}: cannot be read as samples ({error}); expected .npy, .npz or .csv"
         ) from None
     if array.dtype.kind not in "iufb":
         raise ValueError(f"{path}: holds {array.dtype}, expected numbers")
-    if array.ndim > 0 and array.size == width:  # one sample, whatever its shape
-        array = array.reshape(1, width)
+    if array.ndim > 0 and array.size == math.prod(shape):  # one sample, whatever its shape
+        array = array[None]
     if array.ndim == 0 or array.size == 0:
         raise ValueError(f"{path}: holds no samples: its shape is {array.shape}")
-    array = array.reshape(len(array), -1).astype(np.float32)
-    _check_width(array, width, path)
+    array = _fit(array.astype(np.float32), shape, path)
     check_finite(array, path)
     return array
 
 
-def _read(path: str) -> np.ndarray:
+def _read(path: str, shape: Sequence[int]) -> np.ndarray:
+    if Path(path).suffix.lower() in SUFFIXES:
+        if len(shape) != 3:
+            raise ValueError("the model takes flat samples, not pictures")
+        side = shape[1] if shape[1] == shape[2] else None
+        return decode(Path(path).read_bytes(), side, "L" if shape[0] == 1 else "RGB", path)
     if path.endswith((".npy", ".npz")):
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
@@ -108,6 +121,9 @@ def _read(path: str) -> np.ndarray:
     return np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2)
 
 
-def _check_width(x: np.ndarray, width: int, source: str) -> None:
-    if x.shape[1] != width:
-        raise ValueError(f"{source}: {x.shape[1]} values a sample, the model takes {width}")
+def _fit(x: np.ndarray, shape: Sequence[int], source: str) -> np.ndarray:
+    """The samples in the shape that the model takes."""
+    found, wanted = math.prod(x.shape[1:]), math.prod(shape)
+    if found != wanted:
+        raise ValueError(f"{source}: {found} values a sample, the model takes {wanted}")
+    return x.reshape(len(x), *shape)

@@ -118,7 +118,7 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """The number of classes: the largest label + 1.
+        """The number of classes: of their names, if there are any, else the largest label + 1.
 
         Raises:
             TypeError: the targets are not integers.
@@ -129,7 +129,7 @@ class Dataset:
             raise TypeError(f"{self.name}: class labels must be integers, got {labels.dtype}")
         if labels.min() < 0:
             raise ValueError(f"{self.name}: class labels count from 0, got {labels.min()}")
-        return int(labels.max()) + 1
+        return max(len(self.class_names or ()), int(labels.max()) + 1)
 
     def __repr__(self) -> str:
         x, y = (f"{tuple(array.shape)} {array.dtype}" for array in (self.x, self.y))
