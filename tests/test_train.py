@@ -353,3 +353,14 @@ def test_progress_without_tqdm(monkeypatch):
     assert not Progress().bar
     with pytest.raises(ImportError, match=r'pip install "xpnet\[progress\]"'):
         Progress(bar=True)
+
+
+def test_a_pair_of_arrays_is_data():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 3)).astype("float32")
+    y = (x[:, 0] > 0).astype("int64")
+    model = nn.Linear(3, 2)
+    trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=0.5))
+    history = trainer.fit((x, y), validation=(x, y), epochs=20)
+    assert history["val_accuracy"][-1] > 0.9
+    assert trainer.evaluate((x, y))["accuracy"] == history["val_accuracy"][-1]

@@ -26,7 +26,7 @@ def evaluate(
 
     Args:
         model: a Module.
-        data: a Dataset, a DataLoader, or anything that gives (x, y) batches.
+        data: a Dataset, a pair of arrays (x, y), a DataLoader, or anything that gives (x, y) batches.
         loss: `loss(output, target)`, the mean over a batch.
         metrics: functions of (output, target), means over a batch; default: `accuracy` if the targets are
             class indices.
@@ -40,6 +40,7 @@ def evaluate(
     Warns:
         ReuseWarning: the data is a test set that has been used before (see `Dataset.guarded`).
     """
+    data = as_dataset(data)
     _note_use(data)
     means = {"loss": Mean()}
     with evaluating(model):
@@ -49,6 +50,13 @@ def evaluate(
             for metric in _default_metrics(y) if metrics is None else metrics:
                 means.setdefault(metric.__name__, Mean()).add(_value(metric(output, y)), x.shape[0])
     return {name: mean.result("evaluation data") for name, mean in means.items()}
+
+
+def as_dataset(data: Any) -> Any:
+    """A pair of arrays (x, y) as a Dataset; anything else as it is."""
+    if isinstance(data, tuple) and len(data) == 2 and all(hasattr(a, "shape") for a in data):
+        return Dataset(*data)
+    return data
 
 
 def predict(model: Any, data: Any) -> Array:

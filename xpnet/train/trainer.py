@@ -10,7 +10,7 @@ from typing import Any
 from xpnet.backend import Array
 from xpnet.data import DataLoader, Dataset
 from xpnet.train.callbacks import Callback
-from xpnet.train.evaluation import Batches, evaluate, predict
+from xpnet.train.evaluation import Batches, as_dataset, evaluate, predict
 from xpnet.train.history import History
 from xpnet.train.metrics import Mean, Metric
 
@@ -69,7 +69,7 @@ class Trainer:
 
         Args:
             train: a DataLoader, or anything that gives (x, y) batches each time it is iterated over; a
-                Dataset is loaded in shuffled batches of 32.
+                Dataset, or a pair of arrays (x, y), is loaded in shuffled batches of 32.
             validation: likewise; a Dataset is loaded in order. Default: no validation.
             epochs: how often to go through the training data at most.
 
@@ -84,6 +84,7 @@ class Trainer:
         """
         if epochs < 1:
             raise ValueError(f"Trainer.fit: epochs must be at least 1, got {epochs}")
+        train = as_dataset(train)
         if isinstance(train, Dataset):
             train = DataLoader(train)
         self.history, self.epochs, self.stop = History(), epochs, False
