@@ -40,6 +40,7 @@ def _number(kind: type, text: str, accept: Callable[[Any], bool]) -> Callable[[s
 
 _count = _number(int, "a whole number of at least 1", lambda n: n >= 1)
 _batch = _number(int, "a whole number of at least 2, since batch norm needs two samples", lambda n: n >= 2)
+_steps = _number(int, "a whole number of at least 0", lambda n: n >= 0)
 _rate = _number(float, "a number above 0", lambda x: x > 0)
 _decay = _number(float, "a number of at least 0", lambda x: x >= 0)
 _probability = _number(float, "a probability of at least 0 and below 1", lambda p: 0 <= p < 1)
@@ -155,6 +156,24 @@ def parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--output", metavar="FILE", help="write every prediction as CSV")
 
+    parity = commands.add_parser(
+        "parity",
+        help="compare two backends",
+        allow_abbrev=False,
+        description="Run a network's layers, the random draws and a training run on two backends; "
+        "exit code 1 if something differs by more than the order of additions explains.",
+    )
+    parity.add_argument("--model", choices=("mlp", "cnn"), default="mlp", help="(default: mlp)")
+    parity.add_argument(
+        "--backends", metavar="A,B", help="the two (default: numpy and the best other one that works here)"
+    )
+    parity.add_argument(
+        "--steps", type=_steps, default=200, metavar="N", help="of the training run (default: 200)"
+    )
+    parity.add_argument("--batch-size", type=_batch, default=64, metavar="N", help="(default: 64)")
+    parity.add_argument("--seed", type=int, default=0, help="of weights, batches, dropout (default: 0)")
+    parity.add_argument("--json", metavar="FILE", help="every difference")
+
     info = commands.add_parser("info", help="versions, backends, devices, kernels", allow_abbrev=False)
     info.add_argument("--json", action="store_true", help="print JSON")
     return top
@@ -178,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; default: those of the process.
 
     Returns:
-        0, 1 if training failed, 2 for bad input, 130 after Ctrl-C.
+        0, 1 if training failed or backends differ, 2 for bad input, 130 after Ctrl-C.
     """
     try:
         options = parser().parse_args(argv)
@@ -204,6 +223,10 @@ def _run(options: argparse.Namespace) -> int:
         from xpnet.cli.predict import predict
 
         return predict(options)
+    if options.command == "parity":
+        from xpnet.cli.parity import parity
+
+        return parity(options)
     from xpnet.cli.info import info
 
     return info(options)
