@@ -106,7 +106,7 @@ def runtime() -> Path:
     source = HERE / "runtime.cpp"
     return _cached(
         "runtime.so",
-        [source.read_text()],
+        [source.read_text(), (HERE / "switch.h").read_text()],
         lambda out: _gxx("-std=c++17", "-fPIC", "-O2", "-g1", "-shared", source, "-o", out),
     )
 

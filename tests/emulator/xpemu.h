@@ -147,7 +147,11 @@ inline int atomicExch(int* p, int v) { return xpemu::exchange(p, v); }
 inline unsigned atomicExch(unsigned* p, unsigned v) { return xpemu::exchange(p, v); }
 
 // ---- arithmetic -----------------------------------------------------------------------------------------
-inline float xpemu_round(float v) { asm volatile("" : "+x"(v)); return v; }  // keeps g++ from fusing into an FMA
+#ifdef __x86_64__  // keeps g++ from fusing a rounded result into an FMA
+template <typename T> T xpemu_round(T v) { asm volatile("" : "+x"(v)); return v; }
+#else
+template <typename T> T xpemu_round(T v) { asm volatile("" : "+w"(v)); return v; }
+#endif
 inline float __fadd_rn(float a, float b) { return xpemu_round(a + b); }
 inline float __fsub_rn(float a, float b) { return xpemu_round(a - b); }
 inline float __fmul_rn(float a, float b) { return xpemu_round(a * b); }
@@ -155,8 +159,8 @@ inline float __fdiv_rn(float a, float b) { return a / b; }
 inline float __frcp_rn(float a) { return 1.f / a; }
 inline float __fsqrt_rn(float a) { return sqrtf(a); }
 inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
-inline double __dadd_rn(double a, double b) { a += b; asm volatile("" : "+x"(a)); return a; }
-inline double __dmul_rn(double a, double b) { a *= b; asm volatile("" : "+x"(a)); return a; }
+inline double __dadd_rn(double a, double b) { return xpemu_round(a + b); }
+inline double __dmul_rn(double a, double b) { return xpemu_round(a * b); }
 inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
 inline float __expf(float x) { return expf(x); }
 inline float __logf(float x) { return logf(x); }
