@@ -202,3 +202,20 @@ def test_what_the_kernels_leave_to_the_body(launch: Launch) -> None:
         assert launch.numpy(y).sum() == launch.numpy(pullback(x[:, 1::2])).sum() == 12
         y, pullback = launchers.tanh(x[:0])
         assert y.shape == pullback(x[:0]).shape == (0, 6)
+
+
+@pytest.mark.parametrize("order", [0, 3])
+def test_races(launch: Launch, order: int) -> None:
+    """Every kind of kernel once, small enough for ThreadSanitizer (tests/kernels/ladder.py)."""
+    x = np.random.default_rng(0).standard_normal((130, 6)).astype(np.float32)
+    b = np.arange(6.0, dtype=np.float32) - 3
+    with launch.on(order=order, resident=3):
+        y, pullback = launchers.relu(launch.array(x))
+        np.testing.assert_array_equal(launch.numpy(pullback(launch.array(x))), np.maximum(x, 0))
+        y, pullback = launchers.bias_activation(launch.array(x), launch.array(b), "gelu")
+        dx, db = pullback(launch.array(x))
+    value, slope = FORMULAS["gelu"]
+    z = x.astype(np.float64) + b
+    close(launch.numpy(y), value(z), "float32")
+    close(launch.numpy(dx), x * slope(z), "float32")
+    close(launch.numpy(db), (x * slope(z)).sum(0), "float32", scale=3)

@@ -80,3 +80,13 @@ def test_beyond_32_bits(launch: Launch) -> None:
     y, _ = launchers.philox_dropout(x, 0.5, KEYS[1])
     kept = random.bits(last, KEYS[1], random._HOST, start=n - last) >= random.keep_threshold(0.5)
     np.testing.assert_array_equal(launch.numpy(y[-last:]), 2.0 * kept)
+
+
+def test_races(launch: Launch) -> None:
+    """Small enough for ThreadSanitizer (tests/kernels/ladder.py)."""
+    x = np.ones(1100, np.float32)
+    with launch.on(resident=2):
+        y, _ = launchers.philox_dropout(launch.array(x), 0.5, KEYS[1])
+        words = launchers.philox(launch.array(np.arange(275)), KEYS[1])
+    kept = np.stack([launch.numpy(w) for w in words], 1).ravel() >= 2**31
+    np.testing.assert_array_equal(launch.numpy(y), 2.0 * kept)

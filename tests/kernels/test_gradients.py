@@ -89,3 +89,15 @@ def test_clip_grad_norm_launches_the_kernels(launch: Launch, max_norm: float) ->
     assert counted == {"sum_of_squares": 1, "clip_to_norm": 1}
     np.testing.assert_allclose(found, norm, rtol=1e-6)
     np.testing.assert_allclose(clipped, gradient, rtol=2e-6)
+
+
+@pytest.mark.parametrize("order", [0, 3])
+def test_races(launch: Launch, order: int) -> None:
+    """Small enough for ThreadSanitizer (tests/kernels/ladder.py)."""
+    x = np.random.default_rng(0).standard_normal(20_000).astype(np.float32)
+    with launch.on(order=order, resident=3):
+        g = launch.array(x)
+        squares = launchers.sum_of_squares(g)
+        launchers.clip_to_norm(g, launch.array(np.float32(1.0)), 0.5)
+    np.testing.assert_allclose(launch.numpy(squares), np.sum(x.astype(np.float64) ** 2), rtol=1e-6)
+    np.testing.assert_allclose(launch.numpy(g), x / 2, rtol=2e-6)

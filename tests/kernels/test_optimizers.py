@@ -235,3 +235,12 @@ def test_what_the_kernels_leave_to_the_body(launch: Launch) -> None:
         assert launchers.sgd_step(ones, wide, None, *rest) is NotImplemented  # another dtype
         assert launchers.sgd_step(ones, ones, wide, *rest) is NotImplemented
     np.testing.assert_array_equal(launch.numpy(ones), 1)
+
+
+@pytest.mark.parametrize("case", ["sgd nesterov", "adagrad", "adadelta", "rmsprop all", "adam amsgrad"])
+def test_races(launch: Launch, case: str) -> None:
+    """Small enough for ThreadSanitizer (tests/kernels/ladder.py)."""
+    given = arrays(case, 1500, "float32", "float32")
+    with launch.on(resident=2):
+        found = launched(launch, case, given)
+    compare(launch, found, reference(case, given), given, TOLERANCE["float32"])
