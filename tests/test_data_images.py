@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpnet.data import ImageFolder, load_cifar10, load_csv, load_npz
+from xpnet.data import (
+    ChannelMean,
+    DataLoader,
+    ImageFolder,
+    RandomFlip,
+    load_cifar10,
+    load_csv,
+    load_npz,
+)
 from xpnet.data.cifar import CLASSES
 
 pytestmark = pytest.mark.host
@@ -263,7 +271,7 @@ def test_pictures_are_decoded_once(tmp_path, monkeypatch):
     monkeypatch.setattr("xpnet.data.folder.decode", lambda *args: calls.append(args))
     again = ImageFolder(source, dtype="uint8")
     assert calls == []
-    assert isinstance(again.x, np.memmap)
+    assert isinstance(again.x.base, np.memmap)
     assert np.array_equal(first.x, again.x)
     assert (again.class_names, again.y.tolist()) == (first.class_names, first.y.tolist())
     monkeypatch.undo()
@@ -273,6 +281,17 @@ def test_pictures_are_decoded_once(tmp_path, monkeypatch):
     (source / "cat" / "9.png").write_bytes(picture(98))  # another file
     assert colours(ImageFolder(source)) == [30, 40, 50, 99, 20, 98]
     assert ImageFolder(source, size=2).x.shape == (6, 3, 2, 2)  # another option
+
+
+def test_pictures_on_disk_are_trained_on_in_batches(tmp_path):
+    data = ImageFolder(class_folders(tmp_path / "pictures"), dtype="uint8")
+    scaler = ChannelMean().fit(data.x)
+    loader = DataLoader(data, 2, seed=0, augment=RandomFlip(), transform=scaler.transform, prefetch=1)
+    batches = list(loader)
+    assert all((type(x), x.dtype) == (np.ndarray, np.float32) for x, _ in batches)
+    shown = np.concatenate([x for x, _ in batches])[:, 0, 0, 0]
+    expected = scaler.transform(data.x)[loader.order(0)][:, 0, 0, 0]
+    np.testing.assert_allclose(shown, expected, atol=1e-5)
 
 
 def test_the_cache_can_be_elsewhere_or_off(tmp_path):

@@ -67,7 +67,7 @@ class ImageFolder(Dataset):
             raise ImportError('reading pictures needs Pillow: pip install "xpnet[images]"')
         options = {"size": size, "mode": mode}
         arrays = cached_arrays(path, options, lambda folder: _decode(Path(path), size, mode, folder), cache)
-        x = arrays["x"] if dtype == "uint8" else arrays["x"].astype(np.float32)
+        x = np.asarray(arrays["x"]) if dtype == "uint8" else arrays["x"].astype(np.float32)
         names = [str(name) for name in arrays["classes"]]
         super().__init__(x, np.array(arrays["y"]), Path(path).name, class_names=names)
 
