@@ -194,7 +194,7 @@ template <class V> __device__ __forceinline__ V reduce_channels(V v, int width, 
 }
 
 template <class L, class V> struct Room {
-    V warps[WARPS * L::TILE], all[L::TILE];
+    V warps[WARPS * L::TILE];
 };
 // LANES values a thread, likewise
 template <class L, class V> __device__ __forceinline__ V reduce_block(const L& at, V (&v)[L::LANES], Room<L, V>& room) {
@@ -211,16 +211,6 @@ template <class L, class V> __device__ __forceinline__ V reduce_block(const L& a
     __syncthreads();
     return sum_rows(room.warps, WARPS, at.width());
 }
-// From threads 0 .. width to all, each for its lanes. This barrier also ends the reads of room.warps, so that the next
-// reduction may start at once; and the next one's barrier ends the reads of room.all.
-template <class L, class V>
-__device__ __forceinline__ void spread(const L& at, const V& mine, V (&v)[L::LANES], Room<L, V>& room) {
-    if (threadIdx.x < at.width()) room.all[threadIdx.x] = mine;
-    __syncthreads();
-#pragma unroll
-    for (int l = 0; l < L::LANES; ++l) v[l] = room.all[at.column * L::LANES + l];
-}
-
 // A group's partial results, [tile][part][field][channel of the tile]: written by one thread a channel, read from L2 (the
 // blocks that wrote them are on other multiprocessors, whose writes L1 does not see).
 template <typename A, class V> struct Partial {

@@ -14,11 +14,24 @@ template <int GROUP> __device__ __forceinline__ void meet() {
     if (GROUP == 0) cooperative_groups::this_grid().sync();
 }
 
+template <class L, class V> struct Totals : Room<L, V> {
+    V all[L::TILE];
+};
+// From threads 0 .. width to all, each for its lanes. This barrier also ends the reads of room.warps, so that the next
+// reduction may start at once; and the next one's barrier ends the reads of room.all.
+template <class L, class V>
+__device__ __forceinline__ void spread(const L& at, const V& mine, V (&v)[L::LANES], Totals<L, V>& room) {
+    if (threadIdx.x < at.width()) room.all[threadIdx.x] = mine;
+    __syncthreads();
+#pragma unroll
+    for (int l = 0; l < L::LANES; ++l) v[l] = room.all[at.column * L::LANES + l];
+}
+
 // A group's total: of its only block, or of its blocks after they met. Every thread gets those of its lanes, and threads
 // 0 .. width one a channel besides.
 template <int GROUP, class L, typename A, class V>
-__device__ __forceinline__ V reduce(const L& at, A* partial, int tile, bool on, V (&v)[L::LANES], Room<L, V>& room) {
-    V mine = reduce_block(at, v, room);
+__device__ __forceinline__ V reduce(const L& at, A* partial, int tile, bool on, V (&v)[L::LANES], Totals<L, V>& room) {
+    V mine = reduce_block<L, V>(at, v, room);
     if (GROUP != 1) {
         if (on) Partial<A, V>::write(partial, tile, at.part, at.parts, at.width(), mine);
         meet<GROUP>();
@@ -43,7 +56,7 @@ template <typename T, int VEC, bool COLUMNS, int GROUP> __device__ __forceinline
     typedef Layout<T, VEC, COLUMNS> L;
     typedef Moments<Acc<T>> V;
     extern __shared__ __align__(16) unsigned char bytes[];
-    __shared__ Room<L, V> room;
+    __shared__ Totals<L, V> room;
     typename L::Raw* slab = reinterpret_cast<typename L::Raw*>(bytes);
     BN_EACH_TILE {
         const int group = blockIdx.x / parts, tile = first + group;
@@ -76,7 +89,7 @@ template <typename T, int VEC, bool COLUMNS, int GROUP> __device__ __forceinline
     typedef Layout<T, VEC, COLUMNS> L;
     typedef Sums<Acc<T>> V;
     extern __shared__ __align__(16) unsigned char bytes[];
-    __shared__ Room<L, V> room;
+    __shared__ Totals<L, V> room;
     typename L::Raw* slab = reinterpret_cast<typename L::Raw*>(bytes);
     BN_EACH_TILE {
         const int group = blockIdx.x / parts, tile = first + group;

@@ -343,7 +343,13 @@ def test_any_shape(
     odd = columns and (channels % 4 or offset % 4 or (residual and offset // 2 % 4))
     if not training or (variant == "cluster" and arch < 90) or (variant in ("cluster", "grid") and odd):
         variant = None
-    case.check(launch, variant, arch, order=order, resident=resident, offset=offset, seed=seed)
+    schedule = {"order": order, "resident": resident, "offset": offset, "seed": seed}
+    try:
+        case.check(launch, variant, arch, **schedule)
+    except ValueError as error:  # sm_75 has little shared memory
+        if "does not fit" not in str(error):
+            raise
+        case.check(launch, None, arch, **schedule)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

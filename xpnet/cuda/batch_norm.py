@@ -1,4 +1,4 @@
-"""Launches kernels/batch_norm.cu (two reads of the data) and batch_norm_once.cu (one, if they fit on chip)."""
+"""Launches kernels/batch_norm.cu, two reads of the data, and batch_norm_once.cu, one if they fit on chip."""
 
 from __future__ import annotations
 
