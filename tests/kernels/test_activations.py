@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.kernels.conftest import Launch
 from tests.kernels.test_cross_entropy import TOLERANCE, close, dtype_of
 from xpnet.cuda import activations as launchers
+from xpnet.cuda import loader
 
 scipy_special = pytest.importorskip("scipy.special")
 DTYPES = list(TOLERANCE)
@@ -65,6 +66,19 @@ def test_elementwise_any_size_and_alignment(
         dx = pullback(launch.array(dy, offset=there))
     np.testing.assert_array_equal(launch.numpy(y), np.maximum(x, 0))
     np.testing.assert_array_equal(launch.numpy(dx), np.where(x > 0, dy, 0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_last_block_of_an_unaligned_vector(launch: Launch, dtype: str) -> None:
+    """A vector that starts in the middle of a piece may need one block more."""
+    vec = loader.vector(dtype)
+    for n in (256 * vec - 1, 256 * vec):
+        x = np.ones(n, dtype_of(dtype))
+        with launch.on():
+            y, pullback = launchers.relu(launch.array(x, offset=vec - 1))
+            dx = pullback(launch.array(x, offset=vec - 1))
+        np.testing.assert_array_equal(launch.numpy(y), 1)
+        np.testing.assert_array_equal(launch.numpy(dx), 1)
 
 
 def test_special_values(launch: Launch) -> None:

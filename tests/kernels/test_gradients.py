@@ -12,6 +12,7 @@ from tests.kernels.conftest import Launch
 from tests.kernels.registered import registered
 from tests.kernels.test_cross_entropy import TOLERANCE, dtype_of
 from xpnet.cuda import gradients as launchers
+from xpnet.cuda import loader
 
 
 @settings(max_examples=20)
@@ -53,6 +54,17 @@ def test_clip(launch: Launch, dtype: str, n: int, at: int, ratio: float, seed: i
         assert launchers.clip_to_norm(g, launch.array(norm), 7.0 * ratio) is None
     expected = x.astype(np.float64) * min(1.0, ratio * 7 / (7 + 1e-6))
     np.testing.assert_allclose(launch.numpy(g), expected, rtol=TOLERANCE[dtype], atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+def test_clip_the_last_block_of_an_unaligned_vector(launch: Launch, dtype: str) -> None:
+    vec = loader.vector(dtype)
+    for n in (256 * vec - 1, 256 * vec):
+        norm = np.array(1, np.float64 if dtype == "float64" else np.float32)
+        with launch.on():
+            g = launch.array(np.ones(n), dtype_of(dtype), offset=vec - 1)
+            launchers.clip_to_norm(g, launch.array(norm), 0.5)
+        np.testing.assert_allclose(launch.numpy(g), 0.5, rtol=1e-5)
 
 
 def test_a_nan_norm_leaves_the_gradient(launch: Launch) -> None:

@@ -13,6 +13,7 @@ import xpnet
 from tests.kernels.conftest import Launch
 from tests.kernels.registered import registered
 from tests.kernels.test_cross_entropy import dtype_of
+from xpnet.cuda import loader
 from xpnet.cuda import optimizers as launchers
 from xpnet.optim import rules
 
@@ -105,6 +106,17 @@ def test_any_size_and_alignment(
     with launch.on(seed=seed):
         found = launched(launch, case, given, offsets)
     compare(launch, found, reference(case, given), given, TOLERANCE[pair[0]])
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+def test_the_last_block_of_an_unaligned_vector(launch: Launch, dtype: str) -> None:
+    """A stretch of theta that starts in the middle of a piece may need one block more."""
+    vec = loader.vector(dtype)
+    for n in (256 * vec - 1, 256 * vec):
+        with launch.on():
+            theta, grad = (launch.array(np.ones(n), dtype_of(dtype), offset=vec - 1) for _ in range(2))
+            launchers.sgd_step(theta, grad, None, 1, 0.25, 0.0, 0.0, False, 0.0)
+        np.testing.assert_array_equal(launch.numpy(theta), 0.75)
 
 
 def test_by_hand(launch: Launch) -> None:

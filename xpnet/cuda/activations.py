@@ -45,28 +45,36 @@ def instances(arch: int) -> dict[str, list[str]]:
 # ---- elementwise ------------------------------------------------------------------------------------------
 
 
+@cache
+def _elementwise_plan(act: str, dtype: Any) -> tuple[str, str, int, Any] | None:
+    """The two kernels of an activation, the elements a block takes, the type of its parameter."""
+    name = dtype.name
+    if name not in loader.CTYPES:
+        return None
+    vec = loader.vector(name)
+    types = f"<{act}, {loader.CTYPES[name]}, {vec}, {BLOCK}>"
+    return "activation" + types, "activation_gradient" + types, vec * BLOCK, loader.ACCUMULATOR[name]
+
+
 def _elementwise(act: str, x: Array, p: float = 0.0) -> Any:
     """One pass forward and one backward, which keeps the output (for gelu the input)."""
-    dtype = x.dtype.name
-    if (
-        dtype not in loader.CTYPES or not p >= 0
-    ):  # from y alone, a negative slope cannot be told from a positive one
+    plan = _elementwise_plan(act, x.dtype)
+    if plan is None or not p >= 0:  # from y alone, the sign of x is known for a slope of at least 0
         return NotImplemented
-    xp, vec, ctype = namespace(x), loader.vector(dtype), loader.CTYPES[dtype]
-    x = loader.contiguous(x)
-    tail = (loader.ACCUMULATOR[dtype](p), np.int64(x.size))
-    grid = (x.size // (vec * BLOCK) + 1,)  # one more than needed where x is not aligned
+    forward, backward, elements, scalar = plan
+    xp, x = namespace(x), loader.contiguous(x)
+    shape, dtype, n = x.shape, x.dtype, x.size
+    grid, tail = (loader.flat_blocks(n, elements),), (scalar(p), np.int64(n))
 
     def launch(kernel: str, *arrays: Array) -> Array:
-        out = xp.empty(x.shape, dtype=x.dtype)
-        if x.size:
-            run = loader.kernel(FILE, f"{kernel}<{act}, {ctype}, {vec}, {BLOCK}>")
-            run(grid, (BLOCK,), (*arrays, out, *tail))
+        out = xp.empty(shape, dtype=dtype)
+        if n:
+            loader.kernel(FILE, kernel)(grid, (BLOCK,), (*arrays, out, *tail))
         return out
 
-    y = launch("activation", x)
+    y = launch(forward, x)
     kept = x if act == "GELU" else y
-    return y, lambda dy: launch("activation_gradient", loader.contiguous(dy), kept)
+    return y, lambda dy: launch(backward, loader.contiguous(dy), kept)
 
 
 @fused("relu", backend="cupy")

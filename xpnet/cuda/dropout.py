@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,16 @@ def instances(arch: int) -> dict[str, list[str]]:
     return {FILE: [*names, f"philox<{BLOCK}>"]}
 
 
+@cache
+def _plan(dtype: Any) -> tuple[str, int, Any] | None:
+    """The kernel, the elements a block takes, the type of the factor."""
+    if dtype.name not in loader.CTYPES:
+        return None
+    vec = _vector(dtype.name)
+    name = f"dropout<{loader.CTYPES[dtype.name]}, {vec}, {BLOCK}>"
+    return name, vec * BLOCK, loader.ACCUMULATOR[dtype.name]
+
+
 def _words(key: Key) -> tuple[np.uint32, ...]:
     """The key as the kernels take it: seed low, seed high, step, stream."""
     words = (key.seed, key.seed >> 32, key.step, key.stream)
@@ -35,20 +46,19 @@ def _words(key: Key) -> tuple[np.uint32, ...]:
 @fused("philox_dropout", backend="cupy")
 def philox_dropout(x: Array, p: float, key: Key) -> Any:
     """See `xpnet.functional.dropout`: one pass forward, one backward; the mask is made again, not stored."""
-    dtype, threshold = x.dtype.name, keep_threshold(p)
-    if dtype not in loader.CTYPES or not 0 < threshold < 2**32:
+    plan, threshold = _plan(x.dtype), keep_threshold(p)
+    if plan is None or not 0 < threshold < 2**32:
         return NotImplemented
-    vec = _vector(dtype)
-    scale = loader.ACCUMULATOR[dtype](1 / (1 - p))
-    tail = (np.uint32(threshold), *_words(key), np.int64(x.size))
+    name, elements, scalar = plan
+    tail = (scalar(1 / (1 - p)), np.uint32(threshold), *_words(key), np.int64(x.size))
     xp = namespace(x)
 
     def apply(a: Array) -> Array:
         a = loader.contiguous(a)
         y = xp.empty(a.shape, dtype=a.dtype)
         if a.size:
-            run = loader.kernel(FILE, f"dropout<{loader.CTYPES[dtype]}, {vec}, {BLOCK}>")
-            run((loader.ceil_div(a.size, vec * BLOCK),), (BLOCK,), (a, y, scale, *tail))
+            grid = (loader.ceil_div(a.size, elements),)
+            loader.kernel(FILE, name)(grid, (BLOCK,), (a, y, *tail))
         return y
 
     return apply(x), apply

@@ -54,5 +54,9 @@ def clip_to_norm(x: Array, norm: Array, max_norm: float) -> Any:
         norm = namespace(x).asarray(norm)  # NumPy's square root of a 0-d array is a scalar
         vec = loader.vector(dtype)
         run = loader.kernel(FILE, f"clip<{loader.CTYPES[dtype]}, {vec}, {BLOCK}>")
-        run((x.size // (vec * BLOCK) + 1,), (BLOCK,), (x, norm, scalar(max_norm), np.int64(x.size)))
+        run(
+            (loader.flat_blocks(x.size, vec * BLOCK),),
+            (BLOCK,),
+            (x, norm, scalar(max_norm), np.int64(x.size)),
+        )
     return None

@@ -227,6 +227,11 @@ def power_of_two(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
+def flat_blocks(n: int, elements: int) -> int:
+    """Blocks of so many elements for flat.cuh, whose vectors may begin 7 places into the first piece."""
+    return ceil_div(n + 7, elements)
+
+
 def blocks_for(n: int, block: int, per_multiprocessor: int = 8) -> int:
     """How many blocks a grid-stride loop over n items wants: enough to fill the device, no more than that."""
     return max(1, min(ceil_div(n, block), target().multiprocessors * per_multiprocessor))

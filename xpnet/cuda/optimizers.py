@@ -129,8 +129,7 @@ def _step(rule: str, arrays: tuple[Array | None, ...], decay: float, values: tup
     if _launching:
         run = loader.kernel(FILE, name)
         moments = (*arrays[2:], None, None)[:3]
-        # one more block than needed where theta does not start at a multiple of 16 bytes
-        run((n // elements + 1,), (BLOCK,), (theta, grad, *moments, h, np.int64(n)))
+        run((loader.flat_blocks(n, elements),), (BLOCK,), (theta, grad, *moments, h, np.int64(n)))
     return None
 
 
