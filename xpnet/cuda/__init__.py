@@ -14,6 +14,7 @@ import importlib.util
 import logging
 from types import ModuleType
 
+from xpnet.backend import use_backend
 from xpnet.cuda import loader
 from xpnet.cuda.errors import check_errors
 
@@ -39,9 +40,22 @@ def instances(arch: int) -> dict[str, list[str]]:
 def warmup(dtypes: tuple[str, ...] = ("float32",)) -> int:
     """Compile the kernels for these dtypes now, so that training never stops to do it; returns how many.
 
-    CuPy keeps the results on disk: the second time takes milliseconds each. What is compiled is logged, at
-    level DEBUG of the logger `xpnet.cuda`.
+    Public as `xpnet.warmup`. CuPy keeps the results on disk: the second time takes milliseconds each. What is
+    compiled is logged, at level DEBUG of the logger `xpnet.cuda`.
+
+    Args:
+        dtypes: names of the dtypes that models will have.
+
+    Raises:
+        ValueError: there are no kernels for a dtype.
+        BackendUnavailableError: CuPy or a CUDA device is missing.
     """
+    for dtype in dtypes:
+        if dtype not in loader.CTYPES:
+            raise ValueError(f"warmup: no kernels for {dtype!r}; dtypes are {', '.join(loader.CTYPES)}")
+    if not loader.is_replaced():
+        with use_backend("cupy"):  # says what is missing
+            pass
     ctypes = {loader.CTYPES[dtype] for dtype in dtypes}
     others = set(loader.CTYPES.values()) - ctypes
     count = 0

@@ -91,7 +91,7 @@ class Target:
         self, factory: ModuleFactory, arch: int, multiprocessors: int, options: dict[str, Any]
     ) -> None:
         self.factory, self.arch, self.multiprocessors, self.options = factory, arch, multiprocessors, options
-        self.kernels: dict[tuple[str, str], Kernel] = {}
+        self.kernels: dict[tuple[Any, ...], Kernel] = {}
         self.memory: dict[str, Array] = {}
         """Small arrays that live as long as the device's kernels, such as the error record."""
 
@@ -111,7 +111,7 @@ class Target:
             kernel.max_dynamic_shared_size_bytes = shared
         if cluster > 1 and hasattr(kernel, "cluster"):
             kernel.cluster = cluster  # on a GPU, __cluster_dims__ in the source says it
-        self.kernels[file, name] = kernel
+        self.kernels[file, name, cluster, shared, cooperative] = kernel
         log.debug("compiled %s in %.2f s", name, time.perf_counter() - start)
         return kernel
 
@@ -140,6 +140,11 @@ def target() -> Target:
             {},
         )
         return _devices.setdefault(number, made)
+
+
+def is_replaced() -> bool:
+    """Whether launches go through another module class than CuPy's."""
+    return _override is not None
 
 
 def targets() -> list[Target]:
@@ -175,7 +180,7 @@ def kernel(file: str, name: str, *, cluster: int = 1, shared: int = 0, cooperati
         cooperative: whether the kernel uses a grid barrier.
     """
     here = target()
-    found = here.kernels.get((file, name))
+    found = here.kernels.get((file, name, cluster, shared, cooperative))
     return here.build(file, name, cluster, shared, cooperative) if found is None else found
 
 
