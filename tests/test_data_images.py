@@ -96,6 +96,13 @@ def test_a_pickle_of_python_2_is_read(tmp_path):
     assert test.y.tolist() == [7]
 
 
+def test_an_array_stored_by_columns_is_read(tmp_path):
+    python_version(tmp_path)
+    x = np.random.default_rng(0).integers(0, 256, (4, 3072), dtype=np.uint8)
+    (tmp_path / "test_batch").write_bytes(pickle.dumps({"data": np.asfortranarray(x), "labels": [1] * 4}, 2))
+    assert np.array_equal(load_cifar10(tmp_path)[1].x.reshape(4, -1), x)
+
+
 class Attack:
     def __reduce__(self):
         return os.system, ("echo unsafe > /dev/null",)

@@ -103,6 +103,7 @@ def test_outliers_are_not_hard_examples():
     sampler.update(losses)
     assert np.flatnonzero(sampler.outliers()).tolist() == [7, 123]
     assert sampler.weights()[[7, 123]].tolist() == [1, 1]
+    assert sampler.weights().mean() == pytest.approx(1, abs=1e-6)  # they do not make the others look easy
     unguarded = HardExamples(500, outlier=1e9, seed=0)
     unguarded.update(losses)
     assert unguarded.weights()[123] > 50

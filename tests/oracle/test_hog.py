@@ -30,6 +30,7 @@ def test_hog_is_that_of_scikit_image(options, channels, kind):
         x = np.zeros(shape, np.float32)
         x[:, :, 8:20, 5:25] = 0.75
         x[1] += np.linspace(0, 1, 30, dtype=np.float32)
+        x[2, 0], x[2, -1] = np.arange(30) / 64, np.arange(33)[:, None] / 64  # as steep, another direction
     else:
         x = RNG.random(shape).astype(kind)
     found = hog(xpnet.asarray(x), **options)
