@@ -13,9 +13,9 @@ from tests.kernels.conftest import Launch
 from xpnet.cuda import loader
 from xpnet.cuda.batch_norm import (
     BLOCK,
-    BLOCK_,
-    CLUSTER_,
-    GRID_,
+    IN_BLOCK,
+    IN_CLUSTER,
+    IN_GRID,
     TWO,
     VARIANTS,
     Shape,
@@ -234,7 +234,7 @@ def test_eval(launch: Launch, shape: tuple[int, ...], last: bool, dtype: str) ->
 
 
 @pytest.mark.parametrize(
-    "shape", [(2, 8), (2, 1), (50, 1), (2, 3, 1, 1), (2, 2, 1, 2), (1, 4, 1, 5), (2, 5000)], ids=str
+    "shape", [(2, 8), (2, 1), (50, 1), (2, 3, 1, 1), (2, 2, 1, 2), (1, 4, 1, 5), (2, 1500)], ids=str
 )
 def test_extreme_shapes(launch: Launch, shape: tuple[int, ...]) -> None:
     odd = np.prod(shape[2:]) == 1 and shape[1] % 4
@@ -487,13 +487,13 @@ def test_plans(n: int, channels: int, segment: int, last: bool, dtype: str, arra
         return
     assert p.held * p.parts * rows >= n * pieces * BLOCK
     assert p.shared <= slab_bytes(arch)
-    assert p.parts == {BLOCK_: 1, CLUSTER_: 8}.get(p.group, p.parts)
-    if p.group == GRID_:
+    assert p.parts == {IN_BLOCK: 1, IN_CLUSTER: 8}.get(p.group, p.parts)
+    if p.group == IN_GRID:
         assert p.grid <= 2 * multiprocessors
         assert p.grid % p.parts == 0
     else:
         assert p.grid == p.tiles * p.parts
-    assert arch >= 90 or p.group != CLUSTER_
+    assert arch >= 90 or p.group != IN_CLUSTER
 
 
 def test_plan_of_known_sizes() -> None:
@@ -502,7 +502,7 @@ def test_plan_of_known_sizes() -> None:
         plan(Shape("float32", False, 256, c, s * s, True), 1, 90, 132).group
         for c, s in ((64, 56), (128, 28), (512, 7))
     )
-    assert (first, middle, late) == (GRID_, CLUSTER_, BLOCK_)
+    assert (first, middle, late) == (IN_GRID, IN_CLUSTER, IN_BLOCK)
     assert plan(Shape("float32", False, 256, 64, 224 * 224, True), 1, 90, 132).group == TWO
 
 

@@ -15,9 +15,9 @@ from xpnet.dispatch import fused
 
 TWO_READS, ONE_READ = "batch_norm.cu", "batch_norm_once.cu"
 BLOCK = 256  # as in the source
-BLOCK_, CLUSTER_, GRID_ = 1, 8, 0  # GROUP in the source: what keeps a tile on the chip
+IN_BLOCK, IN_CLUSTER, IN_GRID = 1, 8, 0  # GROUP in the source: what keeps a tile on the chip
 TWO = -1
-VARIANTS = {"block": BLOCK_, "cluster": CLUSTER_, "grid": GRID_, "two reads": TWO}
+VARIANTS = {"block": IN_BLOCK, "cluster": IN_CLUSTER, "grid": IN_GRID, "two reads": TWO}
 SHARED = {75: 64, 80: 164, 86: 100, 87: 164, 89: 100, 90: 228, 100: 228, 103: 228, 120: 100, 121: 100}
 """KiB of shared memory a multiprocessor, by architecture."""
 
@@ -34,7 +34,7 @@ def _layouts(dtype: str) -> list[tuple[int, str]]:
 
 def _once(dtype: str, vec: int, group: int, arch: int) -> bool:
     """Whether there are kernels that read once; for odd widths only those of small data."""
-    return dtype != "float64" and (vec > 1 or group == BLOCK_) and (arch >= 90 or group != CLUSTER_)
+    return dtype != "float64" and (vec > 1 or group == IN_BLOCK) and (arch >= 90 or group != IN_CLUSTER)
 
 
 def slab_bytes(arch: int) -> int:
@@ -70,33 +70,43 @@ class Shape(NamedTuple):
     aligned: bool  # columns: every array is; planes: x is
 
 
-def _plans(shape: Shape, arrays: int, slab: int) -> list[tuple[int, str, int, int, int, int, int, int]]:
-    """(tx, types, vec, rows, items, pieces, tiles, held at most) for each width that a tile may have."""
+class _Tiling(NamedTuple):
+    """One way to cut the data into tiles."""
+
+    types: str  # the kernels' template arguments
+    vec: int
+    tx: int  # threads side by side
+    rows: int  # items a block takes at once
+    items: int  # of each thread column
+    pieces: int
+    tiles: int
+    most: int  # turns whose items fit in a block's shared memory
+
+
+def _tilings(shape: Shape, arrays: int, slab: int) -> list[_Tiling]:
+    """The tilings that keep memory accesses whole, widest first."""
     itemsize = {"float64": 8, "float32": 4}.get(shape.dtype, 2)
-    vec, widths = loader.vector(shape.dtype), [1]
-    pieces = 1
+    vec, widths, pieces = loader.vector(shape.dtype), [1], 1
     if shape.columns:
         whole = shape.aligned and shape.channels % COLUMNS_VEC == 0 and shape.dtype != "float64"
         vec = COLUMNS_VEC if whole else 1
-        tx = min(32 if vec == 1 else 16, loader.power_of_two(loader.ceil_div(shape.channels, vec)))
-        widths = [tx]
+        widths = [min(16 if whole else 32, loader.power_of_two(loader.ceil_div(shape.channels, vec)))]
         while widths[-1] * vec * itemsize > 64:  # two sectors: narrower reads waste what the bus brings
             widths.append(widths[-1] // 2)
     elif shape.aligned and shape.segment % vec == 0:
         pieces = shape.segment // vec
     else:
         pieces = loader.ceil_div(shape.segment + vec - 1, vec)
-    types = f"{loader.CTYPES[shape.dtype]}, {vec}, {str(shape.columns).lower()}"
     return [
-        (
-            tx,
-            types,
-            vec,
-            BLOCK // tx if shape.columns else BLOCK,
-            shape.planes * pieces,
-            pieces,
-            loader.ceil_div(shape.channels, tx * vec) if shape.columns else shape.channels,
-            slab // (BLOCK * vec * itemsize * arrays),
+        _Tiling(
+            types=f"{loader.CTYPES[shape.dtype]}, {vec}, {str(shape.columns).lower()}",
+            vec=vec,
+            tx=tx,
+            rows=BLOCK // tx,
+            items=shape.planes * pieces,
+            pieces=pieces,
+            tiles=loader.ceil_div(shape.channels, tx * vec) if shape.columns else shape.channels,
+            most=slab // (BLOCK * vec * itemsize * arrays),
         )
         for tx in widths
     ]
@@ -124,55 +134,55 @@ def plan(
     Raises:
         ValueError: the data do not fit the variant asked for.
     """
-    options = _plans(shape, arrays, slab_bytes(arch))
+    tilings = _tilings(shape, arrays, slab_bytes(arch))
     itemsize = {"float64": 8, "float32": 4}.get(shape.dtype, 2)
 
-    def made(group: int, option: Any, parts: int, grid: int) -> Plan:
-        tx, types, vec, rows, items, pieces, tiles, _ = option
-        held = loader.ceil_div(items, rows * parts) * BLOCK
+    def made(group: int, t: _Tiling, parts: int, groups: int) -> Plan:
+        held = loader.ceil_div(t.items, t.rows * parts) * BLOCK
         geometry = (
             np.int64(shape.planes),
             np.int64(shape.channels * (1 if shape.columns else shape.segment)),
             np.int32(shape.segment),
-            np.int32(pieces),
+            np.int32(t.pieces),
             np.int32(shape.channels),
-            np.int32(tx),
+            np.int32(t.tx),
             np.int32(parts),
         )
-        name = types if group == TWO else f"{types}, {group}"
-        shared = 0 if group == TWO else held * vec * itemsize * arrays
-        width = tx * vec if shape.columns else 1
-        return Plan(group, name, tiles, parts, grid, held, shared, width, geometry)
+        return Plan(
+            group=group,
+            types=t.types if group == TWO else f"{t.types}, {group}",
+            tiles=t.tiles,
+            parts=parts,
+            grid=groups * parts,
+            held=held,
+            shared=0 if group == TWO else held * t.vec * itemsize * arrays,
+            width=t.tx * t.vec if shape.columns else 1,
+            geometry=geometry,
+        )
 
-    vec = options[0][2]
-    once = {
-        g
-        for g in (BLOCK_, CLUSTER_, GRID_)
-        if not fixed and variant in (None, g) and _once(shape.dtype, vec, g, arch)
-    }
-    for group, parts in ((BLOCK_, 1), (CLUSTER_, 8)):
-        if group not in once:
-            continue
-        fits = [o for o in options if loader.ceil_div(o[4], o[3] * parts) <= o[7]]
+    def may(group: int) -> bool:
+        return not fixed and variant in (None, group) and _once(shape.dtype, tilings[0].vec, group, arch)
+
+    for group, parts in ((IN_BLOCK, 1), (IN_CLUSTER, 8)):
+        fits = [t for t in tilings if may(group) and loader.ceil_div(t.items, t.rows * parts) <= t.most]
         if fits:  # the widest tile of which there is one for every multiprocessor
-            option = next((o for o in fits if o[6] * parts >= multiprocessors), fits[-1])
-            return made(group, option, parts, option[6] * parts)
-    if GRID_ in once:
-        best, blocks, least = None, 2 * multiprocessors, 1 if variant is None else 2
-        for option in options:
-            parts = max(loader.ceil_div(option[4], option[3] * option[7]), least)
-            if parts <= blocks:
-                groups = min(blocks // parts, option[6])
-                busy = option[6] * parts / (loader.ceil_div(option[6], groups) * blocks)
-                if best is None or busy > best[0]:
-                    best = busy, option, parts, groups * parts
-        if best is not None and (best[0] >= 0.5 or variant == GRID_):
-            return made(GRID_, *best[1:])
+            chosen = next((t for t in fits if t.tiles * parts >= multiprocessors), fits[-1])
+            return made(group, chosen, parts, chosen.tiles)
+    if may(IN_GRID):  # the tiling that leaves the fewest blocks idle
+        best, blocks = (0.0, tilings[0], 0, 0), 2 * multiprocessors
+        for t in tilings:
+            parts = max(loader.ceil_div(t.items, t.rows * t.most), 1 if variant is None else 2)
+            if parts <= multiprocessors:  # CuPy shrinks a grid that does not fit: a group must be left of it
+                groups = min(blocks // parts, t.tiles)
+                busy = t.tiles * parts / (loader.ceil_div(t.tiles, groups) * blocks)
+                best = max(best, (busy, t, parts, groups), key=lambda found: found[0])
+        if best[0] >= 0.5 or (best[0] and variant == IN_GRID):
+            return made(IN_GRID, *best[1:])
     if variant not in (None, TWO):
         raise ValueError(f"batch_norm: {shape} does not fit variant {variant} on sm_{arch}")
-    option = options[0]
-    parts = min(loader.ceil_div(8 * multiprocessors, option[6]), loader.ceil_div(option[4], 4 * option[3]))
-    return made(TWO, option, parts, option[6] * parts)
+    t = tilings[0]
+    parts = min(loader.ceil_div(8 * multiprocessors, t.tiles), loader.ceil_div(t.items, 4 * t.rows))
+    return made(TWO, t, parts, t.tiles)
 
 
 def instances(arch: int) -> dict[str, list[str]]:
@@ -183,9 +193,9 @@ def instances(arch: int) -> dict[str, list[str]]:
         for vec, columns in _layouts(dtype):
             layout = f"{ctype}, {vec}, {columns}"
             two += [f"bn_{name}<{layout}>" for name in ("statistics", "apply", "sums", "gradient")]
-            for group in (BLOCK_, CLUSTER_, GRID_):
+            for group in (IN_BLOCK, IN_CLUSTER, IN_GRID):
                 if _once(dtype, vec, group, arch):
-                    suffix = "_cluster" if group == CLUSTER_ else ""
+                    suffix = "_cluster" if group == IN_CLUSTER else ""
                     once += [f"bn_{way}{suffix}<{layout}, {group}>" for way in ("forward", "backward")]
     return {TWO_READS: two, ONE_READ: once}
 
@@ -197,10 +207,10 @@ def _run(name: str, p: Plan, args: tuple[Any, ...]) -> None:
     else:
         kernel = loader.kernel(
             ONE_READ,
-            f"{name}{'_cluster' if p.group == CLUSTER_ else ''}<{p.types}>",
+            f"{name}{'_cluster' if p.group == IN_CLUSTER else ''}<{p.types}>",
             cluster=max(p.group, 1),
             shared=slab_bytes(loader.target().arch),
-            cooperative=p.group == GRID_,
+            cooperative=p.group == IN_GRID,
         )
     kernel((p.grid,), (BLOCK,), (*args, *p.geometry), shared_mem=p.shared)
 
@@ -257,7 +267,7 @@ class _Call:
 
     def partial(self, p: Plan, fields: int) -> Array | None:
         """Room for what the blocks of a group tell each other."""
-        if p.group == BLOCK_:
+        if p.group == IN_BLOCK:
             return None
         return self.xp.empty(p.tiles * p.parts * p.width * fields, dtype=self.scalar)
 
