@@ -44,7 +44,7 @@ def warmup(dtypes: tuple[str, ...] = ("float32",)) -> int:
     compiled is logged, at level DEBUG of the logger `xpnet.cuda`.
 
     Args:
-        dtypes: names of the dtypes that models will have.
+        dtypes: names of the dtypes that models will have; with a 16-bit one name float32 too, for its sums.
 
     Raises:
         ValueError: there are no kernels for a dtype.
