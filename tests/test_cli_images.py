@@ -50,6 +50,7 @@ def test_own_pictures_are_told_apart(capsys):
     printed = capsys.readouterr().out
     assert "28 training, 4 validation, 8 test samples" in printed
     assert "cnn of width 4" in printed
+    assert "\n0 lying, 1 standing\n" in printed
     written = {"images-augmented.png", "images-samples.png", "images.png", "images.safetensors", "r.json"}
     assert set(names()) == {*written, "pictures"}
     report = json.loads(Path("r.json").read_text())

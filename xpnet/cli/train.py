@@ -211,6 +211,8 @@ def _test(trainer: Trainer, test: Dataset, classes: int) -> dict[str, Any]:
     }
     print(f"\ntest accuracy {result['accuracy']:.2%} on {len(test)} samples, loss {result['loss']:.4f}")
     print("confusion matrix: true class by row, predicted class by column")
+    if test.class_names:
+        print(", ".join(f"{k} {name}" for k, name in enumerate(test.class_names)))
     print(output.confusion_table(matrix) + "\n")
     return result
 
