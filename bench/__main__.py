@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
         "--threads", type=int, default=2, metavar="N", help="CPU threads for every library; default 2"
     )
     p.add_argument("--rounds", type=int, metavar="N", help="rounds a case; default 9, or 5 with --quick")
+    p.add_argument("--patient", action="store_true", help="for a busy machine: take interrupted turns again")
     p.add_argument("--list", action="store_true", help="list cases and columns, and stop")
     p.add_argument("--json", type=Path, metavar="FILE", help="write machine, versions and raw rounds")
     p.add_argument(

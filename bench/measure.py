@@ -35,6 +35,7 @@ class Settings:
     noisy: interquartile range over median from which rounds are added.
     memory: bytes that all columns of one case may take together.
     budget: seconds a case may take; three rounds are made at any rate.
+    retries: how often a turn that was interrupted is taken again; the least interrupted one counts.
     """
 
     rounds: int = 9
@@ -44,6 +45,7 @@ class Settings:
     noisy: float = 0.1
     memory: int = 8 << 30
     budget: float = 60.0
+    retries: int = 0
     most_sets: int = 32
 
 
@@ -54,6 +56,11 @@ QUICK = Settings(
 
 FAILURES = ("FAILED", "WRONG")
 """How the reason starts where a column should have run."""
+
+
+PATIENT = {"turn": 0.005, "retries": 30}
+"""For a busy machine: turns short enough to pass between two interruptions. They are chosen by interruptions,
+never by time, so the choice favours nobody."""
 
 
 @dataclass
@@ -212,9 +219,21 @@ def take_turns(runners: list[_Runner], settings: Settings) -> None:
                 break
             shift = number % max(1, len(runners))
             for runner in runners[shift:] + runners[:shift]:
-                time.sleep(settings.pause)
-                before = interruptions()
-                runner.measured.seconds.append(runner.turn(runner.measured.repeats))
-                runner.measured.interruptions.append(interruptions() - before)
+                found = quiet_turn(runner, settings, start + settings.budget)
+                runner.measured.interruptions.append(found[0])
+                runner.measured.seconds.append(found[1])
     finally:
         gc.unfreeze()
+
+
+def quiet_turn(runner: _Runner, settings: Settings, deadline: float) -> tuple[int, float]:
+    """Interruptions and seconds of the least interrupted turn; the first one without any ends the search."""
+    tries = []
+    for _ in range(settings.retries + 1):
+        time.sleep(settings.pause)
+        before = interruptions()
+        seconds = runner.turn(runner.measured.repeats)
+        tries.append((interruptions() - before, seconds))
+        if tries[-1][0] == 0 or time.perf_counter() > deadline:
+            break
+    return min(tries, key=lambda t: t[0])

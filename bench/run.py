@@ -10,7 +10,7 @@ from bench import machine, report, results
 from bench.cases import cases
 from bench.columns import all_columns, select
 from bench.limits import measure_limits
-from bench.measure import FAILURES, QUICK, Settings, measure
+from bench.measure import FAILURES, PATIENT, QUICK, Settings, measure
 from bench.results import Run
 
 
@@ -63,6 +63,8 @@ def _measure(options: argparse.Namespace) -> tuple[Run, bool]:
     for column in columns:
         column.prepare(options.threads)
     settings = QUICK if options.quick else Settings()
+    if options.patient:
+        settings = dataclasses.replace(settings, **PATIENT, budget=Settings.budget)  # type: ignore[arg-type]
     settings = dataclasses.replace(
         settings,
         rounds=options.rounds or settings.rounds,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench import columns, limits, report, results
+from bench import measure as measuring
 from bench.__main__ import main
 from bench.cases import cases
 from bench.cases.operations import Dropout
@@ -239,6 +240,22 @@ def test_a_busy_machine_is_named():
     for m in run.measurements:
         m.interruptions = [30] * 9
     assert "interrupted 100% of the turns" in report.disturbance(run)
+
+
+def test_an_interrupted_turn_is_taken_again(monkeypatch):
+    """The turn that counts is the least interrupted one, even if another was faster."""
+    counts = iter([0, 3, 3, 4, 4, 6])  # before and after each of three turns: 3, 1 and 2 interruptions
+    monkeypatch.setattr(measuring, "interruptions", lambda: next(counts))
+    times = iter([1.0, 9.0, 2.0])
+
+    class Runner:
+        measured = Measurement("c", "a", repeats=1)
+
+        def turn(self, repeats):
+            return next(times)
+
+    settings = measuring.Settings(retries=2, pause=0.0)
+    assert measuring.quiet_turn(Runner(), settings, float("inf")) == (1, 9.0)
 
 
 def test_ratios_are_taken_round_by_round():
