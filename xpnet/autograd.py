@@ -191,7 +191,7 @@ class Tensor:
                 "no_grad()"
             )
         if gradient is None:
-            if self.size != 1:
+            if self.data.shape and self.size != 1:
                 raise RuntimeError(
                     "backward() without a gradient needs a tensor of one element, this one is "
                     f"{tuple(self.shape)}; reduce it with .sum() or .mean(), or pass backward(gradient)"

@@ -50,11 +50,11 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, P
             lambda dy, out: xp.reshape(dx(dy, None), x.shape),
             *others,
         )
-    y = x @ weight.T
+    y = matmul(x, weight.T)
     if bias is not None:
         y += bias
     return y, (
-        lambda dy, out: dy @ weight,
+        lambda dy, out: matmul(dy, weight),
         lambda dy, out: matmul(dy.T, x, out),
         lambda dy, out: sum_rows(dy, out),
     )
