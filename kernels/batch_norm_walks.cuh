@@ -74,7 +74,7 @@ __device__ __forceinline__ void read_moments(const L& at, const T* x, typename L
 template <class L, bool SLAB, typename T, typename A>
 __device__ __forceinline__ void write_output(const L& at, const T* x, const typename L::Raw* slab, const T* residual, T* y,
                                              const Channel<A> (&ch)[L::LANES], int relu) {
-    constexpr int VEC = sizeof(typename L::Raw) / sizeof(T), UNROLL = VEC == 8 ? 2 : 4;
+    constexpr int VEC = sizeof(typename L::Raw) / sizeof(T), UNROLL = SLAB || VEC == 8 ? 2 : 4;
     for (Walk w = at.walk(); w.more(); slab += SLAB ? UNROLL * BLOCK : 0) {
         typename L::Raw raw[UNROLL], add[UNROLL];
         typename L::Item it[UNROLL];
@@ -111,7 +111,7 @@ template <class L, bool SLAB, typename T, typename A>
 __device__ __forceinline__ void read_sums(const L& at, const T* x, const T* dy, const T* y, typename L::Raw* slab, int held,
                                           T* dresidual, T* dx, const Channel<A> (&ch)[L::LANES], int relu,
                                           Sums<A> (&out)[L::LANES]) {
-    constexpr int VEC = sizeof(typename L::Raw) / sizeof(T), UNROLL = VEC == 8 || (L::LANES > 1 && sizeof(T) == 4) ? 2 : 4;
+    constexpr int VEC = sizeof(typename L::Raw) / sizeof(T), UNROLL = VEC == 8 || L::LANES > 1 ? 2 : 4;
 #pragma unroll
     for (int l = 0; l < L::LANES; ++l) out[l] = Sums<A>{A(0), A(0)};
     for (Walk w = at.walk(); w.more(); slab += SLAB ? UNROLL * BLOCK : 0) {
@@ -158,7 +158,9 @@ __device__ __forceinline__ void read_sums(const L& at, const T* x, const T* dy, 
 template <class L, bool SLAB, typename T, typename A>
 __device__ __forceinline__ void write_gradient(const L& at, const T* x, const T* dy, const T* y, const typename L::Raw* slab,
                                                int held, T* dx, const Channel<A> (&ch)[L::LANES], int relu) {
-    constexpr int VEC = sizeof(typename L::Raw) / sizeof(T), UNROLL = VEC == 8 || (L::LANES > 1 && sizeof(T) == 4) ? 2 : 4;
+    constexpr int VEC = sizeof(typename L::Raw) / sizeof(T);
+    // the slab is near: nothing needs to be on its way ahead of time
+    constexpr int UNROLL = SLAB ? 1 : VEC == 8 || L::LANES > 1 ? 2 : 4;
     for (Walk w = at.walk(); w.more(); slab += SLAB ? UNROLL * BLOCK : 0) {
         typename L::Raw rx[UNROLL], rg[UNROLL], ry[UNROLL];
         typename L::Item it[UNROLL];
