@@ -36,8 +36,8 @@ from xpnet.train import LearningRate, Trainer
 # experiment: epochs, learning rate, weight decay, training samples (0: all)
 DEFAULTS = {
     "two-layer": (40, 0.02, 1e-3, 0),
-    "hog": (15, 0.002, 0.0, 10000),
-    "augmentation": (40, 0.003, 0.0, 5000),
+    "hog": (15, 0.002, 0.0, 0),
+    "augmentation": (30, 0.003, 0.0, 5000),
 }
 
 
