@@ -50,7 +50,7 @@ class Settings:
 
 
 QUICK = Settings(
-    rounds=5, turn=0.03, pause=0.01, rotate=64 << 20, noisy=float("inf"), most_sets=8, budget=4.0
+    rounds=5, turn=0.02, pause=0.01, rotate=64 << 20, noisy=float("inf"), most_sets=8, budget=4.0
 )
 
 
