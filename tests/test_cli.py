@@ -131,8 +131,14 @@ def test_divergence_exits_with_1(capsys):
 def test_ctrl_c_keeps_the_best_epoch():
     command = [sys.executable, "-m", "xpnet", "train", "--epochs", "100000", "--patience", "100000"]
     environment = {**os.environ, "PYTHONPATH": str(Path(xpnet.__file__).parents[1]), "PYTHONUNBUFFERED": "1"}
+    # a test run in the background ignores Ctrl-C, and so would its children
+    default = (
+        {}
+        if sys.platform == "win32"
+        else {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    )
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **default
     )
     for line in process.stdout:
         if line.startswith("epoch   3"):
