@@ -30,7 +30,7 @@ class Settings:
     """Attributes:
     rounds: turns of every column; up to three times as many while one is noisy.
     turn: seconds a turn should take.
-    pause: seconds before a turn, in which the threads of the column before stop spinning.
+    pause: seconds before a turn, in which the threads of the column before stop spinning (25 ms, OpenBLAS).
     rotate: bytes of input sets to rotate through.
     noisy: interquartile range over median from which rounds are added.
     memory: bytes that all columns of one case may take together.
@@ -49,9 +49,7 @@ class Settings:
     most_sets: int = 32
 
 
-QUICK = Settings(
-    rounds=5, turn=0.02, pause=0.01, rotate=64 << 20, noisy=float("inf"), most_sets=8, budget=4.0
-)
+QUICK = Settings(rounds=5, turn=0.015, rotate=64 << 20, noisy=float("inf"), most_sets=8, budget=4.0)
 
 
 FAILURES = ("FAILED", "WRONG")
