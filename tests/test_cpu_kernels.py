@@ -17,18 +17,19 @@ from xpnet.cpu import launch
 pytestmark = pytest.mark.host
 
 
-@pytest.fixture(autouse=True)
-def every_size(monkeypatch):
+@pytest.fixture(autouse=True, params=["serial", "parallel"])
+def every_size(monkeypatch, request):
     """Send small arrays to the kernels too, and count the launches."""
     for kernels in dispatch._KERNELS.values():
         if "numpy" in kernels:
             monkeypatch.setitem(kernels, "numpy", dispatch.Kernel(kernels["numpy"].launcher, 0))
+    monkeypatch.setattr(launch, "PARALLEL", 0 if request.param == "parallel" else 1 << 62)
     launches = []
     original = launch._locked
 
     def counted(function):
         call = original(function)
-        return lambda *args: (launches.append(function.__name__), call(*args))[1]
+        return lambda *args: (launches.append(function.name), call(*args))[1]
 
     monkeypatch.setattr(launch, "_locked", counted)
     monkeypatch.setattr(launch, "_kernels", {})

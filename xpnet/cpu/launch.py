@@ -14,9 +14,12 @@ log = logging.getLogger("xpnet.cpu")
 # elements below which NumPy's own loops are as fast as waking the threads
 SMALL = 1 << 15
 
-_lock = (
-    threading.Lock()
-)  # Numba's "workqueue" threads serve one caller at a time; unlike OpenMP's, they survive fork
+# elements below which a kernel stays in the caller's thread: OpenBLAS's threads spin for some 25 ms after a
+# matrix product, and a short kernel that waits for a core behind one of them is slower than alone
+PARALLEL = 1 << 20
+
+# Numba's "workqueue" threads serve one caller at a time; unlike OpenMP's, they survive fork
+_lock = threading.Lock()
 _kernels: dict[str, Any] = {}
 _broken = False
 
@@ -42,9 +45,11 @@ def kernel(module: str, name: str) -> Any:
 
 
 def _locked(function: Any) -> Any:
-    def call(*args: Any) -> Any:
+    def call(first: np.ndarray, *rest: Any) -> Any:
+        if first.size < PARALLEL:
+            return function.serial(first, *rest)
         with _lock:
-            return function(*args)
+            return function.parallel(first, *rest)
 
     return call
 

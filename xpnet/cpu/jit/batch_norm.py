@@ -9,10 +9,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from xpnet.cpu.jit import OPTIONS
+from xpnet.cpu.jit import kernel
 
 
-@numba.njit(**OPTIONS)
+@kernel
 def column_sums(a, b, shift, threads):
     """(2, C) float64: the sums of a and of a (b - shift) for (N, C)."""
     rows, channels = b.shape
@@ -36,7 +36,7 @@ def column_sums(a, b, shift, threads):
     return partial.sum(axis=0)
 
 
-@numba.njit(**OPTIONS)
+@kernel
 def column_moments(x, shift, threads):
     """(2, C) float64: the sums of d and d^2, d = x - shift, for (N, C)."""
     rows, channels = x.shape
@@ -59,7 +59,7 @@ def column_moments(x, shift, threads):
     return partial.sum(axis=0)
 
 
-@numba.njit(**OPTIONS)
+@kernel
 def column_affine(a, scale, x, mean, slope, offset, out):
     """out = scale * a + slope * (x - mean) + offset for (N, C)."""
     rows, channels = x.shape
@@ -68,7 +68,7 @@ def column_affine(a, scale, x, mean, slope, offset, out):
             out[i, j] = scale[j] * a[i, j] + slope[j] * (x[i, j] - mean[j]) + offset[j]
 
 
-@numba.njit(**OPTIONS)
+@kernel
 def column_scale(x, mean, slope, offset, out):
     """out = slope * (x - mean) + offset for (N, C)."""
     rows, channels = x.shape
@@ -77,7 +77,7 @@ def column_scale(x, mean, slope, offset, out):
             out[i, j] = slope[j] * (x[i, j] - mean[j]) + offset[j]
 
 
-@numba.njit(**OPTIONS)
+@kernel
 def channel_moments(x, shift):
     """`column_moments` for (N, C, L)."""
     samples, channels, length = x.shape
@@ -97,7 +97,7 @@ def channel_moments(x, shift):
     return sums
 
 
-@numba.njit(**OPTIONS)
+@kernel
 def channel_sums(a, x, shift):
     """`column_sums` for (N, C, L)."""
     samples, channels, length = x.shape
@@ -117,7 +117,7 @@ def channel_sums(a, x, shift):
     return sums
 
 
-@numba.njit(**OPTIONS)
+@kernel
 def channel_affine(a, scale, x, mean, slope, offset, out):
     """`column_affine` for (N, C, L)."""
     samples, channels, length = x.shape
@@ -127,7 +127,7 @@ def channel_affine(a, scale, x, mean, slope, offset, out):
             out[n, c, k] = scale[c] * a[n, c, k] + slope[c] * (x[n, c, k] - mean[c]) + offset[c]
 
 
-@numba.njit(**OPTIONS)
+@kernel
 def channel_scale(x, mean, slope, offset, out):
     """`column_scale` for (N, C, L)."""
     samples, channels, length = x.shape
