@@ -142,6 +142,16 @@ def unpad_images(x: Array, padding: tuple[int, int]) -> Array:
     return x if padding == (0, 0) else unpad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
 
 
+def _pooling(x: Array, kernel_size: Size, stride: Size | None, padding: Size, name: str, fill: float) -> Any:
+    """The padded images, the places of the window's elements in them, the padding and the kernel size."""
+    kernel, pads = _pair(kernel_size, "kernel_size", 1), _pair(padding, "padding", 0)
+    strides = kernel if stride is None else _pair(stride, "stride", 1)
+    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
+        raise ValueError(f"{name}: padding {pads} must be at most half the window {kernel}")
+    size = _output(x, kernel, strides, pads, (1, 1), name)
+    return pad_images(x, pads, fill), windows(kernel, strides, (1, 1), size), pads, kernel
+
+
 @differentiable
 def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Result:
     """The maximum of each window; the first of equal maxima gets the gradient. NaN wins.
@@ -156,13 +166,7 @@ def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding:
         ValueError: a window larger than the image, or too much padding.
     """
     xp = namespace(x)
-    kernel, pads = _pair(kernel_size, "kernel_size", 1), _pair(padding, "padding", 0)
-    strides = kernel if stride is None else _pair(stride, "stride", 1)
-    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
-        raise ValueError(f"max_pool2d: padding {pads} must be at most half the window {kernel}")
-    size = _output(x, kernel, strides, pads, (1, 1), "max_pool2d")
-    padded = pad_images(x, pads, -math.inf)
-    places = windows(kernel, strides, (1, 1), size)
+    padded, places, pads, _ = _pooling(x, kernel_size, stride, padding, "max_pool2d", -math.inf)
     y = padded[places[0]] + 0
     winner = xp.zeros(y.shape, dtype=xp.uint8 if len(places) < 256 else xp.int32, device=device(x))
     for i, place in enumerate(places[1:], start=1):
@@ -194,13 +198,7 @@ def avg_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding:
         ValueError: a window larger than the image, or too much padding.
     """
     xp = namespace(x)
-    kernel, pads = _pair(kernel_size, "kernel_size", 1), _pair(padding, "padding", 0)
-    strides = kernel if stride is None else _pair(stride, "stride", 1)
-    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
-        raise ValueError(f"avg_pool2d: padding {pads} must be at most half the window {kernel}")
-    size = _output(x, kernel, strides, pads, (1, 1), "avg_pool2d")
-    padded = pad_images(x, pads)
-    places = windows(kernel, strides, (1, 1), size)
+    padded, places, pads, kernel = _pooling(x, kernel_size, stride, padding, "avg_pool2d", 0.0)
     y = padded[places[0]] + 0
     for place in places[1:]:
         y += padded[place]
