@@ -36,20 +36,15 @@ def batch_norm(
         or count < 2
     ):
         return NotImplemented
-    if kernel("batch_norm", "column_moments") is None:
+    layout = "column" if x.ndim == 2 else "channel"
+    sums, scale, affine = (kernel("batch_norm", f"{layout}_{name}") for name in ("sums", "scale", "affine"))
+    if sums is None:
         return NotImplemented
     flat = x if x.ndim == 2 else x.reshape(x.shape[0], channels, -1)
-    moments, sums, scale, affine = (
-        (lambda *a: kernel("batch_norm", "column_moments")(*a, threads()),
-         lambda *a: kernel("batch_norm", "column_sums")(*a, threads()),
-         kernel("batch_norm", "column_scale"),
-         kernel("batch_norm", "column_affine"))
-        if x.ndim == 2
-        else tuple(kernel("batch_norm", f"channel_{name}") for name in ("moments", "sums", "scale", "affine"))
-    )  # fmt: skip
+    split = (threads(),) if x.ndim == 2 else ()
 
     shift = np.ascontiguousarray(flat[0] if x.ndim == 2 else flat[0, :, 0])
-    first, second = moments(flat, shift) / count
+    first, second = sums(flat, shift, flat, shift, *split) / count
     mean, var = shift + first, np.maximum(second - first * first, 0)  # float64, (C,)
     inverse = 1 / np.sqrt(var + eps)
     if running_mean is not None and running_var is not None:
@@ -68,7 +63,7 @@ def batch_norm(
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         dy = np.ascontiguousarray(dy, np.float32).reshape(flat.shape)
-        dbias, product = sums(dy, flat, centre)
+        dbias, product = sums(dy, np.zeros_like(centre), flat, centre, *split)
         dweight = (product - (mean - centre) * dbias) * inverse
         # S1: dx = gamma / sigma (dy - mean(dy) - x^ mean(dy x^))
         dslope = -(gamma * inverse * inverse * dweight / count)
