@@ -36,15 +36,20 @@ def batch_norm(
         or count < 2
     ):
         return NotImplemented
-    layout = "column" if x.ndim == 2 else "channel"
-    sums, scale, affine = (kernel("batch_norm", f"{layout}_{name}") for name in ("sums", "scale", "affine"))
-    if sums is None:
+    if kernel("batch_norm", "column_moments") is None:
         return NotImplemented
     flat = x if x.ndim == 2 else x.reshape(x.shape[0], channels, -1)
-    split = (threads(),) if x.ndim == 2 else ()
+    moments, sums, scale, affine = (
+        (lambda *a: kernel("batch_norm", "column_moments")(*a, threads()),
+         lambda *a: kernel("batch_norm", "column_sums")(*a, threads()),
+         kernel("batch_norm", "column_scale"),
+         kernel("batch_norm", "column_affine"))
+        if x.ndim == 2
+        else tuple(kernel("batch_norm", f"channel_{name}") for name in ("moments", "sums", "scale", "affine"))
+    )  # fmt: skip
 
     shift = np.ascontiguousarray(flat[0] if x.ndim == 2 else flat[0, :, 0])
-    first, second = sums(flat, shift, flat, shift, *split) / count
+    first, second = moments(flat, shift) / count
     mean, var = shift + first, np.maximum(second - first * first, 0)  # float64, (C,)
     inverse = 1 / np.sqrt(var + eps)
     if running_mean is not None and running_var is not None:
@@ -63,7 +68,7 @@ def batch_norm(
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         dy = np.ascontiguousarray(dy, np.float32).reshape(flat.shape)
-        dbias, product = sums(dy, np.zeros_like(centre), flat, centre, *split)
+        dbias, product = sums(dy, flat, centre)
         dweight = (product - (mean - centre) * dbias) * inverse
         # S1: dx = gamma / sigma (dy - mean(dy) - x^ mean(dy x^))
         dslope = -(gamma * inverse * inverse * dweight / count)

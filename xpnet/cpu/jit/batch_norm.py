@@ -13,8 +13,32 @@ from xpnet.cpu.jit import kernel
 
 
 @kernel
-def column_sums(a, origin, x, shift, threads):
-    """(2, C) float64: the sums of d and of d (x - shift), d = a - origin, for (N, C)."""
+def column_sums(a, b, shift, threads):
+    """(2, C) float64: the sums of a and of a (b - shift) for (N, C)."""
+    rows, channels = b.shape
+    partial = np.zeros((threads, 2, channels), np.float64)
+    for t in numba.prange(threads):
+        first = np.zeros(channels, np.float32)
+        second = np.zeros(channels, np.float32)
+        low, high = rows * t // threads, rows * (t + 1) // threads
+        for start in range(low, high, 64):
+            first[:] = 0
+            second[:] = 0
+            for i in range(start, min(start + 64, high)):
+                for j in range(channels):
+                    d = b[i, j] - shift[j]
+                    v = a[i, j]
+                    first[j] += v
+                    second[j] += v * d
+            for j in range(channels):
+                partial[t, 0, j] += first[j]
+                partial[t, 1, j] += second[j]
+    return partial.sum(axis=0)
+
+
+@kernel
+def column_moments(x, shift, threads):
+    """(2, C) float64: the sums of d and d^2, d = x - shift, for (N, C)."""
     rows, channels = x.shape
     partial = np.zeros((threads, 2, channels), np.float64)
     for t in numba.prange(threads):
@@ -26,9 +50,9 @@ def column_sums(a, origin, x, shift, threads):
             second[:] = 0
             for i in range(start, min(start + 64, high)):
                 for j in range(channels):
-                    d = a[i, j] - origin[j]
+                    d = x[i, j] - shift[j]
                     first[j] += d
-                    second[j] += d * (x[i, j] - shift[j])
+                    second[j] += d * d
             for j in range(channels):
                 partial[t, 0, j] += first[j]
                 partial[t, 1, j] += second[j]
@@ -54,7 +78,27 @@ def column_scale(x, mean, slope, offset, out):
 
 
 @kernel
-def channel_sums(a, origin, x, shift):
+def channel_moments(x, shift):
+    """`column_moments` for (N, C, L)."""
+    samples, channels, length = x.shape
+    sums = np.empty((2, channels), np.float64)
+    for c in numba.prange(channels):
+        total, square = 0.0, 0.0
+        for n in range(samples):
+            for start in range(0, length, 1024):
+                first, second = np.float32(0), np.float32(0)
+                for k in range(start, min(start + 1024, length)):
+                    d = x[n, c, k] - shift[c]
+                    first += d
+                    second += d * d
+                total += first
+                square += second
+        sums[0, c], sums[1, c] = total, square
+    return sums
+
+
+@kernel
+def channel_sums(a, x, shift):
     """`column_sums` for (N, C, L)."""
     samples, channels, length = x.shape
     sums = np.empty((2, channels), np.float64)
@@ -64,9 +108,9 @@ def channel_sums(a, origin, x, shift):
             for start in range(0, length, 1024):
                 first, second = np.float32(0), np.float32(0)
                 for k in range(start, min(start + 1024, length)):
-                    d = a[n, c, k] - origin[c]
-                    first += d
-                    second += d * (x[n, c, k] - shift[c])
+                    v = a[n, c, k]
+                    first += v
+                    second += v * (x[n, c, k] - shift[c])
                 total += first
                 product += second
         sums[0, c], sums[1, c] = total, product
