@@ -13,8 +13,9 @@ class Callback:
     """Base class: override the hooks you need; a hook that nobody overrides costs nothing.
 
     Each one gets the trainer, and through it `model`, `optimizer`, `history`, `epoch` (from 0), `epochs`,
-    `batches` (in an epoch, None if unknown), `loss_value` (of the latest batch, on the device), `stop` (set
-    it to end training after this epoch).
+    `batches` (in an epoch, None if unknown), `step` (updates so far), `batch` (the latest (x, y)), `output`
+    (the model's, for that batch), `loss_value` (of the latest batch, on the device), `stop` (set it to end
+    training after this epoch).
     """
 
     def on_fit_begin(self, trainer: Trainer) -> None:
@@ -34,6 +35,13 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last epoch, also when training was interrupted or diverged."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What this callback must remember in a checkpoint: arrays, and whatever JSON can hold."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave; called after `on_fit_begin`."""
 
 
 def _sign(monitor: str, mode: str | None) -> int:

@@ -57,6 +57,9 @@ class Trainer:
         self.history = History()
         self.epoch = self.epochs = 0
         self.batches: int | None = None
+        self.step = 0  # updates made in this fit
+        self.batch: tuple[Any, Any] | None = None
+        self.output: Any = None
         self.loss_value: Array = None
         self.stop = False
 
@@ -87,7 +90,7 @@ class Trainer:
         train = as_dataset(train)
         if isinstance(train, Dataset):
             train = DataLoader(train)
-        self.history, self.epochs, self.stop = History(), epochs, False
+        self.history, self.epochs, self.step, self.stop = History(), epochs, 0, False
         self.batches = len(train) if isinstance(train, Sized) else None
         try:
             self._call("on_fit_begin")
@@ -104,6 +107,7 @@ class Trainer:
                     break
         finally:
             self._call("on_fit_end")
+            self.batch = self.output = None
             self.model.eval()
         return self.history
 
@@ -112,12 +116,15 @@ class Trainer:
         model, loss, optimizer, mean = self.model.train(), self.loss, self.optimizer, Mean()
         backward_end, batch_end = self._hooks("on_backward_end"), self._hooks("on_batch_end")
         for x, y in batches:
+            self.batch = x, y
             optimizer.zero_grad()
-            value = loss(model(x), y)
+            self.output = output = model(x)
+            value = loss(output, y)
             value.backward()
             for hook in backward_end:
                 hook(self)
             optimizer.step()
+            self.step += 1
             self.loss_value = value.data
             mean.add(value.data, x.shape[0])
             for hook in batch_end:
