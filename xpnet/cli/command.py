@@ -174,6 +174,17 @@ def parser() -> argparse.ArgumentParser:
     parity.add_argument("--seed", type=int, default=0, help="of weights, batches, dropout (default: 0)")
     parity.add_argument("--json", metavar="FILE", help="every difference")
 
+    lab = commands.add_parser(
+        "lab",
+        help="reproduce the decks' experiments",
+        allow_abbrev=False,
+        description="List the experiments, or run one of them, or all: the deck's figures, ours and the "
+        "exact ones; exit code 1 if one differs.",
+    )
+    lab.add_argument("name", nargs="?", metavar="NAME", help="an experiment, or all (default: list them)")
+    lab.add_argument("--out", metavar="DIR", help="write a page with every picture and table")
+    _backend_options(lab)
+
     info = commands.add_parser("info", help="versions, backends, devices, kernels", allow_abbrev=False)
     info.add_argument("--json", action="store_true", help="print JSON")
     return top
@@ -184,6 +195,10 @@ def _data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--path", metavar="DIR", help="the folder or the tar file with the data, for all but digits"
     )
+    _backend_options(command)
+
+
+def _backend_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--backend", choices=BACKENDS, default="numpy", help="where to compute (default: numpy)"
     )
@@ -227,6 +242,10 @@ def _run(options: argparse.Namespace) -> int:
         from xpnet.cli.parity import parity
 
         return parity(options)
+    if options.command == "lab":
+        from xpnet.cli.lab import lab
+
+        return lab(options)
     from xpnet.cli.info import info
 
     return info(options)

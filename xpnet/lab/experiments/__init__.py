@@ -1,0 +1,1 @@
+"""One file an experiment; its name, with hyphens, is the experiment's."""
