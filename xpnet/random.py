@@ -58,7 +58,7 @@ class Generator:
 
 
 # one stream per purpose, so that (say) adding dropout does not change the initial weights
-INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT = range(6)
+INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT, SEARCH, BOOTSTRAP = range(8)
 generators = {stream: Generator(0, stream) for stream in (INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT)}
 
 
@@ -166,6 +166,12 @@ def permutation(n: int, key: Key) -> np.ndarray:
 def integers(n: int, high: int, key: Key) -> np.ndarray:
     """n draws with replacement from 0 .. high-1, int64, on the host (the bias is below high / 2^32)."""
     return (bits(n, key, _HOST) * high) >> 32
+
+
+def doubles(n: int, key: Key) -> np.ndarray:
+    """n draws from [0, 1), float64 with all 53 bits, on the host: for a few hyperparameters, not for weights."""
+    words = bits(2 * n, key, _HOST)
+    return ((words[0::2] >> 5) * 2.0**26 + (words[1::2] >> 6)) * 2.0**-53
 
 
 def uniform_rows(rows: np.ndarray, n: int, key: Key) -> np.ndarray:
