@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from xpnet import functional as F
-from xpnet import get_backend, manual_seed, optim, to_numpy
+from xpnet import get_backend, optim, to_numpy
 from xpnet.cli import output
-from xpnet.cli.data import SOURCES, choose, choose_backend
+from xpnet.cli.data import SOURCES, choose
 from xpnet.cli.errors import FAILED, INTERRUPTED, OK, BadInputError, bad_input
-from xpnet.cli.model import MODELS, make_optimizer, save_model, versions
-from xpnet.cli.pictures import standard_augmentation, write_preview, write_samples
-from xpnet.data import ChannelMean, DataLoader, Dataset, Standardize, split
+from xpnet.cli.model import save_model, versions
+from xpnet.cli.pictures import write_preview, write_samples
+from xpnet.cli.setup import check_options, prepare
+from xpnet.data import Dataset
 from xpnet.data.preprocessing import Preprocessing
-from xpnet.functional import flatten
 from xpnet.train import (
     Callback,
     EarlyStopping,
@@ -38,27 +38,13 @@ def train(options: argparse.Namespace) -> int:
     kind = options.model or SOURCES[name].model
     _check(options, name, kind)
     files = _files(options, name)
+    setup = prepare(options, name)
+    training, validation, scaler, model = setup.training, setup.validation, setup.scaler, setup.model
     with bad_input():
-        choose_backend(options)
-        manual_seed(options.seed)
-        size = options.size or SOURCES[name].size
-        training, validation, test, scaler = _data(options, name, kind, size)
-        augment = None
-        if options.augment == "standard":
-            augment = standard_augmentation(training, SOURCES[name].mirrored)
-        write_samples(files.grid, training, scaler)
-        write_preview(files.preview, training, scaler, augment)
-        if kind == "mlp":  # takes flat samples; pictures to be augmented are flattened batch by batch
-            validation, test = validation.map(flatten), test.map(flatten)
-            training = training if augment is not None else training.map(flatten)
-        shape = list(validation.x.shape[1:])
-        network = _network(options, name, kind, shape, training.classes)
-        model = MODELS[kind](**network)
-        optimizer = make_optimizer(options.optimizer, model, options.lr, options.weight_decay)
+        write_samples(files.grid, setup.pictures, scaler)
+        write_preview(files.preview, setup.pictures, scaler, setup.augment)
+    optimizer, loader = setup.optimizer, setup.loader
     epochs = options.epochs or SOURCES[name].epochs
-    batch_size = options.batch_size or min(SOURCES[name].batch_size, len(training))
-    if batch_size > len(training):
-        raise BadInputError(f"--batch-size {batch_size}: there are only {len(training)} training samples")
     stopping = EarlyStopping(options.patience)
     callbacks: list[Callback] = [stopping, Progress()]
     if options.schedule == "cosine":
@@ -66,19 +52,11 @@ def train(options: argparse.Namespace) -> int:
     trainer = Trainer(model, F.cross_entropy, optimizer, callbacks)
 
     lr = optimizer.param_groups[0]["lr"]
-    sizes = _describe(kind, network)
-    loader = DataLoader(
-        training,
-        batch_size,
-        drop_last=True,
-        augment=augment,
-        transform=flatten if augment is not None and kind == "mlp" else None,
-        prefetch=2 if augment is not None else 0,
-    )
-    print(f"{name}: {len(training)} training, {len(validation)} validation, {len(test)} test samples")
+    sizes = setup.describe()
+    print(f"{name}: {len(training)} training, {len(validation)} validation, {len(setup.test)} test samples")
     print(
         f"network {sizes}, {sum(p.size for p in model.parameters())} parameters; {options.optimizer}, "
-        f"learning rate {lr:g}, batch {batch_size}, seed {options.seed}, on {get_backend()}"
+        f"learning rate {lr:g}, batch {loader.batch_size}, seed {options.seed}, on {get_backend()}"
     )
     start, code, failure = time.perf_counter(), OK, ""
     try:
@@ -96,17 +74,17 @@ def train(options: argparse.Namespace) -> int:
 
     report: dict[str, Any] = {
         "kind": kind,
-        "model": network,
-        "shape": shape,
+        "model": setup.network,
+        "shape": setup.shape,
         "data": name,
-        "size": size,
+        "size": setup.size,
         "class_names": training.class_names,
         "training": {
             "optimizer": options.optimizer,
             "lr": lr,
             "schedule": options.schedule,
             "weight_decay": options.weight_decay,
-            "batch_size": batch_size,
+            "batch_size": loader.batch_size,
             "epochs": trainer.history.epochs,
             "best_epoch": stopping.best_epoch + 1,
             "augment": options.augment,
@@ -120,7 +98,7 @@ def train(options: argparse.Namespace) -> int:
         print(f"xpnet train: error: {failure}; {kept}, not tested", file=sys.stderr)
     else:
         print(f"{trainer.history.epochs} epochs in {seconds:.1f} s; {kept}")
-        report["test"] = _test(trainer, test, network["classes"])
+        report["test"] = _test(trainer, setup.test, setup.network["classes"])
     with bad_input():
         _write(files, trainer, scaler, report, f"{name}, network {sizes}")
     return code
@@ -159,43 +137,9 @@ def _files(options: argparse.Namespace, name: str) -> Files:
 
 def _check(options: argparse.Namespace, name: str, kind: str) -> None:
     """Options that do not go together."""
-    if options.layers and kind != "mlp":
-        raise BadInputError(f"--layers is for --model mlp; --width sets the channels of the {kind}")
-    if options.size and SOURCES[name].size is None:
-        raise BadInputError(f"--size is for images; the pictures of {name} have one size")
+    check_options(options, name, kind)
     if options.preview not in (None, "none") and options.augment == "none":
         raise BadInputError("--preview shows what --augment does; add --augment standard")
-
-
-def _data(
-    options: argparse.Namespace, name: str, kind: str, size: int | None
-) -> tuple[Dataset, Dataset, Dataset, Preprocessing]:
-    """Training, validation and test set, standardised and on the backend, and the statistics used."""
-    source = SOURCES[name]
-    rest, test = source.load(options.path, size)
-    training, validation = split(rest, (1 - source.validation, source.validation), seed=options.seed)
-    # one mean and deviation for all pixels: the borders that are never inked stay small
-    scaler = Standardize(per_feature=False) if kind == "mlp" else ChannelMean()
-    scaler.fit(training.x)
-    training, validation, test = (d.map(scaler.transform).to_backend() for d in (training, validation, test))
-    return training, validation, test, scaler
-
-
-def _network(
-    options: argparse.Namespace, name: str, kind: str, shape: list[int], classes: int
-) -> dict[str, Any]:
-    """The arguments that make the model."""
-    if kind == "mlp":
-        layers = options.layers or list(SOURCES[name].layers)
-        return {"inputs": shape[0], "layers": layers, "classes": classes, "dropout": options.dropout}
-    network = {"classes": classes, "channels": shape[0], "width": options.width}
-    return {**network, "dropout": options.dropout} if kind == "cnn" else network
-
-
-def _describe(kind: str, network: dict[str, Any]) -> str:
-    if kind == "mlp":
-        return "-".join(map(str, (network["inputs"], *network["layers"], network["classes"])))
-    return f"{kind} of width {network['width']}"
 
 
 def _test(trainer: Trainer, test: Dataset, classes: int) -> dict[str, Any]:
