@@ -67,33 +67,13 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("dataset", nargs="?", choices=SOURCES, help="the data (default: digits)")
     _data_options(train)
-    train.add_argument(
-        "--model",
-        choices=MODELS,
-        help="perceptron, VGG-like CNN, or ResNet-20 (default: mlp for digits and mnist, else cnn)",
-    )
-    train.add_argument("--layers", type=_layers, metavar="N,N", help="sizes of the mlp's hidden layers")
-    train.add_argument(
-        "--width",
-        type=_count,
-        default=16,
-        metavar="N",
-        help="channels of the cnn's or resnet's first stage (default: 16)",
-    )
+    _network_options(train)
     train.add_argument(
         "--augment",
         choices=("none", "standard"),
         default="none",
         help="standard: random crops of padded pictures, mirrored except for digits (default: none)",
     )
-    train.add_argument(
-        "--size",
-        type=_count,
-        metavar="N",
-        help="side that the pictures of images are scaled and cut to (default: 64)",
-    )
-    train.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="(default: adam)")
-    train.add_argument("--lr", type=_rate, help="learning rate (default: by optimizer)")
     train.add_argument(
         "--schedule", choices=("cosine", "constant"), default="cosine", help="(default: cosine)"
     )
@@ -106,22 +86,6 @@ def parser() -> argparse.ArgumentParser:
         default=15,
         metavar="N",
         help="stop after N epochs without a lower validation loss (default: 15)",
-    )
-    train.add_argument(
-        "--batch-size", type=_batch, metavar="N", help="(default: 32 for digits and images, else 128)"
-    )
-    train.add_argument(
-        "--dropout",
-        type=_probability,
-        default=0.2,
-        metavar="P",
-        help="probability of dropping a unit, not in the resnet (default: 0.2)",
-    )
-    train.add_argument(
-        "--weight-decay", type=_decay, default=0.0, metavar="X", help="of the weights (default: 0)"
-    )
-    train.add_argument(
-        "--seed", type=int, default=0, help="of weights, shuffles, dropout, validation split (default: 0)"
     )
     train.add_argument(
         "--save", metavar="FILE", help="the model (default: DATA.safetensors; none: do not save)"
@@ -188,6 +152,47 @@ def parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="versions, backends, devices, kernels", allow_abbrev=False)
     info.add_argument("--json", action="store_true", help="print JSON")
     return top
+
+
+def _network_options(command: argparse.ArgumentParser) -> None:
+    """The network and how it is trained."""
+    command.add_argument(
+        "--model",
+        choices=MODELS,
+        help="perceptron, VGG-like CNN, or ResNet-20 (default: mlp for digits and mnist, else cnn)",
+    )
+    command.add_argument("--layers", type=_layers, metavar="N,N", help="sizes of the mlp's hidden layers")
+    command.add_argument(
+        "--width",
+        type=_count,
+        default=16,
+        metavar="N",
+        help="channels of the cnn's or resnet's first stage (default: 16)",
+    )
+    command.add_argument(
+        "--size",
+        type=_count,
+        metavar="N",
+        help="side that the pictures of images are scaled and cut to (default: 64)",
+    )
+    command.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="(default: adam)")
+    command.add_argument("--lr", type=_rate, help="learning rate (default: by optimizer)")
+    command.add_argument(
+        "--batch-size", type=_batch, metavar="N", help="(default: 32 for digits and images, else 128)"
+    )
+    command.add_argument(
+        "--dropout",
+        type=_probability,
+        default=0.2,
+        metavar="P",
+        help="probability of dropping a unit, not in the resnet (default: 0.2)",
+    )
+    command.add_argument(
+        "--weight-decay", type=_decay, default=0.0, metavar="X", help="of the weights (default: 0)"
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, help="of weights, shuffles, dropout, validation split (default: 0)"
+    )
 
 
 def _data_options(command: argparse.ArgumentParser) -> None:
