@@ -489,3 +489,40 @@ def test_equality_is_of_elements_and_tensors_are_keys():
     np.testing.assert_array_equal(xpnet.to_numpy(a == b), [True, False])
     np.testing.assert_array_equal(xpnet.to_numpy(a != 2.0), [True, False])
     assert {a: "a", b: "b"}[a] == "a"
+
+
+def test_leaves_never_share_a_gradient():
+    @differentiable
+    def both(a, b):  # one array for two inputs
+        return a + b, lambda dy: (lambda g: (g, g))(dy * 2)
+
+    @differentiable
+    def same(a):  # dy itself
+        return a + 0, lambda dy: dy
+
+    @differentiable
+    def turned(a):  # a view
+        xp = namespace(a)
+        return xp.permute_dims(a, (1, 0)), lambda dy: xp.permute_dims(dy, (1, 0))
+
+    dy = xpnet.asarray([[1.0, 2.0], [3.0, 4.0]])
+    for op, count in ((both, 2), (same, 1), (turned, 1)):
+        leaves = [xpnet.tensor([[5.0, 6.0], [7.0, 8.0]], requires_grad=True) for _ in range(count)]
+        op(*leaves).backward(dy)
+        expected = [xpnet.to_numpy(leaf.grad).copy() for leaf in leaves]
+        leaves[0].grad[...] = 100.0
+        assert xpnet.to_numpy(dy).tolist() == [[1, 2], [3, 4]]
+        for leaf, value in zip(leaves[1:], expected[1:], strict=True):
+            assert (xpnet.to_numpy(leaf.grad) == value).all()
+
+
+def test_a_retained_graph_adds_its_gradient_again():
+    # the pullback may hand out an array that it made earlier
+    logits = np.random.default_rng(0).normal(size=(256, 200)).astype(np.float32)  # enough for a fused kernel
+    z = xpnet.tensor(logits, requires_grad=True)
+    loss = F.cross_entropy(z, xpnet.asarray(np.arange(256) % 200))
+    for times in (1, 2, 3):
+        loss.backward(retain_graph=True)
+        if times == 1:
+            once = xpnet.to_numpy(z.grad).copy()
+        np.testing.assert_allclose(xpnet.to_numpy(z.grad), times * once, rtol=1e-6)

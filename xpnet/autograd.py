@@ -15,7 +15,8 @@ A pullback takes the gradient of the output and comes in one of three forms:
 - a tuple of functions of `(dy, out)`, one per positional argument, so that only the gradients somebody
   needs are computed. `out` is None or the array where the result would be stored: a hint, to write there.
 
-None stands for "no gradient". A pullback must not change `dy`.
+None stands for "no gradient". A pullback must not change `dy`. What it returns is the caller's to keep, each
+array in memory of its own, unless it is `dy` or a view.
 
 Reverse mode costs about as much as the forward pass, whatever the number of parameters (Baydin et al., 2018,
 "Automatic differentiation in machine learning: a survey"; deck S3).
@@ -111,12 +112,18 @@ class Tensor:
             )
         self._accumulate(value)
 
-    def _accumulate(self, gradient: Array) -> None:
-        """Keep the memory of the gradient: the first one since `zero_grad` overwrites it, later ones add."""
-        if self._grad is None:  # a copy: two leaves must not share one array
+    def _accumulate(self, gradient: Array, fresh: bool = False) -> None:
+        """The first gradient since `zero_grad` is stored, later ones are added.
+
+        A leaf outside an arena adopts a `fresh` array, which nobody else has; otherwise values are copied:
+        two leaves must not share memory.
+        """
+        if self._filled:
+            self._grad += gradient  # type: ignore[operator]
+        elif fresh and self._arena is None and getattr(gradient, "base", gradient) is None:  # not a view
+            self._grad = gradient
+        elif self._grad is None:
             self._grad = namespace(gradient).asarray(gradient, copy=True)
-        elif self._filled:
-            self._grad += gradient
         elif gradient is not self._grad:
             self._grad[...] = gradient
         self._filled = True
@@ -266,13 +273,19 @@ def _backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
                             f"{parent.data.dtype}: two dtypes met in one operation; give the data the "
                             "dtype of the model, as in xpnet.asarray(x, 'float32')"
                         )
-                    parent._accumulate(gradient)
+                    shared = retain_graph or gradient is dy or (not each and _repeats(gradient, found))
+                    parent._accumulate(gradient, fresh=not shared)
         except IndexError:
             if i < len(pullback if each else found):  # type: ignore[arg-type]
                 raise
             raise RuntimeError(
                 f"backward(): argument {i} of this operation has no gradient; pass it as x.detach()"
             ) from None
+
+
+def _repeats(gradient: Array, found: tuple[Any, ...]) -> bool:
+    """Whether one array is the gradient of two inputs."""
+    return len(found) > 1 and sum(other is gradient for other in found) > 1
 
 
 _FREED = "backward() through a graph that is freed already; call it once, or with retain_graph=True"

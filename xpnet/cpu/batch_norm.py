@@ -73,10 +73,11 @@ def batch_norm(
         # S1: dx = gamma / sigma (dy - mean(dy) - x^ mean(dy x^))
         dslope = -(gamma * inverse * inverse * dweight / count)
         doffset = -(gamma * inverse * dbias / count) - dslope * (mean - centre)
-        dx = np.empty_like(flat)
-        affine(dy, slope, flat, centre, dslope.astype(np.float32), doffset.astype(np.float32), dx)
+        dx = np.empty_like(x)
+        target = dx.reshape(flat.shape)
+        affine(dy, slope, flat, centre, dslope.astype(np.float32), doffset.astype(np.float32), target)
         return (
-            dx.reshape(x.shape),
+            dx,
             None,
             None,
             None if weight is None else dweight.astype(np.float32),
