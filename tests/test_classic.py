@@ -89,7 +89,20 @@ def test_each_update_adds_a_mistake():
     for before, after in itertools.pairwise(w):
         wrong = samples[samples @ before <= 0]
         assert any(np.allclose(after - before, s) for s in wrong)
-    assert len({tuple(step) for step in np.diff(w, axis=0)}) > 2  # not always the first mistake
+
+
+def test_mistakes_are_picked_at_random():
+    x = xpnet.asarray(np.eye(8, dtype=np.float32))  # from w = 0 all are mistakes, each is corrected once
+    w = xpnet.to_numpy(perceptron(x, xpnet.asarray(np.ones(8))).weights)
+    order = np.diff(w, axis=0).argmax(axis=1).tolist()
+    assert sorted(order) == list(range(8))
+    assert order != list(range(8))
+
+
+def test_mistake_bound_of_and():
+    x = classic.with_bias(xpnet.asarray(2 * PAIRS - 1))  # R^2 = 3, smallest margin 1 / sqrt(3)
+    bound = mistake_bound(x, xpnet.asarray([-1.0, -1.0, -1.0, 1.0]), xpnet.asarray([1.0, 1.0, -1.0]))
+    assert bound == pytest.approx(9, rel=1e-6)
 
 
 def test_predict_one_and_many():
