@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from xpnet.autograd import Tensor
 from xpnet.backend import Array, Backend, DeviceError, _load, asarray, backend_of, namespace, where
 from xpnet.nn.parameter import Arena, Buffer, Parameter, gather, has_views, runs
+
+ForwardHook = Callable[[Any, tuple[Any, ...], Any], None]
 
 
 class Module:
@@ -28,17 +30,54 @@ class Module:
     """
 
     training: bool = True
+    _forward_hooks: tuple[ForwardHook, ...] = ()  # on the class: a module without hooks has no attribute
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The computation; a subclass writes it."""
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """`forward`, with device errors that name the layer and the parameter."""
+        """`forward`, with device errors that name the layer and the parameter; then the forward hooks."""
         try:
-            return self.forward(*args, **kwargs)
+            output = self.forward(*args, **kwargs)
         except DeviceError as error:
             raise self._locate(error, args) from None
+        if self._forward_hooks:
+            for hook in self._forward_hooks:
+                hook(self, args, output)
+        return output
+
+    def add_forward_hook(self, hook: ForwardHook) -> Callable[[], None]:
+        """Have `hook(module, inputs, output)` called after each forward pass of this module.
+
+        It sees what the layer computed and must not change it. Copies and pickles have no hooks.
+
+        Returns:
+            A function that takes the hook away again.
+
+        >>> import xpnet
+        >>> from xpnet import nn
+        >>> layer, shapes = nn.Linear(2, 3), []
+        >>> remove = layer.add_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
+        >>> for _ in range(2):
+        ...     _ = layer(xpnet.asarray([[1.0, 2.0]]))
+        ...     remove()
+        >>> shapes
+        [(1, 3)]
+        """
+        self._forward_hooks = (*self._forward_hooks, hook)
+
+        def remove() -> None:
+            left = tuple(h for h in self._forward_hooks if h is not hook)
+            if left:
+                self._forward_hooks = left
+            else:
+                vars(self).pop("_forward_hooks", None)
+
+        return remove
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_forward_hooks"}
 
     # ---- the tree ----
 
