@@ -39,7 +39,7 @@ def mcculloch_pitts(x: Array, weights: Sequence[float], threshold: float) -> Arr
     if x.shape[-1] != len(weights):
         raise ValueError(f"mcculloch_pitts: {len(weights)} weights for inputs of shape {tuple(x.shape)}")
     total = sum(x[..., i] * float(w) for i, w in enumerate(weights))
-    return xp.astype(total >= threshold, x.dtype)
+    return xp.astype(total >= float(threshold), x.dtype)
 
 
 def AND(*inputs: Array) -> Array:

@@ -186,17 +186,19 @@ def catalogue() -> dict[str, Experiment]:
 
 
 def text(value: Any) -> str:
-    """A number, or several, for people: four significant digits.
+    """A number, or several, for people: four significant digits, and the ends of a long list.
 
     >>> text([1.0, 0.333333])
     '1, 0.3333'
+    >>> text(range(100))
+    '0, 1, 2, 3, ..., 98, 99'
     """
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    numbers = to_numpy(value).reshape(-1)
-    return ", ".join(
+    numbers = [
         str(v) if not isinstance(v, float) else f"{v:.4g}" if math.isfinite(v) else str(v)
-        for v in numbers.tolist()
-    )
+        for v in to_numpy(value).reshape(-1).tolist()
+    ]
+    return ", ".join(numbers if len(numbers) <= 12 else [*numbers[:4], "...", *numbers[-2:]])

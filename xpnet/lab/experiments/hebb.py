@@ -1,0 +1,95 @@
+"""Hebb's rule: it learns AND from bipolar pairs, nothing from zeros, and fails on three inputs."""
+
+import numpy as np
+
+from xpnet import asarray, to_numpy
+from xpnet.classic import hebb, mistakes, with_bias
+from xpnet.lab import Check, Picture, Result, Table, experiment
+
+BINARY = np.array([[1.0, 1], [1, 0], [0, 1], [0, 0]])
+BIPOLAR = 2 * BINARY - 1
+THREE = np.array([[1.0, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]])
+ONLY_FIRST = np.array([1.0, -1, -1, -1])
+
+
+@experiment("S2", "Hebb's rule: AND in binary and bipolar form, and the failure case")
+def run() -> Result:
+    def learn(x, target):
+        return to_numpy(hebb(with_bias(asarray(x)), asarray(target)))
+
+    binary = learn(BINARY, np.array([1.0, 0, 0, 0]))
+    bipolar = learn(BIPOLAR, ONLY_FIRST)
+    three = learn(THREE, ONLY_FIRST)
+    as_printed = learn(THREE, np.array([-1.0, -1, -1, -1]))
+
+    def wrong(x, weights):
+        return int(mistakes(with_bias(asarray(x)), asarray(ONLY_FIRST), asarray(weights)))
+
+    def draw(figure):
+        for k, axis in enumerate(figure.subplots(1, 4)):
+            w1, w2, bias = bipolar[k]
+            x = np.array([-2.0, 2.0])
+            axis.plot(x, -(w1 * x + bias) / w2)
+            axis.scatter(*BIPOLAR.T, c=ONLY_FIRST, cmap="coolwarm", s=80, edgecolors="k", zorder=2)
+            axis.scatter(*BIPOLAR[k], s=250, facecolors="none", edgecolors="k")
+            axis.set(title=f"after pair {k + 1}", xlim=(-2, 2), ylim=(-2, 2))
+
+    return Result(
+        "Hebb's rule adds target times input: a target 0 teaches nothing, so AND needs -1 and +1, and it "
+        "only sums correlations: it misses a separable set of three inputs. The slides have misprints "
+        "in targets and weights; the sums are what the rule gives.",
+        [
+            Check("AND, binary: weights after the last pair", binary[-1], deck=[1, 1, 1]),
+            Check("AND, binary: mistakes left", wrong(BINARY, binary[-1]), exact=3),
+            Check(
+                "AND, bipolar: weights after pair 1",
+                bipolar[0],
+                deck=[1, 1, 1],
+                exact=[1, 1, 1],
+                slip="prints the pair as (1, -1), target -1; the changes (1, 1, 1) belong to (1, 1) and 1",
+            ),
+            Check("AND, bipolar: weights after pair 2", bipolar[1], deck=[0, 2, 0]),
+            Check(
+                "AND, bipolar: weights after pair 3",
+                bipolar[2],
+                deck=[0, 2, 0],
+                exact=[1, 1, -1],
+                slip="prints the weights before the update; its line x2 = -x1 + 1 is that of (1, 1, -1)",
+            ),
+            Check(
+                "AND, bipolar: weights after pair 4",
+                bipolar[3],
+                deck=[1, 1, -1],
+                exact=[2, 2, -2],
+                slip="prints the weights before the update",
+            ),
+            Check("AND, bipolar: mistakes left", wrong(BIPOLAR, bipolar[-1]), exact=0),
+            Check(
+                "three inputs: weights after pair 1",
+                three[0],
+                deck=[0, 0, 0, 0],
+                exact=[1, 1, 1, 1],
+                slip="prints target -1 and weights 0; the changes (1, 1, 1) belong to target 1",
+            ),
+            Check("three inputs: weights after pair 4", three[-1], deck=[0, 0, 0, -2]),
+            Check(
+                "three inputs: weights after pair 4 with the printed targets",
+                as_printed[-1],
+                exact=[-2, -2, -2, -4],
+            ),
+            Check("three inputs: mistakes left", wrong(THREE, three[-1]), exact=1),
+        ],
+        [
+            Table(
+                "AND, bipolar",
+                ("x1", "x2", "target", "w1", "w2", "b"),
+                [[*x, t, *w] for x, t, w in zip(BIPOLAR, ONLY_FIRST, bipolar, strict=True)],
+            ),
+            Table(
+                "Three inputs",
+                ("x1", "x2", "x3", "target", "w1", "w2", "w3", "b"),
+                [[*x, t, *w] for x, t, w in zip(THREE, ONLY_FIRST, three, strict=True)],
+            ),
+        ],
+        [Picture("Decision boundary of AND after each pair (circled)", draw, (10, 2.8))],
+    )

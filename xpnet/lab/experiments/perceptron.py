@@ -1,0 +1,71 @@
+"""The perceptron: it learns whatever a plane separates, within (R / gamma)^2 mistakes, and never XOR."""
+
+import numpy as np
+
+from xpnet import asarray, to_numpy
+from xpnet.classic import mistake_bound, mistakes, perceptron, with_bias
+from xpnet.lab import Check, Picture, Result, Table, experiment
+from xpnet.lab.experiments.hebb import BIPOLAR, ONLY_FIRST, THREE
+
+SEPARATORS = {"AND": [1.0, 1, -1], "Hebb's failure": [1.0, 1, 1, -2]}  # by hand, no mistakes
+TASKS = {
+    "AND": (BIPOLAR, ONLY_FIRST),
+    "Hebb's failure": (THREE, ONLY_FIRST),
+    "XOR": (BIPOLAR, np.array([-1.0, 1, 1, -1])),
+}
+
+
+@experiment("S2", "perceptron: AND, Hebb's failure set, XOR; mistakes at most (R/gamma)^2; error surface")
+def run() -> Result:
+    checks, rows, traces = [], [], {}
+    for name, (x, target) in TASKS.items():
+        x, target = with_bias(asarray(x)), asarray(target)
+        runs = [perceptron(x, target, max_updates=100) for _ in range(50)]  # another random order each
+        traces[name] = to_numpy(runs[0].weights)
+        most = max(run.updates for run in runs)
+        converged = np.mean([run.converged for run in runs])
+        fewest = min(to_numpy(mistakes(x, target, run.weights)).min() for run in runs)
+        checks.append(Check(f"{name}: share of 50 runs that converge", converged, exact=float(name != "XOR")))
+        checks.append(Check(f"{name}: fewest mistakes of any weights", fewest, exact=int(name == "XOR")))
+        if name in SEPARATORS:
+            bound = mistake_bound(x, target, asarray(np.array(SEPARATORS[name])))
+            checks.append(Check(f"{name}: most updates in 50 runs", most, at_most=bound))
+            rows.append([name, most, bound])
+
+    x, target = with_bias(asarray(BIPOLAR)), asarray(ONLY_FIRST)
+    side = np.linspace(-3, 3, 61)
+    w1, w2 = np.meshgrid(side, side)
+    planes = np.stack([w1.ravel(), w2.ravel(), -np.ones(w1.size)], axis=1)  # bias -1
+    surface = to_numpy(mistakes(x, target, asarray(planes))).reshape(w1.shape)
+    # AND with bias -1: right for w1 + w2 >= 1 and w1 - w2 < 1 and w2 - w1 < 1 and w1 + w2 > -1
+    solved = (w1 + w2 >= 1) & (abs(w1 - w2) < 1)
+    checks.append(
+        Check("AND, bias -1: weights of the grid without a mistake", (surface == 0).sum(), exact=solved.sum())
+    )
+
+    def draw_surface(figure):
+        axis = figure.add_subplot(projection="3d")
+        axis.plot_surface(w1, w2, surface, cmap="viridis", rcount=61, ccount=61)
+        axis.set(xlabel="w1", ylabel="w2", zlabel="mistakes")
+
+    def draw_learning(figure):
+        axis = figure.subplots()
+        for name, trace in traces.items():
+            data, wanted = TASKS[name]
+            axis.plot(
+                to_numpy(mistakes(with_bias(asarray(data)), asarray(wanted), asarray(trace))), label=name
+            )
+        axis.set(xlabel="update", ylabel="mistakes")
+        axis.legend()
+
+    return Result(
+        "The perceptron corrects one random mistake at a time; if a plane separates the classes it is done "
+        "after at most (R / gamma)^2 corrections, on Hebb's failure set too; on XOR it never "
+        "ends. The error surface is made of flat steps: it has no gradient to follow.",
+        checks,
+        [Table("Updates", ("task", "most in 50 runs", "(R/gamma)^2"), rows)],
+        [
+            Picture("Mistakes on AND over the weights, bias -1", draw_surface, (6, 4)),
+            Picture("Mistakes while learning", draw_learning, (6, 3)),
+        ],
+    )

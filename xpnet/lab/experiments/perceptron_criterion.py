@@ -1,0 +1,61 @@
+"""The perceptron criterion goes down against its gradient, not along it."""
+
+import numpy as np
+
+from xpnet import asarray, optim, tensor, to_numpy
+from xpnet.classic import predict, with_bias
+from xpnet.functional import perceptron_loss
+from xpnet.lab import Check, Picture, Result, experiment
+from xpnet.lab.experiments.hebb import BIPOLAR, ONLY_FIRST
+
+START = np.array([-1.0, 0.5, 1.0])
+
+
+@experiment("S2", "perceptron criterion: -sum of y w.x over the mistakes; the sign of its update")
+def run() -> Result:
+    x, target = with_bias(asarray(BIPOLAR)), asarray(ONLY_FIRST)
+
+    def descend(lr: float, steps: int = 12) -> tuple:
+        w = tensor(START, requires_grad=True)
+        optimizer, costs, first = optim.SGD([w], lr=abs(lr)), [], None
+        for _ in range(steps):
+            optimizer.zero_grad()
+            cost = perceptron_loss((w * x).sum(axis=1), target, reduction="sum")
+            cost.backward()
+            first = to_numpy(w.grad).copy() if first is None else first
+            if lr < 0:
+                w.grad = -w.grad  # the slide's w + alpha dJ/dw
+            optimizer.step()
+            costs.append(cost.item())
+        return costs, first, to_numpy(predict(x, w.data))
+
+    costs, gradient, answers = descend(0.25)
+    slide = descend(-0.25)[0]
+    wrong = ONLY_FIRST * (to_numpy(x) @ START) < 0
+    by_hand = -(ONLY_FIRST[:, None] * to_numpy(x))[wrong].sum(axis=0)
+
+    def draw(figure):
+        axis = figure.subplots()
+        axis.plot(costs, label="w - a dJ/dw")
+        axis.plot(slide, label="w + a dJ/dw (slide)")
+        axis.set(xlabel="update", ylabel="criterion J", ylim=(0, 3 * costs[0]))
+        axis.legend()
+
+    return Result(
+        "J(w), minus the sum of y w.x over the mistakes, is 0 when all samples are right, with gradient "
+        "minus the sum of y x over them. The slide adds alpha times the gradient, which makes J grow; "
+        "subtracting it adds y x, the perceptron's rule.",
+        [
+            Check("dJ/dw at the start", gradient, exact=by_hand),
+            Check("J after 12 updates w - 0.25 dJ/dw", costs[-1], exact=0.0),
+            Check("answers then", answers, exact=ONLY_FIRST),
+            Check(
+                "growth of J in 12 updates",
+                costs[-1] - costs[0],
+                exact=-costs[0],
+                slip="w + alpha dJ/dw goes up the gradient; it must be w - alpha dJ/dw",
+            ),
+            Check("growth of J in 12 updates with the slide's sign", slide[-1] - slide[0], at_least=1.0),
+        ],
+        pictures=[Picture("The criterion on AND, with both signs", draw, (6, 3))],
+    )

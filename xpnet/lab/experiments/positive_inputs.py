@@ -1,0 +1,72 @@
+"""Positive inputs: all weights of a unit can only rise or fall together."""
+
+import numpy as np
+
+from xpnet import asarray, optim, tensor, to_numpy
+from xpnet.data import Standardize
+from xpnet.functional import mse_loss
+from xpnet.lab import Check, Picture, Result, experiment
+
+
+@experiment("S1, S3, S5", "the problem of positive inputs: gradients of one sign, zig-zag descent")
+def run() -> Result:
+    rng = np.random.default_rng(0)
+    positive = rng.uniform(0.5, 1.5, (64, 2))  # like the outputs of sigmoids
+    wanted = np.array([1.0, -1.0])
+    centred = to_numpy(Standardize().fit(positive).transform(positive))
+
+    def gradient_signs(x):
+        """For each sample: do all weights get the same sign?"""
+        w = tensor(np.zeros((64, 2)), requires_grad=True)  # one copy of the weights for each sample
+        target = asarray(x @ wanted)
+        mse_loss((w * asarray(x)).sum(axis=1), target, reduction="sum").backward()
+        signs = np.sign(to_numpy(w.grad))
+        return float(np.mean(signs[:, 0] == signs[:, 1]))
+
+    def descend(x, steps=30):
+        hessian = 2 * x.T @ x / len(x)
+        w = tensor(np.zeros(2), requires_grad=True)
+        optimizer, path = optim.SGD([w], lr=1.8 / np.linalg.eigvalsh(hessian)[-1]), [np.zeros(2)]
+        for _ in range(steps):
+            optimizer.zero_grad()
+            mse_loss((w * asarray(x)).sum(axis=1), asarray(x @ wanted)).backward()
+            optimizer.step()
+            path.append(to_numpy(w.data).copy())
+        return np.array(path), np.linalg.cond(hessian)
+
+    paths = {"positive": descend(positive), "centred, unit variance": descend(centred)}
+    left = {name: np.linalg.norm(path[-1] - wanted) for name, (path, _) in paths.items()}
+
+    def draw(figure):
+        axis = figure.subplots()
+        for name, (path, _) in paths.items():
+            axis.plot(*path.T, "o-", ms=3, label=name)
+        axis.plot(*wanted, "k*", ms=12)
+        axis.set(xlabel="w1", ylabel="w2")
+        axis.legend()
+
+    return Result(
+        "A weight's gradient is its input times the unit's error, so inputs that are all positive give all "
+        "weights the same sign: to raise one and lower the other, descent must zig-zag. "
+        "Inputs of zero mean and unit variance make the error surface round.",
+        [
+            Check(
+                "positive inputs: share of samples with gradients of one sign",
+                gradient_signs(positive),
+                exact=1.0,
+            ),
+            Check(
+                "standardised inputs: share of samples with gradients of one sign",
+                gradient_signs(centred),
+                at_most=0.75,
+            ),
+            Check("positive inputs: condition number of the Hessian", paths["positive"][1], at_least=10),
+            Check("standardised inputs: condition number", paths["centred, unit variance"][1], at_most=2),
+            Check(
+                "distance to the solution after 30 steps, positive to standardised",
+                left["positive"] / left["centred, unit variance"],
+                at_least=10,
+            ),
+        ],
+        pictures=[Picture("30 steps of gradient descent towards w = (1, -1)", draw, (6, 4))],
+    )
