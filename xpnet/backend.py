@@ -262,6 +262,8 @@ def backend_of(array: Array) -> Backend:
 def to_numpy(x: Any) -> np.ndarray:
     """A NumPy array of the same values; copies only if the data is not on the host already.
 
+    PyTorch's bfloat16, which NumPy lacks, becomes float32, which holds it exactly.
+
     Args:
         x: a Tensor, an array of any backend and device, or anything `numpy.asarray` takes.
 
@@ -276,7 +278,8 @@ def to_numpy(x: Any) -> np.ndarray:
     if name == "cupy":
         return x.get()
     if name == "torch":
-        return x.detach().cpu().numpy()
+        x = x.detach().cpu()
+        return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
     if name == "array_api_strict":
         xp = namespace(x)
         return np.asarray(x.to_device(xp.Device("CPU_DEVICE")))

@@ -142,11 +142,44 @@ class DataLoader:
                 batch_x = self.transform(batch_x)
             yield batch_x, batch_y
 
-    def state_dict(self) -> dict[str, int]:
-        """Seed and position: the epoch, and the batches of it that have been handed out."""
-        return {"seed": self.seed, "epoch": self.epoch, "batch": self.batch}
+    def in_order(self, batch_size: int | None = None) -> DataLoader:
+        """The same samples, each once and in the order of the data set, transformed but not augmented.
 
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        For measuring: iterating over it does not move this loader on.
+        """
+        return DataLoader(
+            self.dataset,
+            batch_size or self.batch_size,
+            shuffle=False,
+            seed=self.seed,
+            transform=self.transform,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """What the batches depend on beside seed and position, as JSON can hold it."""
+        return {
+            "samples": len(self.dataset),
+            "shape": list(self.dataset.x.shape[1:]),
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+            "replacement": self.replacement,
+            "sampler": None if self.sampler is None else type(self.sampler).__name__,
+            "augment": None if self.augment is None else type(self.augment).__name__,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Seed and position (epoch, and batches of it that have been handed out); the sampler's state."""
+        state: dict[str, Any] = {"seed": self.seed, "epoch": self.epoch, "batch": self.batch}
+        save = getattr(self.sampler, "state_dict", None)
+        if save is not None:
+            state["sampler"] = save()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go to a position that `state_dict` gave: the next iteration goes on with the batch after it."""
         self.seed, self.epoch, self.batch = (int(state[k]) for k in ("seed", "epoch", "batch"))
         self._resuming = True
+        load = getattr(self.sampler, "load_state_dict", None)
+        if load is not None and "sampler" in state:
+            load(state["sampler"])

@@ -34,7 +34,21 @@ def by_rank_in_class(labels: np.ndarray) -> np.ndarray:
     return np.argsort((rank + 0.5) / counts[labels], kind="stable")
 
 
-class Interleaved:
+class _Seeded:
+    """Saved with the loader: an order that began under one seed goes on under it."""
+
+    seed: int
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the order depends on beside the epoch and what the sampler was made from."""
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.seed = int(state["seed"])
+
+
+class Interleaved(_Seeded):
     """Every sample once, with the classes taking turns: no batch is of one class (deck S3).
 
     Args:
@@ -54,7 +68,7 @@ class Interleaved:
         return shuffled[by_rank_in_class(self.labels[shuffled])]
 
 
-class _Weighted:
+class _Weighted(_Seeded):
     """Draws samples with replacement in proportion to their weights; an epoch has as many as the data set."""
 
     def __init__(self, n: int, seed: int | None) -> None:
@@ -143,6 +157,15 @@ class HardExamples(_Weighted):
             raise ValueError("HardExamples: losses must be finite and not negative")
         self.losses = host
 
+    def state_dict(self) -> dict[str, Any]:
+        """Seed and losses."""
+        return {**super().state_dict(), **({} if self.losses is None else {"losses": self.losses})}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        super().load_state_dict(state)
+        self.losses = state.get("losses")
+
     def outliers(self) -> np.ndarray:
         """(n,) booleans: the samples whose losses are too large to be believed. Look at them."""
         if self.losses is None:
@@ -164,7 +187,7 @@ class HardExamples(_Weighted):
         return weights
 
 
-class Curriculum:
+class Curriculum(_Seeded):
     """Easy samples first, then more and more of the hard ones (Bengio et al., 2009; deck S4).
 
     Args:

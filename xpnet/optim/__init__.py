@@ -1,6 +1,6 @@
 """Optimizers, learning-rate schedules, gradient clipping and noise."""
 
-from xpnet.optim.gradients import GradientNoise, clip_grad_norm
+from xpnet.optim.gradients import GradientNoise, clip_grad_norm, clip_grad_value
 from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 from xpnet.optim.schedules import (
@@ -30,4 +30,5 @@ __all__ = [
     "StepLR",
     "WarmupLR",
     "clip_grad_norm",
+    "clip_grad_value",
 ]

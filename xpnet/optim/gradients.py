@@ -13,7 +13,7 @@ from xpnet.dispatch import fusable
 from xpnet.nn.parameter import gather, runs
 
 
-def _gradients(params: Any) -> list[Array]:
+def gradients_of(params: Any) -> list[Array]:
     """Gradient vectors that together hold each gradient once."""
     members = params.parameters() if hasattr(params, "parameters") else params
     members = [members] if isinstance(members, Tensor) else list(members)
@@ -56,7 +56,7 @@ def clip_grad_norm(params: Any, max_norm: float) -> Array:
     >>> float(xpnet.optim.clip_grad_norm([x], 1.0))
     10.0
     """
-    gradients = _gradients(params)
+    gradients = gradients_of(params)
     if not gradients:
         raise ValueError("clip_grad_norm: no parameter has a gradient; call it after backward()")
     xp = namespace(*gradients)
@@ -65,6 +65,29 @@ def clip_grad_norm(params: Any, max_norm: float) -> Array:
     for g in gradients:
         clip_to_norm(g, norm, max_norm)
     return norm
+
+
+def clip_grad_value(params: Any, clip_value: float) -> None:
+    """Cut every element of the gradients to [-clip_value, clip_value], in place.
+
+    Args:
+        params: a Module or parameters.
+        clip_value: the largest magnitude let through.
+
+    Raises:
+        ValueError: clip_value is not above 0.
+
+    >>> import xpnet
+    >>> x = xpnet.tensor([3.0, 0.25], requires_grad=True)
+    >>> (x * x).sum().backward()  # gradient (6, 0.5)
+    >>> xpnet.optim.clip_grad_value([x], 1.0)
+    >>> x.grad
+    array([1. , 0.5], dtype=float32)
+    """
+    if not clip_value > 0:
+        raise ValueError(f"clip_grad_value: clip_value must be above 0, got {clip_value}")
+    for g in gradients_of(params):
+        g[...] = namespace(g).clip(g, -clip_value, clip_value)
 
 
 class GradientNoise:
@@ -87,7 +110,7 @@ class GradientNoise:
         """Add the noise of this step."""
         std = math.sqrt(self.eta / (1 + self.t) ** self.gamma)
         self.t += 1
-        gradients = _gradients(self.params)
+        gradients = gradients_of(self.params)
         sizes = [math.prod(g.shape) for g in gradients]
         # one draw for all: the noise of a parameter does not depend on how the gradients lie in memory
         noise = random.normal((sum(sizes),), random.generators[random.NOISE].next_key(), random._HOST)

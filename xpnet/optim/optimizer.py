@@ -169,6 +169,23 @@ class Optimizer:
 
     # ---- saving ----
 
+    def settings(self) -> dict[str, Any]:
+        """The rule, its options and the sizes of the groups, as JSON can hold them.
+
+        The rates of the groups are not in it: schedules write them, and `state_dict` has them.
+        """
+        return {
+            "rule": type(self).__name__,
+            **self.defaults,
+            "groups": [
+                {
+                    "parameters": len(group["params"]),
+                    **{k: v for k, v in group.items() if k not in ("params", "lr") and v != self.defaults[k]},
+                }
+                for group in self.param_groups
+            ],
+        }
+
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the state by parameter number, since identities change."""
         return {**vars(self), "_stretches": [], "_state": self.state_dict()["state"]}
@@ -217,7 +234,8 @@ class Optimizer:
                         f"expected {tuple(members[int(i)].shape)}"
                     )
         for group, saved in zip(self.param_groups, state["param_groups"], strict=True):
-            group.update({k: v for k, v in saved.items() if k in self.defaults})
+            options = {k: v for k, v in saved.items() if k in self.defaults}  # JSON makes a list of a tuple
+            group.update({k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
         self._stretches = []
         self._state = {
             id(members[int(i)]): {

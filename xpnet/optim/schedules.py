@@ -41,6 +41,10 @@ class Schedule:
         """The learning rate of each group now."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
+    def settings(self) -> dict[str, Any]:
+        """The rule and its constants, as JSON can hold them: two schedules of equal settings are the same."""
+        return {"rule": type(self).__name__, **{k: v for k, v in self.state_dict().items() if k != "t"}}
+
     def state_dict(self) -> dict[str, Any]:
         """The numbers needed to resume."""
         return {k: v for k, v in vars(self).items() if isinstance(v, int | float | list | bool)}
@@ -138,6 +142,10 @@ class WarmupLR(Schedule):
             return base * (self.start_factor + (1 - self.start_factor) * t / self.steps)
         return base if self.after is None else self.after.rate(base, t - self.steps)
 
+    def settings(self) -> dict[str, Any]:
+        """With those of the schedule that takes over."""
+        return {**super().settings(), "after": None if self.after is None else self.after.settings()}
+
 
 class ReduceLROnPlateau:
     """Multiply the rate by `factor` when a metric has not improved for more than `patience` calls (deck S3).
@@ -209,6 +217,15 @@ class ReduceLROnPlateau:
                 if group["lr"] - lower > self.eps:
                     group["lr"] = lower
             self.waiting, self.bad = self.cooldown, 0
+
+    def settings(self) -> dict[str, Any]:
+        """The rule and its constants, as JSON can hold them."""
+        position = self.state_dict()
+        constants = {k: v for k, v in vars(self).items() if isinstance(v, int | float | str)}
+        return {
+            "rule": type(self).__name__,
+            **{k: v for k, v in constants.items() if k not in position},
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """The numbers needed to resume."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -46,6 +47,7 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(Path(path).parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -62,10 +64,36 @@ def check_writable(path: str | PathLike[str]) -> None:
     temporary.unlink()
 
 
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut; only POSIX systems can open a folder for that."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Delete what killed processes left beside a file; that of a living one, named after its id, stays."""
+    if os.name != "posix":
+        return
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        owner = path.name.split(".")[-2]
+        if owner.isdecimal() and int(owner) != os.getpid():
+            try:
+                os.kill(int(owner), 0)  # asks whether it lives
+            except ProcessLookupError:
+                path.unlink(missing_ok=True)
+            except OSError:
+                continue
+
+
 def _open_beside(target: Path) -> tuple[IO[bytes], Path]:
     try:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        _remove_leftovers(target)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         return temporary.open("wb"), temporary
     except OSError as error:
@@ -96,10 +124,16 @@ def save_arrays(
     require_safetensors()
     from safetensors.numpy import save
 
-    host = {name: np.asarray(to_numpy(a), order="C") for name, a in arrays.items()}
+    host = {name: np.asarray(_exact(a), order="C") for name, a in arrays.items()}
     text = json.dumps(dict(facts or {}))
     with atomic_write(path) as file:
         file.write(save(host, {"format": _FORMAT, "facts": text, "sha256": _digest(host, text)}))
+
+
+def _exact(array: Any) -> np.ndarray:
+    """The values on the host; bfloat16, which safetensors' NumPy side lacks, as float32, which holds them."""
+    host = to_numpy(array)
+    return host.astype(np.float32) if str(host.dtype) == "bfloat16" else host
 
 
 def load_arrays(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -126,6 +160,56 @@ def load_arrays(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[
     if header.get("sha256") != _digest(arrays, header.get("facts", "")):
         raise ValueError(f"{path}: the file is damaged: its content does not match its checksum")
     return arrays, json.loads(header["facts"])
+
+
+_ARRAY = "__array__"  # the only key of a dict that stands for an array
+
+
+def save_tree(path: str | PathLike[str], tree: Any) -> None:
+    """Write nested dicts and lists with arrays of any backend in them, and what JSON can hold.
+
+    Numbers come back exactly, NaN and infinity too; keys come back as strings and tuples as lists.
+
+    Raises:
+        ImportError: safetensors is missing.
+        OSError: the file cannot be written.
+    """
+    arrays: dict[str, Any] = {}
+
+    def strip(value: Any) -> Any:
+        if hasattr(value, "dtype") and hasattr(value, "shape"):
+            arrays[str(len(arrays))] = value
+            return {_ARRAY: len(arrays) - 1}
+        if isinstance(value, Mapping):
+            return {str(key): strip(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [strip(item) for item in value]
+        return value
+
+    stripped = strip(tree)
+    save_arrays(path, arrays, {"tree": stripped})
+
+
+def load_tree(path: str | PathLike[str]) -> Any:
+    """What `save_tree` wrote, with NumPy arrays.
+
+    Raises:
+        ImportError: safetensors is missing.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or was not written by `save_tree`.
+    """
+    arrays, facts = load_arrays(path)
+    if "tree" not in facts:
+        raise ValueError(f"{path}: a file of xpnet, but not a checkpoint")
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, dict):
+            if value.keys() == {_ARRAY}:
+                return arrays[str(value[_ARRAY])]
+            return {key: fill(item) for key, item in value.items()}
+        return [fill(item) for item in value] if isinstance(value, list) else value
+
+    return fill(facts["tree"])
 
 
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from xpnet.autograd import Tensor, no_grad
 from xpnet.backend import Array, asarray, namespace
 from xpnet.data import DataLoader, Dataset
+from xpnet.train.classification import ClassificationScore, Confusion
 from xpnet.train.metrics import Mean, Metric, accuracy
 
 Batches = Iterable[tuple[Any, Any]]
@@ -28,8 +29,8 @@ def evaluate(
         model: a Module.
         data: a Dataset, a pair of arrays (x, y), a DataLoader, or anything that gives (x, y) batches.
         loss: `loss(output, target)`, the mean over a batch.
-        metrics: functions of (output, target), means over a batch; default: `accuracy` if the targets are
-            class indices.
+        metrics: functions of (output, target), means over a batch, or `precision`, `recall` and `f1`, which
+            are made from the counts of all the data; default: `accuracy` if the targets are class indices.
 
     Returns:
         `{"loss": ..., "accuracy": ...}`, each metric under its function's name.
@@ -42,14 +43,23 @@ def evaluate(
     """
     data = as_dataset(data)
     _note_use(data)
-    means = {"loss": Mean()}
+    means, confusion = {"loss": Mean()}, Confusion()
+    scores = [metric for metric in metrics or () if isinstance(metric, ClassificationScore)]
     with evaluating(model):
         for x, y in _in_order(data):
             output = model(x)
             means["loss"].add(_value(loss(output, y)), x.shape[0])
             for metric in _default_metrics(y) if metrics is None else metrics:
-                means.setdefault(metric.__name__, Mean()).add(_value(metric(output, y)), x.shape[0])
-    return {name: mean.result("evaluation data") for name, mean in means.items()}
+                if not isinstance(metric, ClassificationScore):
+                    means.setdefault(metric.__name__, Mean()).add(_value(metric(output, y)), x.shape[0])
+            if scores:
+                confusion.add(output, y)
+    result = {name: mean.result("evaluation data") for name, mean in means.items()}
+    if scores:
+        matrix = confusion.matrix()
+        for score in scores:
+            result |= score.row(matrix)
+    return result
 
 
 def as_dataset(data: Any) -> Any:

@@ -34,6 +34,10 @@ class History(Mapping[str, list[float]]):
         for key, value in row.items():
             self._columns.setdefault(key, []).append(value)
 
+    def replace(self, columns: Mapping[str, list[float]]) -> None:
+        """Forget everything and take over the columns of another history."""
+        self._columns = {key: list(values) for key, values in columns.items()}
+
     @property
     def epochs(self) -> int:
         """The number of epochs."""

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from os import PathLike
 from typing import Any
 
-from xpnet.backend import Array
+from xpnet.backend import Array, namespace
 from xpnet.data import DataLoader, Dataset
-from xpnet.train.callbacks import Callback
+from xpnet.functional.regularizers import l1, l2
+from xpnet.optim.gradients import gradients_of
+from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.evaluation import Batches, as_dataset, evaluate, predict
 from xpnet.train.history import History
 from xpnet.train.metrics import Mean, Metric
+from xpnet.train.resume import (
+    check_settings,
+    load_checkpoint,
+    restore,
+    save_checkpoint,
+    settings_of,
+    state_of,
+)
+from xpnet.train.scaling import LossScaler
 
-
-class TrainingDivergedError(RuntimeError):
-    """The training loss is not a finite number any more."""
+__all__ = ["Trainer", "TrainingDivergedError"]
 
 
 class Trainer:
@@ -26,9 +36,18 @@ class Trainer:
         model: a Module.
         loss: `loss(output, target)`, a Tensor of one element, the mean over the batch.
         optimizer: over the model's parameters.
-        callbacks: called in this order.
+        callbacks: called in this order, a `Checkpoint` or `ModelCheckpoint` last.
         metrics: functions of (output, target) that give a mean over the batch on the device, recorded under
-            their names; default: `accuracy` if the targets are integers.
+            their names, or `precision()`, `recall()`, `f1()`; default: `accuracy` if targets are integers.
+        accumulate: batches whose gradients make one update, as one large batch would: the weight of each is
+            its share of the samples. Batch norm still sees the small batches.
+        l1: strength of the penalty l1 * sum |W| on the weights, not on biases and norms (decks S1, S2).
+        l2: strength of the penalty l2 * sum W^2, whose gradient is 2 l2 W. The objective is the loss plus
+            both; `train_loss` is the loss alone, to compare with `val_loss`, and `train_penalty` the rest.
+        scaler: a `LossScaler`, for models in float16.
+
+    Raises:
+        ValueError: accumulate is below 1, or a strength is negative.
 
     >>> import xpnet
     >>> from xpnet import nn, optim
@@ -51,10 +70,22 @@ class Trainer:
         optimizer: Any,
         callbacks: Sequence[Callback] = (),
         metrics: Sequence[Metric] | None = None,
+        accumulate: int = 1,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        scaler: LossScaler | None = None,
     ) -> None:
+        if accumulate < 1 or l1 < 0 or l2 < 0:
+            raise ValueError(
+                "Trainer: accumulate must be at least 1, l1 and l2 at least 0, "
+                f"got {accumulate}, {l1} and {l2}"
+            )
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks, self.metrics = list(callbacks), metrics
+        self.accumulate, self.l1, self.l2, self.scaler = accumulate, l1, l2, scaler
         self.history = History()
+        self.data: Any = None
+        self.validation: Any = None
         self.epoch = self.epochs = 0
         self.batches: int | None = None
         self.step = 0  # updates made in this fit
@@ -62,11 +93,24 @@ class Trainer:
         self.output: Any = None
         self.loss_value: Array = None
         self.stop = False
+        self._trained: tuple[dict[str, Any], dict[str, Any]] | None = None  # see `show`
+        self._begin()
+
+    def _begin(self) -> None:
+        """The state of a run that has not begun."""
+        self.history, self.step, self.stop = History(), 0, False
+        self._mean, self._taken = Mean(), 0  # of the running epoch: the losses, the batches taken
+        self._settled = True  # between two updates: the state is one to resume from
+        self._start_clock(0.0)
 
     # ---- training ----
 
     def fit(
-        self, train: Dataset | Batches, validation: Dataset | Batches | None = None, epochs: int = 10
+        self,
+        train: Dataset | Batches,
+        validation: Dataset | Batches | None = None,
+        epochs: int = 10,
+        resume: str | PathLike[str] | None = None,
     ) -> History:
         """Train for some epochs and return what was measured, which is also kept in `trainer.history`.
 
@@ -74,13 +118,16 @@ class Trainer:
             train: a DataLoader, or anything that gives (x, y) batches each time it is iterated over; a
                 Dataset, or a pair of arrays (x, y), is loaded in shuffled batches of 32.
             validation: likewise; a Dataset is loaded in order. Default: no validation.
-            epochs: how often to go through the training data at most.
+            epochs: how often to go through the training data at most, with those before a checkpoint.
+            resume: a checkpoint of the same run (`save_checkpoint`, `Checkpoint`, `ModelCheckpoint`): go on
+                from there, with the same bits as if it had not stopped. Model, optimizer, data and callbacks
+                are made as they were for the first part.
 
         Returns:
             `train_loss`, `lr` and `seconds` of each epoch; with validation, `val_loss` and `val_accuracy`.
 
         Raises:
-            ValueError: no epochs, or no batches.
+            ValueError: no epochs, no batches, or a checkpoint that is damaged or of another run.
             TrainingDivergedError: the mean loss of an epoch is NaN or infinite.
 
         The loss of each batch stays on the device; the host waits once an epoch.
@@ -90,53 +137,191 @@ class Trainer:
         train = as_dataset(train)
         if isinstance(train, Dataset):
             train = DataLoader(train)
-        self.history, self.epochs, self.step, self.stop = History(), epochs, 0, False
-        self.batches = len(train) if isinstance(train, Sized) else None
+        saved, previous = None, self.data
+        self.data = train
+        if resume is not None:
+            try:
+                saved = load_checkpoint(resume)
+                check_settings(saved["settings"], settings_of(self), resume)
+            except Exception:
+                self.data = previous
+                raise
+        self._begin()
+        self._trained = None
+        self.validation, self.epoch, self.epochs = validation, 0, epochs
+        self.batches = -(-len(train) // self.accumulate) if isinstance(train, Sized) else None
         try:
             self._call("on_fit_begin")
-            for self.epoch in range(epochs):
-                self._call("on_epoch_begin")
-                start = time.perf_counter()
-                row = {"train_loss": self._train_epoch(train)}
-                if validation is not None:
-                    row |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
-                row |= {"lr": self.optimizer.param_groups[0]["lr"], "seconds": time.perf_counter() - start}
-                self.history.append(row)
-                self._call("on_epoch_end")
-                if self.stop:
-                    break
+            if saved is not None:
+                self._resume(saved["state"])
+            while self.history.epochs < epochs and not self.stop:
+                self._fit_epoch()
         finally:
             self._call("on_fit_end")
             self.batch = self.output = None
             self.model.eval()
         return self.history
 
-    def _train_epoch(self, batches: Batches) -> float:
-        """One pass over the training data; the mean loss."""
-        model, loss, optimizer, mean = self.model.train(), self.loss, self.optimizer, Mean()
-        backward_end, batch_end = self._hooks("on_backward_end"), self._hooks("on_batch_end")
-        for x, y in batches:
-            self.batch = x, y
-            optimizer.zero_grad()
-            self.output = output = model(x)
-            value = loss(output, y)
-            value.backward()
-            for hook in backward_end:
-                hook(self)
-            optimizer.step()
-            self.step += 1
-            self.loss_value = value.data
-            mean.add(value.data, x.shape[0])
-            for hook in batch_end:
-                hook(self)
-        result = mean.result("training data")
-        if not math.isfinite(result):
-            rate = optimizer.param_groups[0]["lr"]
+    def _resume(self, state: dict[str, Any]) -> None:
+        self.epoch = len(next(iter(state["history"].values()), []))
+        if state["batches"]:  # what callbacks set up at the beginning of an epoch; their state follows
+            self._call("on_epoch_begin")
+        restore(self, state)
+
+    def _fit_epoch(self) -> None:
+        """The rest of an epoch: training, validation, the row of the history."""
+        self.epoch = self.history.epochs
+        if not self._taken:
+            self._call("on_epoch_begin")
+            self._start_clock(0.0)
+        self._train_epoch()
+        row = {"train_loss": self._mean.result("training data")}
+        if not math.isfinite(row["train_loss"]):
+            rate = self.optimizer.param_groups[0]["lr"]
             raise TrainingDivergedError(
-                f"the training loss is {result} in epoch {self.epoch + 1}; "
+                f"the training loss is {row['train_loss']} in epoch {self.epoch + 1}; "
                 f"lower the learning rate (now {rate:g}) or clip the gradients"
             )
-        return result
+        if self.l1 or self.l2:
+            row["train_penalty"] = float(sum(penalty.item() for penalty in self._penalties()))
+        if self.validation is not None:
+            row |= {f"val_{name}": value for name, value in self.evaluate(self.validation).items()}
+        row |= {"lr": self.optimizer.param_groups[0]["lr"], "seconds": self._elapsed()}
+        self.history.append(row)
+        self._mean, self._taken, self._settled = Mean(), 0, True
+        self._call("on_epoch_end")
+
+    def _train_epoch(self) -> None:
+        """The batches of an epoch that are left."""
+        self.model.train()
+        backward_end, batch_end = self._hooks("on_backward_end"), self._hooks("on_batch_end")
+        self._settled = False
+        pending: list[int] = []  # samples of the batches that the next update is made of
+        for x, y in self._rest():
+            self._taken += 1
+            self._backward(x, y, pending)
+            if len(pending) == self.accumulate:
+                self._update(pending, backward_end, batch_end)
+                pending = []
+        if pending:
+            self._update(pending, backward_end, batch_end)
+
+    def _rest(self) -> Iterator[tuple[Any, Any]]:
+        """The batches of this epoch; a loader knows how many it has given, of others they are skipped."""
+        batches = iter(self.data)
+        if not hasattr(self.data, "state_dict"):
+            for _ in range(self._taken):
+                next(batches, None)
+        return batches
+
+    def _backward(self, x: Any, y: Any, pending: list[int]) -> None:
+        """Add one batch's gradient, in units of the first batch of this update."""
+        if not pending:
+            self.optimizer.zero_grad()
+        self.batch = x, y
+        self.output = output = self.model(x)
+        value = self.loss(output, y)
+        samples = x.shape[0]
+        weight = samples / pending[0] if pending else 1.0
+        seed = weight if self.scaler is None else weight * self.scaler.scale
+        value.backward(None if seed == 1 else namespace(value.data).full_like(value.data, seed))
+        self._mean.add(value.data, samples)
+        self.loss_value = value.data if not pending else self.loss_value + value.data * weight
+        pending.append(samples)
+
+    def _update(
+        self,
+        pending: list[int],
+        backward_end: list[Callable[..., None]],
+        batch_end: list[Callable[..., None]],
+    ) -> None:
+        """One step from the gradients that have been added up."""
+        share = 1.0 if len(pending) == 1 else pending[0] / sum(pending)
+        if self.scaler is None:
+            usable = True
+            if share != 1:
+                for gradient in gradients_of(self.model):
+                    gradient *= share
+        else:
+            usable = self.scaler.unscale(gradients_of(self.model), share)
+        if len(pending) > 1:
+            self.loss_value = self.loss_value * share
+        if usable:
+            if self.l1 or self.l2:
+                for penalty in self._penalties():
+                    penalty.backward()
+            for hook in backward_end:
+                hook(self)
+            self.optimizer.step()
+        self.step += 1
+        self._settled = True
+        for hook in batch_end:
+            hook(self)
+        self._settled = False
+
+    def _penalties(self) -> list[Any]:
+        terms = (l1, self.l1), (l2, self.l2)
+        return [penalty(self.model, strength) for penalty, strength in terms if strength]
+
+    def show(self, state: Mapping[str, Any]) -> None:
+        """Put other weights in, the best or averaged ones, at the end of training; for `on_fit_end`.
+
+        A checkpoint written after that still holds the trained ones, from which a resumed run goes on.
+
+        Args:
+            state: parameters and buffers by name, as `model.state_dict()` gives.
+        """
+        trained = self.model.state_dict() if self._trained is None else self._trained[1]
+        self.model.load_state_dict(state)
+        self._trained = self.model.state_dict(), trained
+
+    # ---- saving ----
+
+    def save_checkpoint(self, path: str | PathLike[str], facts: Mapping[str, Any] | None = None) -> None:
+        """Write everything that `fit(..., resume=path)` needs, in one file, atomically.
+
+        The file holds model, optimizer, schedules, random streams, the place in the data, history and what
+        callbacks remember, in safetensors and JSON; arrays of any backend, to be read on any other. Within a
+        hook, call it from the last callback (`Callback.last`), or what later ones do is not in it.
+
+        Args:
+            path: the file, replaced if it exists.
+            facts: anything else JSON can hold, read with `load_checkpoint(path)["facts"]`.
+
+        Raises:
+            ImportError: safetensors is missing.
+            OSError: the file cannot be written.
+            RuntimeError: training was broken off within an update: there is no state to resume from.
+        """
+        save_checkpoint(self, path, facts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds, in memory: copies, not changed by further training.
+
+        Raises:
+            RuntimeError: training was broken off within an update.
+        """
+        return state_of(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to what `state_dict` gave. If that fails, nothing has changed."""
+        restore(self, state)
+
+    def settings(self) -> dict[str, Any]:
+        """What a resumed run must share, beside model, optimizer, data and callbacks."""
+        return {
+            "accumulate": self.accumulate,
+            "l1": self.l1,
+            "l2": self.l2,
+            "scaler": None if self.scaler is None else self.scaler.settings(),
+        }
+
+    def _start_clock(self, seconds: float) -> None:
+        self._started = time.perf_counter() - seconds
+
+    def _elapsed(self) -> float:
+        """Seconds spent on this epoch."""
+        return time.perf_counter() - self._started
 
     # ---- applying the model ----
 
@@ -169,7 +354,8 @@ class Trainer:
 
     def _hooks(self, name: str) -> list[Callable[[Trainer], None]]:
         """The callbacks' methods of this name that are not the empty ones of the base class."""
-        methods = [getattr(callback, name) for callback in self.callbacks]
+        in_order = sorted(self.callbacks, key=lambda callback: callback.last)
+        methods = [getattr(callback, name) for callback in in_order]
         return [m for m in methods if getattr(m, "__func__", None) is not getattr(Callback, name)]
 
     def _call(self, name: str) -> None:

@@ -1,0 +1,55 @@
+"""Learning-rate schedules as a callback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from xpnet.train.callbacks import Callback
+
+if TYPE_CHECKING:
+    from xpnet.train.trainer import Trainer
+
+
+class LearningRate(Callback):
+    """Step a learning-rate schedule.
+
+    Args:
+        schedule: one of `xpnet.optim`; a `ReduceLROnPlateau` is given the monitored quantity.
+        every: "epoch" or "batch", the unit that the schedule counts in.
+        monitor: a key of the history, for `ReduceLROnPlateau`.
+
+    Raises:
+        ValueError: another unit, or `ReduceLROnPlateau` by batch.
+    """
+
+    def __init__(self, schedule: Any, every: str = "epoch", monitor: str = "val_loss") -> None:
+        from xpnet.optim import ReduceLROnPlateau
+
+        self.schedule, self.every, self.monitor = schedule, every, monitor
+        self.needs_metric = isinstance(schedule, ReduceLROnPlateau)
+        if every not in ("epoch", "batch"):
+            raise ValueError(f'LearningRate: every is "epoch" or "batch", got {every!r}')
+        if every == "batch":
+            if self.needs_metric:
+                raise ValueError("LearningRate: ReduceLROnPlateau looks at a quantity measured once an epoch")
+            self.on_batch_end = self._step  # type: ignore[method-assign]
+        else:
+            self.on_epoch_end = self._step  # type: ignore[method-assign]
+
+    def _step(self, trainer: Trainer) -> None:
+        if self.needs_metric:
+            self.schedule.step(trainer.history[self.monitor][-1])
+        else:
+            self.schedule.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The schedule's state."""
+        return self.schedule.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.schedule.load_state_dict(state)
+
+    def settings(self) -> dict[str, Any]:
+        """The schedule and its constants: half of one and half of another is neither."""
+        return {"every": self.every, "schedule": self.schedule.settings()}
