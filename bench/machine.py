@@ -88,6 +88,26 @@ def _gpu() -> str | None:
     return torch.cuda.get_device_name(0) if torch is not None and torch.cuda.is_available() else None
 
 
+def cpu_clock() -> tuple[float, float]:
+    """CPU seconds that the whole machine has worked (or that a hypervisor took), and those of this process.
+
+    Zeros where the system does not say.
+    """
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0.0, 0.0
+    user, nice, system, _, _, irq, softirq, steal = map(int, stat.read_text().split()[1:9])
+    ticks = user + nice + system + irq + softirq + steal
+    own = os.times()
+    return ticks / os.sysconf("SC_CLK_TCK"), own.user + own.system
+
+
+def others_share(before: tuple[float, float], after: tuple[float, float], seconds: float) -> float:
+    """The share of the machine's CPU time that other processes took between two `cpu_clock`s."""
+    machine, own = (b - a for a, b in zip(before, after, strict=True))
+    return max(0.0, machine - own) / (seconds * (os.cpu_count() or 1))
+
+
 def available_memory() -> int:
     """Bytes that can be had without swapping."""
     info = Path("/proc/meminfo")

@@ -100,16 +100,6 @@ def is_noisy(measured: Measurement, limit: float) -> bool:
     return q3 - q1 > limit * middle
 
 
-def busy_share(measurements: Iterable[Measurement]) -> float:
-    """The share of turns that other processes interrupted more than once in ten milliseconds."""
-    turns = [
-        interruptions > seconds * m.repeats / 0.01 + 1
-        for m in measurements
-        for seconds, interruptions in zip(m.seconds, m.interruptions, strict=True)
-    ]
-    return sum(turns) / max(1, len(turns))
-
-
 def interruptions() -> int:
     """How often another process took a CPU from this one so far; 0 where the system does not say."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource is not None else 0

@@ -8,7 +8,7 @@ from bench.columns import all_columns
 from bench.goals import judge
 from bench.limits import Limit
 from bench.machine import device_name
-from bench.measure import Measurement, busy_share, quartiles, ratios
+from bench.measure import Measurement, quartiles, ratios
 from bench.results import Change, Run
 
 
@@ -82,12 +82,12 @@ def case_table(run: Run, key: str, found: Iterable[Measurement]) -> str:
 
 def disturbance(run: Run) -> str:
     """A warning if other processes were in the way."""
-    share = busy_share(run.measurements)
-    if share < 0.2:
+    share = run.machine.get("others", 0.0)
+    if share < 0.03:
         return ""
     return (
-        f"\nBUSY MACHINE: other processes interrupted {share:.0%} of the turns (load {run.machine['load']}); "
-        "threads that wait for each other suffer most. Measure again when it is idle."
+        f"\nBUSY MACHINE: other processes took {share:.0%} of the CPU time; threads that wait for each other "
+        "suffer most. Measure again when it is idle."
     )
 
 

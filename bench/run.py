@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+import time
 
 from bench import machine, report, results
 from bench.cases import cases
@@ -82,12 +83,14 @@ def _measure(options: argparse.Namespace) -> tuple[Run, bool]:
     )
     run.add_columns(columns)
     print(report.head(run), flush=True)
-    wrong = False
+    wrong, start, before = False, time.perf_counter(), machine.cpu_clock()
     for case in chosen:
         found = measure(case, columns, settings)
         run.add(case, found)
         wrong |= any((m.missing or "").startswith(FAILURES) for m in found)
         print(report.case_table(run, case.key, found), flush=True)
+    seconds = time.perf_counter() - start
+    run.machine["others"] = round(machine.others_share(before, machine.cpu_clock(), seconds), 3)
     return run, wrong
 
 

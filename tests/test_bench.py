@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
 
-from bench import columns, limits, report, results
+from bench import columns, limits, machine, report, results
 from bench import measure as measuring
 from bench.__main__ import main
 from bench.cases import cases
@@ -40,9 +41,9 @@ CASE, OWN, BASE = "step tiny_mlp batch 32", "xpnet", "torch"
 
 def made_up(own: float, noise: float = 0.01, base: float = 1e-3, cores: int = 2) -> Run:
     """A run with one case and two columns whose times vary by `noise`."""
-    machine = {"cpu": "test", "cores": cores, "threads": 2, "gpu": None, "load": None}
+    facts = {"cpu": "test", "cores": cores, "threads": 2, "gpu": None, "load": None}
     wave = 1 + noise * np.sin(np.arange(9.0))
-    run = Run("2026-01-01 00:00", machine, {"xpnet": "0"}, {}, {"cpu": Limit(1e10, 1e11)}, {})
+    run = Run("2026-01-01 00:00", facts, {"xpnet": "0"}, {}, {"cpu": Limit(1e10, 1e11)}, {})
     run.columns = {OWN: {"title": "xpnet", "device": "cpu"}, BASE: {"title": "torch", "device": "cpu"}}
     run.add(
         next(c for c in cases() if c.key == CASE),
@@ -204,7 +205,7 @@ def test_the_hand_written_steps_agree_with_xpnet():
     """The yardstick does the same work: three steps of each network, from the same parameters."""
     own = [XpnetColumn("numpy", fused=False), NumpyColumn()]
     small = [c for c in cases("step") if c.label in ("batch 32", "batch 64") and "cifar" not in c.name]
-    assert {c.name for c in small} == {"tiny_mlp", "mnist_mlp", "bn_dropout_mlp"}
+    assert {c.name for c in small} == {"tiny_mlp", "mnist_mlp", "bn_dropout_mlp", "cnn"}
     for case in small:
         inputs = make_inputs(case, QUICK)
         reference = case.checked().reference(inputs)
@@ -233,13 +234,21 @@ def test_goals_are_judged_by_the_median_ratio():
 
 
 def test_a_busy_machine_is_named():
-    run = made_up(1e-3)  # five repeats of a millisecond a turn
-    for m in run.measurements:
-        m.interruptions = [0] * 9
+    run = made_up(1e-3)
+    run.machine["others"] = 0.01
     assert report.disturbance(run) == ""
-    for m in run.measurements:
-        m.interruptions = [30] * 9
-    assert "interrupted 100% of the turns" in report.disturbance(run)
+    run.machine["others"] = 0.4
+    assert "other processes took 40% of the CPU time" in report.disturbance(run)
+
+
+def test_the_work_of_other_processes_is_noticed():
+    # 12 s of work in 10 s on all CPUs, of which this process did 7
+    assert machine.others_share((100.0, 1.0), (112.0, 8.0), 10.0) == pytest.approx(5 / (10 * os.cpu_count()))
+    if os.path.exists("/proc/stat"):
+        before = after = machine.cpu_clock()
+        while after[1] - before[1] < 0.1:  # own work counts as own, or this would not end
+            after = machine.cpu_clock()
+        assert after[0] > before[0]
 
 
 def test_an_interrupted_turn_is_taken_again(monkeypatch):

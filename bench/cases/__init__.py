@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.cases.base import Case
+from bench.cases.networks import NETWORKS
 from bench.cases.operations import OPERATIONS
 from bench.cases.steps import STEPS
 
@@ -18,7 +19,7 @@ def cases(only: str | None = None, quick: bool = False, device: bool = False) ->
     Raises:
         ValueError: nothing is left.
     """
-    every = [case for sweep in STEPS + OPERATIONS for case in sweep.cases()]
+    every = [case for sweep in STEPS + NETWORKS + OPERATIONS for case in sweep.cases()]
     found = [case for case in every if device or not case.device_only]
     if quick:
         found = [case for case in found if case.goal and case.bytes < 2e8]

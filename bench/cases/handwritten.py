@@ -136,6 +136,13 @@ def optimizer(rule: str, theta: np.ndarray, lr: float, weight_decay: float) -> A
     return SGD(theta, lr, MOMENTUM if rule == "nesterov" else 0.0, weight_decay)
 
 
+def flat(arrays: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """A copy of all arrays as one vector, and its views of their shapes."""
+    vector = np.concatenate([a.ravel() for a in arrays])
+    ends = np.cumsum([a.size for a in arrays])
+    return vector, [vector[end - a.size : end].reshape(a.shape) for a, end in zip(arrays, ends, strict=True)]
+
+
 class MLP:
     """Linear, optional batch norm, ReLU, optional dropout; cross-entropy; one update of one vector.
 
@@ -158,14 +165,8 @@ class MLP:
         weight_decay: float,
     ) -> None:
         dtype = parameters[0].dtype
-        self.theta = np.concatenate([a.ravel() for a in parameters])
-        self.grad = np.empty_like(self.theta)
-        views, gradients, start = [], [], 0
-        for a in parameters:
-            part = slice(start, start + a.size)
-            views.append(self.theta[part].reshape(a.shape))
-            gradients.append(self.grad[part].reshape(a.shape))
-            start += a.size
+        self.theta, views = flat(parameters)
+        self.grad, gradients = flat(parameters)
         self.weights: list[np.ndarray] = []
         self.dweights: list[np.ndarray] = []
         self.biases: list[np.ndarray] = []
@@ -216,3 +217,77 @@ class MLP:
                 self.dnorms[i - 1][1][...] = dbeta
         self.optimizer.step(self.grad)
         return loss
+
+
+class CNN:
+    """3x3 convolutions with batch norm and ReLU, a 2x2 maximum after every second but the last; mean; linear.
+
+    Args:
+        parameters: weight, gamma and beta of each convolution in turn, then weight and bias.
+        rule, lr: as for `optimizer`.
+    """
+
+    def __init__(self, parameters: list[np.ndarray], rule: str, lr: float) -> None:
+        self.theta, views = flat(parameters)
+        self.grad, self.gradients = flat(parameters)
+        self.weight, self.bias = views[-2:]
+        self.kernels = views[:-2:3]
+        self.norms = [BatchNorm(g, b, 4) for g, b in zip(views[1:-2:3], views[2:-2:3], strict=True)]
+        self.optimizer = optimizer(rule, self.theta, lr, 0.0)
+
+    def step(self, x: np.ndarray, y: np.ndarray) -> Any:
+        """One training step; the loss."""
+        last, h, kept = len(self.kernels) - 1, x, []
+        for i, (w, norm) in enumerate(zip(self.kernels, self.norms, strict=True)):
+            windows = _windows(h)
+            h = np.ascontiguousarray(np.tensordot(windows, w, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2))
+            h = norm.forward(h)
+            active = h > 0
+            h *= active
+            winner = None
+            if i % 2 and i < last:
+                h, winner = _max_pool(h)
+            kept.append((windows, active, winner))
+        mean = h.mean((2, 3))
+        logits = mean @ self.weight.T + self.bias
+        loss, d = cross_entropy(logits, y, out=logits)
+        np.matmul(d.T, mean, out=self.gradients[-2])
+        np.sum(d, 0, out=self.gradients[-1])
+        slope = d @ self.weight / (h.shape[2] * h.shape[3])
+        dh = np.broadcast_to(slope[:, :, None, None], h.shape)
+        for i in range(last, -1, -1):
+            windows, active, winner = kept[i]
+            if winner is not None:
+                dh = _max_unpool(dh, winner)
+            dh, self.gradients[3 * i + 1][...], self.gradients[3 * i + 2][...] = self.norms[i].backward(
+                dh * active
+            )
+            self.gradients[3 * i][...] = np.tensordot(dh, windows, ((0, 2, 3), (0, 2, 3)))
+            if i:  # the transpose of a convolution is the one with the kernel turned by half
+                turned = self.kernels[i][:, :, ::-1, ::-1]
+                dh = np.tensordot(_windows(dh), turned, ((1, 4, 5), (0, 2, 3))).transpose(0, 3, 1, 2)
+        self.optimizer.step(self.grad)
+        return loss
+
+
+def _windows(x: np.ndarray) -> np.ndarray:
+    """The 3x3 surroundings of every pixel, zeros outside: a view (N, C, H, W, 3, 3)."""
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+
+
+def _max_pool(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The maximum of each 2x2 block, and which of the four it was."""
+    n, c, h, w = x.shape
+    blocks = (
+        x.reshape(n, c, h // 2, 2, w // 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(n, c, h // 2, w // 2, 4)
+    )
+    winner = blocks.argmax(-1)[..., None]
+    return np.take_along_axis(blocks, winner, -1)[..., 0], winner
+
+
+def _max_unpool(dy: np.ndarray, winner: np.ndarray) -> np.ndarray:
+    n, c, h, w = dy.shape
+    blocks = np.zeros((n, c, h, w, 4), dy.dtype)
+    np.put_along_axis(blocks, winner, dy[..., None], -1)
+    return blocks.reshape(n, c, h, w, 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(n, c, 2 * h, 2 * w)

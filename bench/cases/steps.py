@@ -21,59 +21,21 @@ TRAFFIC = {"sgd": 2, "nesterov": 4, "adam": 6}
 """Passes over the parameters in a step: theta and the moments, read and written."""
 
 
-@dataclasses.dataclass
-class MLPStep(Case):
-    """A step of a multi-layer perceptron with `size` rows a batch."""
+class Step(Case):
+    """A training step with `size` samples a batch."""
 
-    p: float = 0.0
     group: ClassVar[str] = "step"
-    layers: ClassVar[tuple[int, ...]] = ()
     rule: ClassVar[str] = "adam"
-    norm: ClassVar[bool] = False
     lr: ClassVar[float] = 1e-3
     weight_decay: ClassVar[float] = 0.0
-    # Adam divides each gradient by its own size, which magnifies the rounding of small ones; scikit-learn and
-    # thinc add its epsilon before the bias correction, which moves the first steps by up to a hundredth
-    tolerance: ClassVar[dict[str, float]] = {"losses": 1e-4, "change": 5e-3, "change, other epsilon": 3e-2}
 
     @property
     def label(self) -> str:
         return f"batch {self.size}"
 
-    @property
-    def parameters(self) -> int:
-        return sum((a + 1) * b for a, b in zip(self.layers, self.layers[1:], strict=False)) + (
-            2 * sum(self.layers[1:-1]) if self.norm else 0
-        )
-
-    @property
-    def bytes(self) -> int:
-        batch = self.size * (self.layers[0] * FLOAT + 8)
-        return batch + TRAFFIC[self.rule] * FLOAT * self.parameters
-
-    @property
-    def flops(self) -> int:
-        """Three products a layer, without the gradient of the input."""
-        pairs = list(zip(self.layers, self.layers[1:], strict=False))
-        return 2 * self.size * (3 * sum(a * b for a, b in pairs) - pairs[0][0] * pairs[0][1])
-
-    @property
-    def footprint(self) -> int:
-        return self.size * (self.layers[0] * FLOAT + 8)
-
-    def checked(self) -> Case:
-        return dataclasses.replace(self, p=0.0) if self.p else self
-
-    def shared(self, rng: np.random.Generator) -> Arrays:
-        parameters = []
-        for i, (a, b) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
-            parameters += [normal(rng, b, a) * np.float32((2 / a) ** 0.5), 0.1 * normal(rng, b)]
-            if self.norm and i < len(self.layers) - 2:
-                parameters += [1 + 0.1 * normal(rng, b), 0.1 * normal(rng, b)]
-        return {"parameters": parameters}
-
-    def inputs(self, rng: np.random.Generator) -> Arrays:
-        return {"x": normal(rng, self.size, self.layers[0]), "y": rng.integers(0, self.layers[-1], self.size)}
+    def network(self, nn: Any) -> list[Any]:
+        """The layers, in xpnet and in PyTorch alike."""
+        raise NotImplementedError
 
     def program(
         self, inputs: Inputs, column: Column, run: Callable[[int], Any], parameters: Callable[[], list[Any]]
@@ -90,33 +52,6 @@ class MLPStep(Case):
         """How far the parameters have moved, as one vector."""
         vector = lambda arrays: np.concatenate([np.ravel(a) for a in arrays])
         return vector(parameters) - vector(inputs.shared["parameters"])
-
-    def reference(self, inputs: Inputs) -> Mapping[str, Any]:
-        found = super().reference(inputs)
-        return {**found, "change, other epsilon": found["change"]}
-
-    # ---- the libraries ----
-
-    def numpy(self, inputs: Inputs, column: Column) -> Program:
-        mlp = handwritten.MLP(
-            inputs.shared["parameters"], self.size, self.norm, self.p, self.rule, self.lr, self.weight_decay
-        )
-        sets = [(s["x"], s["y"]) for s in inputs.sets]
-        return self.program(inputs, column, lambda i: mlp.step(*sets[i]), lambda: [mlp.theta])
-
-    def network(self, nn: Any) -> list[Any]:
-        """The layers, in xpnet and in PyTorch alike."""
-        layers: list[Any] = []
-        for i, (a, b) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
-            layers.append(nn.Linear(a, b))
-            if i == len(self.layers) - 2:
-                break
-            if self.norm:
-                layers.append(nn.BatchNorm1d(b))
-            layers.append(nn.ReLU())
-            if self.p and i == 0:
-                layers.append(nn.Dropout(self.p))
-        return layers
 
     def optimizer(self, optim: Any, model: Any) -> Any:
         """The optimizer, in xpnet and in PyTorch alike."""
@@ -164,6 +99,79 @@ class MLPStep(Case):
 
         model = torch.nn.Sequential(*self.network(torch.nn)).to(column.device)
         return self._tape(inputs, column, model, torch.optim, lambda x, y: F.cross_entropy(model(x), y))
+
+
+@dataclasses.dataclass
+class MLPStep(Step):
+    """A step of a multi-layer perceptron with `size` rows a batch."""
+
+    p: float = 0.0
+    layers: ClassVar[tuple[int, ...]] = ()
+    norm: ClassVar[bool] = False
+    # Adam divides each gradient by its own size, which magnifies the rounding of small ones; scikit-learn and
+    # thinc add its epsilon before the bias correction, which moves the first steps by up to a hundredth
+    tolerance: ClassVar[dict[str, float]] = {"losses": 1e-4, "change": 5e-3, "change, other epsilon": 3e-2}
+
+    @property
+    def parameters(self) -> int:
+        return sum((a + 1) * b for a, b in zip(self.layers, self.layers[1:], strict=False)) + (
+            2 * sum(self.layers[1:-1]) if self.norm else 0
+        )
+
+    @property
+    def bytes(self) -> int:
+        batch = self.size * (self.layers[0] * FLOAT + 8)
+        return batch + TRAFFIC[self.rule] * FLOAT * self.parameters
+
+    @property
+    def flops(self) -> int:
+        """Three products a layer, without the gradient of the input."""
+        pairs = list(zip(self.layers, self.layers[1:], strict=False))
+        return 2 * self.size * (3 * sum(a * b for a, b in pairs) - pairs[0][0] * pairs[0][1])
+
+    @property
+    def footprint(self) -> int:
+        return self.size * (self.layers[0] * FLOAT + 8)
+
+    def checked(self) -> Case:
+        return dataclasses.replace(self, p=0.0) if self.p else self
+
+    def shared(self, rng: np.random.Generator) -> Arrays:
+        parameters = []
+        for i, (a, b) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
+            parameters += [normal(rng, b, a) * np.float32((2 / a) ** 0.5), 0.1 * normal(rng, b)]
+            if self.norm and i < len(self.layers) - 2:
+                parameters += [1 + 0.1 * normal(rng, b), 0.1 * normal(rng, b)]
+        return {"parameters": parameters}
+
+    def inputs(self, rng: np.random.Generator) -> Arrays:
+        return {"x": normal(rng, self.size, self.layers[0]), "y": rng.integers(0, self.layers[-1], self.size)}
+
+    def reference(self, inputs: Inputs) -> Mapping[str, Any]:
+        found = super().reference(inputs)
+        return {**found, "change, other epsilon": found["change"]}
+
+    # ---- the libraries ----
+
+    def numpy(self, inputs: Inputs, column: Column) -> Program:
+        mlp = handwritten.MLP(
+            inputs.shared["parameters"], self.size, self.norm, self.p, self.rule, self.lr, self.weight_decay
+        )
+        sets = [(s["x"], s["y"]) for s in inputs.sets]
+        return self.program(inputs, column, lambda i: mlp.step(*sets[i]), lambda: [mlp.theta])
+
+    def network(self, nn: Any) -> list[Any]:
+        layers: list[Any] = []
+        for i, (a, b) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
+            layers.append(nn.Linear(a, b))
+            if i == len(self.layers) - 2:
+                break
+            if self.norm:
+                layers.append(nn.BatchNorm1d(b))
+            layers.append(nn.ReLU())
+            if self.p and i == 0:
+                layers.append(nn.Dropout(self.p))
+        return layers
 
     def jax(self, inputs: Inputs, column: Column) -> Program:
         import jax

@@ -1,0 +1,87 @@
+"""Training steps of convolutional networks."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bench.cases.base import Arrays, Inputs, Program, Sweep, normal
+from bench.cases.handwritten import CNN
+from bench.cases.steps import FLOAT, TRAFFIC, Step
+from bench.columns import Column
+
+
+class CNNStep(Step):
+    """Stages of two 3x3 convolutions with batch norm and ReLU, then 2x2 max pooling; global mean; linear.
+
+    The network of `xpnet train cifar10 --model cnn` without its dropout: RGB pictures of 32 by 32, ten
+    classes, channels 16, 32, 64; SGD with Nesterov's momentum.
+    """
+
+    name, rule, lr = "cnn", "nesterov", 1e-2
+    channels: ClassVar[tuple[int, ...]] = (3, 16, 16, 32, 32, 64, 64)
+    side: ClassVar[int] = 32
+    classes: ClassVar[int] = 10
+    # three steps magnify the rounding of sums over 65,000 pixels; a ReLU or a maximum may tip over
+    tolerance: ClassVar[dict[str, float]] = {"losses": 1e-4, "change": 2e-2}
+
+    @property
+    def convolutions(self) -> list[tuple[int, int, int]]:
+        """(inputs, outputs, side) of each."""
+        pairs = zip(self.channels, self.channels[1:], strict=False)
+        return [(a, b, self.side >> i // 2) for i, (a, b) in enumerate(pairs)]
+
+    @property
+    def bytes(self) -> int:
+        parameters = sum(9 * a * b + 2 * b for a, b, _ in self.convolutions)
+        return self.footprint + TRAFFIC[self.rule] * FLOAT * parameters
+
+    @property
+    def flops(self) -> int:
+        """Three products a convolution, without the gradient of the pictures."""
+        work = [9 * a * b * side * side for a, b, side in self.convolutions]
+        return 2 * self.size * (3 * sum(work) - work[0])
+
+    @property
+    def footprint(self) -> int:
+        return self.size * (self.channels[0] * self.side**2 * FLOAT + 8)
+
+    def shared(self, rng: np.random.Generator) -> Arrays:
+        parameters = []
+        for a, b, _ in self.convolutions:
+            parameters += [normal(rng, b, a, 3, 3) * np.float32((2 / (9 * a)) ** 0.5)]
+            parameters += [1 + 0.1 * normal(rng, b), 0.1 * normal(rng, b)]
+        last = self.channels[-1]
+        return {
+            "parameters": [
+                *parameters,
+                normal(rng, self.classes, last) / last**0.5,
+                normal(rng, self.classes),
+            ]
+        }
+
+    def inputs(self, rng: np.random.Generator) -> Arrays:
+        shape = (self.size, self.channels[0], self.side, self.side)
+        return {"x": normal(rng, *shape), "y": rng.integers(0, self.classes, self.size)}
+
+    def numpy(self, inputs: Inputs, column: Column) -> Program:
+        cnn = CNN(inputs.shared["parameters"], self.rule, self.lr)
+        sets = [(s["x"], s["y"]) for s in inputs.sets]
+        return self.program(inputs, column, lambda i: cnn.step(*sets[i]), lambda: [cnn.theta])
+
+    def network(self, nn: Any) -> list[Any]:
+        layers: list[Any] = []
+        for i, (a, b, _) in enumerate(self.convolutions):
+            if i in (2, 4):
+                layers.append(nn.MaxPool2d(2))
+            layers += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
+        return [
+            *layers,
+            nn.AvgPool2d(self.side // 4),
+            nn.Flatten(),
+            nn.Linear(self.channels[-1], self.classes),
+        ]
+
+
+NETWORKS = [Sweep(CNNStep, [32], [8, 128], [512])]
