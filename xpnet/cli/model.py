@@ -8,43 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import __version__, init, nn, optim
+from xpnet import __version__, nn
 from xpnet.data.pipeline import describe, from_description
 from xpnet.data.preprocessing import Preprocessing
-from xpnet.functional.regularizers import weights
+from xpnet.optim.by_name import OPTIMIZERS as OPTIMIZERS
 from xpnet.train import load_arrays, save_arrays
-
-# name: (rule, its options, learning rate that suits small networks with batch norm)
-OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], float]] = {
-    "sgd": (optim.SGD, {}, 0.1),
-    "momentum": (optim.SGD, {"momentum": 0.9}, 0.02),
-    "nesterov": (optim.SGD, {"momentum": 0.9, "nesterov": True}, 0.02),
-    "adagrad": (optim.Adagrad, {}, 0.02),
-    "adadelta": (optim.Adadelta, {}, 1.0),
-    "rmsprop": (optim.RMSprop, {}, 0.002),
-    "adam": (optim.Adam, {}, 0.005),
-    "adamw": (optim.AdamW, {}, 0.005),
-}
 
 
 def mlp(inputs: int, layers: list[int], classes: int, dropout: float) -> nn.Sequential:
-    """Linear, batch norm, ReLU, dropout for each hidden layer, and a Linear that gives the scores.
-
-    He initialisation before a ReLU; no bias before batch norm, which would cancel it.
-    """
-    stack: list[nn.Module] = []
-    for size in layers:
-        stack += [
-            nn.Linear(inputs, size, bias=False, weight_init=init.he_normal),
-            nn.BatchNorm1d(size),
-            nn.ReLU(),
-        ]
-        if dropout:
-            stack.append(nn.Dropout(dropout))
-        inputs = size
-    return nn.Sequential(
-        *stack, nn.Linear(inputs, classes, weight_init=init.lecun_normal, bias_init=init.zeros)
-    )
+    """The perceptron of the command line: ReLU, with batch norm."""
+    return nn.mlp(inputs, layers, classes, dropout=dropout, batch_norm=True)
 
 
 # what `xpnet train --model` offers; each is made from arguments that the saved model keeps
@@ -53,20 +26,6 @@ MODELS: dict[str, Callable[..., nn.Sequential]] = {
     "cnn": nn.small_cnn,
     "resnet": nn.small_resnet,
 }
-
-
-def make_optimizer(name: str, model: nn.Module, lr: float | None, weight_decay: float) -> optim.Optimizer:
-    """The optimizer of that name; weight decay acts on the weights, not on biases and norms."""
-    rule, settings, usual_lr = OPTIMIZERS[name]
-    settings = {**settings, "lr": usual_lr if lr is None else lr}
-    if not weight_decay:
-        return rule(model, **settings, weight_decay=0.0)
-    decayed = weights(model)
-    others = [p for p in model.parameters() if p.ndim < 2]
-    return rule(
-        [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}],
-        **settings,
-    )
 
 
 def save_model(path: str, model: nn.Module, scaler: Preprocessing, facts: dict[str, Any]) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 from xpnet import manual_seed, nn, optim
 from xpnet.cli.data import SOURCES, choose_backend
 from xpnet.cli.errors import BadInputError, bad_input
-from xpnet.cli.model import MODELS, make_optimizer
+from xpnet.cli.model import MODELS
 from xpnet.cli.pictures import standard_augmentation
 from xpnet.data import Augmentation, ChannelMean, DataLoader, Dataset, Standardize, split
 from xpnet.data.preprocessing import Preprocessing
 from xpnet.functional import flatten
+from xpnet.optim.by_name import make_optimizer
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from xpnet.nn.container import Residual, Sequential
 from xpnet.nn.convolution import AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from xpnet.nn.dropout import Dropout
 from xpnet.nn.linear import Flatten, Linear, Maxout
-from xpnet.nn.models import small_cnn, small_resnet
+from xpnet.nn.models import mlp, small_cnn, small_resnet
 from xpnet.nn.module import Module
 from xpnet.nn.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
 from xpnet.nn.parameter import Buffer, Parameter
@@ -50,6 +50,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "mlp",
     "small_cnn",
     "small_resnet",
 ]

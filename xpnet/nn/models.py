@@ -1,15 +1,74 @@
-"""Ready models for small pictures, such as the 32 by 32 of CIFAR-10. The last layer gives scores."""
+"""Ready models: a perceptron, and two for small pictures such as CIFAR-10's. The last layer gives scores."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xpnet import init
-from xpnet.nn.activation import ReLU
+from xpnet.nn.activation import ELU, GELU, Hardtanh, LeakyReLU, LeCunTanh, ReLU, Sigmoid, Softplus, Tanh
 from xpnet.nn.container import Residual, Sequential
 from xpnet.nn.convolution import Conv2d, GlobalAvgPool2d, MaxPool2d
 from xpnet.nn.dropout import Dropout
 from xpnet.nn.linear import Linear
 from xpnet.nn.module import Module
-from xpnet.nn.normalization import BatchNorm2d
+from xpnet.nn.normalization import BatchNorm1d, BatchNorm2d
+
+# name: (layer, initial weights that keep the variance through it)
+ACTIVATIONS: dict[str, tuple[type[Module], init.Initializer]] = {
+    "relu": (ReLU, init.he_normal),
+    "leaky_relu": (LeakyReLU, init.he_normal),
+    "elu": (ELU, init.he_normal),
+    "gelu": (GELU, init.he_normal),
+    "softplus": (Softplus, init.he_normal),
+    "tanh": (Tanh, init.glorot_normal),
+    "lecun_tanh": (LeCunTanh, init.lecun_normal),
+    "hardtanh": (Hardtanh, init.glorot_normal),
+    "sigmoid": (Sigmoid, init.glorot_normal),
+}
+
+
+def mlp(
+    inputs: int,
+    hidden: Sequence[int],
+    outputs: int,
+    activation: str = "relu",
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+) -> Sequential:
+    """A perceptron: Linear, batch norm, activation, dropout for each hidden layer, and a last Linear.
+
+    Args:
+        inputs: features.
+        hidden: units of each hidden layer; none make a linear model.
+        outputs: scores.
+        activation: a key of `ACTIVATIONS`, which sets the initial weights, too.
+        dropout: after each activation.
+        batch_norm: before each activation; the Linear before it has no bias, which would cancel.
+
+    Raises:
+        ValueError: an unknown activation.
+
+    >>> from xpnet.nn import mlp
+    >>> mlp(4, [8], 3, "tanh")
+    Sequential(
+      (0): Linear(4, 8)
+      (1): Tanh()
+      (2): Linear(8, 3)
+    )
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
+    layer, weight_init = ACTIVATIONS[activation]
+    stack: list[Module] = []
+    for size in hidden:
+        stack.append(Linear(inputs, size, bias=not batch_norm, weight_init=weight_init, bias_init=init.zeros))
+        if batch_norm:
+            stack.append(BatchNorm1d(size))
+        stack.append(layer())
+        if dropout:
+            stack.append(Dropout(dropout))
+        inputs = size
+    return Sequential(*stack, Linear(inputs, outputs, weight_init=init.lecun_normal, bias_init=init.zeros))
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[Module]:
