@@ -40,6 +40,7 @@ def _number(kind: type, text: str, accept: Callable[[Any], bool]) -> Callable[[s
 
 _count = _number(int, "a whole number of at least 1", lambda n: n >= 1)
 _batch = _number(int, "a whole number of at least 2, since batch norm needs two samples", lambda n: n >= 2)
+_updates = _number(int, "a whole number of at least 10", lambda n: n >= 10)
 _steps = _number(int, "a whole number of at least 0", lambda n: n >= 0)
 _rate = _number(float, "a number above 0", lambda x: x > 0)
 _decay = _number(float, "a number of at least 0", lambda x: x >= 0)
@@ -119,6 +120,26 @@ def parser() -> argparse.ArgumentParser:
         help="samples as the training data are scaled: .npy, .npz, or .csv, one a line; or a picture",
     )
     predict.add_argument("--output", metavar="FILE", help="write every prediction as CSV")
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="examine data, network and optimizer before training",
+        allow_abbrev=False,
+        description="Examine data, network and optimizer: a line for each diagnostic, and advice; "
+        "exit code 1 if one fails.",
+    )
+    doctor.set_defaults(augment="none")
+    doctor.add_argument("dataset", nargs="?", choices=SOURCES, help="the data (default: digits)")
+    _data_options(doctor)
+    _network_options(doctor)
+    doctor.add_argument(
+        "--steps",
+        type=_updates,
+        default=200,
+        metavar="N",
+        help="updates of the short training run (default: 200)",
+    )
+    doctor.add_argument("--json", metavar="FILE", help="the findings")
 
     parity = commands.add_parser(
         "parity",
@@ -243,6 +264,10 @@ def _run(options: argparse.Namespace) -> int:
         from xpnet.cli.predict import predict
 
         return predict(options)
+    if options.command == "doctor":
+        from xpnet.cli.doctor import doctor
+
+        return doctor(options)
     if options.command == "parity":
         from xpnet.cli.parity import parity
 

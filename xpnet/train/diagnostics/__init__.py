@@ -1,0 +1,43 @@
+"""Diagnostics: what is wrong with the data, the network, its gradients or its training, and what helps."""
+
+from xpnet.train.diagnostics.data import class_balance, class_order, constant_features, input_scale, leakage
+from xpnet.train.diagnostics.doctor import doctor
+from xpnet.train.diagnostics.finding import Finding, worst
+from xpnet.train.diagnostics.gradients import gradient_check, same_sign_gradients
+from xpnet.train.diagnostics.layers import (
+    activation_scale,
+    dead_units,
+    gradient_scale,
+    saturation,
+    update_ratio,
+)
+from xpnet.train.diagnostics.observe import Observation, observe
+from xpnet.train.diagnostics.probes import generalization_gap, initial_loss, learning_rate_check, overfit
+from xpnet.train.diagnostics.watch import Diagnostics, LocateNonFinite, first_non_finite
+
+__all__ = [
+    "Diagnostics",
+    "Finding",
+    "LocateNonFinite",
+    "Observation",
+    "activation_scale",
+    "class_balance",
+    "class_order",
+    "constant_features",
+    "dead_units",
+    "doctor",
+    "first_non_finite",
+    "generalization_gap",
+    "gradient_check",
+    "gradient_scale",
+    "initial_loss",
+    "input_scale",
+    "leakage",
+    "learning_rate_check",
+    "observe",
+    "overfit",
+    "same_sign_gradients",
+    "saturation",
+    "update_ratio",
+    "worst",
+]
