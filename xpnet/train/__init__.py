@@ -1,5 +1,7 @@
 """Training: the epoch loop, its callbacks and metrics, and saved models."""
 
+from xpnet.train.averaging import EMA, SWA, WeightAveraging
+from xpnet.train.batch_norm import ExactBatchNorm, recompute_batch_norm
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.checkpoint import load_arrays, save_arrays
 from xpnet.train.classification import Confusion, f1, precision, precision_recall_f1, recall
@@ -30,8 +32,11 @@ from xpnet.train.diagnostics import (
     worst,
 )
 from xpnet.train.evaluation import evaluate, predict
+from xpnet.train.gradients import GradientClipping, GradientNoise
 from xpnet.train.history import History
 from xpnet.train.learning_rate import LearningRate
+from xpnet.train.loggers import CSVLogger, TensorBoard
+from xpnet.train.lr_finder import LRFinder
 from xpnet.train.metrics import accuracy, confusion_matrix, top_k_accuracy
 from xpnet.train.model_checkpoint import Checkpoint, ModelCheckpoint
 from xpnet.train.progress import Progress
@@ -41,13 +46,20 @@ from xpnet.train.stopping import EarlyStopping, MovingAverageStopping, StopOnDiv
 from xpnet.train.trainer import Trainer
 
 __all__ = [
+    "EMA",
+    "SWA",
+    "CSVLogger",
     "Callback",
     "Checkpoint",
     "Confusion",
     "Diagnostics",
     "EarlyStopping",
+    "ExactBatchNorm",
     "Finding",
+    "GradientClipping",
+    "GradientNoise",
     "History",
+    "LRFinder",
     "LearningRate",
     "LocateNonFinite",
     "LossScaler",
@@ -56,8 +68,10 @@ __all__ = [
     "Observation",
     "Progress",
     "StopOnDivergence",
+    "TensorBoard",
     "Trainer",
     "TrainingDivergedError",
+    "WeightAveraging",
     "accuracy",
     "activation_scale",
     "class_balance",
@@ -84,6 +98,7 @@ __all__ = [
     "precision_recall_f1",
     "predict",
     "recall",
+    "recompute_batch_norm",
     "same_sign_gradients",
     "saturation",
     "save_arrays",

@@ -46,7 +46,7 @@ def evaluate(
     means, confusion = {"loss": Mean()}, Confusion()
     scores = [metric for metric in metrics or () if isinstance(metric, ClassificationScore)]
     with evaluating(model):
-        for x, y in _in_order(data):
+        for x, y in in_order(data):
             output = model(x)
             means["loss"].add(_value(loss(output, y)), x.shape[0])
             for metric in _default_metrics(y) if metrics is None else metrics:
@@ -88,7 +88,7 @@ def predict(model: Any, data: Any) -> Array:
     """
     _note_use(data)
     if isinstance(data, Dataset | DataLoader):
-        batches: Iterable[Any] = (x for x, _ in _in_order(data))
+        batches: Iterable[Any] = (x for x, _ in in_order(data))
     else:
         x = data if hasattr(data, "shape") else asarray(data)
         n = x.shape[0]
@@ -119,7 +119,8 @@ def _note_use(data: Any) -> None:
         data.guard.use(data.name)
 
 
-def _in_order(data: Any) -> Batches:
+def in_order(data: Any) -> Batches:
+    """A Dataset as large batches in its order; batches as they are."""
     return DataLoader(data, _BATCH, shuffle=False) if isinstance(data, Dataset) else data
 
 

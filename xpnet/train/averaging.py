@@ -1,0 +1,156 @@
+"""Averages of the weights along the path of training: better than the last ones, which still jump about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from xpnet.arrays import widen
+from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.nn.parameter import Run, gather, runs
+from xpnet.optim.optimizer import parts_of
+from xpnet.train.batch_norm import recompute_batch_norm, tracked
+from xpnet.train.callbacks import Callback
+
+if TYPE_CHECKING:
+    from xpnet.nn import Module
+    from xpnet.train.trainer import Trainer
+
+
+class WeightAveraging(Callback):
+    """Base class: a subclass calls `update` with the weight of the newest parameters.
+
+    The average is one more vector like theta, in float32 for 16-bit types: an update of it is one operation.
+    When training ends the model gets the averaged weights, and its batch norms, whose running statistics
+    belong to other weights, those of the training data (see `recompute_batch_norm`).
+
+    Attributes:
+        count: how often parameters have been added.
+    """
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self.count = 0
+        self._vectors: list[tuple[Run, Array]] = []
+        self._loaded: dict[str, Any] = {}
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Forget an earlier run."""
+        self._forget()
+        self._model = trainer.model
+
+    def update(self, model: Module, weight: float) -> None:
+        """average += weight * (theta - average); the first time, average = theta."""
+        if not all(run.arena is None or run.arena.alive for run, _ in self._vectors) or not self._vectors:
+            self._build(model)
+        self.count += 1
+        if self.count == 1:
+            return
+        for run, average in self._vectors:
+            average += weight * (widen(run.theta) - average)
+
+    def _build(self, model: Module) -> None:
+        """Vectors over the parameters where they are now, with the averages so far or the values."""
+        saved = self._saved()
+        named = {id(p): name for name, p in model.named_parameters()}
+        gather(model.parameters())
+        self._vectors = []
+        for run in runs(model.parameters()):
+            theta = widen(run.theta)
+            average = namespace(theta).asarray(theta, copy=True)
+            for p, part in parts_of(run):
+                if named[id(p)] in saved:
+                    value = asarray(saved[named[id(p)]], backend=backend_of(theta))
+                    average[part] = namespace(value).reshape(value, average[part].shape)
+            self._vectors.append((run, average))
+        self._loaded = {}
+
+    def _saved(self) -> dict[str, Any]:
+        """The averages by parameter name."""
+        if not self._vectors:
+            return self._loaded
+        named = {id(p): name for name, p in self._model.named_parameters()}
+        return {
+            named[id(p)]: namespace(average).reshape(average[part], tuple(p.shape))
+            for run, average in self._vectors
+            for p, part in parts_of(run)
+        }
+
+    def averages(self) -> dict[str, Any]:
+        """The averaged parameters by name, empty before the first update."""
+        return {name: namespace(a).asarray(a, copy=True) for name, a in self._saved().items()}
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Put the averages in."""
+        if not self.count:
+            return
+        model = trainer.model
+        trainer.show({**model.state_dict(), **self._saved()})
+        if tracked(model):
+            recompute_batch_norm(model, trainer.data)
+            trainer.show(model.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averages and their number."""
+        return {"count": self.count, "average": {n: to_numpy(a).copy() for n, a in self._saved().items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self._forget()
+        self.count, self._loaded = state["count"], dict(state["average"])
+
+
+class EMA(WeightAveraging):
+    """Exponential moving average of the weights (Polyak & Juditsky, 1992).
+
+    average <- decay * average + (1 - decay) * theta after each update, from the weights after the first one.
+
+    Args:
+        decay: in [0, 1); the average reaches back over about 1 / (1 - decay) updates.
+
+    Raises:
+        ValueError: decay is not in [0, 1).
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"EMA: decay must be in [0, 1), got {decay}")
+        super().__init__()
+        self.decay = decay
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """Add the new weights."""
+        self.update(trainer.model, 1 - self.decay)
+
+    def settings(self) -> dict[str, Any]:
+        """The decay."""
+        return {"decay": self.decay}
+
+
+class SWA(WeightAveraging):
+    """Stochastic weight averaging: the mean of the weights at the ends of epochs (Izmailov et al., 2018).
+
+    Args:
+        start: the first epoch that counts, from 0: one from which the learning rate is constant or cycles;
+            or, as a float below 1, a share of the epochs of `fit`.
+
+    Raises:
+        ValueError: start is negative, or a float that is not below 1.
+    """
+
+    def __init__(self, start: int | float = 0.75) -> None:
+        if start < 0 or (isinstance(start, float) and start >= 1):
+            raise ValueError(f"SWA: start is an epoch of at least 0, or a share below 1, got {start}")
+        super().__init__()
+        self.start = start
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Add the new weights."""
+        start = int(self.start * trainer.epochs) if isinstance(self.start, float) else self.start
+        if trainer.epoch >= start:
+            self.update(trainer.model, 1 / (self.count + 1))
+
+    def settings(self) -> dict[str, Any]:
+        """The first epoch."""
+        return {"start": self.start}

@@ -1,0 +1,134 @@
+"""Batch norm's statistics over the whole training set, instead of running averages (deck S1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from xpnet.arrays import widen
+from xpnet.autograd import Tensor
+from xpnet.backend import Array, namespace
+from xpnet.data import DataLoader
+from xpnet.nn.normalization import _BatchNorm
+from xpnet.train.callbacks import Callback
+from xpnet.train.evaluation import as_dataset, evaluating, in_order
+
+if TYPE_CHECKING:
+    from xpnet.nn import Module
+    from xpnet.train.trainer import Trainer
+
+
+class _EnoughError(Exception):
+    """The layer in question has been reached: the rest of the network does not matter."""
+
+
+def recompute_batch_norm(model: Module, data: Any) -> None:
+    """Set each batch norm's running statistics to the mean and variance over all samples.
+
+    Args:
+        model: a Module.
+        data: a Dataset or a pair of arrays (x, y); a DataLoader, whose samples are taken in order, each once,
+            transformed but not augmented; or anything that gives (x, y) batches each time it is iterated
+            over.
+
+    The result is exact: that of one pass in training mode with the whole set as one batch and momentum 1,
+    in memory for one batch. A layer's inputs depend on the statistics of the layers before it, so layers are
+    done in the order in which they run, each with a pass of its own up to there. The variance is the unbiased
+    one, as in the running average.
+
+    Raises:
+        ValueError: no samples, a single value a channel, or a layer that runs more than once in a forward
+            pass: it has no one set of inputs.
+
+    >>> import numpy as np, xpnet
+    >>> from xpnet import nn
+    >>> from xpnet.train import recompute_batch_norm
+    >>> model = nn.Sequential(nn.BatchNorm1d(1))
+    >>> x = np.array([[1.0], [2.0], [6.0]], dtype=np.float32)
+    >>> recompute_batch_norm(model, (x, np.zeros(3)))
+    >>> float(model.layers[0].running_mean.data[0]), float(model.layers[0].running_var.data[0])
+    (3.0, 7.0)
+    """
+    data = as_dataset(data)
+    data = data.in_order() if isinstance(data, DataLoader) else data
+    with evaluating(model):
+        for layer in _in_running_order(model, data):
+            mean, var = _statistics(model, layer, in_order(data))
+            for buffer, value in ((layer.running_mean, mean), (layer.running_var, var)):
+                buffer.data[...] = namespace(value).astype(value, buffer.dtype)
+
+
+def tracked(model: Module) -> list[Any]:
+    """The batch norm layers that have running statistics."""
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+
+
+def _in_running_order(model: Module, data: Any) -> list[Any]:
+    """The layers in the order of a forward pass; those that do not run are left out."""
+    seen: list[Any] = []
+    layers = tracked(model)
+    removers = [
+        layer.add_forward_hook(lambda module, inputs, output: seen.append(module)) for layer in layers
+    ]
+    try:
+        for x, _ in in_order(data):
+            model(x)
+            break
+        else:
+            raise ValueError("recompute_batch_norm: the data gave no batches")
+    finally:
+        for remove in removers:
+            remove()
+    if len({id(layer) for layer in seen}) < len(seen):
+        raise ValueError("recompute_batch_norm: a batch norm layer runs more than once in a forward pass")
+    return seen
+
+
+def _statistics(model: Module, layer: Any, batches: Iterable[tuple[Any, Any]]) -> tuple[Array, Array]:
+    """Mean and unbiased variance of a layer's inputs, merged batch by batch (Chan, Golub & LeVeque, 1983)."""
+    count, mean, squares = 0, None, None
+
+    def add(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal count, mean, squares
+        x = widen(inputs[0].data if isinstance(inputs[0], Tensor) else inputs[0])
+        xp = namespace(x)
+        axes = tuple(i for i in range(x.ndim) if i != 1)
+        n = x.size // x.shape[1]
+        own = xp.mean(x, axis=axes, keepdims=True)
+        centred = x - own
+        m2, own = xp.sum(centred * centred, axis=axes), xp.reshape(own, (-1,))
+        if mean is None:
+            count, mean, squares = n, own, m2
+        else:
+            difference, total = own - mean, count + n
+            squares = squares + m2 + difference * difference * (count * n / total)
+            mean, count = mean + difference * (n / total), total
+        raise _EnoughError
+
+    remove = layer.add_forward_hook(add)
+    try:
+        for x, _ in batches:
+            try:
+                model(x)
+            except _EnoughError:
+                continue
+    finally:
+        remove()
+    if count < 2:
+        raise ValueError("recompute_batch_norm: the variance needs at least two values a channel")
+    return mean, squares / (count - 1)  # type: ignore[operator]
+
+
+class ExactBatchNorm(Callback):
+    """`recompute_batch_norm` over the training data when training ends.
+
+    Put it after callbacks that set weights then, such as `EarlyStopping`. It costs a forward pass over the
+    data for each batch norm layer, up to that layer.
+    """
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Recompute, for the weights that the model has now."""
+        if trainer.step and tracked(trainer.model):
+            trainer.show(trainer.model.state_dict())  # a checkpoint keeps the running averages
+            recompute_batch_norm(trainer.model, trainer.data)
+            trainer.show(trainer.model.state_dict())

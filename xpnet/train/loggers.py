@@ -1,0 +1,94 @@
+"""The history as it grows, in files that other programs read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xpnet.train.callbacks import Callback
+from xpnet.train.checkpoint import atomic_write, check_writable
+
+if TYPE_CHECKING:
+    from xpnet.train.trainer import Trainer
+
+
+class CSVLogger(Callback):
+    """Write a row for each epoch: its number from 1, then the columns of the history.
+
+    Args:
+        path: the file. A new run replaces it when its first epoch ends; a resumed run first writes the epochs
+            of its checkpoint again, so that no row is missing or there twice, then appends.
+
+    A row is on the disk when its epoch has ended. Numbers are written exactly.
+    """
+
+    last = True
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path, self._begun = Path(path), False
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Refuse a path that cannot be written, before the work."""
+        check_writable(self.path)
+        self._begun = False
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Write the row."""
+        history = trainer.history
+        if not self._begun:
+            with atomic_write(self.path) as file:
+                rows = [[epoch, *row.values()] for epoch, row in enumerate(history.rows(), 1)]
+                file.write(_lines(["epoch", *history], *rows))
+            self._begun = True
+            return
+        with self.path.open("ab") as file:
+            file.write(_lines([history.epochs, *history.last().values()]))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _lines(*rows: list[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+class TensorBoard(Callback):
+    """Write the history for TensorBoard, one point an epoch: `tensorboard --logdir FOLDER`.
+
+    Args:
+        folder: made if it is missing. A resumed run hides the points of epochs that are done again.
+
+    Raises:
+        ImportError: tensorboardX is missing (`pip install "xpnet[tensorboard]"`).
+    """
+
+    last = True
+
+    def __init__(self, folder: str | PathLike[str] = "runs") -> None:
+        if find_spec("tensorboardX") is None:
+            raise ImportError('writing for TensorBoard needs tensorboardX: pip install "xpnet[tensorboard]"')
+        self.folder = Path(folder)
+        self._writer: Any = None
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Write the numbers of the epoch, to the disk."""
+        epoch = trainer.history.epochs
+        if self._writer is None:
+            from tensorboardX import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder), purge_step=epoch)
+        for key, value in trainer.history.last().items():
+            self._writer.add_scalar(key, value, epoch)
+        self._writer.flush()
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
