@@ -1,4 +1,4 @@
-"""Functions of two variables to descend on, the descent, and its contour plot."""
+"""Descent on functions of a few variables, with every optimizer of the decks, and pictures of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import Tensor, tensor, to_numpy
+from xpnet import Tensor, optim, tensor, to_numpy
+from xpnet.lab.experiment import Picture
 
 Surface = Callable[[Any], Any]
+
+RULES: dict[str, Callable[[list[Tensor], float], Any]] = {
+    "SGD": lambda p, lr: optim.SGD(p, lr=lr),
+    "momentum": lambda p, lr: optim.SGD(p, lr=lr, momentum=0.9),
+    "Nesterov": lambda p, lr: optim.SGD(p, lr=lr, momentum=0.9, nesterov=True),
+    "AdaGrad": lambda p, lr: optim.Adagrad(p, lr=lr),
+    "AdaDelta": lambda p, lr: optim.Adadelta(p, lr=lr, eps=1e-3),
+    "RMSProp": lambda p, lr: optim.RMSprop(p, lr=lr, alpha=0.9),
+    "Adam": lambda p, lr: optim.Adam(p, lr=lr),
+}
 
 
 def descend(
@@ -43,8 +54,42 @@ def descend(
     return np.array(path)
 
 
-def contours(axis: Any, f: Surface, x: tuple[float, float], y: tuple[float, float], levels: Any = 20) -> None:
-    """Draw the level lines of f over a rectangle."""
-    grid = np.stack(np.meshgrid(np.linspace(*x, 120), np.linspace(*y, 120)))
-    axis.contour(*grid, f(grid), levels=levels, colors="0.7", linewidths=0.7)
+def contours(axis: Any, f: Surface, x: tuple[float, float], y: tuple[float, float]) -> None:
+    """Draw level lines of f over a rectangle, more of them in its lower parts."""
+    grid = np.stack(np.meshgrid(np.linspace(*x, 80), np.linspace(*y, 80)))
+    z = f(grid)
+    levels = np.unique(np.quantile(z, np.linspace(0, 1, 15) ** 2))
+    axis.contour(*grid, z, levels=levels, colors="0.7", linewidths=0.7, linestyles="solid")
     axis.set(xlim=x, ylim=y)
+
+
+def race(
+    title: str,
+    f: Surface,
+    paths: dict[str, np.ndarray],
+    x: tuple[float, float],
+    y: tuple[float, float],
+    frames: int = 30,
+) -> Picture:
+    """An animation: every path up to the same step, on one contour plot."""
+    steps = max(len(path) for path in paths.values()) - 1
+
+    def draw(figure: Any, k: int) -> None:
+        now = round(steps * k / (frames - 1))
+        axis = figure.subplots()
+        contours(axis, f, x, y)
+        for color, (name, path) in enumerate(paths.items()):
+            axis.plot(*path[: now + 1].T, color=f"C{color}", lw=1)
+            axis.plot(*path[min(now, len(path) - 1)], "o", color=f"C{color}", label=name)
+        axis.set_title(f"step {now}")
+        axis.legend(loc="lower right", fontsize=7)
+
+    return Picture(title, draw, (6, 4), frames)
+
+
+def progress(axis: Any, curves: dict[str, np.ndarray], ylabel: str) -> None:
+    """Draw a quantity against the step, on a logarithmic axis, a line for each optimizer."""
+    for name, values in curves.items():
+        axis.semilogy(np.maximum(values, 1e-16), label=name)
+    axis.set(xlabel="step", ylabel=ylabel)
+    axis.legend(fontsize=7)

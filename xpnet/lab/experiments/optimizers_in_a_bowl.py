@@ -1,0 +1,110 @@
+"""All optimizers in an ill-conditioned bowl, where SGD and momentum have formulas."""
+
+from functools import partial
+
+import numpy as np
+
+from xpnet import optim
+from xpnet.lab import Check, Picture, Result, Table, experiment
+from xpnet.lab.surfaces import RULES, contours, descend, progress
+
+KAPPA = 100.0  # condition number: the Hessian is diag(1, KAPPA)
+START = np.array([10.0, 1.0])
+STEPS = 300
+RATES = {"AdaGrad": 1.0, "AdaDelta": 1.0, "RMSProp": 0.05, "Adam": 0.3}
+CURVATURES = np.array([1.0, KAPPA])
+
+
+def bowl(x):
+    return (x[0] ** 2 + KAPPA * x[1] ** 2) / 2
+
+
+@experiment("S1, S2", "optimizers in an ill-conditioned bowl: zig-zag, and what momentum gains")
+def run() -> Result:
+    best_sgd = 2 / (1 + KAPPA)
+    root = KAPPA**0.5
+    best_momentum = 4 / (1 + root) ** 2
+    rho = ((root - 1) / (root + 1)) ** 2
+    paths = {
+        "SGD": descend(bowl, START, partial(RULES["SGD"], lr=best_sgd), STEPS),
+        "momentum": descend(bowl, START, lambda p: optim.SGD(p, lr=best_momentum, momentum=rho), STEPS),
+        "Nesterov": descend(
+            bowl,
+            START,
+            lambda p: optim.SGD(p, lr=1 / KAPPA, momentum=(root - 1) / (root + 1), nesterov=True),
+            STEPS,
+        ),
+        **{name: descend(bowl, START, partial(RULES[name], lr=lr), STEPS) for name, lr in RATES.items()},
+    }
+    steps = np.arange(STEPS + 1)[:, None]
+
+    def heavy_ball(lr, rho):
+        """x_{k+1} = (1 - lr lambda + rho) x_k - rho x_{k-1}, each coordinate for itself."""
+        states = [START, START * (1 - lr * CURVATURES)]
+        for _ in range(STEPS - 1):
+            states.append((1 - lr * CURVATURES + rho) * states[-1] - rho * states[-2])
+        return np.array(states)
+
+    values = {name: bowl(path.T) for name, path in paths.items()}
+    needed = {name: int(np.argmax(v < 1e-6)) if v.min() < 1e-6 else None for name, v in values.items()}
+    rate = {
+        name: np.linalg.norm(paths[name][-1]) / np.linalg.norm(paths[name][-101])
+        for name in ("SGD", "momentum")
+    }
+
+    def draw(figure):
+        left, right = figure.subplots(1, 2)
+        contours(left, bowl, (-2, 11), (-2.6, 2.6))
+        for name in ("SGD", "momentum", "Adam"):
+            left.plot(*paths[name][:40].T, "o-", ms=2, lw=1, label=name)
+        left.legend(fontsize=7)
+        progress(right, values, "f")
+
+    return Result(
+        "The steep direction limits the rate, so SGD zig-zags across the bowl and crawls along it: at best "
+        "it shrinks the distance by (K-1)/(K+1) a step. Momentum at its best shrinks it by (sqrt K - "
+        "1)/(sqrt K + 1), which for K = 100 saves nine steps in ten.",
+        [
+            Check(
+                "SGD: the whole path",
+                paths["SGD"],
+                exact=START * (1 - best_sgd * CURVATURES) ** steps,
+                atol=1e-9,
+            ),
+            Check(
+                "SGD: signs of x2 in the first 50 steps, zig-zag",
+                np.sign(paths["SGD"][:50, 1]),
+                exact=(-1.0) ** np.arange(50),
+            ),
+            Check(
+                "SGD: factor of 100 steps", rate["SGD"], exact=((KAPPA - 1) / (KAPPA + 1)) ** 100, rtol=1e-6
+            ),
+            Check(
+                "momentum: the whole path", paths["momentum"], exact=heavy_ball(best_momentum, rho), atol=1e-9
+            ),
+            Check(
+                "momentum: mean factor a step",
+                rate["momentum"] ** 0.01,
+                exact=(root - 1) / (root + 1),
+                rtol=0.01,
+            ),
+            Check(
+                "steps until f < 1e-6, momentum to SGD",
+                needed["momentum"]
+                / (np.log(1e-6 / values["SGD"][0]) / np.log(((KAPPA - 1) / (KAPPA + 1)) ** 2)),
+                at_most=0.2,
+            ),
+            *(
+                Check(f"{name}: f after {STEPS} steps, to the start", v[-1] / v[0], at_most=0.05)
+                for name, v in values.items()
+            ),
+        ],
+        [
+            Table(
+                "Steps until f < 1e-6",
+                ("optimizer", "steps"),
+                [[n, f"more than {STEPS}" if k is None else k] for n, k in needed.items()],
+            )
+        ],
+        [Picture("The first 40 steps; and f against the step", draw, (10, 3.5))],
+    )
