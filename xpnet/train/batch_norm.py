@@ -31,10 +31,10 @@ def recompute_batch_norm(model: Module, data: Any) -> None:
             transformed but not augmented; or anything that gives (x, y) batches each time it is iterated
             over.
 
-    The result is exact: that of one pass in training mode with the whole set as one batch and momentum 1,
-    in memory for one batch. A layer's inputs depend on the statistics of the layers before it, so layers are
-    done in the order in which they run, each with a pass of its own up to there. The variance is the unbiased
-    one, as in the running average.
+    The result is exact: in evaluation mode the model then gives for these samples what training mode would
+    with all of them as one batch, in the memory of one small batch. A layer's inputs depend on the statistics
+    of the layers before it, so layers are done in the order in which they run, each with a pass of its own up
+    to there. The set is the population, so its variance is the biased one.
 
     Raises:
         ValueError: no samples, a single value a channel, or a layer that runs more than once in a forward
@@ -44,10 +44,10 @@ def recompute_batch_norm(model: Module, data: Any) -> None:
     >>> from xpnet import nn
     >>> from xpnet.train import recompute_batch_norm
     >>> model = nn.Sequential(nn.BatchNorm1d(1))
-    >>> x = np.array([[1.0], [2.0], [6.0]], dtype=np.float32)
+    >>> x = np.array([[1.0], [3.0], [8.0]], dtype=np.float32)
     >>> recompute_batch_norm(model, (x, np.zeros(3)))
     >>> float(model.layers[0].running_mean.data[0]), float(model.layers[0].running_var.data[0])
-    (3.0, 7.0)
+    (4.0, 8.666...)
     """
     data = as_dataset(data)
     data = data.in_order() if isinstance(data, DataLoader) else data
@@ -85,8 +85,10 @@ def _in_running_order(model: Module, data: Any) -> list[Any]:
 
 
 def _statistics(model: Module, layer: Any, batches: Iterable[tuple[Any, Any]]) -> tuple[Array, Array]:
-    """Mean and unbiased variance of a layer's inputs, merged batch by batch (Chan, Golub & LeVeque, 1983)."""
-    count, mean, squares = 0, None, None
+    """Mean and variance of a layer's inputs, merged batch by batch (Chan, Golub & LeVeque, 1983)."""
+    count = 0
+    mean: Array = None
+    squares: Array = None
 
     def add(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal count, mean, squares
@@ -116,7 +118,7 @@ def _statistics(model: Module, layer: Any, batches: Iterable[tuple[Any, Any]]) -
         remove()
     if count < 2:
         raise ValueError("recompute_batch_norm: the variance needs at least two values a channel")
-    return mean, squares / (count - 1)  # type: ignore[operator]
+    return mean, squares / count
 
 
 class ExactBatchNorm(Callback):
