@@ -39,7 +39,8 @@ def gradient_check(
     """
     with same_randomness():
         twin = in_float64(twin_of(model)[0])
-        x, y = as_float64(asarray(x)[:_BATCH, ...]), as_float64(asarray(y)[:_BATCH, ...])
+        n = min(_BATCH, int(x.shape[0]))
+        x, y = as_float64(asarray(x)[:n, ...]), as_float64(asarray(y)[:n, ...])
         state = random.generator_state()
 
         def cost() -> Any:

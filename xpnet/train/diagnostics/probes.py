@@ -25,6 +25,8 @@ from xpnet.train.metrics import accuracy
 
 Loss = Callable[[Any, Any], Any]
 
+_FACTORS = (10, 100, 1000, 10_000)  # of a learning rate that may be too low
+
 
 def initial_loss(model: Any, loss: Loss, x: Any, y: Any, classes: int | None = None) -> Finding:
     """The loss of a fresh network on K classes is about ln K: it knows nothing, and says so (deck S2, S4).
@@ -37,24 +39,24 @@ def initial_loss(model: Any, loss: Loss, x: Any, y: Any, classes: int | None = N
         classes: K; default: the number of scores.
 
     Returns:
-        The loss with batch statistics and without dropout. FAIL if it is not finite or above twice ln K, WARN
-        if it is more than a third away.
+        The loss with batch statistics and without dropout. WARN if it is more than a third (or 0.5) away from
+        ln K, FAIL if it is not finite or above twice ln K (or 1 above).
     """
     with same_randomness(), no_grad():
         scores = without_dropout(twin_of(model)[0])(asarray(x))
         value = float(loss(scores, asarray(y)))
         classes = classes or int(scores.shape[-1])
     expected = math.log(classes)
-    low = value < expected * 2 / 3
+    near, far = max(0.5, expected / 3), max(1.0, expected)
     return judge(
         "initial loss",
         value,
         f"about {expected:.3g} = ln {classes}",
-        warn=not abs(value - expected) <= expected / 3,
-        fail=not value <= 2 * expected,
+        warn=not abs(value - expected) <= near,
+        fail=not value <= expected + far,
         advice="Below ln K before training: the model is trained already, the classes are unbalanced, or the "
         "loss is not the mean cross-entropy of the scores."
-        if low
+        if value < expected
         else "The network is sure of wrong answers: make the initial weights of the last layer smaller, use "
         "He or Xavier initialisation, standardise the inputs.",
     )
@@ -132,7 +134,7 @@ def learning_rate_check(model: Any, loss: Loss, train: Any, optimizer: Any, step
 
     Returns:
         The mean loss of the last quarter of the batches over what the untrained model has on them. FAIL if it
-        is not finite, above 3, or within 2% of 1 (then 10 and 100 times the rate is tried, to tell a low rate
+        is not finite, above 3, or within 2% of 1 (then 10 to 10000 times the rate is tried, to tell a low one
         from other faults); WARN if the loss rose, or was above 3 on the way.
     """
     ratio, peak = _fall(model, loss, train, optimizer, steps)
@@ -151,11 +153,11 @@ def learning_rate_check(model: Any, loss: Loss, train: Any, optimizer: Any, step
         )
     if ratio < 0.98:
         return judge(name, ratio, expected, detail=detail)
-    better = [k for k in (10, 100) if _fall(model, loss, train, optimizer, steps, k)[0] < 0.98]
+    better = next((k for k in _FACTORS if _fall(model, loss, train, optimizer, steps, k)[0] < 0.98), None)
     advice = (
-        f"Too low: the loss stays where it began. {better[0]} times the learning rate makes it fall."
+        f"Too low: the loss stays where it began. {better} times the learning rate makes it fall."
         if better
-        else "The loss stays where it began, at 100 times the learning rate too: a far too low rate, dead or "
+        else f"The loss stays where it began, at {_FACTORS[-1]} times the learning rate too: dead or "
         "saturated units, equal initial weights, or targets that do not fit the samples."
     )
     return judge(name, ratio, expected, fail=True, advice=advice, detail=detail)

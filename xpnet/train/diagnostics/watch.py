@@ -160,15 +160,11 @@ class LocateNonFinite(Callback):
         self._losses, self._waiting = [], self.every or 1
 
     def on_backward_end(self, trainer: Trainer) -> None:
-        """Keep the loss, before the update that would spread it; look if it is time."""
+        """Keep the loss, before the update that would spread it; look if it is time, or the epoch ends."""
         self._losses.append(trainer.loss_value)
-        if len(self._losses) >= self._waiting:
-            self._look(trainer, trainer.step + 1)
-
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """Look at the rest."""
-        if self._losses:
-            self._look(trainer, trainer.step)
+        update = trainer.step + 1
+        if len(self._losses) >= self._waiting or (trainer.batches and update % trainer.batches == 0):
+            self._look(trainer, update)
 
     def _look(self, trainer: Trainer, last: int) -> None:
         losses, self._losses = self._losses, []
