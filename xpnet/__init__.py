@@ -53,7 +53,7 @@ def __getattr__(name: str) -> object:
     """Submodules load on first use, so that `import xpnet` is fast."""
     import importlib
 
-    if name in ("classic", "data", "functional", "init", "lab", "nn", "optim", "parity", "train", "cuda"):
+    if name in ("classic", "data", "functional", "init", "lab", "nn", "optim", "parallel", "parity", "train", "cuda"):
         return importlib.import_module(f"xpnet.{name}")
     if name == "warmup":
         return importlib.import_module("xpnet.cuda").warmup

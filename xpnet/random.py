@@ -197,3 +197,9 @@ def set_generator_state(state: dict[str, Any]) -> None:
     """Restore what `generator_state` returned."""
     for stream, values in state.items():
         generators[int(stream)].state = (int(values[0]), int(values[1]), int(values[2]))
+
+
+def split_by_rank(rank: int) -> None:
+    """Give the dropout masks of each rank a stream of their own; rank 0 keeps the one it has."""
+    seed, _, step = generators[DROPOUT].state
+    generators[DROPOUT].state = (seed, DROPOUT + (rank << 8), step)

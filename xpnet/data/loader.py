@@ -81,6 +81,7 @@ class DataLoader:
         self.shuffle, self.replacement = shuffle, replacement
         self.seed = random.generators[random.SHUFFLE].state[0] if seed is None else seed
         self.sampler, self.augment, self.transform, self.prefetch = sampler, augment, transform, prefetch
+        self.rank, self.ranks = 0, 1
         self.epoch = self.batch = 0  # of the next batch
         self._resuming = False
 
@@ -90,7 +91,27 @@ class DataLoader:
         return self._count(len(self.dataset) if order is None else len(order))
 
     def _count(self, samples: int) -> int:
-        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
+        full, rest = divmod(samples, self.batch_size)
+        return full + (rest >= self.ranks and rest > 0 and not self.drop_last)
+
+    def shard(self, rank: int, ranks: int) -> None:
+        """Give this rank's part of every batch from now on: its samples `rank`, `rank + ranks`, ...
+
+        The parts of all ranks together are the batches that one rank alone would see, in the same order, so the
+        position of a checkpoint is good for any number of ranks. A last batch that has fewer samples than there
+        are ranks is left out.
+
+        Raises:
+            ValueError: the rank is not below `ranks`, or a batch has fewer samples than there are ranks.
+        """
+        if not 0 <= rank < ranks:
+            raise ValueError(f"DataLoader.shard: rank {rank} of {ranks} ranks")
+        if self.batch_size < ranks:
+            raise ValueError(
+                f"DataLoader.shard: a batch of {self.batch_size} samples is too small for {ranks} ranks; "
+                f"batch_size is that of all ranks together"
+            )
+        self.rank, self.ranks = rank, ranks
 
     def order(self, epoch: int) -> np.ndarray | None:
         """The indices of an epoch, (n,) int64; None: the order of the data set."""
@@ -125,8 +146,8 @@ class DataLoader:
         stay = on_host and str(get_backend()) == "numpy"
         buffers = PinnedBuffers(self.prefetch + 2) if self.prefetch and PinnedBuffers.useful(x, y) else None
         for i in range(first, self._count(n)):
-            part: Any = slice(i * size, min((i + 1) * size, n))
-            samples = np.arange(part.start, part.stop) if order is None else order[part]
+            part: Any = slice(i * size + self.rank, min((i + 1) * size, n), self.ranks)
+            samples = np.arange(part.start, part.stop, part.step) if order is None else order[part]
             if buffers is not None:
                 batch_x, batch_y = buffers.move(x, y, samples)
             else:

@@ -22,9 +22,11 @@ class Callback:
 
     Attributes:
         last: True for a callback that is called after all others, such as one that saves what they did.
+        main_only: True for one that writes or prints: where several ranks train together, rank 0 calls it.
     """
 
     last: bool = False
+    main_only: bool = False
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Before the first epoch."""

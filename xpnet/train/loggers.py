@@ -28,6 +28,7 @@ class CSVLogger(Callback):
     """
 
     last = True
+    main_only = True
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path, self._begun = Path(path), False
@@ -69,6 +70,7 @@ class TensorBoard(Callback):
     """
 
     last = True
+    main_only = True
 
     def __init__(self, folder: str | PathLike[str] = "runs") -> None:
         if find_spec("tensorboardX") is None:

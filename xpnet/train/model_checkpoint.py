@@ -31,6 +31,7 @@ class Checkpoint(Callback):
     """
 
     last = True
+    main_only = True
 
     def __init__(
         self,

@@ -23,6 +23,8 @@ class Progress(Callback):
         ImportError: a bar was asked for and tqdm is missing.
     """
 
+    main_only = True
+
     def __init__(self, bar: bool | None = None) -> None:
         found = find_spec("tqdm") is not None
         if bar and not found:

@@ -112,6 +112,7 @@ def _apply(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer._start_clock(state["seconds"])
     trainer._trained = None
     random.set_generator_state(state["random"])
+    random.split_by_rank(trainer.communicator.rank)
 
 
 def _trained(trainer: Trainer) -> dict[str, Any]:

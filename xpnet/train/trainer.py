@@ -12,6 +12,8 @@ from xpnet.backend import Array, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional.regularizers import l1, l2
 from xpnet.optim.gradients import gradients_of
+from xpnet.parallel.communicator import Communicator
+from xpnet.parallel.start import same_buffers, same_start
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.evaluation import Batches, as_dataset, evaluate, predict
 from xpnet.train.history import History
@@ -45,6 +47,8 @@ class Trainer:
         l2: strength of the penalty l2 * sum W^2, whose gradient is 2 l2 W. The objective is the loss plus
             both; `train_loss` is the loss alone, to compare with `val_loss`, and `train_penalty` the rest.
         scaler: a `LossScaler`, for models in float16.
+        communicator: of the ranks that train this model together (`xpnet.parallel`); each takes its share of
+            every batch of the DataLoader, whose batch size is that of all ranks together. Default: alone.
 
     Raises:
         ValueError: accumulate is below 1, or a strength is negative.
@@ -74,6 +78,7 @@ class Trainer:
         l1: float = 0.0,
         l2: float = 0.0,
         scaler: LossScaler | None = None,
+        communicator: Communicator | None = None,
     ) -> None:
         if accumulate < 1 or l1 < 0 or l2 < 0:
             raise ValueError(
@@ -83,6 +88,7 @@ class Trainer:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks, self.metrics = list(callbacks), metrics
         self.accumulate, self.l1, self.l2, self.scaler = accumulate, l1, l2, scaler
+        self.communicator = Communicator() if communicator is None else communicator
         self.history = History()
         self.data: Any = None
         self.validation: Any = None
@@ -137,6 +143,8 @@ class Trainer:
         train = as_dataset(train)
         if isinstance(train, Dataset):
             train = DataLoader(train)
+        if self.communicator.size > 1:
+            _shard(train, self.communicator)
         saved, previous = None, self.data
         self.data = train
         if resume is not None:
@@ -151,6 +159,7 @@ class Trainer:
         self.validation, self.epoch, self.epochs = validation, 0, epochs
         self.batches = -(-len(train) // self.accumulate) if isinstance(train, Sized) else None
         try:
+            same_start(self.model, self.communicator)
             self._call("on_fit_begin")
             if saved is not None:
                 self._resume(saved["state"])
@@ -175,6 +184,15 @@ class Trainer:
             self._call("on_epoch_begin")
             self._start_clock(0.0)
         self._train_epoch()
+        same_buffers(self.model, self.communicator)
+        row = self.communicator.share(self._measure())
+        self.history.append(row)
+        self._mean, self._taken, self._settled = Mean(), 0, True
+        self._call("on_epoch_end")
+        self.stop = self.communicator.share(self.stop)
+
+    def _measure(self) -> dict[str, float] | None:
+        """The row of the history, on rank 0."""
         row = {"train_loss": self._mean.result("training data")}
         if not math.isfinite(row["train_loss"]):
             rate = self.optimizer.param_groups[0]["lr"]
@@ -182,14 +200,13 @@ class Trainer:
                 f"the training loss is {row['train_loss']} in epoch {self.epoch + 1}; "
                 f"lower the learning rate (now {rate:g}) or clip the gradients"
             )
+        if not self.communicator.is_main:
+            return None
         if self.l1 or self.l2:
             row["train_penalty"] = float(sum(penalty.item() for penalty in self._penalties()))
         if self.validation is not None:
             row |= {f"val_{name}": value for name, value in self.evaluate(self.validation).items()}
-        row |= {"lr": self.optimizer.param_groups[0]["lr"], "seconds": self._elapsed()}
-        self.history.append(row)
-        self._mean, self._taken, self._settled = Mean(), 0, True
-        self._call("on_epoch_end")
+        return row | {"lr": self.optimizer.param_groups[0]["lr"], "seconds": self._elapsed()}
 
     def _train_epoch(self) -> None:
         """The batches of an epoch that are left."""
@@ -215,18 +232,20 @@ class Trainer:
         return batches
 
     def _backward(self, x: Any, y: Any, pending: list[int]) -> None:
-        """Add one batch's gradient, in units of the first batch of this update."""
+        """Add one batch's gradient, in units of the first batch of this update; sizes are of all ranks."""
         if not pending:
             self.optimizer.zero_grad()
         self.batch = x, y
         self.output = output = self.model(x)
         value = self.loss(output, y)
-        samples = x.shape[0]
-        weight = samples / pending[0] if pending else 1.0
+        samples = self.communicator.total(x.shape[0])
+        first = pending[0] if pending else samples
+        weight = x.shape[0] / first
         seed = weight if self.scaler is None else weight * self.scaler.scale
         value.backward(None if seed == 1 else namespace(value.data).full_like(value.data, seed))
-        self._mean.add(value.data, samples)
-        self.loss_value = value.data if not pending else self.loss_value + value.data * weight
+        loss = self.communicator.mean(value.data, x.shape[0] / samples)
+        self._mean.add(loss, samples)
+        self.loss_value = loss if not pending else self.loss_value + loss * (samples / first)
         pending.append(samples)
 
     def _update(
@@ -237,6 +256,9 @@ class Trainer:
     ) -> None:
         """One step from the gradients that have been added up."""
         share = 1.0 if len(pending) == 1 else pending[0] / sum(pending)
+        if self.communicator.size > 1:
+            for gradient in gradients_of(self.model):
+                self.communicator.all_reduce(gradient)
         if self.scaler is None:
             usable = True
             if share != 1:
@@ -354,10 +376,21 @@ class Trainer:
 
     def _hooks(self, name: str) -> list[Callable[[Trainer], None]]:
         """The callbacks' methods of this name that are not the empty ones of the base class."""
-        in_order = sorted(self.callbacks, key=lambda callback: callback.last)
+        mine = [c for c in self.callbacks if self.communicator.is_main or not c.main_only]
+        in_order = sorted(mine, key=lambda callback: callback.last)
         methods = [getattr(callback, name) for callback in in_order]
         return [m for m in methods if getattr(m, "__func__", None) is not getattr(Callback, name)]
 
     def _call(self, name: str) -> None:
         for hook in self._hooks(name):
             hook(self)
+
+
+def _shard(data: Any, communicator: Communicator) -> None:
+    """This rank's part of the training data."""
+    if not hasattr(data, "shard"):
+        raise TypeError(
+            f"Trainer.fit: {communicator.size} ranks share the batches of a DataLoader or a Dataset, "
+            f"got {type(data).__name__}"
+        )
+    data.shard(communicator.rank, communicator.size)

@@ -1,0 +1,141 @@
+"""Programs for several ranks: `mpiexec -n 2 python -m tests.ranks NAME [ARGUMENT ...]`; see test_parallel.py.
+
+Each prints one line of JSON on rank 0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+import numpy as np
+
+import xpnet
+from xpnet import functional as F
+from xpnet import nn, optim, parallel
+from xpnet.data import DataLoader, Dataset, load_digits, split
+from xpnet.train import Callback, EarlyStopping, ModelCheckpoint, Trainer
+
+
+def data(dtype: str) -> tuple[Dataset, Dataset]:
+    train, validation, _ = split(load_digits(), seed=0)
+    scale = lambda d: Dataset((np.asarray(d.x) / 16).astype(dtype), d.y)
+    return scale(train), scale(validation)
+
+
+def network(dtype: str, norm: bool, dropout: float = 0.0) -> nn.Sequential:
+    layers = [nn.Linear(64, 32, dtype=dtype)]
+    if norm:
+        layers.append(nn.BatchNorm1d(32, dtype=dtype))
+    layers += [nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 10, dtype=dtype)]
+    return nn.Sequential(*layers)
+
+
+def train(
+    communicator: parallel.Communicator,
+    dtype: str = "float64",
+    norm: bool = False,
+    accumulate: int = 1,
+    epochs: int = 2,
+    batch: int = 50,
+    dropout: float = 0.0,
+    callbacks: tuple[Callback, ...] = (),
+    resume: str | None = None,
+) -> dict[str, object]:
+    xpnet.manual_seed(3 if communicator.is_main else 4)  # rank 0's weights count
+    training, validation = data(dtype)
+    model = network(dtype, norm, dropout)
+    if norm:
+        parallel.synchronize_batch_norm(model, communicator)
+    optimizer = optim.SGD(model, lr=0.1, momentum=0.9)
+    trainer = Trainer(
+        model, F.cross_entropy, optimizer, callbacks, accumulate=accumulate, communicator=communicator
+    )
+    loader = DataLoader(training, batch, seed=5)
+    history = trainer.fit(loader, validation, epochs, resume=resume)
+    state = {name: xpnet.to_numpy(a) for name, a in model.state_dict().items()}
+    return {"state": state, "history": dict(history), "stop": trainer.stop}
+
+
+def same(dtype: str, norm: str, accumulate: str) -> dict[str, object]:
+    """The largest difference to one process alone, over its size, and between the ranks."""
+    group = parallel.connect()
+    options = {"dtype": dtype, "norm": norm == "norm", "accumulate": int(accumulate)}
+    ours, alone = train(group, **options), train(parallel.Communicator(), **options)
+    error = max(
+        float(np.abs(ours["state"][k] - alone["state"][k]).max() / np.abs(alone["state"][k]).max())
+        for k in alone["state"]
+    )
+    first = {name: group.share(a.tolist()) for name, a in ours["state"].items()}
+    between = max(float(np.abs(np.asarray(first[k]) - a).max()) for k, a in ours["state"].items())
+    losses = [ours["history"]["train_loss"], alone["history"]["train_loss"]]
+    return {
+        "ranks": group.size,
+        "error": error,
+        "between": max(group.world.allgather(between)),
+        "loss": float(np.abs(np.subtract(*losses)).max()),
+        "history": ours["history"] == group.share(ours["history"]),
+    }
+
+
+def masks() -> dict[str, object]:
+    """Whether each rank draws dropout masks of its own, and whether training then still agrees."""
+    group = parallel.connect()
+    ours = train(group, dropout=0.5, epochs=1)
+    mask = F.dropout(np.ones((4, 100), np.float32), 0.5)
+    masks = group.world.allgather(xpnet.to_numpy(mask).tolist())
+    states = group.world.allgather({k: a.tolist() for k, a in ours["state"].items()})
+    return {"equal_masks": masks[0] == masks[1], "equal_states": states[0] == states[1]}
+
+
+class _Die(Callback):
+    def __init__(self, rank: int, how: str) -> None:
+        self.rank, self.how = rank, how
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        if trainer.communicator.rank == self.rank and trainer.epoch == 1 and trainer.step > 30:
+            if self.how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise RuntimeError("a fault on this rank alone")
+
+
+def die(how: str, path: str) -> dict[str, object]:
+    """Rank 1 ends in the second epoch."""
+    train(parallel.connect(), epochs=4, callbacks=(_Die(1, how), ModelCheckpoint(path)))
+    return {"finished": True}
+
+
+def resume(path: str) -> dict[str, object]:
+    """Go on from the checkpoint; the weights' sum of squares."""
+    found = train(
+        parallel.connect(),
+        epochs=4,
+        callbacks=(_Die(-1, ""), ModelCheckpoint(path)),
+        resume=f"{path}/last.safetensors",
+    )
+    return {
+        "state": {k: a.tolist() for k, a in found["state"].items()},
+        "epochs": len(found["history"]["lr"]),
+    }
+
+
+def whole() -> dict[str, object]:
+    """Four epochs at once."""
+    found = train(parallel.connect(), epochs=4)
+    return {"state": {k: a.tolist() for k, a in found["state"].items()}}
+
+
+def stopping() -> dict[str, object]:
+    """Early stopping ends all ranks in one epoch."""
+    group = parallel.connect()
+    stop = EarlyStopping(1, min_delta=10.0)
+    found = train(group, epochs=9, callbacks=(stop,))
+    return {"epochs": group.world.allgather(len(found["history"]["lr"]))}
+
+
+if __name__ == "__main__":
+    result = globals()[sys.argv[1]](*sys.argv[2:])
+    if parallel.connect().is_main:
+        print(json.dumps(result))

@@ -1,0 +1,212 @@
+"""Data-parallel training: shards, ranks under mpiexec against one process, faults, NCCL's calls."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import functional as F
+from xpnet import nn, optim, parallel
+from xpnet.data import DataLoader, Dataset
+from xpnet.train import Trainer
+
+pytestmark = pytest.mark.host
+
+MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+needs_mpi = pytest.mark.skipif(
+    MPIEXEC is None or find_spec("mpi4py") is None, reason='needs pip install "xpnet[mpi]"'
+)
+
+
+def launch(ranks: int, *arguments: str) -> subprocess.CompletedProcess:
+    """Run a program of tests/ranks.py."""
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    command = [MPIEXEC, "-n", str(ranks), sys.executable, "-m", "tests.ranks", *arguments]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def result(ranks: int, *arguments: str) -> dict:
+    done = launch(ranks, *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# ---- shards -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(
+    ("samples", "batch", "ranks"), [(23, 6, 3), (24, 6, 2), (13, 4, 4), (7, 7, 7), (9, 4, 3)]
+)
+def test_shards_are_the_parts_of_each_batch(samples, batch, ranks, shuffle):
+    data = Dataset(np.arange(float(samples))[:, None], np.arange(samples))
+    batches = [set(xpnet.to_numpy(y).tolist()) for _, y in DataLoader(data, batch, shuffle, seed=1)]
+    parts = []
+    for rank in range(ranks):
+        loader = DataLoader(data, batch, shuffle, seed=1)
+        loader.shard(rank, ranks)
+        parts.append([xpnet.to_numpy(y).tolist() for _, y in loader])
+        assert len(loader) == len(parts[-1])
+    kept = batches if len(batches[-1]) >= ranks else batches[:-1]
+    together = list(zip(*parts, strict=True))
+    assert [{label for part in batch for label in part} for batch in together] == kept
+    assert all(sum(map(len, batch)) == len(set().union(*batch)) for batch in together)  # none twice
+
+
+def test_a_batch_needs_a_sample_for_each_rank():
+    loader = DataLoader(Dataset(np.zeros((8, 1)), np.zeros(8, dtype=np.int64)), 2)
+    with pytest.raises(ValueError, match="batch of 2 samples is too small for 3 ranks"):
+        loader.shard(0, 3)
+    with pytest.raises(ValueError, match="rank 2 of 2"):
+        loader.shard(2, 2)
+
+
+# ---- several ranks ----------------------------------------------------------------------------------------
+
+
+@needs_mpi
+@pytest.mark.parametrize(
+    ("dtype", "norm", "accumulate", "tolerance"),
+    [
+        ("float64", "plain", "1", 1e-12),
+        ("float64", "norm", "1", 1e-12),
+        ("float64", "plain", "3", 1e-12),
+        ("float32", "norm", "1", 1e-5),
+    ],
+)
+def test_two_ranks_train_what_one_does(dtype, norm, accumulate, tolerance):
+    found = result(2, "same", dtype, norm, accumulate)
+    assert found["ranks"] == 2
+    assert found["error"] <= tolerance
+    assert found["between"] == 0  # both ranks hold the same bits
+    assert found["loss"] <= tolerance
+    assert found["history"]
+
+
+@needs_mpi
+def test_each_rank_drops_its_own_units():
+    assert result(2, "masks") == {"equal_masks": False, "equal_states": True}
+
+
+@needs_mpi
+def test_early_stopping_ends_all_ranks():
+    assert result(2, "stopping") == {"epochs": [2, 2]}
+
+
+@needs_mpi
+@pytest.mark.parametrize("how", ["error", "kill"])
+def test_a_rank_that_dies_ends_the_run_and_any_number_of_ranks_goes_on(how, tmp_path):
+    done = launch(2, "die", how, str(tmp_path))
+    assert done.returncode != 0
+    assert '"finished"' not in done.stdout
+    if how == "error":
+        assert "rank 1 of 2 failed, all ranks end" in done.stderr
+        assert "a fault on this rank alone" in done.stderr
+    whole = result(1, "whole")["state"]
+    for ranks in (1, 3) if how == "error" else (2,):
+        copy = tmp_path / str(ranks)
+        shutil.copytree(tmp_path, copy, ignore=shutil.ignore_patterns("[0-9]"))
+        found = result(ranks, "resume", str(copy))
+        assert found["epochs"] == 4
+        for name, values in found["state"].items():
+            np.testing.assert_allclose(values, whole[name], rtol=0, atol=1e-12, err_msg=name)
+
+
+# ---- parts ------------------------------------------------------------------------------------------------
+
+
+def test_ranks_share_batches_of_a_loader_only():
+    model = nn.Linear(2, 2)
+    group = parallel.Communicator()
+    group.size = 2
+    trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.1), communicator=group)
+    with pytest.raises(TypeError, match="2 ranks share the batches of a DataLoader"):
+        trainer.fit([(np.zeros((4, 2), np.float32), np.zeros(4, np.int64))], epochs=1)
+
+
+def test_mpi_missing_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(ImportError, match=r"xpnet\[mpi\]"):
+        parallel.MPICommunicator()
+    monkeypatch.setenv("PMI_SIZE", "2")
+    with pytest.raises(ImportError, match=r"xpnet\[mpi\]"):
+        parallel.connect()
+    monkeypatch.setenv("PMI_SIZE", "1")
+    assert parallel.connect().size == 1
+
+
+class _World:
+    """MPI's world as seen by rank 0 of two, the other of which has the same values."""
+
+    rank, size = 0, 2
+
+    def bcast(self, value):
+        return value
+
+
+def test_nccl_gets_pointers_counts_types_and_the_stream(monkeypatch):
+    """Stand-ins for CuPy's modules record the calls: there is no device here."""
+    calls = []
+
+    class Group:
+        def __init__(self, size, identity, rank):
+            calls.append(("init", size, identity, rank))
+
+        def allReduce(self, *arguments):
+            calls.append(("allReduce", *arguments))
+
+        def bcast(self, *arguments):
+            calls.append(("bcast", *arguments))
+
+    nccl = SimpleNamespace(
+        NcclCommunicator=Group, get_unique_id=lambda: (1, 2), NCCL_SUM=0, NCCL_FLOAT32=7, NCCL_FLOAT64=8
+    )
+    used = []
+    cuda = SimpleNamespace(
+        nccl=nccl,
+        runtime=SimpleNamespace(getDeviceCount=lambda: 4),
+        Device=lambda i: SimpleNamespace(use=lambda: used.append(i)),
+        get_current_stream=lambda: SimpleNamespace(ptr=99),
+    )
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    monkeypatch.setitem(sys.modules, "cupy.cuda", cuda)
+    world = SimpleNamespace(COMM_WORLD=_World(), IN_PLACE=None)
+    monkeypatch.setitem(sys.modules, "mpi4py", SimpleNamespace(MPI=world))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # MPICommunicator sets its own
+    monkeypatch.setattr("xpnet.parallel.communicator.backend_name", lambda array: "cupy")
+    monkeypatch.setattr("xpnet.parallel.communicator.CHUNK", 4)
+
+    group = parallel.NCCLCommunicator()
+    assert calls.pop() == ("init", 2, (1, 2), 0)
+    assert used == [0]
+
+    class Array:
+        """Six float32 from address 1000 on."""
+
+        flags = SimpleNamespace(c_contiguous=True)
+        dtype = np.dtype("float32")
+
+        def __init__(self, start=0, stop=6):
+            self.start, self.size, self.shape = start, stop - start, (stop - start,)
+            self.data = SimpleNamespace(ptr=1000 + 4 * start)
+
+        def reshape(self, shape):
+            return self
+
+        def __getitem__(self, part):
+            return Array(part.start, min(part.stop, self.size))
+
+    group.all_reduce(Array())
+    assert calls == [("allReduce", 1000, 1000, 4, 7, 0, 99), ("allReduce", 1016, 1016, 2, 7, 0, 99)]
+    calls.clear()
+    group.broadcast(Array())
+    assert calls == [("bcast", 1000, 4, 7, 0, 99), ("bcast", 1016, 2, 7, 0, 99)]

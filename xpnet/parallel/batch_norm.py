@@ -1,0 +1,72 @@
+"""Batch norm over the batches of all ranks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet.autograd import Pullback, Tensor, differentiable
+from xpnet.backend import Array, asarray, backend_of, namespace
+from xpnet.nn.module import Module
+from xpnet.nn.normalization import _BatchNorm
+from xpnet.operators import reshape, sqrt, sum
+from xpnet.parallel.communicator import Communicator
+
+
+@differentiable
+def all_reduce(x: Array, communicator: Communicator) -> tuple[Array, Pullback]:
+    """The sum over all ranks. Each rank's x contributes to every rank's loss, so gradients add up as well."""
+
+    def total(a: Array) -> Array:
+        a = namespace(a).asarray(a, copy=True)
+        communicator.all_reduce(a)
+        return a
+
+    return total(x), total
+
+
+def synchronize_batch_norm(model: Module, communicator: Communicator) -> Module:
+    """Let every batch norm of the model use the statistics of all ranks in training, as SyncBatchNorm does.
+
+    Small batches a rank then train as one large batch does, and n ranks give the result of one.
+
+    Args:
+        model: changed in place, and returned.
+        communicator: of the ranks. They must call the model together.
+    """
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.forward = _Synchronized(module, communicator)  # type: ignore[method-assign]
+    return model
+
+
+class _Synchronized:
+    """The forward pass of one layer."""
+
+    def __init__(self, layer: _BatchNorm, communicator: Communicator) -> None:
+        self.layer, self.communicator = layer, communicator
+
+    def __call__(self, x: Any) -> Any:
+        layer = self.layer
+        if not layer.training:
+            return type(layer).forward(layer, x)
+        axes = (0, *range(2, x.ndim))
+        wide = (1, -1) + (1,) * (x.ndim - 2)
+        data = x.data if isinstance(x, Tensor) else x
+        rows = asarray([float(data.size // data.shape[1])], str(data.dtype), backend=backend_of(data))
+        self.communicator.all_reduce(rows)
+
+        mean = all_reduce(sum(x, axes), self.communicator) / rows
+        centred = x - reshape(mean, wide)
+        var = all_reduce(sum(centred * centred, axes), self.communicator) / rows
+        y = centred / reshape(sqrt(var + layer.eps), wide)
+        if layer.weight is not None and layer.bias is not None:
+            y = y * reshape(layer.weight, wide) + reshape(layer.bias, wide)
+        if layer.running_mean is not None and layer.running_var is not None:
+            unbiased = _values(var) * (rows / (rows - 1))
+            for running, new in ((layer.running_mean, _values(mean)), (layer.running_var, unbiased)):
+                running.data += layer.momentum * (new - running.data)
+        return y
+
+
+def _values(x: Any) -> Array:
+    return x.data if isinstance(x, Tensor) else x

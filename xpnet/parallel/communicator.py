@@ -1,0 +1,195 @@
+"""Ranks that work together: one process, MPI, or NCCL with MPI to start it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from xpnet.backend import Array, asarray, backend_name, backend_of, namespace, to_numpy
+
+
+class Communicator:
+    """A group of one process, which is also the base class: nothing to send, nobody to wait for.
+
+    Attributes:
+        rank: of this process, from 0.
+        size: how many processes there are.
+
+    >>> from xpnet.parallel import Communicator
+    >>> alone = Communicator()
+    >>> alone.rank, alone.size, alone.is_main
+    (0, 1, True)
+    """
+
+    rank = 0
+    size = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which prints and writes files."""
+        return self.rank == 0
+
+    def all_reduce(self, array: Array) -> None:
+        """Replace the array by its sum over all ranks, in place. Every rank calls it with the same shape."""
+
+    def broadcast(self, array: Array) -> None:
+        """Replace the array by rank 0's, in place."""
+
+    def share(self, value: Any) -> Any:
+        """Rank 0's value on every rank: anything that JSON can hold."""
+        return value
+
+    def total(self, count: int) -> int:
+        """The sum over all ranks of a number on the host."""
+        return count
+
+    def mean(self, value: Array, share: float) -> Array:
+        """The sum over all ranks of value * share: of means over parts, the mean over all."""
+        if self.size == 1:
+            return value
+        parts = namespace(value).reshape(value * share, (1,))
+        self.all_reduce(parts)
+        return parts[0]
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+
+
+class MPICommunicator(Communicator):
+    """Through mpi4py (`pip install "xpnet[mpi]"`), in programs started with `mpiexec -n N python ...`.
+
+    NumPy arrays are sent from where they are. An array of a device goes through the host, unless
+    `NCCLCommunicator` is used. A rank that ends with an error ends all of them at once: the others would
+    wait for it for ever.
+
+    Raises:
+        ImportError: mpi4py is missing.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from mpi4py import MPI
+        except ImportError as error:
+            raise ImportError(f'parallel training needs MPI: pip install "xpnet[mpi]" ({error})') from None
+        self.mpi, self.world = MPI, MPI.COMM_WORLD
+        self.rank, self.size = self.world.rank, self.world.size
+        if self.size > 1:
+            sys.excepthook = self._abort
+
+    def all_reduce(self, array: Array) -> None:
+        """The sum over all ranks, in place, a chunk at a time."""
+        host = _host(array)
+        for chunk in chunks(host):
+            self.world.Allreduce(self.mpi.IN_PLACE, chunk)
+        _back(array, host)
+
+    def broadcast(self, array: Array) -> None:
+        """Rank 0's values, in place."""
+        host = _host(array)
+        for chunk in chunks(host):
+            self.world.Bcast(chunk)
+        _back(array, host)
+
+    def share(self, value: Any) -> Any:
+        """Rank 0's value."""
+        return self.world.bcast(value)
+
+    def total(self, count: int) -> int:
+        """The sum over all ranks, by way of the host."""
+        return int(self.world.allreduce(count))
+
+    def barrier(self) -> None:
+        """Wait for all."""
+        self.world.Barrier()
+
+    def _abort(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        """End every rank when this one fails."""
+        text = "".join(traceback.format_exception(kind, error, trace))
+        print(f"rank {self.rank} of {self.size} failed, all ranks end:\n{text}", file=sys.stderr, flush=True)
+        self.world.Abort(1)
+
+
+class NCCLCommunicator(MPICommunicator):
+    """CUDA arrays through NCCL on the current stream, everything else through MPI, which also starts it.
+
+    Each rank takes the device `rank % devices` of its machine before it makes arrays.
+
+    Raises:
+        ImportError: CuPy, its NCCL or mpi4py is missing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            import cupy
+            from cupy.cuda import nccl
+        except ImportError as error:
+            raise ImportError(f"NCCL needs CuPy with a CUDA device ({error})") from None
+        self.cupy, self.nccl = cupy, nccl
+        local = int(os.environ.get("MPI_LOCALRANKID", self.rank))
+        cupy.cuda.Device(local % cupy.cuda.runtime.getDeviceCount()).use()
+        self.group = nccl.NcclCommunicator(self.size, self.share(nccl.get_unique_id()), self.rank)
+
+    def all_reduce(self, array: Array) -> None:
+        """The sum over all ranks, in place; it is queued on the stream, and the host goes on."""
+        if backend_name(array) != "cupy":
+            super().all_reduce(array)
+            return
+        for chunk in chunks(self._flat(array)):
+            at, size, kind = chunk.data.ptr, chunk.size, self._type(chunk)
+            self.group.allReduce(at, at, size, kind, self.nccl.NCCL_SUM, self._stream())
+
+    def broadcast(self, array: Array) -> None:
+        """Rank 0's values, in place."""
+        if backend_name(array) != "cupy":
+            super().broadcast(array)
+            return
+        for chunk in chunks(self._flat(array)):
+            self.group.bcast(chunk.data.ptr, chunk.size, self._type(chunk), 0, self._stream())
+
+    def _flat(self, array: Array) -> Array:
+        if not array.flags.c_contiguous:
+            raise ValueError("NCCL works on contiguous arrays")
+        return array.reshape(-1)
+
+    def _type(self, array: Array) -> int:
+        return getattr(self.nccl, f"NCCL_{str(array.dtype).upper()}")
+
+    def _stream(self) -> int:
+        return self.cupy.cuda.get_current_stream().ptr
+
+
+def connect(backend: str = "numpy") -> Communicator:
+    """What fits the way this process was started: MPI (NCCL for CuPy) under mpiexec, else a group of one.
+
+    Raises:
+        ImportError: the process was started by mpiexec and mpi4py is missing.
+    """
+    if int(os.environ.get("PMI_SIZE") or os.environ.get("OMPI_COMM_WORLD_SIZE") or 1) == 1:
+        return Communicator()
+    return NCCLCommunicator() if backend == "cupy" else MPICommunicator()
+
+
+CHUNK = 1 << 20
+"""Elements sent at a time: enough for full bandwidth, and the first are there before the last leave."""
+
+
+def chunks(array: Array) -> list[Array]:
+    """A contiguous array as flat pieces of at most `CHUNK` elements that share its memory."""
+    flat = array.reshape(-1)
+    return [flat[i : i + CHUNK] for i in range(0, flat.shape[0], CHUNK)]
+
+
+def _host(array: Array) -> np.ndarray:
+    """A contiguous host array of these values: the array itself where it is one."""
+    return np.ascontiguousarray(to_numpy(array))
+
+
+def _back(array: Array, host: np.ndarray) -> None:
+    if host is not array:
+        array[...] = namespace(array).reshape(asarray(host, backend=backend_of(array)), array.shape)

@@ -1,0 +1,27 @@
+"""How ranks begin: with the same model, and with dropout masks of their own."""
+
+from __future__ import annotations
+
+from xpnet import random
+from xpnet.nn.module import Module
+from xpnet.nn.parameter import gather, runs
+from xpnet.parallel.communicator import Communicator
+
+
+def same_start(model: Module, communicator: Communicator) -> None:
+    """Give every rank rank 0's parameters and buffers."""
+    if communicator.size == 1:
+        return
+    parameters = model.parameters()
+    gather(parameters)
+    for run in runs(parameters):
+        communicator.broadcast(run.theta)
+    same_buffers(model, communicator)
+    random.split_by_rank(communicator.rank)
+
+
+def same_buffers(model: Module, communicator: Communicator) -> None:
+    """Give every rank rank 0's buffers, such as the running statistics of batch norm."""
+    if communicator.size > 1:
+        for _, buffer in model.named_buffers():
+            communicator.broadcast(buffer.data)
