@@ -48,12 +48,26 @@ __all__ = [
     "warmup",
 ]
 
+_SUBMODULES = (
+    "classic",
+    "cuda",
+    "data",
+    "functional",
+    "init",
+    "lab",
+    "nn",
+    "optim",
+    "parallel",
+    "parity",
+    "train",
+)
+
 
 def __getattr__(name: str) -> object:
     """Submodules load on first use, so that `import xpnet` is fast."""
     import importlib
 
-    if name in ("classic", "data", "functional", "init", "lab", "nn", "optim", "parallel", "parity", "train", "cuda"):
+    if name in _SUBMODULES:
         return importlib.import_module(f"xpnet.{name}")
     if name == "warmup":
         return importlib.import_module("xpnet.cuda").warmup

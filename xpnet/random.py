@@ -169,7 +169,7 @@ def integers(n: int, high: int, key: Key) -> np.ndarray:
 
 
 def doubles(n: int, key: Key) -> np.ndarray:
-    """n draws from [0, 1), float64 with all 53 bits, on the host: for a few hyperparameters, not for weights."""
+    """n draws from [0, 1), float64 with all 53 bits, on the host: for hyperparameters, not for weights."""
     words = bits(2 * n, key, _HOST)
     return ((words[0::2] >> 5) * 2.0**26 + (words[1::2] >> 6)) * 2.0**-53
 
