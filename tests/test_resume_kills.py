@@ -1,0 +1,16 @@
+"""A process that is really killed, at random moments, loses nothing; `python -m tests.kills` does it 100 times."""
+
+import sys
+
+import pytest
+
+from tests.kills import run
+
+pytest.importorskip("safetensors")
+
+
+@pytest.mark.host
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_three_kills(tmp_path):
+    figures = run(3, epochs=8, seed=1, folder=tmp_path)
+    assert figures["kills"] >= 2  # a life may end before its time is up
