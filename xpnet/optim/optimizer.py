@@ -133,7 +133,7 @@ class Optimizer:
         xp = namespace(run.theta)
         arrays = [xp.zeros_like(run.theta) for _ in moments]
         step = 0
-        for p, part in _parts(run):
+        for p, part in parts_of(run):
             state = self._state.get(id(p))
             if state is not None:
                 step = state["step"]
@@ -149,7 +149,7 @@ class Optimizer:
     def _collect(self) -> None:
         """Read the state of all stretches into one dict a parameter, as copies."""
         for stretch in getattr(self, "_stretches", []):
-            for p, part in _parts(stretch.run, stretch.sizes):
+            for p, part in parts_of(stretch.run, stretch.sizes):
                 values = zip(stretch.names, stretch.moments, strict=True)
                 self._state[id(p)] = {
                     "step": stretch.step,
@@ -264,7 +264,7 @@ class _Stretch:
         )
 
 
-def _parts(run: Run, sizes: list[int] | None = None) -> list[tuple[Tensor, Any]]:
+def parts_of(run: Run, sizes: list[int] | None = None) -> list[tuple[Tensor, Any]]:
     """Each parameter of a run and its slice of the run's vectors."""
     if run.arena is None:
         return [(run.parameters[0], ...)]
