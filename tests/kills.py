@@ -2,8 +2,8 @@
 
     python -m tests.kills --kills 100
 
-The run has everything whose state could be lost: batch norm, dropout, augmentation, prefetching, Adam, a rate
-scheduled by update, early stopping, an averaged model, a log. Weights, history and log must agree bit for bit.
+The run has everything whose state could be lost: batch norm, dropout, augmentation, prefetching, Adam, a
+schedule, early stopping, an averaged model, a log. Weights, history and log must agree bit for bit.
 """
 
 from __future__ import annotations
