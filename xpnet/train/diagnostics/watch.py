@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -153,37 +154,43 @@ class LocateNonFinite(Callback):
             raise ValueError(f"LocateNonFinite: every must be at least 1, got {every}")
         self.every = every
         self._losses: list[Array] = []
-        self._waiting = 1
+        self._interval = every
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Forget an earlier run."""
-        self._losses, self._waiting = [], self.every or 1
+        self._losses, self._interval = [], self.every
 
     def on_backward_end(self, trainer: Trainer) -> None:
         """Keep the loss, before the update that would spread it; look if it is time, or the epoch ends."""
+        if self._interval is None:
+            self._interval = 100 if _is_on_cuda(trainer.loss_value) else 1
+        if self._interval == 1 and math.isfinite(trainer.loss_value):
+            return
         self._losses.append(trainer.loss_value)
         update = trainer.step + 1
-        if len(self._losses) >= self._waiting or (trainer.batches and update % trainer.batches == 0):
+        if len(self._losses) >= self._interval or (trainer.batches and update % trainer.batches == 0):
             self._look(trainer, update)
 
-    def _look(self, trainer: Trainer, last: int) -> None:
-        losses, self._losses = self._losses, []
-        if self.every is None:
-            self._waiting = 100 if "cu" in f"{backend_of(losses[0])}{device(losses[0])}" else 1
-        values = to_numpy(losses[0] if len(losses) == 1 else namespace(losses[0]).stack(losses))
-        bad = np.flatnonzero(~np.isfinite(np.atleast_1d(values)))
+    def _look(self, trainer: Trainer, update: int) -> None:
+        """Fetch the losses up to that of this update."""
+        values = to_numpy(namespace(self._losses[0]).stack(self._losses))
+        self._losses = []
+        bad = np.flatnonzero(~np.isfinite(values))
         if not bad.size:
             return
-        step = last - len(losses) + 1 + int(bad[0])
-        x, y = trainer.batch  # type: ignore[misc]
-        place = first_non_finite(trainer.model, trainer.loss, x, y)
-        late = "" if step == last else f", {last - step} updates later"
+        ago = len(values) - 1 - int(bad[0])
+        place = first_non_finite(trainer.model, trainer.loss, *(trainer.batch or ()))
+        when = f"; {ago} updates later" if ago else ""
         raise TrainingDivergedError(
-            f"the training loss is {np.atleast_1d(values)[bad[0]]} in update {step}; not finite{late}: "
-            f"{place or 'nothing that can be seen any more'}; lower the learning rate "
+            f"the training loss is {values[bad[0]]} in update {update - ago}{when}, not finite: "
+            f"{place or 'nothing any more'}; lower the learning rate "
             f"(now {trainer.optimizer.param_groups[0]['lr']:g}), clip the gradients, or keep logarithms and "
             "divisions away from 0"
         )
+
+
+def _is_on_cuda(array: Array) -> bool:
+    return backend_of(array).name == "cupy" or "cuda" in str(device(array))
 
 
 def first_non_finite(model: Any, loss: Callable[[Any, Any], Any], x: Any, y: Any) -> str | None:
