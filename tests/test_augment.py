@@ -311,7 +311,7 @@ def test_predictions_are_the_mean_over_views():
     model = xpnet.nn.small_cnn(3, width=4)
     x = xpnet.asarray(X)
     views = lambda x: [*flips(x), *multi_scale(x, [10])]
-    found = xpnet.to_numpy(predict_views(model, X, views, batch_size=5))
+    found = xpnet.to_numpy(predict_views(model, x, views, batch_size=5))
     model.eval()
     each = [scipy.special.softmax(xpnet.to_numpy(model(v)), axis=1) for v in views(x)]
     np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-5)

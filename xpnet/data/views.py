@@ -78,7 +78,7 @@ def predict_views(model: Any, x: Any, views: Views = flips, batch_size: int = 25
     found = []
     with evaluating(model):
         for i in range(0, x.shape[0], batch_size):
-            part = as_float(asarray(x[i : i + batch_size, ...]))
+            part = as_float(asarray(x[i : min(i + batch_size, x.shape[0]), ...]))
             total, count = None, 0
             for view in views(part):
                 scores = model(view)
