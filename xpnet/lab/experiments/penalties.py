@@ -22,7 +22,7 @@ def run() -> Result:
     }.items():
         model.zero_grad()
         penalty.backward()
-        value[name], gradients[name] = penalty.item(), to_numpy(model.weight.grad)
+        value[name], gradients[name] = penalty.item(), to_numpy(model.weight.grad).copy()
         bias_gradient = model.bias.grad
     exact = {"S2's L2": 2 * LAMBDA * w, "S1's L2": LAMBDA / M * w, "L1": LAMBDA * np.sign(w)}
 
