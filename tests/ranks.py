@@ -59,25 +59,26 @@ def train(
     return {"state": state, "history": dict(history), "stop": trainer.stop}
 
 
-def same(dtype: str, norm: str, accumulate: str) -> dict[str, object]:
-    """The largest difference to one process alone, over its size, and between the ranks."""
+def same(accumulate: str) -> dict[str, object]:
+    """How far the ranks are from one process alone, and from each other."""
     group = parallel.connect()
-    options = {"dtype": dtype, "norm": norm == "norm", "accumulate": int(accumulate)}
-    ours, alone = train(group, **options), train(parallel.Communicator(), **options)
-    error = max(
-        float(np.abs(ours["state"][k] - alone["state"][k]).max() / np.abs(alone["state"][k]).max())
-        for k in alone["state"]
-    )
-    first = {name: group.share(a.tolist()) for name, a in ours["state"].items()}
-    between = max(float(np.abs(np.asarray(first[k]) - a).max()) for k, a in ours["state"].items())
-    losses = [ours["history"]["train_loss"], alone["history"]["train_loss"]]
+    ours, alone = (train(g, accumulate=int(accumulate)) for g in (group, parallel.Communicator()))
+    error = max(float(np.abs(ours["state"][k] - alone["state"][k]).max()) for k in alone["state"])
+    first = {name: group.share(a) for name, a in ours["state"].items()}
+    between = max(float(np.abs(first[k] - a).max()) for k, a in ours["state"].items())
+    losses = [ours["history"][key] for key in ("train_loss", "val_loss")]
+    lone = [alone["history"][key] for key in ("train_loss", "val_loss")]
     return {
-        "ranks": group.size,
-        "error": error,
-        "between": max(group.world.allgather(between)),
-        "loss": float(np.abs(np.subtract(*losses)).max()),
-        "history": ours["history"] == group.share(ours["history"]),
+        "error": group.largest(error),
+        "between": group.largest(between),
+        "loss": float(np.abs(np.subtract(losses, lone)).max()),
+        "one_history": ours["history"] == group.share(ours["history"]),
     }
+
+
+def parity() -> list[tuple[str, float, bool]]:
+    """What `xpnet parity --ranks` reports."""
+    return [(d.dtype, d.error, d.ok) for d in parallel.compare_ranks(parallel.connect())]
 
 
 def masks() -> dict[str, object]:

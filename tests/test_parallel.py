@@ -74,22 +74,33 @@ def test_a_batch_needs_a_sample_for_each_rank():
 
 
 @needs_mpi
-@pytest.mark.parametrize(
-    ("dtype", "norm", "accumulate", "tolerance"),
-    [
-        ("float64", "plain", "1", 1e-12),
-        ("float64", "norm", "1", 1e-12),
-        ("float64", "plain", "3", 1e-12),
-        ("float32", "norm", "1", 1e-5),
-    ],
-)
-def test_two_ranks_train_what_one_does(dtype, norm, accumulate, tolerance):
-    found = result(2, "same", dtype, norm, accumulate)
-    assert found["ranks"] == 2
-    assert found["error"] <= tolerance
-    assert found["between"] == 0  # both ranks hold the same bits
-    assert found["loss"] <= tolerance
-    assert found["history"]
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_train_what_one_process_does(ranks):
+    found = result(ranks, "parity")
+    assert [dtype for dtype, _, _ in found] == ["float64", "float32"] * 2
+    for dtype, error, ok in found:
+        assert 0 < error <= {"float64": 1e-12, "float32": 1e-5}[dtype]  # the order of additions is another
+        assert ok
+
+
+@needs_mpi
+def test_the_parity_command(tmp_path):
+    command = [MPIEXEC, "-n", "2", sys.executable, "-m", "xpnet", "parity", "--ranks"]
+    file = tmp_path / "ranks.json"
+    done = subprocess.run([*command, "--json", str(file)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("agrees") == 4  # printed once
+    assert json.loads(file.read_text())["ranks"] == 2
+
+
+@needs_mpi
+@pytest.mark.parametrize("accumulate", ["1", "3"])
+def test_ranks_hold_the_same_bits_and_history(accumulate):
+    found = result(2, "same", accumulate)
+    assert found["error"] <= 1e-12
+    assert found["between"] == 0
+    assert found["loss"] <= 1e-12
+    assert found["one_history"]
 
 
 @needs_mpi

@@ -157,6 +157,11 @@ def parser() -> argparse.ArgumentParser:
     )
     parity.add_argument("--batch-size", type=_batch, default=64, metavar="N", help="(default: 64)")
     parity.add_argument("--seed", type=int, default=0, help="of weights, batches, dropout (default: 0)")
+    parity.add_argument(
+        "--ranks",
+        action="store_true",
+        help="instead, compare the ranks of this mpiexec with one process: mpiexec -n 2 xpnet parity --ranks",
+    )
     parity.add_argument("--json", metavar="FILE", help="every difference")
 
     lab = commands.add_parser(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import manual_seed, nn, to_numpy, use_backend
+from xpnet import manual_seed, nn, parallel, to_numpy, use_backend
 from xpnet.backend import BACKENDS
 from xpnet.cli import output
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
@@ -20,10 +20,13 @@ from xpnet.train.checkpoint import check_writable
 
 
 def parity(options: argparse.Namespace) -> int:
-    """Print the comparison of two backends; the exit code, 1 if they differ."""
+    """Print the comparison of two backends, or of ranks; the exit code, 1 if they differ."""
     with bad_input():
         if options.json is not None:
             check_writable(options.json)
+    if options.ranks:
+        return _ranks(options)
+    with bad_input():
         pair = _pair(options.backends)
         for name in pair:
             with use_backend(name):
@@ -46,6 +49,26 @@ def parity(options: argparse.Namespace) -> int:
         with bad_input():
             output.write_json(options.json, _plain({"ok": report.ok, **asdict(report)}))
     return OK if report.ok else FAILED
+
+
+def _ranks(options: argparse.Namespace) -> int:
+    """Several ranks against one process."""
+    with bad_input():
+        group = parallel.connect()
+    found = parallel.compare_ranks(group, seed=options.seed)
+    ok = all(difference.ok for difference in found)
+    if group.is_main:
+        print(f"{group.size} ranks against one process: parameters after an epoch of training on digits")
+        for d in found:
+            verdict = "agrees" if d.ok else "DIFFERS"
+            print(f"  {d.network:<34}{d.dtype:<9}{d.error:9.1e}  at most {d.limit:.0e}  {verdict}")
+        if group.size == 1:
+            print("there is one rank only; start several: mpiexec -n 2 xpnet parity --ranks")
+        if options.json is not None:
+            with bad_input():
+                rows = [{**asdict(d), "limit": d.limit, "ok": d.ok} for d in found]
+                output.write_json(options.json, _plain({"ok": ok, "ranks": group.size, "differences": rows}))
+    return OK if ok else FAILED
 
 
 def _pair(text: str | None) -> tuple[str, str]:

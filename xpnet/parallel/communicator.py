@@ -48,6 +48,10 @@ class Communicator:
         """The sum over all ranks of a number on the host."""
         return count
 
+    def largest(self, value: float) -> float:
+        """The largest over all ranks of a number on the host."""
+        return value
+
     def mean(self, value: Array, share: float) -> Array:
         """The sum over all ranks of value * share: of means over parts, the mean over all."""
         if self.size == 1:
@@ -58,6 +62,10 @@ class Communicator:
 
     def barrier(self) -> None:
         """Wait until every rank is here."""
+
+    def abort(self, code: int = 1) -> None:
+        """End every rank now, where others would wait for this one."""
+        raise SystemExit(code)
 
 
 class MPICommunicator(Communicator):
@@ -103,15 +111,25 @@ class MPICommunicator(Communicator):
         """The sum over all ranks, by way of the host."""
         return int(self.world.allreduce(count))
 
+    def largest(self, value: float) -> float:
+        """The largest over all ranks."""
+        return float(self.world.allreduce(value, op=self.mpi.MAX))
+
     def barrier(self) -> None:
         """Wait for all."""
         self.world.Barrier()
 
+    def abort(self, code: int = 1) -> None:
+        """End every rank now."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.world.Abort(code)
+
     def _abort(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         """End every rank when this one fails."""
         text = "".join(traceback.format_exception(kind, error, trace))
-        print(f"rank {self.rank} of {self.size} failed, all ranks end:\n{text}", file=sys.stderr, flush=True)
-        self.world.Abort(1)
+        print(f"rank {self.rank} of {self.size} failed, all ranks end:\n{text}", file=sys.stderr)
+        self.abort()
 
 
 class NCCLCommunicator(MPICommunicator):
