@@ -15,6 +15,7 @@ from xpnet.cli import output
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
 from xpnet.cli.model import mlp
 from xpnet.data import load_digits
+from xpnet.parallel.parity import compare_ranks
 from xpnet.parity import compare, second_backend
 from xpnet.train.checkpoint import check_writable
 
@@ -55,7 +56,7 @@ def _ranks(options: argparse.Namespace) -> int:
     """Several ranks against one process."""
     with bad_input():
         group = parallel.connect()
-    found = parallel.compare_ranks(group, seed=options.seed)
+    found = compare_ranks(group, seed=options.seed)
     ok = all(difference.ok for difference in found)
     if group.is_main:
         print(f"{group.size} ranks against one process: parameters after an epoch of training on digits")
