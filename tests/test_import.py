@@ -7,7 +7,17 @@ import pytest
 
 pytestmark = pytest.mark.host
 
-OPTIONAL = {"cupy", "matplotlib", "sklearn", "scipy", "torch", "array_api_strict", "tqdm", "safetensors"}
+OPTIONAL = {
+    "cupy",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "torch",
+    "array_api_strict",
+    "tqdm",
+    "safetensors",
+    "onnx",
+}
 TRAIN = """
 import numpy as np, xpnet
 from xpnet import nn, optim, functional as F

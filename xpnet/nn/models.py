@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from xpnet import init
 from xpnet.nn.activation import ELU, GELU, Hardtanh, LeakyReLU, LeCunTanh, ReLU, Sigmoid, Softplus, Tanh
@@ -34,6 +35,7 @@ def mlp(
     activation: str = "relu",
     dropout: float = 0.0,
     batch_norm: bool = False,
+    dtype: str = "float32",
 ) -> Sequential:
     """A perceptron: Linear, batch norm, activation, dropout for each hidden layer, and a last Linear.
 
@@ -44,6 +46,7 @@ def mlp(
         activation: a key of `ACTIVATIONS`, which sets the initial weights, too.
         dropout: after each activation.
         batch_norm: before each activation; the Linear before it has no bias, which would cancel.
+        dtype: of the parameters.
 
     Raises:
         ValueError: an unknown activation.
@@ -59,16 +62,17 @@ def mlp(
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
     layer, weight_init = ACTIVATIONS[activation]
+    options: Any = {"bias_init": init.zeros, "dtype": dtype}
     stack: list[Module] = []
     for size in hidden:
-        stack.append(Linear(inputs, size, bias=not batch_norm, weight_init=weight_init, bias_init=init.zeros))
+        stack.append(Linear(inputs, size, not batch_norm, weight_init=weight_init, **options))
         if batch_norm:
-            stack.append(BatchNorm1d(size))
+            stack.append(BatchNorm1d(size, dtype=dtype))
         stack.append(layer())
         if dropout:
             stack.append(Dropout(dropout))
         inputs = size
-    return Sequential(*stack, Linear(inputs, outputs, weight_init=init.lecun_normal, bias_init=init.zeros))
+    return Sequential(*stack, Linear(inputs, outputs, weight_init=init.lecun_normal, **options))
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[Module]:
