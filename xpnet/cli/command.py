@@ -89,6 +89,17 @@ def parser() -> argparse.ArgumentParser:
         help="stop after N epochs without a lower validation loss (default: 15)",
     )
     train.add_argument(
+        "--checkpoint", metavar="FILE", help="keep the state of the run here, to resume it after a crash"
+    )
+    train.add_argument(
+        "--checkpoint-every", type=_count, metavar="N", help="epochs between two checkpoints (default: 1)"
+    )
+    train.add_argument(
+        "--resume",
+        metavar="FILE",
+        help="go on from a checkpoint of the same options; kept up to date unless --checkpoint is given",
+    )
+    train.add_argument(
         "--save", metavar="FILE", help="the model (default: DATA.safetensors; none: do not save)"
     )
     train.add_argument(

@@ -13,6 +13,7 @@ import numpy as np
 from xpnet import functional as F
 from xpnet import get_backend, optim, to_numpy
 from xpnet.cli import output
+from xpnet.cli.checkpoint import check_resume, run_checkpoint
 from xpnet.cli.data import SOURCES, choose
 from xpnet.cli.errors import FAILED, INTERRUPTED, OK, BadInputError, bad_input
 from xpnet.cli.model import save_model, versions
@@ -49,7 +50,12 @@ def train(options: argparse.Namespace) -> int:
     callbacks: list[Callback] = [stopping, Progress()]
     if options.schedule == "cosine":
         callbacks.append(LearningRate(optim.CosineAnnealingLR(optimizer, epochs)))
+    checkpoint = run_checkpoint(options, setup, epochs)
+    if checkpoint is not None:
+        callbacks.append(checkpoint)
     trainer = Trainer(model, F.cross_entropy, optimizer, callbacks)
+    if options.resume and checkpoint is not None:
+        check_resume(options.resume, trainer, setup, checkpoint.command)
 
     lr = optimizer.param_groups[0]["lr"]
     sizes = setup.describe()
@@ -61,12 +67,14 @@ def train(options: argparse.Namespace) -> int:
     start, code, failure = time.perf_counter(), OK, ""
     try:
         with np.errstate(all="ignore"):  # divergence is found, and said, once an epoch
-            trainer.fit(loader, validation, epochs)
+            trainer.fit(loader, validation, epochs, options.resume)
     except KeyboardInterrupt:
         code, failure = INTERRUPTED, "interrupted"
     except TrainingDivergedError as error:
         code, failure = FAILED, str(error)
     seconds = time.perf_counter() - start
+    if failure and checkpoint is not None and checkpoint.path.is_file():
+        print(f"to go on: the same command with --resume {checkpoint.path}")
     if stopping.best_epoch is None:
         failure = failure or "the validation loss was never a finite number"
         print(f"xpnet train: error: {failure}; nothing was written", file=sys.stderr)

@@ -1,0 +1,129 @@
+"""`xpnet train --checkpoint FILE` and `--resume FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from typing import Any
+
+from xpnet.cli.errors import BadInputError, bad_input
+from xpnet.cli.setup import Setup
+from xpnet.train import Checkpoint, Trainer, load_checkpoint
+from xpnet.train.checkpoint import check_writable
+from xpnet.train.resume import check_settings, settings_of
+
+
+class RunCheckpoint(Checkpoint):
+    """A checkpoint every few epochs; on Ctrl-C, one after the update that is under way.
+
+    A second Ctrl-C does not wait for it.
+    """
+
+    def __init__(self, path: str, every: int, settings: dict[str, Any]) -> None:
+        super().__init__(path, every, facts={"command": settings})
+        self.command, self.asked = settings, False
+        self._previous: Any = None
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Take over Ctrl-C, unless it is ignored, as in the background."""
+        super().on_fit_begin(trainer)
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.getsignal(signal.SIGINT)
+            if self._previous is not signal.SIG_IGN:
+                signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def _stop(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.path, self.facts)
+        raise KeyboardInterrupt
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """Write and stop, if Ctrl-C was pressed."""
+        if self.asked:
+            self._stop(trainer)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Write if it is time; stop if Ctrl-C was pressed during validation."""
+        super().on_epoch_end(trainer)
+        if self.asked:
+            self._stop(trainer)
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Give Ctrl-C back."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+
+def run_settings(options: argparse.Namespace, setup: Setup, epochs: int) -> dict[str, Any]:
+    """Every option that decides about the result, with the defaults filled in, by name."""
+    return {
+        "data": setup.name,
+        "size": setup.size,
+        "model": setup.kind,
+        "layers": setup.network.get("layers"),
+        "width": setup.network.get("width"),
+        "dropout": setup.network.get("dropout"),
+        "optimizer": options.optimizer,
+        "lr": setup.optimizer.param_groups[0]["lr"],
+        "weight-decay": options.weight_decay,
+        "schedule": options.schedule,
+        # a cosine reaches its end in the last epoch; at a constant rate a run can be made longer
+        "epochs": epochs if options.schedule == "cosine" else None,
+        "patience": options.patience,
+        "batch-size": setup.loader.batch_size,
+        "augment": options.augment,
+        "seed": options.seed,
+    }
+
+
+def run_checkpoint(options: argparse.Namespace, setup: Setup, epochs: int) -> RunCheckpoint | None:
+    """The callback that `--checkpoint` or `--resume` asks for.
+
+    Raises:
+        BadInputError: options that do not go together, or safetensors is missing.
+    """
+    path = options.checkpoint or options.resume
+    if path is None:
+        if options.checkpoint_every is not None:
+            raise BadInputError("--checkpoint-every needs --checkpoint FILE")
+        return None
+    with bad_input():
+        check_writable(path)
+        return RunCheckpoint(path, options.checkpoint_every or 1, run_settings(options, setup, epochs))
+
+
+def check_resume(path: str, trainer: Trainer, setup: Setup, settings: dict[str, Any]) -> None:
+    """Refuse a checkpoint of another run before anything happens, and say where this one goes on.
+
+    Raises:
+        BadInputError: naming the options that differ.
+    """
+    with bad_input():
+        saved = load_checkpoint(path)
+    command = saved["facts"].get("command")
+    if command is None:
+        raise BadInputError(f"--resume {path}: not a checkpoint of `xpnet train`")
+    different = [key for key in settings if command.get(key) != settings[key]]
+    if different:
+        there, here = (
+            " ".join(f"--{key} {_text(values.get(key))}" for key in different)
+            for values in (command, settings)
+        )
+        raise BadInputError(
+            f"--resume {path}: that run has {there}, this one {here}; give the same options to go on with it"
+        )
+    trainer.data = setup.loader
+    with bad_input():
+        check_settings(saved["settings"], settings_of(trainer), f"--resume {path}")
+    state = saved["state"]
+    epochs = len(state["history"].get("train_loss", ()))
+    print(f"resumed {path} after {epochs} epochs, {state['step']} updates")
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
