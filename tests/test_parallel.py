@@ -221,3 +221,35 @@ def test_nccl_gets_pointers_counts_types_and_the_stream(monkeypatch):
     calls.clear()
     group.broadcast(Array())
     assert calls == [("bcast", 1000, 4, 7, 0, 99), ("bcast", 1016, 2, 7, 0, 99)]
+
+
+# ---- the model of the benchmark ---------------------------------------------------------------------------
+
+
+def test_the_scaling_model_against_sums_by_hand():
+    from bench.scaling import Network, fit, simulate
+
+    flat = Network("flat", latency=1e-3, bandwidth=1e9, outside=1e9, local=1)
+    # four ranks: 6 messages, 6/4 of the bytes
+    assert flat.all_reduce(4e6, 4) == pytest.approx(6e-3 + 1.5 * 4e6 / 1e9)
+    assert flat.all_reduce(4e6, 1) == 0
+    nodes = Network("nodes", latency=0.0, bandwidth=1e10, outside=1e9, local=8)
+    # within a machine of 8: 14/8 of the bytes; then an eighth of them between two machines
+    assert nodes.all_reduce(8e6, 16) == pytest.approx(1.75 * 8e6 / 1e10 + 1e6 / 1e9)
+    assert simulate(1e-2, 4e6, flat, 1) == 1
+    assert simulate(1e-2, 4e6, flat, 4) == pytest.approx(1e-2 / (1e-2 + 12e-3))
+    assert simulate(1e-2, 4e6, flat, 4, overlap=0.5) == pytest.approx(1e-2 / (1e-2 + 7e-3))
+    sizes = [1, 1000, 100_000, 10_000_000]
+    latency, bandwidth = fit({str(n): [5e-6 + 4 * n / 2e9] for n in sizes})
+    assert latency == pytest.approx(5e-6, rel=1e-6)
+    assert bandwidth == pytest.approx(2e9, rel=1e-6)
+
+
+@needs_mpi
+def test_the_scaling_benchmark_runs(tmp_path, capsys):
+    from bench import scaling
+
+    assert scaling.main(["--ranks", "1,2", "--batch", "16", "--json", str(tmp_path / "s.json")]) == 0
+    assert set(json.loads((tmp_path / "s.json").read_text())) == {"1", "2"}
+    assert "nothing below was measured" in capsys.readouterr().out
+    assert scaling.main(["--ranks", "x"]) == 2
