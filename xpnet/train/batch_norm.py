@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,7 @@ def _statistics(model: Module, layer: Any, batches: Iterable[tuple[Any, Any]]) -
         x = widen(inputs[0].data if isinstance(inputs[0], Tensor) else inputs[0])
         xp = namespace(x)
         axes = tuple(i for i in range(x.ndim) if i != 1)
-        n = x.size // x.shape[1]
+        n = math.prod(x.shape) // x.shape[1]
         own = xp.mean(x, axis=axes, keepdims=True)
         centred = x - own
         m2, own = xp.sum(centred * centred, axis=axes), xp.reshape(own, (-1,))
