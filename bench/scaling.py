@@ -24,13 +24,12 @@ import numpy as np
 
 LAYERS = {"mnist_mlp": (784, 256, 128, 10), "cifar_mlp": (3072, 1024, 1024, 10)}
 SIZES = [1, 1_000, 10_000, 100_000, 1_000_000, 4_000_000]  # elements of the vectors that are reduced
-ROUNDS = 15
 
 
 # ---- one rank ---------------------------------------------------------------------------------------------
 
 
-def measure_rank(batch: int) -> dict[str, Any]:
+def measure_rank(batch: int, rounds: int) -> dict[str, Any]:
     """Seconds of a step and of its parts, with the ranks there are; called on each of them."""
     from xpnet import parallel
 
@@ -38,10 +37,10 @@ def measure_rank(batch: int) -> dict[str, Any]:
     found: dict[str, Any] = {"ranks": group.size, "all_reduce": {}, "steps": {}}
     for size in SIZES:
         vector = np.ones(size, np.float32)
-        found["all_reduce"][size] = _time(group, lambda v=vector: group.all_reduce(v))  # type: ignore[misc]
+        found["all_reduce"][size] = _time(group, lambda v=vector: group.all_reduce(v), rounds)  # type: ignore[misc]
     for name, layers in LAYERS.items():
         for kind, share in (("strong", batch // group.size), ("weak", batch)):
-            found["steps"][f"{name} {kind}"] = _time(group, _step(group, layers, share))
+            found["steps"][f"{name} {kind}"] = _time(group, _step(group, layers, share), rounds)
     return found
 
 
@@ -71,11 +70,11 @@ def _step(group: Any, layers: tuple[int, ...], batch: int) -> Any:
     return step
 
 
-def _time(group: Any, run: Any) -> list[float]:
+def _time(group: Any, run: Any, rounds: int) -> list[float]:
     """Seconds of each round: the slowest rank's, the ranks starting together."""
     run()
     seconds = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         group.barrier()
         start = perf_counter()
         run()
@@ -152,7 +151,7 @@ def fit(all_reduce: dict[str, list[float]]) -> tuple[float, float]:
 # ---- the program ------------------------------------------------------------------------------------------
 
 
-def run_ranks(ranks: int, batch: int) -> dict[str, Any]:
+def run_ranks(ranks: int, batch: int, rounds: int) -> dict[str, Any]:
     """Measure with this many ranks.
 
     Raises:
@@ -163,29 +162,20 @@ def run_ranks(ranks: int, batch: int) -> dict[str, Any]:
     if mpiexec is None:
         raise RuntimeError('mpiexec is missing: pip install "xpnet[mpi]"')
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    command = [
-        mpiexec,
-        "-n",
-        str(ranks),
-        sys.executable,
-        "-m",
-        "bench.scaling",
-        "--rank",
-        "--batch",
-        str(batch),
-    ]
+    options = ["--rank", "--batch", str(batch), "--rounds", str(rounds)]
+    command = [mpiexec, "-n", str(ranks), sys.executable, "-m", "bench.scaling", *options]
     done = subprocess.run(command, env={**os.environ, **threads}, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{ranks} ranks failed:\n{done.stderr}")
     return json.loads(done.stdout)
 
 
-def report(found: dict[int, dict[str, Any]], batch: int) -> str:
+def report(found: dict[int, dict[str, Any]], batch: int, rounds: int) -> str:
     """Tables of what was measured and what follows from it."""
     spread = lambda seconds: (
         f"{1e3 * median(seconds):8.2f} ms [{1e3 * min(seconds):.2f} .. {1e3 * max(seconds):.2f}]"
     )
-    lines = [f"batch {batch}, one CPU thread a rank; median [smallest .. largest] of {ROUNDS} rounds"]
+    lines = [f"batch {batch}, one CPU thread a rank; median [smallest .. largest] of {rounds} rounds"]
     alone = found[min(found)]
     for key in alone["steps"]:
         for ranks, row in found.items():
@@ -237,11 +227,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--ranks", default="1,2", metavar="N,N", help="default: 1,2")
     parser.add_argument("--batch", type=int, default=256, metavar="N", help="default: 256")
+    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="default: 15")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round")
     parser.add_argument("--rank", action="store_true", help=argparse.SUPPRESS)  # inside mpiexec
     options = parser.parse_args(argv)
     if options.rank:
-        found = measure_rank(options.batch)
+        found = measure_rank(options.batch, options.rounds)
         from xpnet import parallel
 
         if parallel.connect().is_main:
@@ -249,11 +240,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     try:
         counts = sorted({int(n) for n in options.ranks.split(",")})
-        measured = {n: run_ranks(n, options.batch) for n in counts}
+        measured = {n: run_ranks(n, options.batch, options.rounds) for n in counts}
     except (ValueError, RuntimeError) as error:
         print(f"bench.scaling: {error}", file=sys.stderr)
         return 2
-    print(report(measured, options.batch))
+    print(report(measured, options.batch, options.rounds))
     if options.json:
         options.json.write_text(json.dumps(measured, indent=1) + "\n")
     return 0

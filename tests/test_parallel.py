@@ -249,7 +249,8 @@ def test_the_scaling_model_against_sums_by_hand():
 def test_the_scaling_benchmark_runs(tmp_path, capsys):
     from bench import scaling
 
-    assert scaling.main(["--ranks", "1,2", "--batch", "16", "--json", str(tmp_path / "s.json")]) == 0
+    options = ["--ranks", "1,2", "--batch", "16", "--rounds", "1", "--json", str(tmp_path / "s.json")]
+    assert scaling.main(options) == 0
     assert set(json.loads((tmp_path / "s.json").read_text())) == {"1", "2"}
     assert "nothing below was measured" in capsys.readouterr().out
     assert scaling.main(["--ranks", "x"]) == 2
