@@ -35,11 +35,13 @@ __all__ = [
     "get_backend",
     "gradcheck",
     "init",
+    "load",
     "manual_seed",
     "nn",
     "no_grad",
     "optim",
     "random",
+    "save",
     "set_backend",
     "tensor",
     "to_numpy",
@@ -59,6 +61,8 @@ _SUBMODULES = (
     "optim",
     "parallel",
     "parity",
+    "search",
+    "sklearn",
     "train",
 )
 
@@ -69,6 +73,8 @@ def __getattr__(name: str) -> object:
 
     if name in _SUBMODULES:
         return importlib.import_module(f"xpnet.{name}")
+    if name in ("load", "save"):
+        return getattr(importlib.import_module("xpnet.saving"), name)
     if name == "warmup":
         return importlib.import_module("xpnet.cuda").warmup
     raise AttributeError(f"module 'xpnet' has no attribute {name!r}")

@@ -16,11 +16,12 @@ from xpnet.cli import output
 from xpnet.cli.checkpoint import check_resume, run_checkpoint
 from xpnet.cli.data import SOURCES, choose
 from xpnet.cli.errors import FAILED, INTERRUPTED, OK, BadInputError, bad_input
-from xpnet.cli.model import save_model, versions
+from xpnet.cli.model import versions
 from xpnet.cli.pictures import write_preview, write_samples
 from xpnet.cli.setup import check_options, prepare
 from xpnet.data import Dataset
 from xpnet.data.preprocessing import Preprocessing
+from xpnet.saving import save
 from xpnet.train import (
     Callback,
     EarlyStopping,
@@ -172,7 +173,7 @@ def _test(trainer: Trainer, test: Dataset, classes: int) -> dict[str, Any]:
 def _write(files: Files, trainer: Trainer, scaler: Preprocessing, report: dict[str, Any], title: str) -> None:
     """The model, the curves and the report."""
     if files.model is not None:
-        save_model(files.model, trainer.model, scaler, report)
+        save(trainer.model, files.model, scaler, report)
         print(f"saved the model in {files.model}: apply it with  xpnet predict {files.model}")
     if files.curves is not None:
         output.write_curves(files.curves, trainer.history, title)

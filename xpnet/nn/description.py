@@ -1,0 +1,120 @@
+"""A model made of xpnet's layers, described in terms of JSON, and made again from that.
+
+Each layer's arguments are its attributes, under the names its `__init__` gives them; initial weights are not
+part of it. `xpnet.save` keeps the description beside the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
+
+from xpnet import nn
+from xpnet.nn.module import Module
+
+_KINDS: dict[str, type[Module]] = {
+    name: kind
+    for name, kind in vars(nn).items()
+    if isinstance(kind, type) and issubclass(kind, Module) and kind is not Module
+}
+_INITIAL = ("weight_init", "bias_init")
+
+
+def describe(module: Module) -> dict[str, Any]:
+    """Kinds and arguments of a module and all inside it, as JSON can hold them.
+
+    A module that is used in several places is described once.
+
+    Raises:
+        TypeError: something in it is not a layer of `xpnet.nn`, or layers share a parameter.
+
+    >>> from xpnet import nn
+    >>> from xpnet.nn.description import describe
+    >>> describe(nn.Sequential(nn.ReLU(), nn.Dropout(0.2)))
+    {'kind': 'Sequential', 'layers': [{'kind': 'ReLU'}, {'kind': 'Dropout', 'p': 0.2}]}
+    """
+    owners: dict[int, str] = {}
+    for name, child in module.named_modules():
+        for attribute, value in child._children():
+            path = f"{name}.{attribute}".lstrip(".")
+            if not isinstance(value, Module) and owners.setdefault(id(value), path) != path:
+                raise TypeError(f"{path} and {owners[id(value)]} are one parameter; no description says that")
+    return _describe(module, [])
+
+
+def from_description(description: Mapping[str, Any]) -> Module:
+    """The module that `describe` described, on the default backend, with new initial weights.
+
+    Raises:
+        ValueError: an unknown kind of layer, or arguments it does not take.
+    """
+    return _make(description, [])
+
+
+def _describe(module: Module, seen: list[Module]) -> dict[str, Any]:
+    for number, other in enumerate(seen):
+        if other is module:
+            return {"kind": "same", "number": number}
+    kind = type(module).__name__
+    if _KINDS.get(kind) is not type(module):
+        raise TypeError(f"{type(module).__module__}.{kind} is not a layer of xpnet.nn")
+
+    def encode(value: Any) -> Any:
+        if isinstance(value, Module):
+            return _describe(value, seen)
+        return [encode(item) for item in value] if isinstance(value, list | tuple) else value
+
+    description = {"kind": kind, **{name: encode(value) for name, value in _arguments(module).items()}}
+    seen.append(module)
+    return description
+
+
+def _make(description: Mapping[str, Any], made: list[Module]) -> Module:
+    arguments = dict(description)
+    kind = arguments.pop("kind", None)
+    if kind == "same":
+        return made[arguments["number"]]
+
+    def decode(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _make(value, made)
+        return tuple(decode(item) for item in value) if isinstance(value, list | tuple) else value
+
+    if kind not in _KINDS:
+        raise ValueError(f"unknown kind of layer {kind!r}; kinds are {', '.join(sorted(_KINDS))}")
+    arguments = {name: decode(value) for name, value in arguments.items()}
+    try:
+        module = _KINDS[kind](*arguments.pop("layers", ()), **arguments)
+    except TypeError as error:
+        raise ValueError(f"{kind}: {error}") from None
+    made.append(module)
+    return module
+
+
+def _arguments(module: Module) -> dict[str, Any]:
+    """What makes another module like this one."""
+    if isinstance(module, nn.Maxout):
+        units = module.out_features // module.pieces
+        return {**_arguments_of(nn.Linear, module), "out_features": units, "pieces": module.pieces}
+    return _arguments_of(type(module), module)
+
+
+def _arguments_of(kind: type, module: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in signature(kind).parameters:
+        if name in ("bias", "affine", "elementwise_affine"):
+            found[name] = (module.bias if name == "bias" else module.weight) is not None
+        elif name == "track_running_stats":
+            found[name] = module.running_mean is not None
+        elif name == "dtype":
+            found[name] = _dtype(module)
+        elif name not in _INITIAL:
+            found[name] = getattr(module, name)
+    return found
+
+
+def _dtype(module: Module) -> str:
+    for array in module.state_dict().values():
+        return str(array.dtype).split(".")[-1]
+    return "float32"
