@@ -55,8 +55,18 @@ def check_options(options: argparse.Namespace, name: str, kind: str) -> None:
         raise BadInputError(f"--size is for images; the pictures of {name} have one size")
 
 
-def prepare(options: argparse.Namespace, name: str) -> Setup:
+Data = tuple[
+    Dataset, Dataset, Dataset, Preprocessing
+]  # training, validation, test, and what they were scaled by
+
+
+def prepare(options: argparse.Namespace, name: str, data: Data | None = None) -> Setup:
     """Choose the backend, seed, read the data, make the rest.
+
+    Args:
+        options: of the command line.
+        name: of the data.
+        data: what `read_data` gave for the same options; default: read them.
 
     Raises:
         BadInputError: whatever is wrong with the options, the files or the machine.
@@ -66,7 +76,7 @@ def prepare(options: argparse.Namespace, name: str) -> Setup:
         choose_backend(options)
         manual_seed(options.seed)
         size = options.size or SOURCES[name].size
-        pictures, validation, test, scaler = _data(options, name, kind, size)
+        pictures, validation, test, scaler = data or read_data(options, name, kind, size)
         augment = None
         if options.augment == "standard":
             augment = standard_augmentation(pictures, SOURCES[name].mirrored)
@@ -95,9 +105,7 @@ def prepare(options: argparse.Namespace, name: str) -> Setup:
     )  # fmt: skip
 
 
-def _data(
-    options: argparse.Namespace, name: str, kind: str, size: int | None
-) -> tuple[Dataset, Dataset, Dataset, Preprocessing]:
+def read_data(options: argparse.Namespace, name: str, kind: str, size: int | None) -> Data:
     """Training, validation and test set, standardised and on the backend, and the statistics used."""
     source = SOURCES[name]
     rest, test = source.load(options.path, size)
