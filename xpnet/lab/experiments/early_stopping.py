@@ -12,18 +12,18 @@ EPOCHS = 60
 
 
 def data():
-    """Few samples, a fifth of them with a wrong label: a network can only learn those by heart."""
+    """Few samples, a third of them with a wrong label: a network can only learn those by heart."""
     digits = load_digits()
     x, y = (digits.x / 16).astype(np.float32), digits.y.copy()
-    y[:150:5] = (y[:150:5] + 1) % 10
-    return Dataset(x[:150], y[:150]), Dataset(x[1000:1400], digits.y[1000:1400])
+    y[:200:3] = (y[:200:3] + 1) % 10
+    return Dataset(x[:200], y[:200]), Dataset(x[1000:1400], digits.y[1000:1400])
 
 
 def train(callbacks=()):
     manual_seed(1)
     training, validation = data()
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-    trainer = Trainer(model, cross_entropy, optim.Adam(model, lr=0.01), callbacks)
+    trainer = Trainer(model, cross_entropy, optim.Adam(model, lr=0.005), callbacks)
     history = trainer.fit(DataLoader(training, 50), validation, EPOCHS)
     return history, trainer.evaluate(validation)["loss"]
 
@@ -73,9 +73,9 @@ def run() -> Result:
         "them the last ones stay.",
         [
             Check(
-                "training loss, last to first", full["train_loss"][-1] / full["train_loss"][0], at_most=0.1
+                "training loss, last to first", full["train_loss"][-1] / full["train_loss"][0], at_most=0.25
             ),
-            Check("validation loss, last to best", losses[-1] / losses.min(), at_least=1.1),
+            Check("validation loss, last to best", losses[-1] / losses.min(), at_least=1.2),
             Check("patience 8: epochs", patient.epochs, exact=patience_by_hand(losses, 8)),
             Check(
                 "patience 8: loss of the weights put back",
@@ -88,7 +88,7 @@ def run() -> Result:
                 "H2O's rule: loss of the weights put back", h2o_loss, exact=min(h2o["val_loss"]), atol=1e-6
             ),
             Check("no stopping: loss of the last weights", end, exact=losses[-1], atol=1e-6),
-            Check("validation loss, stopped to not stopped", patient_loss / end, at_most=0.95),
+            Check("validation loss, stopped to not stopped", patient_loss / end, at_most=0.85),
         ],
         [
             Table(

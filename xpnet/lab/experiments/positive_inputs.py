@@ -12,7 +12,7 @@ from xpnet.lab import Check, Picture, Result, experiment
 def run() -> Result:
     rng = np.random.default_rng(0)
     positive = rng.uniform(0.5, 1.5, (64, 2))  # like the outputs of sigmoids
-    wanted = np.array([1.0, -1.0])
+    wanted = np.array([1.5, -0.5])
     centred = to_numpy(Standardize().fit(positive).transform(positive))
 
     def gradient_signs(x):
@@ -25,8 +25,9 @@ def run() -> Result:
 
     def descend(x, steps=30):
         hessian = 2 * x.T @ x / len(x)
+        best_rate = 2 / np.linalg.eigvalsh(hessian).sum()  # 2 / (lambda_min + lambda_max)
         w = tensor(np.zeros(2), requires_grad=True)
-        optimizer, path = optim.SGD([w], lr=1.8 / np.linalg.eigvalsh(hessian)[-1]), [np.zeros(2)]
+        optimizer, path = optim.SGD([w], lr=best_rate), [np.zeros(2)]
         for _ in range(steps):
             optimizer.zero_grad()
             mse_loss((w * asarray(x)).sum(axis=1), asarray(x @ wanted)).backward()
@@ -68,5 +69,5 @@ def run() -> Result:
                 at_least=10,
             ),
         ],
-        pictures=[Picture("30 steps of gradient descent towards w = (1, -1)", draw, (6, 4))],
+        pictures=[Picture("30 steps of gradient descent towards the star", draw, (6, 4))],
     )
