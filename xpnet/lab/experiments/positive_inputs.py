@@ -35,8 +35,7 @@ def run() -> Result:
             path.append(to_numpy(w.data).copy())
         return np.array(path), np.linalg.cond(hessian)
 
-    paths = {"positive": descend(positive), "centred, unit variance": descend(centred)}
-    left = {name: np.linalg.norm(path[-1] - wanted) for name, (path, _) in paths.items()}
+    paths = {"positive": descend(positive), "standardised": descend(centred)}
 
     def draw(figure):
         axis = figure.subplots()
@@ -62,11 +61,20 @@ def run() -> Result:
                 at_most=0.75,
             ),
             Check("positive inputs: condition number of the Hessian", paths["positive"][1], at_least=10),
-            Check("standardised inputs: condition number", paths["centred, unit variance"][1], at_most=2),
+            Check("standardised inputs: condition number", paths["standardised"][1], at_most=2),
+            *(
+                Check(
+                    f"{name} inputs: distance to the solution after 30 steps",
+                    np.linalg.norm(path[-1] - wanted),
+                    exact=np.linalg.norm(wanted) * ((cond - 1) / (cond + 1)) ** 30,
+                    atol=1e-12,
+                )
+                for name, (path, cond) in paths.items()
+            ),
             Check(
-                "distance to the solution after 30 steps, positive to standardised",
-                left["positive"] / left["centred, unit variance"],
-                at_least=10,
+                "positive inputs: first ten changes of w1 + w2",
+                np.sign(np.diff(paths["positive"][0].sum(axis=1))[:10]),
+                exact=[1.0, -1.0] * 5,
             ),
         ],
         pictures=[Picture("30 steps of gradient descent towards the star", draw, (6, 4))],
