@@ -282,19 +282,22 @@ def test_swa_is_the_mean_of_the_epochs_and_ema_the_moving_average():
         (SWA(2), lambda r: {k: np.mean([e[k] for e in r.epochs[2:]], axis=0) for k in r.epochs[0]}),
         (SWA(0.5), lambda r: {k: np.mean([e[k] for e in r.epochs[2:]], axis=0) for k in r.epochs[0]}),
         (EMA(0.7), None),
+        (EMA(0.7, every=3), None),
     ):
         xpnet.manual_seed(0)
         model, record = plain(), Record()
         trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=0.5), [callback, record])
         trainer.fit(DataLoader(blobs(), 16), epochs=5 if callback.settings() != {"start": 0.5} else 4)
         if expected is None:
-            found = dict(record.steps[0])
-            for step in record.steps[1:]:
-                found = {k: 0.7 * v + 0.3 * step[k] for k, v in found.items()}
+            first, *others = record.steps[callback.every - 1 :: callback.every]
+            found, decay = first, 0.7**callback.every
+            for step in others:
+                found = {k: decay * v + (1 - decay) * step[k] for k, v in found.items()}
         else:
             found = expected(record)
         for name, value in host(model).items():
             np.testing.assert_allclose(value, found[name], rtol=1e-4, atol=1e-6)
+    assert [EMA(d).every for d in (0.5, 0.99, 0.999, 0.9999)] == [1, 1, 10, 100]
     with pytest.raises(ValueError, match="decay must be in"):
         EMA(1.0)
     with pytest.raises(ValueError, match="start is an epoch"):
@@ -304,7 +307,7 @@ def test_swa_is_the_mean_of_the_epochs_and_ema_the_moving_average():
 @pytest.mark.host
 def test_an_average_of_half_types_is_made_in_float32():
     model = nn.Linear(2, 2, dtype="float16")
-    ema = EMA(0.9999)
+    ema = EMA(0.9999, every=1)
     trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=0.0), [ema], metrics=[])
     ema.on_fit_begin(trainer)
     model.weight.data[...] = 1.0

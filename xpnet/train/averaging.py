@@ -6,14 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet.arrays import widen
 from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.dispatch import fusable
 from xpnet.nn.parameter import Run, gather, runs
 from xpnet.optim.optimizer import parts_of
+from xpnet.optim.rules import piecewise
 from xpnet.train.batch_norm import recompute_batch_norm, tracked
 from xpnet.train.callbacks import Callback
 
 if TYPE_CHECKING:
     from xpnet.nn import Module
     from xpnet.train.trainer import Trainer
+
+
+@fusable
+@piecewise
+def average_step(average: Array, theta: Array, weight: float) -> None:
+    """average += weight * (theta - average), in place."""
+    difference = theta - average if theta.dtype == average.dtype else widen(theta) - average
+    difference *= weight
+    average += difference
 
 
 class WeightAveraging(Callback):
@@ -48,7 +59,7 @@ class WeightAveraging(Callback):
         if self.count == 1:
             return
         for run, average in self._vectors:
-            average += weight * (widen(run.theta) - average)
+            average_step(average, run.theta, weight)
 
     def _build(self, model: Module) -> None:
         """Vectors over the parameters where they are now, with the averages so far or the values."""
@@ -104,28 +115,32 @@ class WeightAveraging(Callback):
 class EMA(WeightAveraging):
     """Exponential moving average of the weights (Polyak & Juditsky, 1992).
 
-    average <- decay * average + (1 - decay) * theta after each update, from the weights after the first one.
+    average <- decay * average + (1 - decay) * theta for each update, from the weights after the first one.
 
     Args:
         decay: in [0, 1); the average reaches back over about 1 / (1 - decay) updates.
+        every: updates between two looks at the weights, which then count with 1 - decay^every; default: a
+            hundredth of that reach, 10 for 0.999 and 1 up to 0.99.
 
     Raises:
-        ValueError: decay is not in [0, 1).
+        ValueError: decay is not in [0, 1), or every is below 1.
     """
 
-    def __init__(self, decay: float = 0.999) -> None:
-        if not 0 <= decay < 1:
-            raise ValueError(f"EMA: decay must be in [0, 1), got {decay}")
+    def __init__(self, decay: float = 0.999, every: int | None = None) -> None:
+        if not 0 <= decay < 1 or (every is not None and every < 1):
+            raise ValueError(f"EMA: decay must be in [0, 1) and every at least 1, got {decay} and {every}")
         super().__init__()
         self.decay = decay
+        self.every = max(1, round(0.01 / (1 - decay))) if every is None else every
 
     def on_batch_end(self, trainer: Trainer) -> None:
         """Add the new weights."""
-        self.update(trainer.model, 1 - self.decay)
+        if trainer.step % self.every == 0:
+            self.update(trainer.model, 1 - self.decay**self.every)
 
     def settings(self) -> dict[str, Any]:
-        """The decay."""
-        return {"decay": self.decay}
+        """The decay and the updates between two looks."""
+        return {"decay": self.decay, "every": self.every}
 
 
 class SWA(WeightAveraging):

@@ -53,6 +53,28 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
         raise
 
 
+def copy_file(source: str | PathLike[str], target: str | PathLike[str]) -> None:
+    """Give a file a second name, atomically; as a copy where the file system knows no links.
+
+    Files that `atomic_write` makes are replaced and never changed, so two names can share one.
+
+    Raises:
+        OSError: the target cannot be written.
+    """
+    file, temporary = _open_beside(Path(target))
+    file.close()
+    temporary.unlink()
+    try:
+        os.link(source, temporary)
+    except OSError:
+        with atomic_write(target) as copy:
+            copy.write(Path(source).read_bytes())
+        return
+    os.replace(temporary, target)
+    temporary.unlink(missing_ok=True)  # two names of one file: the system leaves both
+    _sync_folder(Path(target).parent)
+
+
 def check_writable(path: str | PathLike[str]) -> None:
     """Refuse early what `atomic_write` would refuse after the work.
 
@@ -217,5 +239,5 @@ def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"\0{name}\0{array.dtype}\0{array.shape}\0".encode())
-        digest.update(array.tobytes())
+        digest.update(array.reshape(-1).data)
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnet.train.callbacks import Callback
-from xpnet.train.checkpoint import check_writable, require_safetensors
+from xpnet.train.checkpoint import check_writable, copy_file, require_safetensors
 from xpnet.train.stopping import sign_of
 
 if TYPE_CHECKING:
@@ -61,9 +61,12 @@ class Checkpoint(Callback):
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Write, if it is time."""
-        done = trainer.epoch + 1
-        if done % self.every == 0 or done == trainer.epochs or trainer.stop:
+        if self._is_time(trainer):
             trainer.save_checkpoint(self.path, self.facts)
+
+    def _is_time(self, trainer: Trainer) -> bool:
+        done = trainer.epoch + 1
+        return done % self.every == 0 or done == trainer.epochs or trainer.stop
 
 
 class ModelCheckpoint(Checkpoint):
@@ -112,15 +115,20 @@ class ModelCheckpoint(Checkpoint):
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Write the best state if this is it, then the last one if it is time."""
+        better = False
         if self.keep_best:
             row = trainer.history.last()
             key = self.monitor or ("val_loss" if "val_loss" in row else "train_loss")
             value, sign = trainer.history[key][-1], sign_of(key, self.mode)
             best = sign * math.inf if self.best_value is None else self.best_value
-            if sign * (best - value) > 0:
-                self.best_value = value
-                trainer.save_checkpoint(self.best_path, self.facts)
-        super().on_epoch_end(trainer)
+            better = sign * (best - value) > 0
+        if better:
+            self.best_value = value
+            trainer.save_checkpoint(self.best_path, self.facts)
+            if self._is_time(trainer):
+                copy_file(self.best_path, self.path)
+        else:
+            super().on_epoch_end(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far."""
