@@ -156,6 +156,20 @@ class Tensor:
     def __len__(self) -> int:
         return self.data.shape[0]
 
+    def __dlpack__(self, **options: Any) -> Any:
+        """The memory, for `from_dlpack` of another library, which then shares it.
+
+        Raises:
+            BufferError: it requires a gradient, which a write from elsewhere would invalidate.
+        """
+        if self.requires_grad:
+            raise BufferError("a Tensor that requires a gradient is not exported: pass x.detach() or x.data")
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Kind and number of the device, in the terms of DLPack."""
+        return self.data.__dlpack_device__()
+
     def numpy(self) -> Any:
         """The values as a NumPy array (a copy if they are on a device)."""
         return to_numpy(self.data)

@@ -286,8 +286,21 @@ def to_numpy(x: Any) -> np.ndarray:
     return np.asarray(x)
 
 
+def _shared(x: Any, target: Backend) -> Array | None:
+    """Another library's array as one of the target's, on the same memory, by DLPack; None if it cannot be."""
+    if target.name not in ("cupy", "torch") or isinstance(x, np.ndarray) or not hasattr(x, "__dlpack__"):
+        return None
+    try:
+        shared = target.xp.from_dlpack(x.detach() if hasattr(x, "detach") else x)
+    except (BufferError, RuntimeError, TypeError, ValueError):  # on another device, or of a dtype of its own
+        return None
+    return shared if backend_name(shared) == target.name else None
+
+
 def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Array:
     """An array on the default backend; arrays already there are returned as they are.
+
+    An array of another library on the same device (PyTorch, JAX, ...) is not copied: both share its memory.
 
     Args:
         x: a Tensor, an array of any backend, a NumPy array, or nested Python numbers. Python floats become
@@ -308,6 +321,9 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
         if target.device is None or device(x) == target.device:
             return x if dtype is None or x.dtype == dtype else target.xp.astype(x, dtype)
     else:
+        shared = _shared(x, target)
+        if shared is not None:
+            return asarray(shared, dtype, backend=target)
         is_array = hasattr(x, "dtype")
         x = to_numpy(x)
         if not is_array and x.dtype == np.float64:

@@ -207,13 +207,15 @@ class Module:
         """Copy values from `state`, from any backend, into the parameters and buffers.
 
         Args:
-            state: name -> array, as `state_dict` gives.
+            state: name -> array, as `state_dict` gives, or that of the same module in PyTorch.
             strict: names must match exactly; otherwise only common names are copied.
 
         Raises:
             ValueError: names are missing or unexpected, or a shape differs. Nothing has changed then.
         """
         own = self._saved()
+        # PyTorch's batch norm counts batches, for an average that xpnet does not offer
+        state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
         missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if strict and (missing or unexpected):
             raise ValueError(
