@@ -49,7 +49,7 @@ def _step(group: Any, layers: tuple[int, ...], batch: int) -> Any:
     import xpnet
     from xpnet import functional as F
     from xpnet import nn, optim
-    from xpnet.optim.gradients import gradients_of
+    from xpnet.parallel.reducer import Reducer
 
     xpnet.manual_seed(0)
     parts: list[nn.Module] = []
@@ -57,14 +57,18 @@ def _step(group: Any, layers: tuple[int, ...], batch: int) -> Any:
         parts += [nn.Linear(a, b), nn.ReLU()]
     model = nn.Sequential(*parts[:-1])
     optimizer = optim.Adam(model, lr=1e-3)
+    reducer = Reducer(model.parameters(), group) if group.size > 1 else None
     rng = np.random.default_rng(group.rank)
     x, y = rng.standard_normal((batch, layers[0]), dtype=np.float32), rng.integers(0, layers[-1], batch)
 
     def step() -> None:
         optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        for gradient in gradients_of(model):
-            group.all_reduce(gradient)
+        loss = F.cross_entropy(model(x), y)
+        if reducer is None:
+            loss.backward()
+        else:
+            with reducer.during_backward():
+                loss.backward()
         optimizer.step()
 
     return step
@@ -132,7 +136,7 @@ def simulate(step: float, nbytes: float, network: Network, ranks: int, overlap: 
         nbytes: of the gradient.
         network: between the ranks.
         ranks: how many.
-        overlap: share of the step behind which the all-reduce can hide; 0: none, as it is today.
+        overlap: share of the step behind which the all-reduce can hide; 0: none.
 
     No rank is slower than the others, and the input data are there in time.
     """

@@ -16,6 +16,7 @@ import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim, parallel
 from xpnet.data import DataLoader, Dataset, load_digits, split
+from xpnet.parallel.reducer import Reducer
 from xpnet.train import Callback, EarlyStopping, ModelCheckpoint, Trainer
 
 
@@ -79,6 +80,41 @@ def same(accumulate: str) -> dict[str, object]:
 def parity() -> list[tuple[str, float, bool]]:
     """What `xpnet parity --ranks` reports."""
     return [(d.dtype, d.error, d.ok) for d in parallel.compare_ranks(parallel.connect())]
+
+
+def chunks() -> dict[str, object]:
+    """The order in which chunks are sent, how many of them before the walk has ended, and the sums."""
+    group = parallel.connect()
+    model = nn.Sequential(*[nn.Linear(8, 8, dtype="float64") for _ in range(3)])
+    unused = nn.Linear(8, 8, dtype="float64")
+    parameters = [*model.parameters(), *unused.parameters()]
+    reducer = Reducer(parameters, group, chunk=72)  # a layer
+    order, early = [], []
+    start = group.start
+
+    def noted(array):
+        order.append(_offset(array, parameters[0]._arena.grad) // 72)
+        start(array)
+
+    group.start = noted
+    x = np.random.default_rng(group.rank).normal(size=(4, 8))
+    with reducer.during_backward():
+        (model(x) * model(x)).sum().backward()  # every layer is used twice
+        early.append(len(order))
+    together = model.grad.copy()
+    model.zero_grad()
+    (model(x) * model(x)).sum().backward()
+    alone = model.grad.copy()
+    group.all_reduce(alone)
+    return {
+        "order": order,
+        "before_the_end": early[0],
+        "error": float(np.abs(together[: alone.size] - alone).max()),
+    }
+
+
+def _offset(array: np.ndarray, base: np.ndarray) -> int:
+    return (array.__array_interface__["data"][0] - base.__array_interface__["data"][0]) // array.itemsize
 
 
 def masks() -> dict[str, object]:

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 import xpnet
 from xpnet import Tensor, operators, to_numpy
 from xpnet import functional as F
-from xpnet.autograd import differentiable, is_recording
+from xpnet.autograd import differentiable, is_recording, on_complete
 from xpnet.backend import namespace
 
 
@@ -526,3 +526,24 @@ def test_a_retained_graph_adds_its_gradient_again():
         if times == 1:
             once = xpnet.to_numpy(z.grad).copy()
         np.testing.assert_allclose(xpnet.to_numpy(z.grad), times * once, rtol=1e-6)
+
+
+def test_on_complete_names_each_leaf_once_it_has_its_whole_gradient():
+    a, b, c, lonely = (tensor([1.0, 2.0]) for _ in range(4))
+    seen = []
+
+    def complete(leaf):
+        seen.append((leaf, grad(leaf).copy()))
+
+    loss = ((a * b + a) * c).sum() + (c * c).sum()
+    with on_complete(complete):
+        loss.backward()
+    order = [
+        next(name for name, t in zip("abcl", (a, b, c, lonely), strict=True) if t is leaf) for leaf, _ in seen
+    ]
+    assert sorted(order) == ["a", "b", "c"]
+    assert order[0] == "c"  # used by the last ops alone
+    for leaf, value in seen:
+        np.testing.assert_array_equal(value, grad(leaf))
+    (a * a).sum().backward()
+    assert len(seen) == 3  # the block has ended

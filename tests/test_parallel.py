@@ -104,6 +104,15 @@ def test_ranks_hold_the_same_bits_and_history(accumulate):
 
 
 @needs_mpi
+def test_chunks_leave_while_backward_runs():
+    found = result(2, "chunks")
+    assert found["error"] == 0
+    # the last layer's first; the last chunk holds a parameter that no gradient reaches
+    assert found["order"] == [2, 1, 0, 3]
+    assert found["before_the_end"] == 3
+
+
+@needs_mpi
 def test_each_rank_drops_its_own_units():
     assert result(2, "masks") == {"equal_masks": False, "equal_states": True}
 
@@ -182,15 +191,39 @@ def test_nccl_gets_pointers_counts_types_and_the_stream(monkeypatch):
         NcclCommunicator=Group, get_unique_id=lambda: (1, 2), NCCL_SUM=0, NCCL_FLOAT32=7, NCCL_FLOAT64=8
     )
     used = []
+
+    class Stream:
+        ptr = 99
+
+        def __init__(self, non_blocking=False):
+            self.ptr = 77
+
+        def record(self):
+            return f"event of {self.ptr}"
+
+        def wait_event(self, event):
+            calls.append((f"stream {self.ptr} waits for", event))
+
+        def __enter__(self):
+            current.append(self)
+
+        def __exit__(self, *error):
+            current.pop()
+
+    main = Stream()
+    main.ptr, current = 99, [main]
     cuda = SimpleNamespace(
         nccl=nccl,
         runtime=SimpleNamespace(getDeviceCount=lambda: 4),
         Device=lambda i: SimpleNamespace(use=lambda: used.append(i)),
-        get_current_stream=lambda: SimpleNamespace(ptr=99),
+        get_current_stream=lambda: current[-1],
+        Stream=Stream,
     )
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
     monkeypatch.setitem(sys.modules, "cupy.cuda", cuda)
-    world = SimpleNamespace(COMM_WORLD=_World(), IN_PLACE=None)
+    world = SimpleNamespace(
+        COMM_WORLD=_World(), IN_PLACE=None, Request=SimpleNamespace(Waitall=lambda requests: None)
+    )
     monkeypatch.setitem(sys.modules, "mpi4py", SimpleNamespace(MPI=world))
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # MPICommunicator sets its own
     monkeypatch.setattr("xpnet.parallel.communicator.backend_name", lambda array: "cupy")
@@ -221,6 +254,14 @@ def test_nccl_gets_pointers_counts_types_and_the_stream(monkeypatch):
     calls.clear()
     group.broadcast(Array())
     assert calls == [("bcast", 1000, 4, 7, 0, 99), ("bcast", 1016, 2, 7, 0, 99)]
+    calls.clear()
+    group.start(Array(0, 4))  # on a stream of its own, after the gradient has been made
+    group.wait()
+    assert calls == [
+        ("stream 77 waits for", "event of 99"),
+        ("allReduce", 1000, 1000, 4, 7, 0, 77),
+        ("stream 99 waits for", "event of 77"),
+    ]
 
 
 # ---- the model of the benchmark ---------------------------------------------------------------------------

@@ -44,6 +44,7 @@ Pullback = Callable[..., Any] | tuple[Callable[..., Any], ...]
 class _State(threading.local):
     enabled = True  # False inside no_grad
     recording = False  # whether the op running now is recorded
+    complete: Callable[[Tensor], None] | None = None  # see `on_complete`
 
 
 _state = _State()
@@ -243,6 +244,8 @@ def _backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
             raise RuntimeError(_FREED)
         root._accumulate(gradient)
         return
+    complete = _state.complete
+    uses = _leaf_uses(root) if complete is not None else {}
     # a waiting tensor holds the gradient found so far in its _grad
     root._grad = gradient
     queue: list[tuple[int, Tensor]] = [(-root._time, root)]
@@ -272,15 +275,15 @@ def _backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
                         parent._grad = parent._grad + gradient
                     continue
                 # a leaf
+                out = None
                 if each:
                     out = None if parent._filled else parent._grad
                     gradient = pullback[i](dy, out)  # type: ignore[index]
-                    if gradient is out and out is not None:  # written in place
-                        parent._filled = True
-                        continue
                 else:
                     gradient = found[i]
-                if gradient is not None:
+                if gradient is out and out is not None:  # written in place
+                    parent._filled = True
+                elif gradient is not None:
                     if gradient.dtype != parent.data.dtype:
                         raise TypeError(
                             f"a gradient of dtype {gradient.dtype} reached a tensor of dtype "
@@ -289,12 +292,43 @@ def _backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
                         )
                     shared = retain_graph or gradient is dy or (not each and _repeats(gradient, found))
                     parent._accumulate(gradient, fresh=not shared)
+                if complete is not None:
+                    uses[id(parent)] -= 1
+                    if not uses[id(parent)]:
+                        complete(parent)
         except IndexError:
             if i < len(pullback if each else found):  # type: ignore[arg-type]
                 raise
             raise RuntimeError(
                 f"backward(): argument {i} of this operation has no gradient; pass it as x.detach()"
             ) from None
+
+
+def _leaf_uses(root: Tensor) -> dict[int, int]:
+    """How many ops of the graph each leaf goes into, by the leaf's id."""
+    uses: dict[int, int] = {}
+    seen, stack = {id(root)}, [root]
+    while stack:
+        for _, parent in stack.pop()._parents or ():
+            if parent._pullback is None:
+                uses[id(parent)] = uses.get(id(parent), 0) + 1
+            elif id(parent) not in seen:
+                seen.add(id(parent))
+                stack.append(parent)
+    return uses
+
+
+@contextmanager
+def on_complete(function: Callable[[Tensor], None]) -> Iterator[None]:
+    """In `backward` inside the block, call `function(leaf)` as soon as a leaf has its whole gradient.
+
+    So that work on it can begin while the walk goes on; a leaf that no gradient reaches is not called for.
+    """
+    previous, _state.complete = _state.complete, function
+    try:
+        yield
+    finally:
+        _state.complete = previous
 
 
 def _repeats(gradient: Array, found: tuple[Any, ...]) -> bool:

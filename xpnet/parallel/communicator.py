@@ -37,6 +37,13 @@ class Communicator:
     def all_reduce(self, array: Array) -> None:
         """Replace the array by its sum over all ranks, in place. Every rank calls it with the same shape."""
 
+    def start(self, array: Array) -> None:
+        """Begin an `all_reduce` that is done after `wait`; every rank begins the same ones in one order."""
+        self.all_reduce(array)
+
+    def wait(self) -> None:
+        """Until all that was started is done."""
+
     def broadcast(self, array: Array) -> None:
         """Replace the array by rank 0's, in place."""
 
@@ -86,6 +93,7 @@ class MPICommunicator(Communicator):
             raise ImportError(f'parallel training needs MPI: pip install "xpnet[mpi]" ({error})') from None
         self.mpi, self.world = MPI, MPI.COMM_WORLD
         self.rank, self.size = self.world.rank, self.world.size
+        self.requests: list[Any] = []
         if self.size > 1:
             sys.excepthook = self._abort
 
@@ -95,6 +103,18 @@ class MPICommunicator(Communicator):
         for chunk in chunks(host):
             self.world.Allreduce(self.mpi.IN_PLACE, chunk)
         _back(array, host)
+
+    def start(self, array: Array) -> None:
+        """Host arrays are sent while the caller goes on; others at once."""
+        if isinstance(array, np.ndarray) and array.flags.c_contiguous:
+            self.requests += [self.world.Iallreduce(self.mpi.IN_PLACE, chunk) for chunk in chunks(array)]
+        else:
+            self.all_reduce(array)
+
+    def wait(self) -> None:
+        """Until the messages have arrived."""
+        self.mpi.Request.Waitall(self.requests)
+        self.requests.clear()
 
     def broadcast(self, array: Array) -> None:
         """Rank 0's values, in place."""
@@ -151,6 +171,7 @@ class NCCLCommunicator(MPICommunicator):
         self.cupy, self.nccl = cupy, nccl
         local = int(os.environ.get("MPI_LOCALRANKID", self.rank))
         cupy.cuda.Device(local % cupy.cuda.runtime.getDeviceCount()).use()
+        self.stream = cupy.cuda.Stream(non_blocking=True)
         self.group = nccl.NcclCommunicator(self.size, self.share(nccl.get_unique_id()), self.rank)
 
     def all_reduce(self, array: Array) -> None:
@@ -161,6 +182,20 @@ class NCCLCommunicator(MPICommunicator):
         for chunk in chunks(self._flat(array)):
             at, size, kind = chunk.data.ptr, chunk.size, self._type(chunk)
             self.group.allReduce(at, at, size, kind, self.nccl.NCCL_SUM, self._stream())
+
+    def start(self, array: Array) -> None:
+        """On a stream of its own, after what the current one has been given so far."""
+        if backend_name(array) != "cupy":
+            super().start(array)
+            return
+        self.stream.wait_event(self.cupy.cuda.get_current_stream().record())
+        with self.stream:
+            self.all_reduce(array)
+
+    def wait(self) -> None:
+        """Let the current stream wait; the host goes on."""
+        super().wait()
+        self.cupy.cuda.get_current_stream().wait_event(self.stream.record())
 
     def broadcast(self, array: Array) -> None:
         """Rank 0's values, in place."""

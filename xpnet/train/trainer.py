@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from contextlib import nullcontext
 from os import PathLike
 from typing import Any
 
@@ -13,6 +14,7 @@ from xpnet.data import DataLoader, Dataset
 from xpnet.functional.regularizers import l1, l2
 from xpnet.optim.gradients import gradients_of
 from xpnet.parallel.communicator import Communicator
+from xpnet.parallel.reducer import Reducer
 from xpnet.parallel.start import same_buffers, same_start
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.evaluation import Batches, as_dataset, evaluate, predict
@@ -99,6 +101,8 @@ class Trainer:
         self.output: Any = None
         self.loss_value: Array = None
         self.stop = False
+        self._reducer: Reducer | None = None  # where there are several ranks
+        self._reduced = False  # whether the gradients are sums over all ranks already
         self._trained: tuple[dict[str, Any], dict[str, Any]] | None = None  # see `show`
         self._begin()
 
@@ -143,8 +147,10 @@ class Trainer:
         train = as_dataset(train)
         if isinstance(train, Dataset):
             train = DataLoader(train)
+        self._reducer = None
         if self.communicator.size > 1:
             _shard(train, self.communicator)
+            self._reducer = Reducer(self.model.parameters(), self.communicator)
         saved, previous = None, self.data
         self.data = train
         if resume is not None:
@@ -242,7 +248,10 @@ class Trainer:
         first = pending[0] if pending else samples
         weight = x.shape[0] / first
         seed = weight if self.scaler is None else weight * self.scaler.scale
-        value.backward(None if seed == 1 else namespace(value.data).full_like(value.data, seed))
+        slope = None if seed == 1 else namespace(value.data).full_like(value.data, seed)
+        self._reduced = self._reducer is not None and len(pending) + 1 == self.accumulate
+        with self._reducer.during_backward() if self._reduced else nullcontext():  # type: ignore[union-attr]
+            value.backward(slope)
         loss = self.communicator.mean(value.data, x.shape[0] / samples)
         self._mean.add(loss, samples)
         self.loss_value = loss if not pending else self.loss_value + loss * (samples / first)
@@ -256,7 +265,7 @@ class Trainer:
     ) -> None:
         """One step from the gradients that have been added up."""
         share = 1.0 if len(pending) == 1 else pending[0] / sum(pending)
-        if self.communicator.size > 1:
+        if self._reducer is not None and not self._reduced:
             for gradient in gradients_of(self.model):
                 self.communicator.all_reduce(gradient)
         if self.scaler is None:
