@@ -120,7 +120,7 @@ class Tensor:
         two leaves must not share memory.
         """
         if self._filled:
-            self._grad += gradient  # type: ignore[operator]
+            self._grad += gradient
         elif fresh and self._arena is None and getattr(gradient, "base", gradient) is None:  # not a view
             self._grad = gradient
         elif self._grad is None:
