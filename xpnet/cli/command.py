@@ -54,6 +54,13 @@ def _layers(text: str) -> list[int]:
     return [int(size) for size in sizes]
 
 
+def _pair(text: str) -> list[int]:
+    numbers = [part.strip() for part in text.split(",")]
+    if len(numbers) != 2 or not all(n.isdecimal() and int(n) > 0 for n in numbers):
+        raise argparse.ArgumentTypeError(f"expected two whole numbers such as 60,30, got {text!r}")
+    return [int(n) for n in numbers]
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = _Parser(prog="xpnet", description="Train neural networks on NumPy and CuPy.", allow_abbrev=False)
@@ -116,6 +123,37 @@ def parser() -> argparse.ArgumentParser:
         help="picture of what --augment does (default: DATA-augmented.png, with --augment)",
     )
     train.add_argument("--json", metavar="FILE", help="settings, history, test accuracy, confusion matrix")
+    train.add_argument(
+        "--report",
+        metavar="FILE.html",
+        help="a page about the run: curves, confusion matrix, worst mistakes, activations, diagnostics",
+    )
+
+    search = commands.add_parser(
+        "search",
+        help="look for good settings",
+        allow_abbrev=False,
+        description="Random search for the settings of a perceptron: many short trials, then longer ones in "
+        "the ranges of the best; prints the `xpnet train` command of the winner. The test set is not used.",
+    )
+    search.add_argument("dataset", nargs="?", choices=SOURCES, help="the data (default: digits)")
+    _data_options(search)
+    search.add_argument(
+        "--trials", type=_pair, default=[60, 30], metavar="N,N", help="coarse and fine (default: 60,30)"
+    )
+    search.add_argument(
+        "--epochs", type=_pair, default=[5, 20], metavar="N,N", help="of each of them (default: 5,20)"
+    )
+    search.add_argument(
+        "--workers", type=_count, default=2, metavar="N", help="processes; same results (default: 2)"
+    )
+    search.add_argument(
+        "--seed", type=int, default=0, help="of the settings, and of every trial's training (default: 0)"
+    )
+    search.add_argument("--journal", metavar="FILE", help="keep finished trials here, at once")
+    search.add_argument("--resume", action="store_true", help="go on with the trials in the journal")
+    search.add_argument("--plot", metavar="FILE", help="parallel coordinates and scatter plots, a picture")
+    search.add_argument("--json", metavar="FILE", help="all trials, ranges and the best settings")
 
     predict = commands.add_parser(
         "predict",
@@ -276,6 +314,10 @@ def _run(options: argparse.Namespace) -> int:
         from xpnet.cli.train import train
 
         return train(options)
+    if options.command == "search":
+        from xpnet.cli.search import search
+
+        return search(options)
     if options.command == "predict":
         from xpnet.cli.predict import predict
 
