@@ -40,6 +40,7 @@ def momentum_variance(lr, rho=0.9):
 def run() -> Result:
     curves = {name: wander(lambda p, name=name, lr=lr: RULES[name](p, lr)) for name, lr in RATES.items()}
     reduced = wander(lambda p: optim.SGD(p, lr=RATES["SGD"]), 300, reduce_at=150)
+    too_soon = wander(lambda p: optim.SGD(p, lr=RATES["SGD"]), 60, reduce_at=3)
     settled = {name: curve[-50:].mean() for name, curve in curves.items()}
 
     def draw(figure):
@@ -76,6 +77,11 @@ def run() -> Result:
                 reduced[100:150].mean() / reduced[-20:].mean(),
                 exact=sgd_variance(0.1) / sgd_variance(0.01),
                 rtol=0.07,
+            ),
+            Check(
+                "reduced too soon, at step 3: mean square distance at step 50, to that without",
+                too_soon[50] / reduced[50],
+                at_least=5,
             ),
             *(
                 Check(f"{name}: mean square distance in the end", value, at_least=1e-4, at_most=0.3)

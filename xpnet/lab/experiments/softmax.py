@@ -76,6 +76,14 @@ def run() -> Result:
                 at_most=1e-12,
             ),
             Check(
+                "binary cross-entropy of p = 0.8, target 1",
+                F.binary_cross_entropy_with_logits(asarray([math.log(4)]), asarray([1.0])),
+                deck=math.log(0.8),
+                exact=-math.log(0.8),
+                atol=1e-6,
+                slip="S5 prints the loss of one sample without its minus sign",
+            ),
+            Check(
                 "binary cross-entropy of logits 1e4, 0, -1e4, targets 0",
                 extreme,
                 exact=[1e4, math.log(2), 0],
