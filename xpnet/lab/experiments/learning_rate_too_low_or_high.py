@@ -50,7 +50,8 @@ def train(rate, data, *callbacks):
 
 
 @experiment(
-    "S2", "learning rate too low (loss stays at ln K) or too high (it explodes); stop at 3 times the first"
+    "S1, S2",
+    "learning rate too low (loss stays at ln K) or too high (it explodes); stop at 3 times the first",
 )
 def run() -> Result:
     digits = load_digits()
