@@ -190,6 +190,22 @@ def parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--json", metavar="FILE", help="the findings")
 
+    export = commands.add_parser(
+        "export",
+        help="write a saved network as an ONNX file",
+        allow_abbrev=False,
+        description="Write a saved network, its preprocessing included, as an ONNX file, for onnxruntime and "
+        "others; it takes samples as the training data are scaled.",
+    )
+    export.add_argument("model", metavar="FILE", help="a model that `xpnet train` or xpnet.save saved")
+    export.add_argument("output", metavar="ONNX", help="the file to write")
+    export.add_argument(
+        "--probabilities", action="store_true", help="end with a softmax (default: the scores)"
+    )
+    export.add_argument(
+        "--shape", type=_layers, metavar="N,N", help="of a sample (default: as the file says)"
+    )
+
     parity = commands.add_parser(
         "parity",
         help="compare two backends",
@@ -296,6 +312,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         options = parser().parse_args(argv)
+        options.argv = list(sys.argv[1:] if argv is None else argv)
     except SystemExit as stop:  # argparse has printed its line
         return int(stop.code or 0)
     try:
@@ -326,6 +343,10 @@ def _run(options: argparse.Namespace) -> int:
         from xpnet.cli.doctor import doctor
 
         return doctor(options)
+    if options.command == "export":
+        from xpnet.cli.export import export
+
+        return export(options)
     if options.command == "parity":
         from xpnet.cli.parity import parity
 

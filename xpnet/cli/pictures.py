@@ -36,7 +36,7 @@ def write_samples(path: str | None, training: Dataset, scaler: Preprocessing) ->
     for k in range(min(training.classes, 10)):
         chosen = np.flatnonzero(labels == k)[:_COLUMNS]
         if chosen.size:
-            rows.append(_visible(training.subset(chosen).x, scaler))
+            rows.append(visible(training.subset(chosen).x, scaler))
             titles.append([_class(training, k)] * chosen.size)
     write_pictures(path, rows, titles)
 
@@ -50,16 +50,16 @@ def write_preview(
     chosen = np.arange(min(_ROWS, len(training)))
     part = training.subset(chosen)
     x, y = asarray(part.x), asarray(part.y)
-    columns = [_visible(x, scaler)]
+    columns = [visible(x, scaler)]
     for epoch in range(_COLUMNS - 1):
-        columns.append(_visible(augment(x, y, Draw(0, epoch, chosen))[0], scaler))
+        columns.append(visible(augment(x, y, Draw(0, epoch, chosen))[0], scaler))
     titles = [
         [_class(training, int(k)), *(f"epoch {e + 1}" for e in range(_COLUMNS - 1))] for k in to_numpy(part.y)
     ]
     write_pictures(path, list(zip(*columns, strict=True)), titles)
 
 
-def _visible(x: object, scaler: Preprocessing) -> np.ndarray:
+def visible(x: object, scaler: Preprocessing) -> np.ndarray:
     """Standardised pictures with values from 0 to 1."""
     pictures = to_numpy(scaler.inverse(to_numpy(x)))
     return pictures / max(float(pictures.max()), 1.0)

@@ -18,12 +18,14 @@ from xpnet.cli.data import SOURCES, choose
 from xpnet.cli.errors import FAILED, INTERRUPTED, OK, BadInputError, bad_input
 from xpnet.cli.model import versions
 from xpnet.cli.pictures import write_preview, write_samples
+from xpnet.cli.report import report_path, write_page
 from xpnet.cli.setup import check_options, prepare
 from xpnet.data import Dataset
 from xpnet.data.preprocessing import Preprocessing
 from xpnet.saving import save
 from xpnet.train import (
     Callback,
+    Diagnostics,
     EarlyStopping,
     LearningRate,
     Progress,
@@ -54,6 +56,9 @@ def train(options: argparse.Namespace) -> int:
     checkpoint = run_checkpoint(options, setup, epochs)
     if checkpoint is not None:
         callbacks.append(checkpoint)
+    diagnostics = Diagnostics()
+    if files.page is not None:
+        callbacks.append(diagnostics)
     trainer = Trainer(model, F.cross_entropy, optimizer, callbacks)
     if options.resume and checkpoint is not None:
         check_resume(options.resume, trainer, setup, checkpoint.command)
@@ -65,7 +70,7 @@ def train(options: argparse.Namespace) -> int:
         f"network {sizes}, {sum(p.size for p in model.parameters())} parameters; {options.optimizer}, "
         f"learning rate {lr:g}, batch {loader.batch_size}, seed {options.seed}, on {get_backend()}"
     )
-    start, code, failure = time.perf_counter(), OK, ""
+    start, code, failure, scores = time.perf_counter(), OK, "", None
     try:
         with np.errstate(all="ignore"):  # divergence is found, and said, once an epoch
             trainer.fit(loader, validation, epochs, options.resume)
@@ -78,7 +83,10 @@ def train(options: argparse.Namespace) -> int:
         print(f"to go on: the same command with --resume {checkpoint.path}")
     if stopping.best_epoch is None:
         failure = failure or "the validation loss was never a finite number"
-        print(f"xpnet train: error: {failure}; nothing was written", file=sys.stderr)
+        written = "nothing" if files.page is None else f"only {files.page}"
+        print(f"xpnet train: error: {failure}; {written} was written", file=sys.stderr)
+        with bad_input():
+            write_page(files.page, options, setup, trainer, diagnostics, None, failure)
         return code or FAILED
 
     report: dict[str, Any] = {
@@ -107,9 +115,10 @@ def train(options: argparse.Namespace) -> int:
         print(f"xpnet train: error: {failure}; {kept}, not tested", file=sys.stderr)
     else:
         print(f"{trainer.history.epochs} epochs in {seconds:.1f} s; {kept}")
-        report["test"] = _test(trainer, setup.test, setup.network["classes"])
+        report["test"], scores = _test(trainer, setup.test, setup.network["classes"])
     with bad_input():
         _write(files, trainer, scaler, report, f"{name}, network {sizes}")
+        write_page(files.page, options, setup, trainer, diagnostics, scores, failure)
     return code
 
 
@@ -120,6 +129,7 @@ class Files:
     model: str | None
     curves: str | None
     report: str | None
+    page: str | None
     grid: str | None  # pictures of the training data, written before training
     preview: str | None
     hint: str  # about the format of the curves
@@ -134,6 +144,7 @@ def _files(options: argparse.Namespace, name: str) -> Files:
     augmented = options.augment != "none"
     preview = output.picture_path(options.preview, f"{name}-augmented.png", "--preview", augmented)
     with bad_input():
+        page = report_path(options.report)
         if model is not None:
             require_safetensors()
         for path in (model, curves, options.json, grid, preview):
@@ -141,7 +152,7 @@ def _files(options: argparse.Namespace, name: str) -> Files:
                 check_writable(path)
     plain = options.plot is None and curves is not None and curves.endswith(".csv")
     hint = ' (for a picture: pip install "xpnet[plot]")' if plain else ""
-    return Files(model, curves, options.json, grid, preview, hint)
+    return Files(model, curves, options.json, page, grid, preview, hint)
 
 
 def _check(options: argparse.Namespace, name: str, kind: str) -> None:
@@ -151,8 +162,8 @@ def _check(options: argparse.Namespace, name: str, kind: str) -> None:
         raise BadInputError("--preview shows what --augment does; add --augment standard")
 
 
-def _test(trainer: Trainer, test: Dataset, classes: int) -> dict[str, Any]:
-    """Use the test set, once."""
+def _test(trainer: Trainer, test: Dataset, classes: int) -> tuple[dict[str, Any], np.ndarray]:
+    """Use the test set, once; the results and the scores."""
     scores = to_numpy(trainer.predict(test))
     labels, predicted = to_numpy(test.y), scores.argmax(axis=1)
     matrix = confusion_matrix(labels, predicted, classes)
@@ -167,7 +178,7 @@ def _test(trainer: Trainer, test: Dataset, classes: int) -> dict[str, Any]:
     if test.class_names:
         print(", ".join(f"{k} {name}" for k, name in enumerate(test.class_names)))
     print(output.confusion_table(matrix) + "\n")
-    return result
+    return result, scores
 
 
 def _write(files: Files, trainer: Trainer, scaler: Preprocessing, report: dict[str, Any], title: str) -> None:

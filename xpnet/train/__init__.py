@@ -31,6 +31,7 @@ from xpnet.train.diagnostics import (
     update_ratio,
     worst,
 )
+from xpnet.train.cross_validation import CrossValidation, cross_validate
 from xpnet.train.evaluation import evaluate, predict
 from xpnet.train.gradients import GradientClipping, GradientNoise
 from xpnet.train.history import History
@@ -40,6 +41,7 @@ from xpnet.train.lr_finder import LRFinder
 from xpnet.train.metrics import accuracy, confusion_matrix, top_k_accuracy
 from xpnet.train.model_checkpoint import Checkpoint, ModelCheckpoint
 from xpnet.train.progress import Progress
+from xpnet.train.report import Report, write_report
 from xpnet.train.resume import load_checkpoint
 from xpnet.train.scaling import LossScaler
 from xpnet.train.stopping import EarlyStopping, MovingAverageStopping, StopOnDivergence
@@ -52,6 +54,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "Confusion",
+    "CrossValidation",
     "Diagnostics",
     "EarlyStopping",
     "ExactBatchNorm",
@@ -67,6 +70,7 @@ __all__ = [
     "MovingAverageStopping",
     "Observation",
     "Progress",
+    "Report",
     "StopOnDivergence",
     "TensorBoard",
     "Trainer",
@@ -77,6 +81,7 @@ __all__ = [
     "class_balance",
     "class_order",
     "confusion_matrix",
+    "cross_validate",
     "constant_features",
     "dead_units",
     "doctor",
@@ -105,4 +110,5 @@ __all__ = [
     "top_k_accuracy",
     "update_ratio",
     "worst",
+    "write_report",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from xpnet.train.diagnostics.finding import Finding, judge
 from xpnet.train.diagnostics.observe import Observation
 
+BAND = (1e-4, 3e-2)  # of the update ratio, where nothing is said
 _RECENT = 5  # observations that a unit must have been silent in to count as dead
 
 
@@ -166,7 +167,7 @@ def update_ratio(seen: Observation | Sequence[Observation]) -> Finding:
         "update ratio",
         value,
         "about 1e-3 (1e-4 to 3e-2)",
-        warn=not 1e-4 <= value <= 3e-2,
+        warn=not BAND[0] <= value <= BAND[1],
         fail=not value <= 1,
         advice="Nothing moves: is the gradient zero (dead units), or the learning rate?"
         if value == 0

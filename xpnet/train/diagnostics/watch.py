@@ -67,6 +67,7 @@ class Diagnostics(Callback):
         self.observations: list[Observation] = []
         self._gap: Finding | None = None
         self._stride = every
+        self._observer: Observer | None = None
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Forget an earlier run; look at the first update."""
@@ -76,11 +77,13 @@ class Diagnostics(Callback):
 
     def on_backward_end(self, trainer: Trainer) -> None:
         """Sample outputs and gradients, if this update is looked at."""
-        if self._observer.active:
+        if self._observer is not None and self._observer.active:
             self._observer.middle()
 
     def on_batch_end(self, trainer: Trainer) -> None:
         """Finish the look; prepare the next."""
+        if self._observer is None:
+            return
         if self._observer.ready:
             self.observations.append(self._observer.end(trainer.step))
             if len(self.observations) > self.keep:
@@ -91,6 +94,8 @@ class Diagnostics(Callback):
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Remove the hooks."""
+        if self._observer is None:  # another callback would not let training begin
+            return
         self._observer.stop()
         history = trainer.history
         if "val_loss" in history and "train_loss" in history:
@@ -117,7 +122,7 @@ class Diagnostics(Callback):
                 for seen in self.observations
             ],
             "stride": self._stride,
-            "looking": self._observer.active,
+            "looking": self._observer is not None and self._observer.active,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -131,9 +136,10 @@ class Diagnostics(Callback):
             for seen in state["observations"]
         ]
         self._stride = state["stride"]
-        self._observer.stop()
-        if state["looking"]:
-            self._observer.start()
+        if self._observer is not None:
+            self._observer.stop()
+            if state["looking"]:
+                self._observer.start()
 
 
 class LocateNonFinite(Callback):

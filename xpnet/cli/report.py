@@ -1,0 +1,73 @@
+"""`xpnet train --report`: what the page says about a run of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xpnet import to_numpy
+from xpnet.cli.errors import BadInputError
+from xpnet.cli.pictures import visible
+from xpnet.cli.setup import Setup
+from xpnet.train import Diagnostics, Trainer, write_report
+from xpnet.train.report import check_report
+
+
+def report_path(asked: str | None) -> str | None:
+    """Where the page goes, if it is wanted and can be written.
+
+    Raises:
+        BadInputError: the name does not end in .html.
+        ImportError: matplotlib is missing.
+        OSError: the path cannot be written.
+    """
+    if asked is None:
+        return None
+    if Path(asked).suffix.lower() not in (".html", ".htm"):
+        raise BadInputError(f"--report {asked}: expected a name that ends in .html")
+    check_report(asked)
+    return asked
+
+
+def write_page(
+    path: str | None,
+    options: argparse.Namespace,
+    setup: Setup,
+    trainer: Trainer,
+    diagnostics: Diagnostics,
+    scores: np.ndarray | None,
+    failure: str,
+) -> None:
+    """The run as a page; with the scores of the test set, if it was used."""
+    if path is None:
+        return
+    result: dict[str, Any] = {}
+    if scores is not None:
+        pictures = to_numpy(setup.test.x).reshape(-1, *setup.pictures.x.shape[1:])
+        result = {
+            "scores": scores,
+            "targets": to_numpy(setup.test.y),
+            "pictures": visible(pictures, setup.scaler),
+            "class_names": setup.training.class_names,
+        }
+    parts = {"training": setup.training, "validation": setup.validation, "test": setup.test}
+    write_report(
+        path,
+        trainer.history,
+        title=f"{setup.name}, network {setup.describe()}",
+        facts={
+            "command": "xpnet " + shlex.join(options.argv),
+            "seed": options.seed,
+            "samples": ", ".join(f"{len(part)} {name}" for name, part in parts.items()),
+            "optimizer": f"{options.optimizer}, schedule {options.schedule}, batch {setup.loader.batch_size}",
+            "ended": failure or "as planned",
+        },
+        observations=diagnostics.observations,
+        findings=diagnostics.findings(),
+        **result,
+    )
+    print(f"saved the page about this run in {path}")
