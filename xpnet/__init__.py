@@ -54,6 +54,7 @@ _SUBMODULES = (
     "classic",
     "cuda",
     "data",
+    "ensemble",
     "functional",
     "init",
     "interop",

@@ -5,6 +5,7 @@ from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 from xpnet.optim.schedules import (
     CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
     ExponentialLR,
     InverseTimeLR,
     ReduceLROnPlateau,
@@ -20,6 +21,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
     "ExponentialLR",
     "GradientNoise",
     "InverseTimeLR",

@@ -115,6 +115,17 @@ class CosineAnnealingLR(Schedule):
         return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * t / self.T_max)) / 2
 
 
+class CosineAnnealingWarmRestarts(CosineAnnealingLR):
+    """Half a cosine of `T_0` steps, again and again (Loshchilov & Hutter, 2017: SGDR)."""
+
+    def __init__(self, optimizer: Optimizer, T_0: int, eta_min: float = 0.0) -> None:
+        super().__init__(optimizer, T_0, eta_min)
+
+    def rate(self, base: float, t: int) -> float:
+        """That of the cosine at t mod T_0."""
+        return super().rate(base, t % self.T_max)
+
+
 class WarmupLR(Schedule):
     """Rise linearly from `start_factor` to the full rate in `steps`, then follow `after` if given.
 

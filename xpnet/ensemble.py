@@ -1,0 +1,232 @@
+"""Several models that decide together: bagging, snapshots, averaged weights, dropout at test time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from xpnet import functional as F
+from xpnet import random
+from xpnet.arrays import widen
+from xpnet.autograd import Tensor
+from xpnet.backend import Array, asarray, namespace
+from xpnet.data import Dataset
+from xpnet.nn import Dropout, Module
+from xpnet.optim import CosineAnnealingWarmRestarts, Optimizer
+from xpnet.train import Callback, predict, recompute_batch_norm
+from xpnet.train.evaluation import evaluating
+
+if TYPE_CHECKING:
+    from xpnet.train import Trainer
+
+
+class Ensemble(Module):
+    """Classifiers whose class probabilities are averaged.
+
+    Args:
+        models: modules that give scores (N, C). Their modes, devices and names are those of any submodules.
+
+    Called like a model it gives the logarithm of the mean probabilities, (N, C): scores like any others, for
+    `argmax`, `cross_entropy`, `evaluate` and `predict`. No gradients: members are trained one by one.
+
+    Raises:
+        ValueError: no models.
+
+    >>> import numpy as np, xpnet
+    >>> from xpnet import nn
+    >>> from xpnet.ensemble import Ensemble
+    >>> ensemble = Ensemble([nn.Linear(4, 3), nn.Linear(4, 3)])
+    >>> p = ensemble.predict_proba(np.ones((2, 4), dtype=np.float32))
+    >>> p.shape, bool(abs(float(p[0].sum()) - 1) < 1e-6)
+    ((2, 3), True)
+    """
+
+    def __init__(self, models: Sequence[Module]) -> None:
+        if not models:
+            raise ValueError("Ensemble: no models")
+        self.models = list(models)
+
+    def forward(self, x: Any) -> Array:
+        """log mean_k p_k = max + log mean_k exp(log p_k - max): no small probability becomes log 0."""
+        logs = [F.log_softmax(_array(model(x))) for model in self.models]
+        xp = namespace(logs[0])
+        stacked = xp.stack(logs)
+        top = xp.max(stacked, axis=0)
+        return top + xp.log(xp.mean(xp.exp(stacked - top), axis=0))
+
+    def predict_proba(self, data: Any) -> Array:
+        """Class probabilities, (n, C), of samples (n, ...), a Dataset or a DataLoader; in evaluation mode."""
+        scores = predict(self, data)
+        return namespace(scores).exp(scores)
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+
+def bagging(train: Callable[[Dataset, int], Module], data: Dataset, k: int = 10, seed: int = 0) -> Ensemble:
+    """Models trained on bootstrap samples: as many as there are, drawn with replacement (Breiman, 1996).
+
+    Args:
+        train: `train(sample, i)` gives the trained model number i.
+        data: the training set.
+        k: number of models.
+        seed: of the samples; the random streams are left alone, so the models differ in their weights, too.
+
+    Raises:
+        ValueError: k is below 1.
+
+    The error of the mean falls as `ensemble_variance` says. About 1/e of the data are not in a sample.
+    """
+    if k < 1:
+        raise ValueError(f"bagging: k must be at least 1, got {k}")
+    return Ensemble([train(bootstrap(data, i, seed), i) for i in range(k)])
+
+
+def bootstrap(data: Dataset, i: int, seed: int = 0) -> Dataset:
+    """Bootstrap sample number i: a function of seed and i."""
+    chosen = random.integers(len(data), len(data), random.Key(seed, random.BOOTSTRAP, i))
+    return data.subset(chosen, f"{data.name} bootstrap {i}")
+
+
+def ensemble_variance(variance: float, k: int, correlation: float = 0.0) -> float:
+    """Mean squared error of the mean of k models, each with zero-mean errors of this variance.
+
+    rho sigma^2 + (1 - rho) sigma^2 / k: uncorrelated errors average out as 1/k, common ones stay.
+
+    >>> from xpnet.ensemble import ensemble_variance
+    >>> ensemble_variance(4.0, 10), ensemble_variance(4.0, 10, correlation=1.0)
+    (0.4, 4.0)
+    """
+    return correlation * variance + (1 - correlation) * variance / k
+
+
+class Snapshots(Callback):
+    """Snapshot ensemble: one training run, a cosine learning rate that restarts, a copy at each minimum.
+
+    Args:
+        optimizer: whose rate is annealed from its present value to 0 in each cycle.
+        cycle: epochs of a cycle.
+
+    Huang et al., 2017, "Snapshot ensembles: train 1, get M for free". Use no other schedule with it.
+
+    Attributes:
+        models: the copies so far.
+
+    Raises:
+        ValueError: a cycle below 1.
+    """
+
+    def __init__(self, optimizer: Optimizer, cycle: int) -> None:
+        self.cycle = cycle
+        self.schedule = CosineAnnealingWarmRestarts(optimizer, cycle)
+        self.models: list[Module] = []
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Forget an earlier run; begin a cycle."""
+        self.models = []
+        self._model = trainer.model
+        self.schedule.load_state_dict({"t": 0})
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Keep a copy at the end of a cycle; move the rate on."""
+        if (trainer.epoch + 1) % self.cycle == 0:
+            self.models.append(copy.deepcopy(trainer.model))
+        self.schedule.step()
+
+    def ensemble(self, last: int | None = None) -> Ensemble:
+        """The snapshots, or the last few of them.
+
+        Raises:
+            ValueError: no cycle has ended.
+        """
+        return Ensemble(self.models if last is None else self.models[-last:])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The schedule and the weights of the snapshots."""
+        models = {str(i): model.state_dict() for i, model in enumerate(self.models)}
+        return {"schedule": self.schedule.state_dict(), "models": models}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.schedule.load_state_dict(state["schedule"])
+        self.models = [copy.deepcopy(self._model) for _ in state["models"]]
+        for i, model in enumerate(self.models):
+            model.load_state_dict(state["models"][str(i)])
+
+
+def average_weights(models: Sequence[Module], data: Any = None) -> Module:
+    """One model with the mean weights of several of the same build; costs no more than one of them.
+
+    Args:
+        models: from one training run, such as snapshots: runs of their own lie in different valleys, and the
+            mean of those is on a hill. `xpnet.train.SWA` averages during training.
+        data: the training data, for batch norm: the mean weights need statistics of their own.
+
+    Returns:
+        A new model, on the device of the first. The models stay as they are.
+
+    Raises:
+        ValueError: no models, or of different builds.
+    """
+    if not models:
+        raise ValueError("average_weights: no models")
+    states = [model.state_dict() for model in models]
+    for state in states[1:]:
+        if {k: tuple(v.shape) for k, v in state.items()} != {k: tuple(v.shape) for k, v in states[0].items()}:
+            raise ValueError("average_weights: the models have different parameters")
+    mean = {}
+    for name, value in states[0].items():
+        xp = namespace(value)
+        if "float" in str(value.dtype):
+            total = sum(widen(state[name]) for state in states[1:]) + widen(value)
+            value = xp.astype(total / len(states), value.dtype)
+        mean[name] = value
+    averaged = copy.deepcopy(models[0])
+    averaged.load_state_dict(mean)
+    if data is not None:
+        recompute_batch_norm(averaged, data)
+    return averaged
+
+
+def monte_carlo_dropout(
+    model: Module, x: Any, samples: int = 100, activation: Callable[[Array], Array] | None = F.softmax
+) -> tuple[Array, Array]:
+    """Mean and standard deviation of a network's output over random dropout masks (Gal & Ghahramani, 2016).
+
+    Args:
+        model: with `Dropout` layers; everything else is in evaluation mode.
+        x: (n, ...) samples, moved to the default backend.
+        samples: number of masks.
+        activation: applied to each output before averaging; None: average the output itself.
+
+    Returns:
+        Two arrays of the shape of the output. Scaled weights, dropout's usual test-time rule, approximate the
+        mean; the deviation is large where the network is unsure.
+
+    Raises:
+        ValueError: no dropout layers, or fewer than 1 sample.
+    """
+    dropouts = [module for module in model.modules() if isinstance(module, Dropout)]
+    if not dropouts or samples < 1:
+        raise ValueError(
+            f"monte_carlo_dropout: expected Dropout layers and at least 1 sample, got {len(dropouts)} and "
+            f"{samples}"
+        )
+    x = asarray(x)
+    mean: Any = 0.0
+    squares: Any = 0.0  # sum of squared deviations, by Welford's update: no difference of large sums
+    with evaluating(model):
+        for dropout in dropouts:
+            dropout.training = True
+        for i in range(1, samples + 1):
+            y = _array(model(x))
+            y = y if activation is None else activation(y)
+            difference = y - mean
+            mean = mean + difference / i
+            squares = squares + difference * (y - mean)
+    return mean, namespace(mean).sqrt(squares / samples)
+
+
+def _array(x: Any) -> Array:
+    return x.data if isinstance(x, Tensor) else x
