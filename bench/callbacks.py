@@ -4,8 +4,8 @@
 
 Trains the perceptron of `xpnet train mnist`, 784-256-128-10 in batches of 128, on random pictures, with 469
 updates an epoch and validation on 5000. Every callback works at its default frequency. A ratio belongs to one
-round, in which all take a turn, in changing order. Time on the clock includes waiting for the disk; that of the
-CPU does not, and is the one to look at on a machine that others use too.
+round, in which all take a turn, in changing order. Time on the clock includes waiting for the disk; time of
+the CPU does not, and is the one to look at on a machine that others use too.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from xpnet.train import (
     MovingAverageStopping,
     StopOnDivergence,
     Trainer,
+    accuracy,
     load_checkpoint,
 )
 
@@ -291,6 +292,15 @@ def test_another_run_is_refused(checkpoint, options, match):
     if "model" in options:
         options = {"model": models[options["model"]]()}
     unchanged(Run(seed=7, **options), checkpoint, match + r".*Nothing was changed")
+
+
+@pytest.mark.host
+def test_other_measurements_are_refused(checkpoint):
+    with pytest.raises(ValueError, match=r"training\.validation is True there and False here"):
+        Run().trainer.fit(DataLoader(blobs(), 16, augment=Jitter()), epochs=6, resume=checkpoint)
+    unchanged(
+        Run(metrics=[accuracy]), checkpoint, r"training.metrics is absent there and \['accuracy'\] here"
+    )
 
 
 @pytest.mark.host

@@ -117,7 +117,7 @@ def check_resume(path: str, trainer: Trainer, setup: Setup, settings: dict[str, 
         raise BadInputError(
             f"--resume {path}: that run has {there}, this one {here}; give the same options to go on with it"
         )
-    trainer.data = setup.loader
+    trainer.data, trainer.validation = setup.loader, setup.validation
     with bad_input():
         check_settings(saved["settings"], settings_of(trainer), f"--resume {path}")
     state = saved["state"]

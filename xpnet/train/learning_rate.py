@@ -52,4 +52,5 @@ class LearningRate(Callback):
 
     def settings(self) -> dict[str, Any]:
         """The schedule and its constants: half of one and half of another is neither."""
-        return {"every": self.every, "schedule": self.schedule.settings()}
+        settings = getattr(self.schedule, "settings", dict)  # a schedule of one's own may have none
+        return {"every": self.every, "schedule": settings()}

@@ -151,18 +151,18 @@ class Trainer:
         if self.communicator.size > 1:
             _shard(train, self.communicator)
             self._reducer = Reducer(self.model.parameters(), self.communicator)
-        saved, previous = None, self.data
-        self.data = train
+        saved, previous = None, (self.data, self.validation)
+        self.data, self.validation = train, validation
         if resume is not None:
             try:
                 saved = load_checkpoint(resume)
                 check_settings(saved["settings"], settings_of(self), resume)
             except Exception:
-                self.data = previous
+                self.data, self.validation = previous
                 raise
         self._begin()
         self._trained = None
-        self.validation, self.epoch, self.epochs = validation, 0, epochs
+        self.epoch, self.epochs = 0, epochs
         self.batches = -(-len(train) // self.accumulate) if isinstance(train, Sized) else None
         try:
             same_start(self.model, self.communicator)
@@ -342,6 +342,8 @@ class Trainer:
         """What a resumed run must share, beside model, optimizer, data and callbacks."""
         return {
             "accumulate": self.accumulate,
+            "validation": self.validation is not None,
+            "metrics": None if self.metrics is None else [metric.__name__ for metric in self.metrics],
             "l1": self.l1,
             "l2": self.l2,
             "scaler": None if self.scaler is None else self.scaler.settings(),
