@@ -45,8 +45,9 @@ def kernel(module: str, name: str) -> Any:
 
 
 def _locked(function: Any) -> Any:
-    def call(first: np.ndarray, *rest: Any) -> Any:
-        if first.size < PARALLEL:
+    def call(first: np.ndarray, *rest: Any, work: int | None = None) -> Any:
+        """`work`: elements that would take as long, where it is not the size of the first argument."""
+        if (first.size if work is None else work) < PARALLEL:
             return function.serial(first, *rest)
         with _lock:
             return function.parallel(first, *rest)

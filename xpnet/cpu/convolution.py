@@ -1,0 +1,95 @@
+"""Convolution of float32 images with stride 1; strides and groups stay with the body."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from xpnet.backend import Array
+from xpnet.cpu.launch import SMALL, kernel, threads
+from xpnet.dispatch import fused
+
+Pair = tuple[int, int]
+
+# elements of a plane that a thread takes at a time: x of 64 channels is then a quarter of a MiB
+_SPAN = 1024
+# elements of the threads' sums of the weight's gradient, 8 bytes each
+_SUMS = 1 << 24
+# multiply-adds that take as long as one element of the kernels that only pass over memory
+_PRODUCTS = 64
+
+
+@fused("conv2d", backend="numpy", least=SMALL)
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Any:
+    """The three products without columns; dx is a convolution of dy with the flipped, transposed weight."""
+    from xpnet.functional.convolution import _output, _pair
+
+    if x.dtype != np.float32 or weight.dtype != np.float32 or x.ndim != 4 or weight.ndim != 4:
+        return NotImplemented
+    if groups != 1 or x.shape[1] != weight.shape[1] or _pair(stride, "stride", 1) != (1, 1):
+        return NotImplemented
+    if bias is not None and (bias.dtype != np.float32 or bias.shape != (weight.shape[0],)):
+        return NotImplemented
+    window, pads, spread = weight.shape[2:], _pair(padding, "padding", 0), _pair(dilation, "dilation", 1)
+    reach = tuple(d * (k - 1) for d, k in zip(spread, window, strict=True))
+    if any(p > r for p, r in zip(pads, reach, strict=True)):
+        return NotImplemented
+    size = _output(x, window, (1, 1), pads, spread, "conv2d")
+    correlate = kernel("convolution", "correlate")
+    weight_gradient = kernel("convolution", "weight_gradient")
+    if correlate is None or weight_gradient is None:
+        return NotImplemented
+    x = np.ascontiguousarray(x)
+    samples, outputs, terms = x.shape[0], weight.shape[0], math.prod(weight.shape[1:])
+    places = samples * math.prod(size)
+    work = x.size + places * (outputs + outputs * terms // _PRODUCTS)
+
+    def convolve(a: np.ndarray, w: np.ndarray, b: np.ndarray | None, edges: Pair, shape: Any) -> np.ndarray:
+        out = np.empty(shape, np.float32)
+        blocks = _by_fours(w.reshape(w.shape[0], -1))
+        biases = np.zeros(blocks.shape[::2], np.float32)
+        if b is not None:
+            biases.reshape(-1)[: len(b)] = b
+        correlate(a, blocks, biases, out, window, edges, spread, _rows(a, edges), threads(), work=work)
+        return out
+
+    def to_x(dy: Array, out: Array | None) -> Array:
+        flipped = np.swapaxes(weight, 0, 1)[:, :, ::-1, ::-1]
+        edges = (reach[0] - pads[0], reach[1] - pads[1])
+        return convolve(np.ascontiguousarray(dy, np.float32), flipped, None, edges, x.shape)
+
+    def to_weight(dy: Array, out: Array | None) -> Array:
+        dy = np.ascontiguousarray(dy, np.float32)
+        parts = max(1, min(threads(), _SUMS // max(1, weight.size)))
+        sums = weight_gradient(x, dy, window, pads, spread, _rows(x, pads), parts, work=work)
+        return np.sum(sums, axis=0)[:outputs, :terms].astype(np.float32).reshape(weight.shape)
+
+    def to_bias(dy: Array, out: Array | None) -> Array:
+        return np.sum(dy, axis=(0, 2, 3), dtype=np.float32)
+
+    return convolve(x, weight, bias, pads, (samples, outputs, *size)), (to_x, to_weight, to_bias)
+
+
+def _rows(x: np.ndarray, pads: Pair) -> int:
+    """How many padded rows a thread takes at a time: about `_SPAN` elements, and as many for each thread."""
+    total, width = x.shape[0] * (x.shape[2] + pads[0]), x.shape[3] + pads[1]
+    rounds = math.ceil(total * width / (_SPAN * threads()))
+    return max(1, math.ceil(total / max(1, rounds * threads())))
+
+
+def _by_fours(matrix: np.ndarray) -> np.ndarray:
+    """(O, T) -> (ceil(O / 4), T, 4), zeros where there is no output."""
+    outputs, terms = matrix.shape
+    filled = np.zeros((math.ceil(outputs / 4) * 4, terms), np.float32)
+    filled[:outputs] = matrix
+    return np.ascontiguousarray(np.swapaxes(filled.reshape(-1, 4, terms), 1, 2))
