@@ -45,7 +45,7 @@ def accuracy_with_cuts(model, data):
 
 
 def epochs_until(losses, level):
-    return 1 + next(i for i, loss in enumerate(losses) if loss < level)
+    return 1 + next((i for i, loss in enumerate(losses) if loss < level), len(losses))
 
 
 @experiment("S2, S3, S4, S5", "dropout: overfitting, cost in iterations, co-adaptation")
