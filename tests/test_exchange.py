@@ -1,6 +1,9 @@
 """Models in files: every layer comes back with its arguments and weights; mistakes are named."""
 
+import importlib
 import json
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -134,3 +137,15 @@ def test_other_files_are_refused(tmp_path):
     save_arrays(path, arrays, content)
     with pytest.raises(ValueError, match=r"Linear: .*magic"):
         xpnet.load(path)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    ("package", "module", "extra"), [("onnx", "xpnet.onnx", "onnx"), ("sklearn", "xpnet.sklearn", "sklearn")]
+)
+def test_a_missing_package_names_its_extra(monkeypatch, package, module, extra):
+    for name in [n for n in sys.modules if n == module or n.startswith(f"{module}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=re.escape(f'pip install "xpnet[{extra}]"')):
+        importlib.import_module(module)

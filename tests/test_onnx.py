@@ -10,6 +10,7 @@ import onnx  # noqa: E402
 
 import xpnet  # noqa: E402
 from xpnet import nn  # noqa: E402
+from xpnet.cli import main  # noqa: E402
 from xpnet.data import (  # noqa: E402
     ZCA,
     ChannelMean,
@@ -20,6 +21,7 @@ from xpnet.data import (  # noqa: E402
     Standardize,
 )
 from xpnet.onnx import export, to_onnx, translates  # noqa: E402
+from xpnet.onnx.graph import _TRANSLATORS  # noqa: E402
 
 from .every_layer import LAYERS  # noqa: E402
 
@@ -127,3 +129,53 @@ def test_layers_of_one_s_own():
         to_onnx(nn.Sequential(nn.Linear(4, 3), Cube()), (4,))
     with pytest.raises(ValueError, match="BatchNorm1d"):
         to_onnx(nn.BatchNorm1d(4), (5,))
+
+
+# ---- the command ----
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """A saved model in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    scaler = Standardize().fit(samples((4,), 30) * 2 + 1)
+    model = scramble(nn.mlp(4, [8], 2, batch_norm=True))
+    xpnet.save(model, "m.safetensors", scaler, {"shape": [4], "class_names": ["a", "b"]})
+    return xpnet.load("m.safetensors")
+
+
+@pytest.mark.host
+def test_the_command_exports(saved, capsys):
+    assert main(["export", "m.safetensors", "m.onnx"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "saved m.onnx: x (N, 4) -> output, preprocessing included"
+    assert lines[1].startswith("in onnxruntime it gives what xpnet gives, to ")
+    x = samples((4,), seed=5)
+    np.testing.assert_allclose(run("m.onnx", x), saved.predict(x), rtol=1e-5, atol=1e-5)
+    assert main(["export", "m.safetensors", "m.onnx", "--probabilities"]) == 0
+    assert run("m.onnx", x).sum(axis=1) == pytest.approx(np.ones(6), abs=1e-6)
+    assert onnx.load("m.onnx").metadata_props[0].value == '["a", "b"]'
+
+
+@pytest.mark.host
+def test_a_wrong_export_is_noticed(saved, capsys, monkeypatch):
+    monkeypatch.setitem(_TRANSLATORS, nn.ReLU, lambda graph, layer, x: graph.add("Neg", x.name))
+    assert main(["export", "m.safetensors", "m.onnx"]) == 1
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nope.safetensors", "m.onnx"], "nope.safetensors: no such file"),
+        (["m.safetensors", "nope/m.onnx"], "cannot write nope"),
+        (["m.safetensors", "m.onnx", "--shape", "3"], "fitted on samples of shape (4,)"),
+        (["plain.safetensors", "m.onnx"], "does not say the shape of a sample: add --shape"),
+    ],
+)
+def test_mistakes_end_with_one_line(saved, capsys, arguments, message):
+    xpnet.save(saved.model, "plain.safetensors")
+    assert main(["export", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
