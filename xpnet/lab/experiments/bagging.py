@@ -71,8 +71,8 @@ def run() -> Result:
     return Result(
         "The mean of k models has the squared error rho sigma^2 + (1 - rho) sigma^2 / k: with uncorrelated "
         "errors it falls as 1/k (S5's 'linearly with the ensemble size' cannot be meant: it would be "
-        "negative soon), with correlated ones it stops at rho sigma^2. Ten networks on bootstrap samples of"
-        " one training set have correlated errors, and the formula gives their ensemble's error exactly.",
+        "negative soon), with correlated ones it stops at rho sigma^2. Ten networks on bootstrap samples of "
+        "one training set have correlated errors, and the formula gives their ensemble's error exactly.",
         [
             Check(
                 f"squared error, k = 1, 2, 5, 10, 20, correlation {c}",

@@ -55,8 +55,8 @@ def run() -> Result:
     return Result(
         "Batch norm makes each unit's inputs of mean 0 and variance 1 over the batch, and gamma = sqrt(Var "
         "+ eps), beta = E undo it exactly (the slides leave eps out, which matters only for units that "
-        "hardly vary). A bias before it changes nothing and gets no gradient, and neither does the scale of"
-        " the weights matter: leave the bias out.",
+        "hardly vary). A bias before it changes nothing and gets no gradient, and neither does the scale of "
+        "the weights matter: leave the bias out.",
         [
             Check(
                 "mean of each unit after batch norm", normal.mean(axis=0), exact=np.zeros(UNITS), atol=1e-5

@@ -80,8 +80,8 @@ def run() -> Result:
 
     first = compare.rows[0]
     return Result(
-        "At test time the batch must not matter, so batch norm uses stored statistics: exponential averages"
-        " over the mini-batches (S5), cheap but of older weights, or a pass over the entire training set "
+        "At test time the batch must not matter, so batch norm uses stored statistics: exponential averages "
+        "over the mini-batches (S5), cheap but of older weights, or a pass over the entire training set "
         "with the final weights (S1), exact. Early, or with few updates, the averages lag behind and the "
         "loss is higher; in the end both nearly agree.",
         [

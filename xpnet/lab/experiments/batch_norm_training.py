@@ -67,8 +67,8 @@ def run() -> Result:
     name = {False: "without", True: "batch norm"}
     return Result(
         "With batch norm a network of five hidden layers learns well from initial weights over a range of "
-        "300, and at a learning rate 10 times as large; without it, only near He's scale and below the rate"
-        " at which it diverges. The range has an end: gradients shrink like 1/scale, so very large weights "
+        "300, and at a learning rate 10 times as large; without it, only near He's scale and below the rate "
+        "at which it diverges. The range has an end: gradients shrink like 1/scale, so very large weights "
         "are learnt slowly. Accuracy 0 in the table means that the loss became infinite.",
         [
             Check("batch norm: validation accuracy at 0.01, 0.1, 1, 3 x He", scales[True], at_least=0.85),

@@ -44,8 +44,8 @@ def run() -> Result:
             )
 
     return Result(
-        "Presented class by class, the network forgets what it saw first and calls most samples by the last"
-        " classes; shuffled, or with classes taking turns, it learns all. Interleaving keeps every stretch "
+        "Presented class by class, the network forgets what it saw first and calls most samples by the last "
+        "classes; shuffled, or with classes taking turns, it learns all. Interleaving keeps every stretch "
         "of an epoch at the classes' shares to within a sample or so, the surest form of S3's advice to "
         "follow a sample by one of another class.",
         [

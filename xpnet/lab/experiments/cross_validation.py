@@ -65,8 +65,8 @@ def run() -> Result:
         axes[1].set(xscale="log", xlabel="learning rate", ylabel="mean accuracy of 5 folds")
 
     return Result(
-        "Each of the five parts is the validation set once and in the training set four times; the accuracy"
-        " reported is the mean of the five, its spread says how far it depends on the data. The best "
+        "Each of the five parts is the validation set once and in the training set four times; the accuracy "
+        "reported is the mean of the five, its spread says how far it depends on the data. The best "
         "learning rate by that mean does as well on test data that had no part in choosing it.",
         [
             Check("folds", len(folds), deck=5),

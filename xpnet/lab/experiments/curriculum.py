@@ -52,8 +52,8 @@ def run() -> Result:
     shares = [min(1.0, START + (1 - START) * k / GROWTH) for k in range(EPOCHS)]
     steps = {"shuffled": EPOCHS * len(train), "curriculum": sum(presented)}
     return Result(
-        "The first epoch presents the easiest fifth of the digits, as a small model's loss ranks them, each"
-        " later one more, until all are in. On a task this easy the result is the same, from a quarter "
+        "The first epoch presents the easiest fifth of the digits, as a small model's loss ranks them, each "
+        "later one more, until all are in. On a task this easy the result is the same, from a quarter "
         "fewer samples presented.",
         [
             Check(

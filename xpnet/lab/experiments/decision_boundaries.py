@@ -60,8 +60,8 @@ def run() -> Result:
 
     decreasing = lambda values: float(np.max(np.diff(values) / np.abs(values[:-1])))
     return Result(
-        "The stronger L2 is, the smaller the weights and the smoother the boundary; with lambda = 0.001 the"
-        " network bends it around single samples, with 0.1 it is a straight line and the probabilities "
+        "The stronger L2 is, the smaller the weights and the smoother the boundary; with lambda = 0.001 the "
+        "network bends it around single samples, with 0.1 it is a straight line and the probabilities "
         "change slowly. The training loss rises with lambda, its gap to the loss on new samples closes.",
         [
             Check("sum W^2 from one lambda to the next: largest change", decreasing(norms), at_most=-0.3),

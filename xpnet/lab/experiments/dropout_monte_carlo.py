@@ -47,8 +47,8 @@ def run() -> Result:
     return Result(
         "The integral over the masks 'seems hard', but the mean of n random passes comes within "
         "sigma/sqrt(n) of it, here checked against all 2^10 masks; scaled weights need one pass and are "
-        "close. Usual ratios drop 0.2 of the inputs and 0.5 of the hidden units; what is kept is divided by"
-        " 1 - p, so the mean stays.",
+        "close. Usual ratios drop 0.2 of the inputs and 0.5 of the hidden units; what is kept is divided by "
+        "1 - p, so the mean stays.",
         [
             Check(
                 "mean of 10000 random networks, in standard errors",

@@ -63,8 +63,8 @@ def run() -> Result:
         axes[1].legend(fontsize=7)
 
     return Result(
-        "After t steps a direction of curvature c has learnt 1 - (1 - rate c)^t of its weight, close to the"
-        " c / (c + lambda) of L2 with lambda = 1 / (rate t): few steps regularise as a large lambda does. "
+        "After t steps a direction of curvature c has learnt 1 - (1 - rate c)^t of its weight, close to the "
+        "c / (c + lambda) of L2 with lambda = 1 / (rate t): few steps regularise as a large lambda does. "
         "With wrong labels the validation loss turns up while the training loss falls; stopping there and "
         "keeping the best weights is far better than going on.",
         [

@@ -50,8 +50,8 @@ def run() -> Result:
 
     return Result(
         "The grid trains 36 networks but tries only three learning rates, the one parameter that matters "
-        "here; each is repeated twelve times with hidden sizes and penalties that hardly change the result."
-        " Its rates are unevenly spaced, too: 0.05 is 50 times 0.001, which is 10 times 0.0001.",
+        "here; each is repeated twelve times with hidden sizes and penalties that hardly change the result. "
+        "Its rates are unevenly spaced, too: 0.05 is 50 times 0.001, which is 10 times 0.0001.",
         [
             Check("networks trained", len(result.trials), deck=36),
             Check("different settings", len({tuple(t.params.values()) for t in result.trials}), exact=36),

@@ -61,8 +61,8 @@ def run() -> Result:
             axis.set(title=f"{name}: {(w == 0).sum()} zeros", xlabel="weight")
 
     return Result(
-        "Of 40 weights of which 5 matter, L1 sets most others to exactly 0 and keeps the 5, L2 sets none to"
-        " 0. Plain steps along sign(W), as on the slides, jump back and forth across 0; exact zeros need a "
+        "Of 40 weights of which 5 matter, L1 sets most others to exactly 0 and keeps the 5, L2 sets none to "
+        "0. Plain steps along sign(W), as on the slides, jump back and forth across 0; exact zeros need a "
         "step that stops there, the soft threshold.",
         [
             Check("zeros by L1, strength 0.01", zeros["L1"][0], at_least=1),

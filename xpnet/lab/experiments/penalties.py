@@ -61,8 +61,8 @@ def run() -> Result:
 
     return Result(
         "S2's lambda sum W^2 has gradient 2 lambda W, S1's lambda/2m sum W^2 has lambda/m W: the same "
-        "penalty in other units, on weights and not on biases. It is the mode under a Gaussian prior, which"
-        " shrinks all weights by one factor; a Laplace prior (L1) takes the same amount off each and sets "
+        "penalty in other units, on weights and not on biases. It is the mode under a Gaussian prior, which "
+        "shrinks all weights by one factor; a Laplace prior (L1) takes the same amount off each and sets "
         "the small ones to 0. S5 subtracts lambda theta^T theta from theta, a number from a vector: weight "
         "decay subtracts a multiple of theta.",
         [

@@ -60,8 +60,8 @@ def run() -> Result:
 
     return Result(
         "Nine grid points try three values of the parameter that matters, nine random points nine: a good "
-        "interval of a tenth of its range is found with probability 0.61 against 0.11. A learning rate acts"
-        " by its factor, so it is drawn as 10^U(-6, -3): drawn evenly, nine of ten rates lie in the top "
+        "interval of a tenth of its range is found with probability 0.61 against 0.11. A learning rate acts "
+        "by its factor, so it is drawn as 10^U(-6, -3): drawn evenly, nine of ten rates lie in the top "
         "decade.",
         [
             Check(

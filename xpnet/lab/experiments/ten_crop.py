@@ -44,8 +44,8 @@ def run() -> Result:
             show(axes[k // 5, 1 + k % 5], view[0], list(places)[k % 5])
 
     return Result(
-        "A network trained on crops needs crops of that size at test time: the four corners and the centre,"
-        " each also flipped, are ten views, whose probabilities are averaged; several scales multiply the "
+        "A network trained on crops needs crops of that size at test time: the four corners and the centre, "
+        "each also flipped, are ten views, whose probabilities are averaged; several scales multiply the "
         "views and the cost. Flips alone are S5's 2 views, one image its 1.",
         [
             Check("views of a picture", len(views), deck=10),

@@ -53,8 +53,8 @@ def run() -> Result:
         axis.legend(fontsize=8)
 
     return Result(
-        "Of 100 models that only guess among ten classes, the best one seems 18 % accurate on a test set of"
-        " 100 samples, and is right 10 % of the time on new data: whatever a set was used to choose, it "
+        "Of 100 models that only guess among ten classes, the best one seems 18 % accurate on a test set of "
+        "100 samples, and is right 10 % of the time on new data: whatever a set was used to choose, it "
         "cannot judge. xpnet counts the uses of a test set and warns from the second one on; a validation "
         "set may be used freely.",
         [
