@@ -12,10 +12,15 @@ from xpnet.data.augment import Augmentation
 from xpnet.data.samplers import HardExamples
 from xpnet.functional import cross_entropy
 from xpnet.train import (
+    EMA,
+    SWA,
     Callback,
     Checkpoint,
     EarlyStopping,
+    GradientClipping,
+    GradientNoise,
     LearningRate,
+    LossScaler,
     ModelCheckpoint,
     MovingAverageStopping,
     StopOnDivergence,
@@ -153,6 +158,48 @@ def test_prefetch_accumulation_and_penalties(tmp_path):
             Run(prefetch=3, **options).fit(6),
             Run(seed=7, prefetch=0, **options).fit(6, resume=tmp_path / "c"),
         )
+
+
+@pytest.mark.host
+def test_loss_scale_averages_and_noise(tmp_path):
+    def parts():
+        more = [EMA(0.9), SWA(1), GradientNoise(1e-4), GradientClipping(norm=1.0)]
+        return {"more": more, "scaler": LossScaler(2.0**8, growth_interval=5)}
+
+    broken(7, tmp_path / "c", **parts())
+    resumed = Run(seed=7, **parts()).fit(6, resume=tmp_path / "c")
+    same(Run(**parts()).fit(6), resumed)
+    assert resumed.trainer.scaler.scale == 2.0**12
+
+
+SCHEDULES = {
+    "step": lambda o: optim.StepLR(o, 2, gamma=0.5),
+    "exponential": lambda o: optim.ExponentialLR(o, 0.95),
+    "inverse": lambda o: optim.InverseTimeLR(o, 0.1),
+    "cosine": lambda o: optim.CosineAnnealingLR(o, 30),
+    "warmup": lambda o: optim.WarmupLR(o, 5, after=optim.StepLR(o, 3, gamma=0.3)),
+    "plateau": lambda o: optim.ReduceLROnPlateau(o, patience=0, threshold=0.5),
+}
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("every", ["epoch", "batch"])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule(tmp_path, name, every):
+    if (name, every) == ("plateau", "batch"):
+        return
+
+    def run(more=()):
+        run = Run(more=more)
+        run.callbacks[2] = run.trainer.callbacks[2] = LearningRate(SCHEDULES[name](run.optimizer), every)
+        return run
+
+    first = run([Checkpoint(tmp_path / "c", every_steps=1), Break(10)])
+    with pytest.raises(KeyboardInterrupt):
+        first.fit(6)
+    whole = run().fit(6)
+    same(whole, run().fit(6, resume=tmp_path / "c"))
+    assert len(set(whole.trainer.history["lr"])) > 1
 
 
 @pytest.mark.host
