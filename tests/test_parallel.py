@@ -21,17 +21,20 @@ from xpnet.train import Trainer
 pytestmark = pytest.mark.host
 
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+ROOT = Path(__file__).parent.parent
 needs_mpi = pytest.mark.skipif(
     MPIEXEC is None or find_spec("mpi4py") is None, reason='needs pip install "xpnet[mpi]"'
 )
 
 
+def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+
+
 def launch(ranks: int, *arguments: str) -> subprocess.CompletedProcess:
     """Run a program of tests/ranks.py."""
-    root = Path(__file__).parent.parent
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    command = [MPIEXEC, "-n", str(ranks), sys.executable, "-m", "tests.ranks", *arguments]
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120)
+    return run(MPIEXEC, "-n", str(ranks), sys.executable, "-m", "tests.ranks", *arguments)
 
 
 def result(ranks: int, *arguments: str) -> dict:
@@ -87,10 +90,33 @@ def test_ranks_train_what_one_process_does(ranks):
 def test_the_parity_command(tmp_path):
     command = [MPIEXEC, "-n", "2", sys.executable, "-m", "xpnet", "parity", "--ranks"]
     file = tmp_path / "ranks.json"
-    done = subprocess.run([*command, "--json", str(file)], capture_output=True, text=True, timeout=120)
+    done = run(*command, "--json", str(file))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("agrees") == 4  # printed once
     assert json.loads(file.read_text())["ranks"] == 2
+
+
+@needs_mpi
+def test_the_train_command(tmp_path):
+    train = [sys.executable, "-m", "xpnet", "train", "digits", "--parallel", "--epochs", "4"]
+    two = [MPIEXEC, "-n", "2", *train]
+    files = ["--checkpoint", "c.safetensors", "--json", "r.json"]
+    done = run(*two, "--sync-batch-norm", *files, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 ranks" in done.stdout
+    assert done.stdout.count("test accuracy") == 1
+    assert json.loads((tmp_path / "r.json").read_text())["test"]["accuracy"] > 0.95
+    assert {"digits.safetensors", "c.safetensors", "r.json"} <= {path.name for path in tmp_path.iterdir()}
+
+    alone = run(*train, cwd=tmp_path)
+    assert alone.returncode == 2
+    assert "one process only" in alone.stderr
+    refused = run(*two, "--save", str(tmp_path / "missing" / "x.safetensors"), cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "cannot write" in refused.stderr
+    diverged = run(*two, "--optimizer", "sgd", "--lr", "1e30", cwd=tmp_path)
+    assert diverged.returncode == 1
+    assert diverged.stderr.count("lower the learning rate") == 1
 
 
 @needs_mpi

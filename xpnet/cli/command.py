@@ -93,7 +93,23 @@ def parser() -> argparse.ArgumentParser:
         type=_count,
         default=15,
         metavar="N",
-        help="stop after N epochs without a lower validation loss (default: 15)",
+        help="stop after N epochs without a better validation loss or accuracy (default: 15)",
+    )
+    train.add_argument(
+        "--monitor",
+        choices=("loss", "accuracy"),
+        default="loss",
+        help="which of the two; the weights of its best epoch are kept (default: loss)",
+    )
+    train.add_argument(
+        "--parallel",
+        action="store_true",
+        help="train on all ranks: mpiexec -n 2 python -m xpnet train digits --parallel",
+    )
+    train.add_argument(
+        "--sync-batch-norm",
+        action="store_true",
+        help="with --parallel: batch norm over the batches of all ranks, not of each",
     )
     train.add_argument(
         "--checkpoint", metavar="FILE", help="keep the state of the run here, to resume it after a crash"

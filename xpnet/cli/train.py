@@ -17,11 +17,13 @@ from xpnet.cli.checkpoint import check_resume, run_checkpoint
 from xpnet.cli.data import SOURCES, choose
 from xpnet.cli.errors import FAILED, INTERRUPTED, OK, BadInputError, bad_input
 from xpnet.cli.model import versions
+from xpnet.cli.parallel import on_ranks
 from xpnet.cli.pictures import write_preview, write_samples
 from xpnet.cli.report import report_path, write_page
 from xpnet.cli.setup import check_options, prepare
 from xpnet.data import Dataset
 from xpnet.data.preprocessing import Preprocessing
+from xpnet.parallel import Communicator, synchronize_batch_norm
 from xpnet.saving import save
 from xpnet.train import (
     Callback,
@@ -38,6 +40,10 @@ from xpnet.train.checkpoint import check_writable, require_safetensors
 
 def train(options: argparse.Namespace) -> int:
     """Check everything, train, test once, write the files; the exit code."""
+    return on_ranks(options, lambda group: _train(options, group))
+
+
+def _train(options: argparse.Namespace, group: Communicator) -> int:
     name = choose(options, "digits")
     kind = options.model or SOURCES[name].model
     _check(options, name, kind)
@@ -47,9 +53,11 @@ def train(options: argparse.Namespace) -> int:
     with bad_input():
         write_samples(files.grid, setup.pictures, scaler)
         write_preview(files.preview, setup.pictures, scaler, setup.augment)
+    if options.sync_batch_norm:
+        synchronize_batch_norm(model, group)
     optimizer, loader = setup.optimizer, setup.loader
     epochs = options.epochs or SOURCES[name].epochs
-    stopping = EarlyStopping(options.patience)
+    stopping = EarlyStopping(options.patience, monitor=f"val_{options.monitor}")
     callbacks: list[Callback] = [stopping, Progress()]
     if options.schedule == "cosine":
         callbacks.append(LearningRate(optim.CosineAnnealingLR(optimizer, epochs)))
@@ -59,7 +67,7 @@ def train(options: argparse.Namespace) -> int:
     diagnostics = Diagnostics()
     if files.page is not None:
         callbacks.append(diagnostics)
-    trainer = Trainer(model, F.cross_entropy, optimizer, callbacks)
+    trainer = Trainer(model, F.cross_entropy, optimizer, callbacks, communicator=group)
     if options.resume and checkpoint is not None:
         check_resume(options.resume, trainer, setup, checkpoint.command)
 
@@ -69,6 +77,7 @@ def train(options: argparse.Namespace) -> int:
     print(
         f"network {sizes}, {sum(p.size for p in model.parameters())} parameters; {options.optimizer}, "
         f"learning rate {lr:g}, batch {loader.batch_size}, seed {options.seed}, on {get_backend()}"
+        + (f", {group.size} ranks" if group.size > 1 else "")
     )
     start, code, failure, scores = time.perf_counter(), OK, "", None
     try:
@@ -79,10 +88,12 @@ def train(options: argparse.Namespace) -> int:
     except TrainingDivergedError as error:
         code, failure = FAILED, str(error)
     seconds = time.perf_counter() - start
+    if not group.is_main:
+        return code
     if failure and checkpoint is not None and checkpoint.path.is_file():
         print(f"to go on: the same command with --resume {checkpoint.path}")
     if stopping.best_epoch is None:
-        failure = failure or "the validation loss was never a finite number"
+        failure = failure or f"the validation {options.monitor} was never a finite number"
         written = "nothing" if files.page is None else f"only {files.page}"
         print(f"xpnet train: error: {failure}; {written} was written", file=sys.stderr)
         with bad_input():
@@ -110,7 +121,7 @@ def train(options: argparse.Namespace) -> int:
         },
         "versions": versions(),
     }
-    kept = f"kept the weights of epoch {stopping.best_epoch + 1} (validation loss {stopping.best:.4f})"
+    kept = f"kept the weights of epoch {stopping.best_epoch + 1} (validation {options.monitor} {stopping.best:.4f})"
     if failure:
         print(f"xpnet train: error: {failure}; {kept}, not tested", file=sys.stderr)
     else:
@@ -158,6 +169,8 @@ def _files(options: argparse.Namespace, name: str) -> Files:
 def _check(options: argparse.Namespace, name: str, kind: str) -> None:
     """Options that do not go together."""
     check_options(options, name, kind)
+    if options.sync_batch_norm and not options.parallel:
+        raise BadInputError("--sync-batch-norm is for --parallel")
     if options.preview not in (None, "none") and options.augment == "none":
         raise BadInputError("--preview shows what --augment does; add --augment standard")
 

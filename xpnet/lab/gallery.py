@@ -136,6 +136,7 @@ def _texts(table: Table) -> list[list[str]]:
 
 
 def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    header = [text(cell) for cell in header]
     widths = [max(len(row[k]) for row in [header, *rows]) for k in range(len(header))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -145,7 +146,7 @@ def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _html_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    head = "".join(f"<th>{html.escape(text(cell))}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     caption = f"<caption>{html.escape(title)}</caption>" if title else ""
     return f"<table>{caption}<tr>{head}</tr>{body}</table>"
