@@ -195,9 +195,8 @@ def test_leakage_after_each_split_was_scaled_by_itself():
 
     found = leakage(standardised(train), standardised(test))
     assert found.detail == "1 of 100: samples 7"
-    near = standardised(test)
-    near[7] += 0.01 * rng.normal(size=near[7].shape).astype(np.float32)  # alike is not the same
-    assert leakage(standardised(train), near).value == 0
+    noise = 0.01 * rng.normal(size=(2000, 4, 8))  # alike is not the same
+    assert leakage(standardised(train), standardised(train)[123] + noise.astype(np.float32)).value == 0
     blank = np.ones((3, 32), dtype=np.float32)
     assert leakage(blank, 2 * blank).value == 0  # constant rows have no scale of their own
 
@@ -262,8 +261,9 @@ def test_gradient_check_names_parameters_without_gradient():
 def test_same_sign_gradients():
     x, y = batch(20)
     assert same_sign_gradients(network(), cross_entropy, x, y).status == "PASS"
-    found = same_sign_gradients(network(), cross_entropy, abs(x), y)
-    assert (found.status, found.value, found.detail) == ("WARN", 1.0, "layer 0")
+    for positive in (abs(x), F.relu(x)):  # also with zeros among them
+        found = same_sign_gradients(network(), cross_entropy, positive, y)
+        assert (found.status, found.value, found.detail) == ("WARN", 1.0, "layer 0")
 
     def hidden(activation):
         model = nn.Sequential(nn.Linear(8, 16), activation, nn.Linear(16, 3))
@@ -353,11 +353,10 @@ def test_observe_measures_what_happens_in_a_step():
 def test_samples_of_large_arrays_meet_every_unit():
     x = xpnet.asarray(np.random.default_rng(0).normal(size=(512, 64)).astype(np.float32))
     model = nn.Sequential(nn.Linear(64, 64))
+    model[0].bias.data = xpnet.asarray(100 * np.arange(64, dtype=np.float32))  # tells the units apart
     seen = observe(model, lambda z, y: z.sum(), optim.SGD(model, lr=0.1), x, x).layers[0]
     assert 200 <= len(seen.sample) <= 256
-    everything = xpnet.to_numpy(model(x).data)
-    assert seen.mean == pytest.approx(everything.mean(), abs=0.15)
-    assert seen.std == pytest.approx(everything.std(), rel=0.2)
+    assert set(np.round(seen.sample / 100)) == set(range(64))
 
 
 class Functional(nn.Module):
@@ -582,9 +581,12 @@ def test_first_non_finite():
     model = nn.Sequential(nn.Linear(8, 4), log, nn.Linear(4, 3))
     assert place(model) is None
     log.broken = True
-    before, state = host(model), random.generator_state()
     assert place(model) == "the output of layer 1 (Log)"
-    assert same(before, host(model))
+    model = network()
+    before, state = host(model), random.generator_state()
+    assert place(model) is None
+    assert same(before, host(model))  # the statistics of batch norm, too
+    assert all("_forward_hooks" not in vars(m) for m in model.modules())
     assert random.generator_state() == state
     assert first_non_finite(network(), lambda z, t: cross_entropy(z, t) * math.inf, x, y) == "the loss"
 

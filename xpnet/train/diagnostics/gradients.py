@@ -145,13 +145,13 @@ def same_sign_gradients(
             if isinstance(weight, Tensor) and weight.ndim >= 2:
                 weights[name] = weight
                 module.add_forward_hook(look(name))
-        shares: dict[str, list[float]] = {name: [] for name in weights}
+        shares: dict[str, list[bool]] = {name: [] for name in weights}
         for i in range(min(samples, int(x.shape[0]))):
             twin.zero_grad()
             loss(twin(asarray(x[i : i + 1, ...])), asarray(y[i : i + 1, ...])).backward()
             for name, weight in weights.items():
                 if weight.grad is not None:
-                    shares[name].append(_one_sign(weight.grad))
+                    shares[name] += _one_sign(weight.grad)
     found = {name: float(np.mean(s)) for name, s in shares.items() if s and fed.get(name)}
     layer = max(found, key=found.__getitem__, default="")
     value = found.get(layer, 0.0)
@@ -166,8 +166,9 @@ def same_sign_gradients(
     )
 
 
-def _one_sign(gradient: Array) -> float:
-    """The share of rows whose elements other than 0 have one sign, among rows with at least two of them."""
+def _one_sign(gradient: Array) -> list[bool]:
+    """Of each row with two elements or more that are not 0: whether these have one sign."""
     rows = to_numpy(gradient).reshape(gradient.shape[0], -1)
     rows = rows[(rows != 0).sum(axis=1) >= 2]
-    return float(((rows >= 0).all(axis=1) | (rows <= 0).all(axis=1)).mean()) if len(rows) else 0.0
+    one_sign: list[bool] = ((rows >= 0).all(axis=1) | (rows <= 0).all(axis=1)).tolist()
+    return one_sign
