@@ -70,12 +70,12 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
             "training was broken off within an update: there is nothing exact to save; "
             "resume from the checkpoint written before"
         )
-    data = trainer.data
     return {
         "model": _trained(trainer),
         "optimizer": trainer.optimizer.state_dict(),
         "random": random.generator_state(),
-        "data": data.state_dict() if hasattr(data, "state_dict") else None,
+        "data": _position(trainer.data),
+        "validation": _position(trainer.validation),
         "history": dict(trainer.history),
         "mean": trainer._mean.state_dict(),
         "batches": trainer._taken,
@@ -104,8 +104,9 @@ def _apply(trainer: Trainer, state: dict[str, Any]) -> None:
         callback.load_state_dict(saved)
     if trainer.scaler is not None:
         trainer.scaler.load_state_dict(state["scaler"])
-    if state["data"] is not None:
-        trainer.data.load_state_dict(state["data"])
+    for data, position in ((trainer.data, state["data"]), (trainer.validation, state["validation"])):
+        if position is not None and hasattr(data, "load_state_dict"):
+            data.load_state_dict(position)
     trainer.history.replace(state["history"])
     trainer._mean.load_state_dict(state["mean"])
     trainer._taken, trainer.step, trainer.stop = state["batches"], state["step"], state["stop"]
@@ -113,6 +114,11 @@ def _apply(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer._trained = None
     random.set_generator_state(state["random"])
     random.split_by_rank(trainer.communicator.rank)
+
+
+def _position(data: Any) -> Any:
+    """Where a loader is; None for data that always begin at their beginning."""
+    return data.state_dict() if hasattr(data, "state_dict") else None
 
 
 def _trained(trainer: Trainer) -> dict[str, Any]:

@@ -358,16 +358,17 @@ class Trainer:
 
     # ---- applying the model ----
 
-    def evaluate(self, data: Dataset | Batches) -> dict[str, float]:
+    def evaluate(self, data: Dataset | Batches, metrics: Sequence[Metric] | None = None) -> dict[str, float]:
         """The mean loss and metrics over the data, in evaluation mode and without gradients.
 
         Args:
             data: a Dataset, a DataLoader, or anything that gives (x, y) batches.
+            metrics: instead of the trainer's own.
 
         Returns:
             `{"loss": ..., "accuracy": ...}`, or the metrics the trainer was given.
         """
-        return evaluate(self.model, data, self.loss, self.metrics)
+        return evaluate(self.model, data, self.loss, self.metrics if metrics is None else metrics)
 
     def predict(self, data: Any) -> Array:
         """The model's output for each sample, in evaluation mode and without gradients.
