@@ -43,9 +43,8 @@ SPACE = Space(
         "lr": loguniform(1e-4, 1e-1),
         "weight_decay": loguniform(1e-6, 1e-2),
         "dropout": uniform(0.0, 0.5, limits=(0, None)),
-        "width": integer(32, 256, log=True),
-        "depth": choice([1, 2]),
-        "batch_size": choice([32, 64]),
+        "width": integer(64, 1024, log=True),
+        "batch_size": choice([64, 128]),
         "optimizer": choice(["adam", "adamw"]),
     }
 )
@@ -71,7 +70,7 @@ def search(options: argparse.Namespace) -> int:
     )
     start = time.perf_counter()
     with bad_input():
-        strategy = CoarseToFine(options.trials, options.epochs)
+        strategy = CoarseToFine(options.trials, options.epochs, keep=0.1)
     try:
         result = run_search(
             objective,
@@ -107,10 +106,9 @@ class TrainCommand:
 
     def words(self, params: Params, epochs: int) -> list[str]:
         """The arguments of `xpnet train` for these settings. Three digits: what is printed is what is run."""
-        layers = [params["width"] // 2**i for i in range(params["depth"])]
         return [
             "train", self.name, *self.common,
-            "--layers", ",".join(map(str, layers)),
+            "--layers", str(params["width"]),
             "--optimizer", params["optimizer"],
             "--lr", f"{params['lr']:.3g}",
             "--weight-decay", f"{params['weight_decay']:.3g}",
@@ -118,6 +116,7 @@ class TrainCommand:
             "--batch-size", str(params["batch_size"]),
             "--epochs", str(epochs),
             "--patience", str(epochs),
+            "--monitor", "accuracy",
         ]  # fmt: skip
 
     def check(self) -> None:
@@ -132,7 +131,7 @@ class TrainCommand:
         options = parser().parse_args(self.words(params, trial.budget or 1))
         epochs = options.epochs
         setup = prepare(options, self.name, _data(("train", self.name, *self.common)))
-        stopping = EarlyStopping(options.patience)
+        stopping = EarlyStopping(options.patience, monitor=f"val_{options.monitor}")
         schedule = LearningRate(optim.CosineAnnealingLR(setup.optimizer, epochs))
         callbacks: list[Callback] = [StopOnDivergence(), stopping, schedule, Report(trial)]
         trainer = Trainer(setup.model, F.cross_entropy, setup.optimizer, callbacks)
@@ -166,7 +165,7 @@ def _common(options: argparse.Namespace, name: str) -> list[str]:
     return words + (["--backend", options.backend] if options.backend != "numpy" else [])
 
 
-_COLUMNS = ("lr", "weight_decay", "dropout", "width", "depth", "batch_size", "optimizer")
+_COLUMNS = ("lr", "weight_decay", "dropout", "width", "batch_size", "optimizer")
 
 
 def _show_round(current: Round, before: list[Outcome]) -> None:
@@ -175,7 +174,7 @@ def _show_round(current: Round, before: list[Outcome]) -> None:
         return
     _table(before, "coarse", 5)
     _edges(before, SPACE)
-    print("\nranges of the best fifth, for the fine search:")
+    print("\nranges that the best tenth spans, for the fine search:")
     for name, distribution in current.space.distributions.items():
         print(f"  {name:12s}  {distribution}")
 

@@ -121,7 +121,8 @@ def _train(options: argparse.Namespace, group: Communicator) -> int:
         },
         "versions": versions(),
     }
-    kept = f"kept the weights of epoch {stopping.best_epoch + 1} (validation {options.monitor} {stopping.best:.4f})"
+    measured = f"validation {options.monitor} {stopping.best:.4f}"
+    kept = f"kept the weights of epoch {stopping.best_epoch + 1} ({measured})"
     if failure:
         print(f"xpnet train: error: {failure}; {kept}, not tested", file=sys.stderr)
     else:
