@@ -53,8 +53,9 @@ def run() -> Result:
         axes[0].loglog(sizes, np.array(sizes) ** -0.5, label="1 / sqrt(n)")
         axes[0].set(xlabel="batch size n", title="error of the batch's mean")
         axes[0].legend()
-        axes[1].semilogx(BATCHES, batch_norm, "o-", label="batch norm")
-        axes[1].semilogx(BATCHES, group_norm, "o-", label="group norm")
+        axes[1].plot(BATCHES, batch_norm, "o-", label="batch norm")
+        axes[1].plot(BATCHES, group_norm, "o-", label="group norm")
+        axes[1].set_xscale("log", base=2)
         axes[1].set(xlabel="batch size", title="validation loss after an epoch")
         axes[1].legend()
 

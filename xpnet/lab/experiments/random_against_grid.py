@@ -5,7 +5,7 @@ import numpy as np
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.search import GridSearch, RandomSearch, Space, loguniform, search, uniform
 
-TRIALS, WIDTHS, REPEATS = 9, (0.05, 0.1, 0.2), 400
+TRIALS, WIDTHS, REPEATS, RATES = 9, (0.05, 0.1, 0.2), 300, 1500
 
 
 @experiment("S1, S2, S4", "random search instead of grid search; log-scale search")
@@ -31,10 +31,10 @@ def run() -> Result:
 
     # 10^U(-6, -3): each decade gets a third; drawn evenly, nine tenths of the rates are above 1e-4
     rates = {
-        "log": [Space({"lr": loguniform(1e-6, 1e-3)}).sample(0, k)["lr"] for k in range(3000)],
-        "even": [Space({"lr": uniform(1e-6, 1e-3)}).sample(0, k)["lr"] for k in range(3000)],
+        "log": [Space({"lr": loguniform(1e-6, 1e-3)}).sample(0, k)["lr"] for k in range(RATES)],
+        "even": [Space({"lr": uniform(1e-6, 1e-3)}).sample(0, k)["lr"] for k in range(RATES)],
     }
-    decades = {name: np.histogram(np.log10(r), [-6, -5, -4, -3])[0] / 3000 for name, r in rates.items()}
+    decades = {name: np.histogram(np.log10(r), [-6, -5, -4, -3])[0] / RATES for name, r in rates.items()}
 
     def draw(figure):
         axes = figure.subplots(1, 3)
@@ -55,7 +55,7 @@ def run() -> Result:
             )
         for name, r in rates.items():
             axes[2].hist(np.log10(r), 30, alpha=0.6, label=name)
-        axes[2].set(title="3000 learning rates", xlabel="log10")
+        axes[2].set(title=f"{RATES} learning rates", xlabel="log10")
         axes[2].legend()
 
     return Result(
