@@ -56,7 +56,7 @@ def conv2d(
 
     def convolve(a: np.ndarray, w: np.ndarray, b: np.ndarray | None, edges: Pair, shape: Any) -> np.ndarray:
         out = np.empty(shape, np.float32)
-        blocks = _by_fours(w.reshape(w.shape[0], -1))
+        blocks = _by_eights(w.reshape(w.shape[0], -1))
         biases = np.zeros(blocks.shape[::2], np.float32)
         if b is not None:
             biases.reshape(-1)[: len(b)] = b
@@ -72,7 +72,7 @@ def conv2d(
         dy = np.ascontiguousarray(dy, np.float32)
         parts = max(1, min(threads(), _SUMS // max(1, weight.size)))
         sums = weight_gradient(x, dy, window, pads, spread, _rows(x, pads), parts, work=work)
-        return np.sum(sums, axis=0)[:outputs, :terms].astype(np.float32).reshape(weight.shape)
+        return np.sum(sums, axis=0).T[:outputs, :terms].astype(np.float32, order="C").reshape(weight.shape)
 
     def to_bias(dy: Array, out: Array | None) -> Array:
         return np.sum(dy, axis=(0, 2, 3), dtype=np.float32)
@@ -87,9 +87,9 @@ def _rows(x: np.ndarray, pads: Pair) -> int:
     return max(1, math.ceil(total / max(1, rounds * threads())))
 
 
-def _by_fours(matrix: np.ndarray) -> np.ndarray:
-    """(O, T) -> (ceil(O / 4), T, 4), zeros where there is no output."""
+def _by_eights(matrix: np.ndarray) -> np.ndarray:
+    """(O, T) -> (ceil(O / 8), T, 8), zeros where there is no output."""
     outputs, terms = matrix.shape
-    filled = np.zeros((math.ceil(outputs / 4) * 4, terms), np.float32)
+    filled = np.zeros((math.ceil(outputs / 8) * 8, terms), np.float32)
     filled[:outputs] = matrix
-    return np.ascontiguousarray(np.swapaxes(filled.reshape(-1, 4, terms), 1, 2))
+    return np.ascontiguousarray(np.swapaxes(filled.reshape(-1, 8, terms), 1, 2))

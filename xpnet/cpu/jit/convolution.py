@@ -9,7 +9,7 @@ window's element (i, j) in channel c is then at a fixed distance d from it, and 
 The q at the end of a row belong to no output, and are left out of y. (A window of zeros around the image is
 part of the sum: an infinite weight makes NaN there, as in the body.)
 
-A thread takes G rows at a time, so that x stays in its second-level cache, and sums a tile of 4 outputs by
+A thread takes some rows at a time, so that x stays in its second-level cache, and sums a tile of 8 outputs by
 2 vectors in registers over all t. Goto & van de Geijn (2008), "Anatomy of high-performance matrix
 multiplication", give the reasons.
 """
@@ -20,7 +20,7 @@ import numba
 import numpy as np
 
 from xpnet.cpu.jit import kernel
-from xpnet.cpu.jit.vector import LANES, copy, fma, load, splat, store, total
+from xpnet.cpu.jit.vector import LANES, add_sums, copy, fma, load, splat, store
 
 TILE = 2 * LANES
 _part = numba.njit(fastmath={"contract"}, error_model="numpy")
@@ -45,10 +45,10 @@ def _pack(images, rows, start, count, top, left, stride, length, out):
 
 @_part
 def _unpack(tiles, rows, start, count, stride, length, first, images):
-    """The way back: rows of 4 planes to the outputs first, first + 1, ..."""
+    """The way back: rows of 8 planes to the outputs first, first + 1, ..."""
     samples, channels, height, width = images.shape
     flat = images.reshape(-1)
-    for c in range(first, min(first + 4, channels)):
+    for c in range(first, min(first + 8, channels)):
         n, h = start // rows, start % rows
         for at in range((c - first) * length, (c - first) * length + count * stride, stride):
             if n < samples and h < height:
@@ -70,15 +70,15 @@ def _distances(channels, kernel, dilation, stride, length):
 
 
 @_part
-def _add(sums, w, x):
-    v = splat(w)
-    return fma(v, x[0], sums[0]), fma(v, x[1], sums[1])
+def _both(value):
+    v = splat(value)
+    return v, v
 
 
 @_part
-def _store(out, q, sums):
-    store(out, q, sums[0])
-    store(out, q + LANES, sums[1])
+def _add(sums, w, x):
+    v = splat(w)
+    return fma(v, x[0], sums[0]), fma(v, x[1], sums[1])
 
 
 @_part
@@ -100,42 +100,43 @@ def _correlate(x, weight, bias, y, kernel, padding, dilation, count, first, last
     """Jobs `first` to `last` of `correlate`: `count` rows each."""
     rows, stride, halo, span, length = _geometry(x, kernel, padding, dilation, count)
     d = _distances(x.shape[1], kernel, dilation, stride, length)
-    planes, out = np.zeros(x.shape[1] * length, np.float32), np.empty(4 * span, np.float32)
+    planes, out = np.zeros(x.shape[1] * length, np.float32), np.empty(8 * span, np.float32)
     for start in range(first * count, last * count, count):
         _pack(x, rows, start, count + halo, padding[0], padding[1], stride, length, planes)
         for block in range(weight.shape[0]):
             w, b = weight[block], bias[block]
             for q in range(0, span, TILE):
-                s0, s1, s2, s3 = splat(b[0]), splat(b[1]), splat(b[2]), splat(b[3])
-                y0, y1, y2, y3 = (s0, s0), (s1, s1), (s2, s2), (s3, s3)
+                y0, y1, y2, y3 = _both(b[0]), _both(b[1]), _both(b[2]), _both(b[3])
+                y4, y5, y6, y7 = _both(b[4]), _both(b[5]), _both(b[6]), _both(b[7])
                 for t in range(d.shape[0]):
                     at = q + d[t]
                     v = load(planes, at), load(planes, at + LANES)
                     y0, y1 = _add(y0, w[t, 0], v), _add(y1, w[t, 1], v)
                     y2, y3 = _add(y2, w[t, 2], v), _add(y3, w[t, 3], v)
-                _store(out, q, y0)
-                _store(out, q + span, y1)
-                _store(out, q + 2 * span, y2)
-                _store(out, q + 3 * span, y3)
-            _unpack(out, rows, start, count, stride, span, 4 * block, y)
+                    y4, y5 = _add(y4, w[t, 4], v), _add(y5, w[t, 5], v)
+                    y6, y7 = _add(y6, w[t, 6], v), _add(y7, w[t, 7], v)
+                for k, sums in enumerate((y0, y1, y2, y3, y4, y5, y6, y7)):
+                    store(out, q + k * span, sums[0])
+                    store(out, q + k * span + LANES, sums[1])
+            _unpack(out, rows, start, count, stride, span, 8 * block, y)
 
 
 @_part
 def _weight_gradient(x, dy, kernel, padding, dilation, count, first, last, dw):
     """Jobs `first` to `last` of `weight_gradient`: `count` rows each."""
     rows, stride, halo, span, length = _geometry(x, kernel, padding, dilation, count)
-    outputs, terms = dw.shape
+    terms, outputs = dw.shape
     d = np.zeros(terms, np.int64)
     distances = _distances(x.shape[1], kernel, dilation, stride, length)
     d[: distances.shape[0]] = distances
-    planes, slopes = np.zeros(x.shape[1] * length, np.float32), np.zeros(outputs * span, np.float32)
-    zero = splat(np.float32(0))
+    planes, slopes = np.zeros(x.shape[1] * length, np.float32), _aligned(outputs * span)
+    zero, sums = splat(np.float32(0)), dw.reshape(-1)
     for start in range(first * count, last * count, count):
         _pack(x, rows, start, count + halo, padding[0], padding[1], stride, length, planes)
         _pack(dy, rows, start, count, 0, 0, stride, span, slopes)
         for o in range(0, outputs, 4):
-            for t in range(0, terms, 3):
-                w0 = w1 = w2 = (zero, zero, zero, zero)
+            for t in range(0, terms, 4):
+                w0 = w1 = w2 = w3 = (zero, zero, zero, zero)
                 for q in range(0, span, LANES):
                     at = o * span + q
                     g = (load(slopes, at), load(slopes, at + span), load(slopes, at + 2 * span),
@@ -143,16 +144,21 @@ def _weight_gradient(x, dy, kernel, padding, dilation, count, first, last, dw):
                     w0 = _outer(w0, load(planes, q + d[t]), g)
                     w1 = _outer(w1, load(planes, q + d[t + 1]), g)
                     w2 = _outer(w2, load(planes, q + d[t + 2]), g)
-                for k, w in enumerate((w0, w1, w2)):
-                    dw[o, t + k] += total(w[0])
-                    dw[o + 1, t + k] += total(w[1])
-                    dw[o + 2, t + k] += total(w[2])
-                    dw[o + 3, t + k] += total(w[3])
+                    w3 = _outer(w3, load(planes, q + d[t + 3]), g)
+                for k, w in enumerate((w0, w1, w2, w3)):
+                    add_sums(sums, (t + k) * outputs + o, w)
+
+
+@_part
+def _aligned(size):
+    """Zeros that start where a cache line does: a load across two lines takes twice as long."""
+    zeros = np.zeros(size + 15, np.float32)
+    return zeros[-(zeros.ctypes.data // 4) % 16 :]
 
 
 @kernel
 def correlate(x, weight, bias, y, kernel, padding, dilation, count, threads):
-    """y = conv2d(x, weight, bias); weight as (O / 4, C kH kW, 4), bias as (O / 4, 4), rest zeros."""
+    """y = conv2d(x, weight, bias); weight as (O / 8, C kH kW, 8), bias as (O / 8, 8), rest zeros."""
     jobs = (x.shape[0] * (x.shape[2] + padding[0]) + count - 1) // count
     for i in numba.prange(threads):
         first, last = jobs * i // threads, jobs * (i + 1) // threads
@@ -161,13 +167,13 @@ def correlate(x, weight, bias, y, kernel, padding, dilation, count, threads):
 
 @kernel
 def weight_gradient(x, dy, kernel, padding, dilation, count, parts):
-    """dw[o, t] = sum_q dy[o, q] x[q + d[t]] over a part of the rows each: (parts, O, C kH kW) float64.
+    """dw[t, o] = sum_q dy[o, q] x[q + d[t]] over a part of the rows each: (parts, C kH kW, O) float64.
 
-    dy is zero where q belongs to no output. A tile of 4 outputs by 3 t is summed in float32 over G rows.
+    dy is zero where q belongs to no output. A tile of 4 outputs by 4 t is summed in float32 over the rows.
     """
     jobs = (x.shape[0] * (x.shape[2] + padding[0]) + count - 1) // count
     terms = x.shape[1] * kernel[0] * kernel[1]
-    dw = np.zeros((parts, (dy.shape[1] + 3) // 4 * 4, (terms + 2) // 3 * 3), np.float64)
+    dw = np.zeros((parts, (terms + 3) // 4 * 4, (dy.shape[1] + 3) // 4 * 4), np.float64)
     for i in numba.prange(parts):
         first, last = jobs * i // parts, jobs * (i + 1) // parts
         _weight_gradient(x, dy, kernel, padding, dilation, count, first, last, dw[i])

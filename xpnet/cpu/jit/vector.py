@@ -84,18 +84,34 @@ def fma(_, a, b, c):
 
 
 @intrinsic
-def total(_, a):
-    """The sum of the lanes, added in pairs."""
+def add_sums(_, out, index, four):
+    """out[index + k] += the sum of the lanes of vector k, k = 0 ... 3, for float64 `out`; added in pairs."""
 
     def generate(context, builder, signature, args):
-        half, result = LANES // 2, args[0]
-        while half:
-            other = ir.Constant(_INDEX, [(i + half) % LANES for i in range(LANES)])
-            result = builder.fadd(result, builder.shuffle_vector(result, result, other))
-            half //= 2
-        return builder.extract_element(result, ir.Constant(ir.IntType(32), 0))
+        def pick(a, b, lanes):
+            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
 
-    return types.float32(vector), generate
+        def merge(a, b, step):
+            """Lanes 0, step, 2 step, ... of a with step neighbours each, and b's between them."""
+            starts = range(0, LANES, 2 * step)
+            low = [half + i + k for i in starts for half in (0, LANES) for k in range(step)]
+            return builder.fadd(pick(a, b, low), pick(a, b, [i + step for i in low]))
+
+        a, b, c, d = (builder.extract_value(args[2], k) for k in range(4))
+        result, lanes = merge(merge(a, b, 1), merge(c, d, 1), 2), LANES  # lane i belongs to vector i % 4
+        while lanes > 4:
+            lanes //= 2
+            result = builder.fadd(
+                pick(result, result, list(range(lanes))), pick(result, result, list(range(lanes, 2 * lanes)))
+            )
+        doubles = ir.VectorType(ir.DoubleType(), 4)
+        place = builder.bitcast(
+            _element(context, builder, signature.args[0], *args[:2]), doubles.as_pointer()
+        )
+        total = builder.fadd(builder.load(place, align=8), builder.fpext(result, doubles))
+        builder.store(total, place, align=8)
+
+    return types.void(out, types.intp, four), generate
 
 
 @intrinsic
