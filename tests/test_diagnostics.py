@@ -14,6 +14,8 @@ from xpnet.data import DataLoader, Dataset
 from xpnet.functional import cross_entropy, mse_loss
 from xpnet.train import (
     Callback,
+    Checkup,
+    CheckupError,
     Diagnostics,
     Finding,
     LocateNonFinite,
@@ -323,7 +325,8 @@ def test_generalization_gap():
     assert generalization_gap(good, bad).value == pytest.approx(0.17)
     assert generalization_gap(good, bad).status == "WARN"
     assert generalization_gap({"loss": 0.1}, {"loss": 0.9}).status == "WARN"
-    assert generalization_gap({"loss": 0.5}, {"loss": 0.7}).status == "PASS"
+    assert generalization_gap({"loss": 0.5}, {"loss": 0.9}).status == "PASS"
+    assert generalization_gap({"loss": 0.01}, {"loss": 0.1}).status == "PASS"
     assert generalization_gap({"loss": 0.1}, {"loss": math.nan}).status == "FAIL"
 
 
@@ -694,3 +697,14 @@ def test_doctor_finds_several_faults():
         "finite numbers",
     }
     assert expected <= failed
+
+
+def test_checkup_trains_what_is_sound_and_refuses_what_is_not(capsys):
+    sound = Checkup(steps=40)
+    assert same(host(fit([sound]).model), host(fit().model))
+    assert worst(sound.findings) == "PASS"
+    assert capsys.readouterr().out == ""
+    with pytest.raises(CheckupError, match="not trained: learning rate failed; Too low"):
+        fit([Checkup(steps=40)], lr=1e-6)
+    assert "FAIL  learning rate" in capsys.readouterr().out
+    assert fit([Checkup(strict=False, steps=40)], lr=1e-6).history.epochs == 3

@@ -5,7 +5,10 @@ from xpnet.train.batch_norm import ExactBatchNorm, recompute_batch_norm
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.checkpoint import load_arrays, save_arrays
 from xpnet.train.classification import Confusion, f1, precision, precision_recall_f1, recall
+from xpnet.train.cross_validation import CrossValidation, cross_validate
 from xpnet.train.diagnostics import (
+    Checkup,
+    CheckupError,
     Diagnostics,
     Finding,
     LocateNonFinite,
@@ -31,7 +34,6 @@ from xpnet.train.diagnostics import (
     update_ratio,
     worst,
 )
-from xpnet.train.cross_validation import CrossValidation, cross_validate
 from xpnet.train.evaluation import evaluate, predict
 from xpnet.train.gradients import GradientClipping, GradientNoise
 from xpnet.train.history import History
@@ -53,6 +55,8 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "Checkpoint",
+    "Checkup",
+    "CheckupError",
     "Confusion",
     "CrossValidation",
     "Diagnostics",
@@ -81,8 +85,8 @@ __all__ = [
     "class_balance",
     "class_order",
     "confusion_matrix",
-    "cross_validate",
     "constant_features",
+    "cross_validate",
     "dead_units",
     "doctor",
     "evaluate",

@@ -1,7 +1,7 @@
 """Diagnostics: what is wrong with the data, the network, its gradients or its training, and what helps."""
 
 from xpnet.train.diagnostics.data import class_balance, class_order, constant_features, input_scale, leakage
-from xpnet.train.diagnostics.doctor import doctor
+from xpnet.train.diagnostics.doctor import Checkup, CheckupError, doctor
 from xpnet.train.diagnostics.finding import Finding, worst
 from xpnet.train.diagnostics.gradients import gradient_check, same_sign_gradients
 from xpnet.train.diagnostics.layers import (
@@ -16,6 +16,8 @@ from xpnet.train.diagnostics.probes import generalization_gap, initial_loss, lea
 from xpnet.train.diagnostics.watch import Diagnostics, LocateNonFinite, first_non_finite
 
 __all__ = [
+    "Checkup",
+    "CheckupError",
     "Diagnostics",
     "Finding",
     "LocateNonFinite",

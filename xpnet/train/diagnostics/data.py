@@ -184,10 +184,13 @@ def leakage(train: Any, test: Any, name: str = "test") -> Finding:
 
 
 def _digests(rows: np.ndarray) -> list[bytes]:
-    rows = np.ascontiguousarray(rows)
-    if rows.dtype.kind == "f":
-        rows = np.add(rows, 0, dtype=rows.dtype)  # -0.0 equals 0.0 and has other bytes
-    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
+    found = []
+    for i in range(0, len(rows), _CHUNK):
+        chunk = np.ascontiguousarray(rows[i : i + _CHUNK])
+        if chunk.dtype.kind == "f":
+            chunk = np.add(chunk, 0, dtype=chunk.dtype)  # -0.0 equals 0.0 and has other bytes
+        found += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in chunk]
+    return found
 
 
 def _scaled_copies(a: np.ndarray, b: np.ndarray, tolerance: float = 1e-3) -> np.ndarray:

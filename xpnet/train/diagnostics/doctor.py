@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import optim
-from xpnet.train.callbacks import TrainingDivergedError
+from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.diagnostics.data import class_balance, class_order, constant_features, input_scale, leakage
 from xpnet.train.diagnostics.finding import Finding, judge
 from xpnet.train.diagnostics.gradients import gradient_check, same_sign_gradients
@@ -138,3 +138,56 @@ def _short_training(
         advice=failure[:1].upper() + failure[1:] + ".",
     )
     yield from findings
+
+
+class Checkup(Callback):
+    """Run `doctor` before the first epoch, print what is not in order, and do not train what fails.
+
+    Args:
+        strict: refuse to train if a diagnostic fails; otherwise only print.
+        steps: updates of the short training run.
+
+    Attributes:
+        findings: what `doctor` found.
+
+    Raises:
+        CheckupError: when training begins.
+
+    >>> import xpnet
+    >>> from xpnet import nn, optim
+    >>> from xpnet.data import load_digits
+    >>> from xpnet.functional import cross_entropy
+    >>> from xpnet.train import Checkup, Trainer
+    >>> xpnet.manual_seed(0)
+    >>> model = nn.Sequential(nn.Linear(64, 10))
+    >>> trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=1e-9), [Checkup()])
+    >>> trainer.fit(load_digits(), epochs=1)  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    xpnet.train.diagnostics.doctor.CheckupError: ...
+    """
+
+    def __init__(self, strict: bool = True, steps: int = 200) -> None:
+        self.strict, self.steps = strict, steps
+        self.findings: list[Finding] = []
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Examine."""
+        self.findings = doctor(
+            trainer.model,
+            trainer.loss,
+            trainer.data,
+            trainer.validation,
+            optimizer=trainer.optimizer,
+            steps=self.steps,
+        )
+        for finding in self.findings:
+            if finding.status != "PASS":
+                print(finding)
+        failed = [finding for finding in self.findings if finding.status == "FAIL"]
+        if failed and self.strict:
+            names = ", ".join(finding.name for finding in failed)
+            raise CheckupError(f"not trained: {names} failed; {failed[0].advice}")
+
+
+class CheckupError(RuntimeError):
+    """A diagnostic before training failed."""
