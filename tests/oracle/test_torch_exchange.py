@@ -180,10 +180,12 @@ def test_batches_are_read_by_torch_without_copies():
 
 @pytest.mark.host
 @pytest.mark.parametrize("backend_name", ["numpy", "torch"])
-def test_jax_arrays_are_shared(backend_name):
+def test_jax_arrays_are_shared(backend_name, monkeypatch):
     jax = pytest.importorskip("jax")
     theirs = jax.numpy.arange(4.0)  # no write is possible there: compare the addresses
-    with xpnet.use_backend(backend_name):
+    with xpnet.use_backend(backend_name), monkeypatch.context() as patched:
+        if backend_name == "torch":  # on a device, the way over the host would be a copy
+            patched.setattr("xpnet.backend.to_numpy", None)
         ours = xpnet.asarray(theirs)
     address = ours.ctypes.data if backend_name == "numpy" else ours.data_ptr()
     assert address == theirs.unsafe_buffer_pointer()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -19,6 +19,8 @@ from xpnet.data.dataset import take
 from xpnet.optim.by_name import OPTIMIZERS, decayed_weights, make_optimizer
 from xpnet.sklearn.validation import check_samples, device_of
 from xpnet.train import Callback, EarlyStopping, Progress, Trainer, predict
+
+Class = TypeVar("Class", bound=type)
 
 _LOCK = threading.RLock()  # the default random streams and the default backend are the process's
 
@@ -49,7 +51,7 @@ PARAMETERS = """Args:
         verbose: print a line an epoch."""
 
 
-def documented(kind: type) -> type:
+def documented(kind: Class) -> Class:
     """Write the common parameters into the docstring of a class, where it says `{parameters}`."""
     kind.__doc__ = (kind.__doc__ or "").replace("{parameters}", PARAMETERS)
     return kind
@@ -135,7 +137,9 @@ class Estimator(BaseEstimator):
         n = len(data)
         size = min(max(64, min(n // 10, 200)) if self.batch_size == "auto" else self.batch_size, n)
         lonely = n > size and n % size == 1  # batch norm cannot use a batch of one sample
-        return DataLoader(data, size, drop_last=lonely and (self.batch_norm or self.module is not None))
+        loader = DataLoader(data, size, drop_last=lonely and (self.batch_norm or self.module is not None))
+        loader.epoch = self.n_iter_  # six calls of partial_fit shuffle as six epochs of fit
+        return loader
 
     def _backend(self, x: Array) -> Backend:
         if self.backend is not None:
