@@ -13,7 +13,8 @@ from xpnet import __version__
 from xpnet.backend import BACKENDS
 from xpnet.cli.data import SOURCES
 from xpnet.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, BadInputError
-from xpnet.cli.model import MODELS, OPTIMIZERS
+from xpnet.cli.model import MODELS
+from xpnet.optim.by_name import OPTIMIZERS
 
 
 class _Parser(argparse.ArgumentParser):

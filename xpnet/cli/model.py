@@ -1,4 +1,4 @@
-"""The network that the command line trains, its optimizers, and the file it is saved in."""
+"""The networks that the command line trains, and the file that one is saved in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from xpnet import __version__, nn
 from xpnet.data.preprocessing import Preprocessing
-from xpnet.optim.by_name import OPTIMIZERS as OPTIMIZERS
 from xpnet.saving import load
 
 
