@@ -1,4 +1,6 @@
-"""Convolution in the CPU kernels (extra `cpu`) against the Array API body in float64."""
+"""Convolution and pooling in the CPU kernels (extra `cpu`) against the Array API body in float64."""
+
+import math
 
 import numpy as np
 import pytest
@@ -18,8 +20,9 @@ pytestmark = pytest.mark.host
 @pytest.fixture(autouse=True, params=["serial", "parallel"])
 def every_size(monkeypatch, request):
     """Send small arrays to the kernels too, and count the launches."""
-    launcher = dispatch._KERNELS["conv2d"]["numpy"].launcher
-    monkeypatch.setitem(dispatch._KERNELS["conv2d"], "numpy", dispatch.Kernel(launcher, 0))
+    for name in ("conv2d", "max_pool2d"):
+        launcher = dispatch._KERNELS[name]["numpy"].launcher
+        monkeypatch.setitem(dispatch._KERNELS[name], "numpy", dispatch.Kernel(launcher, 0))
     monkeypatch.setattr(launch, "PARALLEL", 0 if request.param == "parallel" else 1 << 62)
     launches = []
     original = launch._locked
@@ -46,13 +49,14 @@ def step(arrays, dy, dtype, **options):
 
 
 def check(x, weight, bias=None, seed=0, rtol=2e-6, **options):
-    """All results to `rtol` of the largest: sums in float32 of up to some thousand terms."""
+    """All results to `rtol` of the largest, or of what a sum of so many normal terms would be."""
     arrays = [a.astype("float32") for a in (x, weight, bias) if a is not None]
     dy = lambda shape: np.random.default_rng(seed).normal(size=shape).astype("float32")
     found, expected = (step(arrays, dy, dtype, **options) for dtype in ("float32", "float64"))
-    for a, b in zip(found, expected, strict=True):
+    long = math.sqrt(found[0][:, 0].size)  # of dw and db
+    for a, b, scale in zip(found, expected, [1, 1, long, long], strict=False):
         assert a.dtype == np.float32
-        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(1, np.abs(b).max(initial=0)))
+        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(scale, np.abs(b).max(initial=0)))
 
 
 @settings(max_examples=40, deadline=None)
@@ -157,3 +161,32 @@ def test_the_sum_of_each_output_does_not_depend_on_the_jobs(monkeypatch):
     for span in (1, 100, 10_000):
         monkeypatch.setattr(convolution, "_SPAN", span)
         np.testing.assert_array_equal(F.conv2d(x, weight, padding=1), y)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 6, 10), (1, 1, 2, 2), (5, 4, 32, 34)])
+def test_max_pool_is_the_body_s(shape, every_size):
+    rng = np.random.default_rng(0)
+    x = rng.integers(-3, 3, size=shape).astype("float32")  # many equal values
+    x[rng.random(shape) < 0.1] = np.nan
+    x[rng.random(shape) < 0.1] = np.inf
+    dy = rng.normal(size=(*shape[:2], shape[2] // 2, shape[3] // 2)).astype("float32")
+    results = []
+    for fused in (True, False):
+        t = xpnet.tensor(x, requires_grad=True)
+        with xpnet.fused(fused):
+            y = F.max_pool2d(t, 2)
+            y.backward(dy)
+        results.append((y.numpy(), t.grad))
+    assert every_size == ["max_pool", "max_pool_gradient"]
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [((2, 3, 7, 8), {}), ((2, 3, 8, 7), {}), ((2, 3, 8, 8), {"stride": 1}), ((2, 3, 8, 8), {"padding": 1})],
+)
+def test_other_poolings_are_the_body_s(shape, options, every_size):
+    F.max_pool2d(np.ones(shape, "float32"), 2, **options)
+    F.max_pool2d(np.ones(shape, "float64"), 2)
+    assert every_size == []

@@ -75,7 +75,8 @@ def conv2d(
         return np.sum(sums, axis=0).T[:outputs, :terms].astype(np.float32, order="C").reshape(weight.shape)
 
     def to_bias(dy: Array, out: Array | None) -> Array:
-        return np.sum(dy, axis=(0, 2, 3), dtype=np.float32)
+        planes = np.sum(dy.reshape(*dy.shape[:2], -1), axis=2, dtype=np.float32)  # in pairs, as rows are long
+        return np.sum(planes, axis=0, dtype=np.float64).astype(np.float32)
 
     return convolve(x, weight, bias, pads, (samples, outputs, *size)), (to_x, to_weight, to_bias)
 

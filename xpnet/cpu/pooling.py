@@ -1,0 +1,42 @@
+"""Max pooling of float32 images with windows of 2 by 2 and stride 2; other windows stay with the body."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpnet.backend import Array
+from xpnet.cpu.launch import SMALL, kernel
+from xpnet.dispatch import fused
+
+Size = int | tuple[int, int]
+
+
+@fused("max_pool2d", backend="numpy", least=SMALL)
+def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
+    """One pass forward, one backward; one byte of each window is kept."""
+    from xpnet.functional.convolution import _pair
+
+    window = _pair(kernel_size, "kernel_size", 1)
+    steps = window if stride is None else _pair(stride, "stride", 1)
+    if window != (2, 2) or steps != (2, 2) or _pair(padding, "padding", 0) != (0, 0):
+        return NotImplemented
+    if x.dtype != np.float32 or x.ndim != 4 or x.shape[2] % 2 or x.shape[3] % 2 or not x.size:
+        return NotImplemented
+    forward, backward = kernel("pooling", "max_pool"), kernel("pooling", "max_pool_gradient")
+    if forward is None or backward is None:
+        return NotImplemented
+    samples, channels, height, width = x.shape
+    y = np.empty((samples, channels, height // 2, width // 2), np.float32)
+    winner = np.empty((y.size // y.shape[3], y.shape[3]), np.uint8)
+    pairs = (len(winner), 2, width)  # two rows of x make one of y
+    forward(np.ascontiguousarray(x).reshape(pairs), y.reshape(winner.shape), winner)
+
+    def pullback(dy: Array) -> Array:
+        dx = np.empty((samples, channels, height, width), np.float32)
+        slopes = np.ascontiguousarray(dy, np.float32).reshape(winner.shape)
+        backward(dx.reshape(pairs), slopes, winner)
+        return dx
+
+    return y, pullback
