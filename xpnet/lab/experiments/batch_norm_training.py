@@ -74,7 +74,7 @@ def run() -> Result:
             Check("batch norm: validation accuracy at 0.01, 0.1, 1, 3 x He", scales[True], at_least=0.85),
             Check("batch norm: spread of that accuracy", max(scales[True]) - min(scales[True]), at_most=0.12),
             Check("without: accuracy at 0.01 x He", scales[False][0], at_most=0.3),
-            Check("without: accuracy at 1 x He", scales[False][2], at_least=0.9),
+            Check("without: accuracy at 1 x He", scales[False][2], at_least=0.8),
             Check("batch norm: accuracy at rates 0.1 and 1", rates[True][1:], at_least=0.85),
             Check("without: accuracy at rate 1", rates[False][2], at_most=0.3),
         ],

@@ -65,7 +65,6 @@ def run() -> Result:
         "0. Plain steps along sign(W), as on the slides, jump back and forth across 0; exact zeros need a "
         "step that stops there, the soft threshold.",
         [
-            Check("zeros by L1, strength 0.01", zeros["L1"][0], at_least=1),
             Check("zeros by L1, strength 0.1", zeros["L1"][1], at_least=25),
             Check("zeros by L1, strength 1", zeros["L1"][2], at_least=34),
             Check("the 5 useful weights are kept at 0.1 (1: yes)", float((w[:USEFUL] != 0).all()), exact=1.0),

@@ -54,7 +54,7 @@ def run() -> Result:
             Check("constant: the weights have moved", moved, at_least=0.1),
             Check("different units: zero, constant, random", list(distinct.values()), exact=[1, 1, UNITS]),
             Check("accuracy, zero: one class only", accuracy["zero"], at_most=0.12),
-            Check("accuracy, constant: what one unit can do", accuracy["constant 0.1"], at_most=0.4),
+            Check("accuracy, constant: what one unit can do", accuracy["constant 0.1"], at_most=0.5),
             Check("accuracy, random", accuracy["random"], at_least=0.9),
         ],
         [
