@@ -273,6 +273,10 @@ def test_same_sign_gradients():
 
     assert hidden(nn.Sigmoid()).detail == "layer 2"  # all positive between the layers
     assert hidden(nn.Tanh()).status == hidden(nn.ReLU()).status == "PASS"
+    pictures = xpnet.asarray(np.random.default_rng(0).normal(size=(4, 1, 6, 6)).astype(np.float32))
+    body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Sigmoid(), nn.GlobalAvgPool2d())
+    cnn = nn.Sequential(body, nn.Dropout(0.1), nn.Linear(4, 3))
+    assert same_sign_gradients(cnn, cross_entropy, pictures, y[:4]).status == "PASS"
 
 
 # ---- short experiments ----

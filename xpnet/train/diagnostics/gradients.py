@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import random
+from xpnet import nn, random
 from xpnet.autograd import Tensor, no_grad
 from xpnet.backend import Array, asarray, backend_of, to_numpy
 from xpnet.train.diagnostics.finding import Finding, judge
-from xpnet.train.diagnostics.twin import as_float64, in_float64, same_randomness, twin_of
+from xpnet.train.diagnostics.twin import as_float64, in_float64, leaves, same_randomness, twin_of
 
 _BATCH = 16  # samples that a gradient is checked on
+_POOLS = (nn.AvgPool2d, nn.GlobalAvgPool2d, nn.MaxPool2d)
 _STEPS = (1e-5, 1e-6, 1e-7)  # a kink within one step seldom lies within a smaller one
 
 
@@ -124,27 +125,31 @@ def same_sign_gradients(
 
     Returns:
         The largest share, over layers, of units with gradients of one sign. WARN above 0.5. Layers behind a
-        ReLU are left out: their inputs are never negative, but many of them are zero.
+        ReLU, or a pooling layer, are left out: their inputs are never negative, but many are zero, or were.
     """
     with same_randomness():
         twin = twin_of(model)[0].eval()
         fed: dict[str, bool] = {}
+        latest: list[type] = []  # the layer that ran last
 
         def look(name: str) -> Callable[..., None]:
             def hook(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
-                source = inputs[0].data if isinstance(inputs[0], Tensor) else inputs[0]
-                low, first = float(np.min(to_numpy(source))), next(iter(fed), name) == name
-                positive = low >= 0 if first else low > 0
-                fed[name] = fed.get(name, True) and positive
+                if name in weights:
+                    source = inputs[0].data if isinstance(inputs[0], Tensor) else inputs[0]
+                    low, first = float(np.min(to_numpy(source))), next(iter(fed), name) == name
+                    positive = low >= 0 if first else low > 0 and latest[-1] not in _POOLS
+                    fed[name] = fed.get(name, True) and positive
+                if not isinstance(module, nn.Dropout | nn.Flatten):
+                    latest[:] = [type(module)]
 
             return hook
 
         weights: dict[str, Any] = {}
-        for name, module in twin.named_modules():
+        for name, module in leaves(twin):
             weight = getattr(module, "weight", None)
             if isinstance(weight, Tensor) and weight.ndim >= 2:
                 weights[name] = weight
-                module.add_forward_hook(look(name))
+            module.add_forward_hook(look(name))
         shares: dict[str, list[bool]] = {name: [] for name in weights}
         for i in range(min(samples, int(x.shape[0]))):
             twin.zero_grad()

@@ -16,7 +16,7 @@ import numpy as np
 from xpnet import nn
 from xpnet.autograd import Tensor
 from xpnet.backend import Array, asarray, namespace, to_numpy
-from xpnet.train.diagnostics.twin import same_randomness, twin_of
+from xpnet.train.diagnostics.twin import leaves, same_randomness, twin_of
 
 SAMPLE = 256
 
@@ -108,11 +108,10 @@ class Observer:
         self._outputs: dict[str, tuple[str, Array]] = {}
 
     def start(self) -> None:
-        """Hook the layers: modules that have none inside."""
+        """Hook the layers."""
         self.stop()
-        for name, module in self.model.named_modules():
-            if not any(isinstance(child, nn.Module) for _, child in module._children()):
-                self._removers.append(module.add_forward_hook(self._hook(name)))
+        for name, module in leaves(self.model):
+            self._removers.append(module.add_forward_hook(self._hook(name)))
         self.active = True
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ from xpnet import random
 from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
 from xpnet.data import DataLoader, Dataset
 from xpnet.data.dataset import take
-from xpnet.nn import Dropout
+from xpnet.nn import Dropout, Module
 from xpnet.train.evaluation import as_dataset
 
 
@@ -31,6 +31,12 @@ def twin_of(model: Any, optimizer: Any = None) -> tuple[Any, Any]:
     """Independent copies of a model, in training mode, and of an optimizer over its parameters."""
     twin, twin_optimizer = copy.deepcopy((model, optimizer))
     return twin.train(), twin_optimizer
+
+
+def leaves(model: Any) -> list[tuple[str, Any]]:
+    """(name, module) of the layers: modules that have none inside."""
+    named = model.named_modules()
+    return [(n, m) for n, m in named if not any(isinstance(child, Module) for _, child in m._children())]
 
 
 def without_dropout(model: Any) -> Any:
