@@ -299,3 +299,5 @@ def test_other_mistakes():
         model.fit(X, Y, sample_weight=np.ones(3))
     with pytest.raises(TypeError, match="makes an xpnet"):
         XPNetClassifier(module=lambda shape, outputs: None).fit(X, Y)
+    with pytest.raises(ValueError, match=r"gives \(1, 2\) for one sample of shape \(4,\), expected \(1, 3\)"):
+        XPNetClassifier(module=lambda shape, outputs: nn.Linear(4, 2)).fit(X, Y)

@@ -94,11 +94,11 @@ class Estimator(BaseEstimator):
         backend = self._backend(x)
         with _LOCK, use_backend(backend, backend.device), self._streams(again):
             if not again:
-                self.module_ = self._make_module(tuple(x.shape[1:]), str(x.dtype).split(".")[-1])
+                self.module_ = self._make_module(x)
                 self.n_iter_ = 0
             if not again or epochs is None:
                 self.optimizer_ = self._make_optimizer(self.module_)
-            dtype = self._dtype()
+            dtype = _dtype(self.module_)
             data = asarray(x, dtype), asarray(target, dtype if target.dtype.kind == "f" else None)
             validation = None
             if self.early_stopping and epochs is None:
@@ -160,16 +160,23 @@ class Estimator(BaseEstimator):
             self._streams_ = random.generator_state()
             random.set_generator_state(before)
 
-    def _make_module(self, shape: tuple[int, ...], dtype: str) -> nn.Module:
-        if self.module is not None:
-            module = self.module(shape, self.n_outputs_)
-            if not isinstance(module, nn.Module):
-                raise TypeError(f"module: expected a function that makes an xpnet.nn.Module, got {module!r}")
-            return module
-        sizes = self.hidden_layer_sizes
-        sizes = [sizes] if isinstance(sizes, int | np.integer) else sizes
-        options = self.activation, self.dropout, self.batch_norm, dtype
-        return nn.mlp(shape[0], [int(s) for s in sizes], self.n_outputs_, *options)
+    def _make_module(self, x: Array) -> nn.Module:
+        shape, dtype = tuple(x.shape[1:]), str(x.dtype).split(".")[-1]
+        if self.module is None:
+            sizes = self.hidden_layer_sizes
+            sizes = [sizes] if isinstance(sizes, int | np.integer) else sizes
+            options = self.activation, self.dropout, self.batch_norm, dtype
+            return nn.mlp(shape[0], [int(s) for s in sizes], self.n_outputs_, *options)
+        module = self.module(shape, self.n_outputs_)
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"module: expected a function that makes an xpnet.nn.Module, got {module!r}")
+        found = predict(module, asarray(x[:1, ...], _dtype(module))).shape
+        if tuple(found) != (1, self.n_outputs_):
+            raise ValueError(
+                f"module: its network gives {tuple(found)} for one sample of shape {shape}, expected "
+                f"{(1, self.n_outputs_)}"
+            )
+        return module
 
     def _make_optimizer(self, module: nn.Module) -> Any:
         rate = self.learning_rate
@@ -177,10 +184,6 @@ class Estimator(BaseEstimator):
             return make_optimizer(self.optimizer, module, rate, self.alpha)
         groups = decayed_weights(module, self.alpha) if self.alpha else module
         return self.optimizer(groups) if rate is None else self.optimizer(groups, lr=rate)
-
-    def _dtype(self) -> str:
-        """The name of the network's dtype."""
-        return str(self.module_.parameters()[0].dtype).split(".")[-1]
 
     def _check_parameters(self) -> None:
         """Raise ValueError for what would only be noticed in training, or not at all."""
@@ -217,4 +220,9 @@ class Estimator(BaseEstimator):
         x = check_samples(self, x, images=self.module is not None)
         backend = backend_of(self.module_.parameters()[0].data)
         with use_backend(backend, backend.device):
-            return predict(self.module_, asarray(x, self._dtype()))
+            return predict(self.module_, asarray(x, _dtype(self.module_)))
+
+
+def _dtype(module: nn.Module) -> str:
+    """The name of a network's dtype."""
+    return str(module.parameters()[0].dtype).split(".")[-1]

@@ -105,7 +105,8 @@ class XPNetRegressor(RegressorMixin, Estimator):
     def predict(self, X: Any) -> Array:
         """The predicted numbers, (n,) or (n, outputs) as y was in the first fit."""
         output = like_input(self._scores(X), X)
-        mean, std = (like_input(a.astype(self._dtype()), X) for a in (self.target_mean_, self.target_std_))
+        dtype = str(output.dtype).split(".")[-1]
+        mean, std = (like_input(a.astype(dtype), X) for a in (self.target_mean_, self.target_std_))
         y = output * std + mean
         return y[:, 0] if self._one_dimensional_ else y
 
