@@ -162,9 +162,20 @@ def test_everything_from_outside_is_escaped(tmp_path):
         findings=[Finding(evil, "WARN", 1.0, evil, evil, evil)],
         scores=np.eye(2),
         targets=[1, 0],
-        class_names=[evil, "b"],
+        class_names=[evil, "b$_$"],
     )
-    assert read(path).text.count(evil) >= 9
+    text = read(path).text
+    assert text.count(evil) >= 9
+    assert text.count("b$_$") >= 3
+    write_report(
+        path,
+        history(),
+        scores=np.eye(2),
+        targets=[1, 0],
+        pictures=np.ones((2, 4, 4)),
+        class_names=["a", "$_$"],
+    )
+    assert "a, not $_$" in read(path).text
 
 
 @pytest.mark.host

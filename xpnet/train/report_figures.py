@@ -27,6 +27,7 @@ def svg(figure: Any, name: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\g<1>", text)  # equal pictures have equal ids
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
     return text.replace("<svg ", f'<svg role="img" aria-label="{name.replace("-", " ")}" ', 1)
 
@@ -80,8 +81,9 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> str:
         axis.set(xlabel="predicted", ylabel="true")
         if k <= 20:
             longest = max(map(len, names))
-            axis.set_xticks(range(k), names, rotation=90 if longest > 2 else 0)
-            axis.set_yticks(range(k), names)
+            # a name may hold dollar signs that are no formula
+            axis.set_xticks(range(k), names, rotation=90 if longest > 2 else 0, parse_math=False)
+            axis.set_yticks(range(k), names, parse_math=False)
             for (i, j), count in np.ndenumerate(matrix):
                 if count:
                     colour = "white" if share[i, j] > 0.5 else "black"
@@ -101,7 +103,7 @@ def mistakes(pictures: np.ndarray, titles: Sequence[str]) -> str:
             shown = picture if picture.ndim == 2 else picture.transpose(1, 2, 0)
             shown = shown[..., 0] if shown.ndim == 3 and shown.shape[2] == 1 else shown
             axis.imshow(np.clip(shown, 0, 1), cmap="gray", vmin=0, vmax=1)
-            axis.set_title(title, fontsize=7)
+            axis.set_title(title, fontsize=7, parse_math=False)
         return svg(figure, "worst-mistakes")
 
 
