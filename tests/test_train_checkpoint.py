@@ -1,5 +1,8 @@
 """Files of arrays: exact, whole or absent, and damage is noticed."""
 
+import os
+import subprocess
+import sys
 from contextlib import suppress
 
 import numpy as np
@@ -8,7 +11,7 @@ import pytest
 import xpnet
 from xpnet import nn
 from xpnet.train import load_arrays, save_arrays
-from xpnet.train.checkpoint import atomic_write
+from xpnet.train.checkpoint import atomic_write, copy_file
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
@@ -104,3 +107,32 @@ def test_without_the_extra(tmp_path, monkeypatch):
     for call in (lambda: save_arrays(tmp_path / "a", {}), lambda: load_arrays(tmp_path / "a")):
         with pytest.raises(ImportError, match=r'pip install "xpnet\[save\]"'):
             call()
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("links", [True, False])
+def test_a_second_name_for_a_file(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr("os.link", lambda *names: (_ for _ in ()).throw(OSError("not here")))
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_bytes(b"one")
+    copy_file(a, b)
+    copy_file(a, b)  # also where both names are of one file already
+    with atomic_write(a) as file:
+        file.write(b"two")
+    assert (a.read_bytes(), b.read_bytes()) == (b"two", b"one")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.host
+@pytest.mark.skipif(os.name != "posix", reason="asks the system which processes live")
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    dead, alive = tmp_path / f".a.{process.pid}.tmp", tmp_path / f".a.{os.getppid()}.tmp"
+    for path in (dead, alive):
+        path.write_bytes(b"half")
+    with atomic_write(tmp_path / "a") as file:
+        file.write(b"whole")
+    assert not dead.exists()
+    assert alive.exists()
