@@ -2,30 +2,37 @@
 
 import numpy as np
 
-from xpnet import asarray, init, nn, optim, random, to_numpy
+from xpnet import asarray, init, nn, optim, to_numpy
 from xpnet import functional as F
+from xpnet.data import Dataset, load_digits, split
+from xpnet.ensemble import bagging, bootstrap, ensemble_variance
 from xpnet.lab import Check, Picture, Result, Table, experiment
+from xpnet.train import Trainer, evaluate
 
 SIZES, CORRELATIONS, SIGMA, DRAWS = (1, 2, 5, 10, 20), (0.0, 0.3, 1.0), 2.0, 20000
 MEMBERS, POINTS = 10, 40
-
-
-def theory(k, rho, variance):
-    return rho * variance + (1 - rho) * variance / k
 
 
 def truth(x):
     return np.sin(3 * x)
 
 
-def train_on(x, y):
-    """A small network for one bootstrap sample."""
+def train_on(data):
+    """A small network for one bootstrap sample of the curve."""
     model = nn.Sequential(nn.Linear(1, 30), nn.Tanh(), nn.Linear(30, 1))
     optimizer = optim.Adam(model, lr=0.03)
+    x, y = asarray(data.x), asarray(data.y)
     for _ in range(200):
         optimizer.zero_grad()
         F.mse_loss(model(x), y).backward()
         optimizer.step()
+    return model
+
+
+def classifier(data, number):
+    """A network for one bootstrap sample of the digits."""
+    model = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+    Trainer(model, F.cross_entropy, optim.Adam(model, lr=0.01)).fit(data, epochs=10)
     return model
 
 
@@ -43,22 +50,27 @@ def run() -> Result:
     y = truth(x) + to_numpy(init.normal((POINTS, 1), std=0.5))
     grid = np.linspace(-2, 2, 200)[:, None]
     outputs, distinct = [], []
+    curve = Dataset(x.astype(np.float32), y.astype(np.float32))
     for member in range(MEMBERS):
-        chosen = random.integers(POINTS, POINTS, random.Key(0, random.BOOTSTRAP, member))
-        distinct.append(len(set(chosen)) / POINTS)
-        model = train_on(asarray(x[chosen], "float32"), asarray(y[chosen], "float32"))
-        outputs.append(to_numpy(model(asarray(grid, "float32")))[:, 0].astype(np.float64))
+        sample = bootstrap(curve, member)
+        distinct.append(len(np.unique(sample.x)) / POINTS)
+        outputs.append(to_numpy(train_on(sample)(asarray(grid, "float32")))[:, 0].astype(np.float64))
     errors = np.array(outputs) - truth(grid[:, 0])
     products = errors @ errors.T / errors.shape[1]  # mean products: the diagonal holds squared errors
     single = products.diagonal().mean()
     rho = (products.sum() - products.trace()) / (MEMBERS * (MEMBERS - 1)) / single
     ensemble = np.mean(errors.mean(axis=0) ** 2)
 
+    train, validation = split(load_digits().map(lambda x: (x - 4.9) / 6), (0.2, 0.8))
+    digits = bagging(classifier, train, k=5)
+    accuracy = evaluate(digits, validation, F.cross_entropy)["accuracy"]
+    members = [evaluate(model, validation, F.cross_entropy)["accuracy"] for model in digits.models]
+
     def draw(figure):
         axes = figure.subplots(1, 2)
         k = np.arange(1, max(SIZES) + 1)
         for c, found in measured.items():
-            (line,) = axes[0].plot(k, theory(k, c, SIGMA**2), label=f"correlation {c}")
+            (line,) = axes[0].plot(k, ensemble_variance(SIGMA**2, k, c), label=f"correlation {c}")
             axes[0].plot(SIZES, found, "o", color=line.get_color())
         axes[0].set(xlabel="models k", ylabel="squared error", ylim=(0, None))
         axes[0].legend()
@@ -77,7 +89,7 @@ def run() -> Result:
             Check(
                 f"squared error, k = 1, 2, 5, 10, 20, correlation {c}",
                 measured[c],
-                exact=[theory(k, c, SIGMA**2) for k in SIZES],
+                exact=[ensemble_variance(SIGMA**2, k, c) for k in SIZES],
                 rtol=0.05,
                 slip="the error falls as 1/k, not linearly" if c == 0 else "",
             )
@@ -87,8 +99,13 @@ def run() -> Result:
             Check(
                 "bagging: squared error of the ensemble",
                 ensemble,
-                exact=theory(MEMBERS, rho, single),
+                exact=rho * single + (1 - rho) * single / MEMBERS,
                 rtol=1e-6,
+            ),
+            Check(
+                "digits: accuracy of five bagged networks - mean of one",
+                accuracy - np.mean(members),
+                at_least=0.005,
             ),
             Check("bagging: error of the ensemble / of one network", ensemble / single, at_most=0.9),
             Check(
@@ -102,7 +119,7 @@ def run() -> Result:
             Table(
                 "Bagging ten networks",
                 ["error of one", "correlation of the errors", "error of the ensemble", "formula"],
-                [[single, rho, ensemble, theory(MEMBERS, rho, single)]],
+                [[single, rho, ensemble, rho * single + (1 - rho) * single / MEMBERS]],
             )
         ],
         [Picture("Ensembles: theory (lines) and simulation; ten bagged networks", draw, (9, 3.5))],

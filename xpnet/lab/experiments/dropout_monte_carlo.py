@@ -4,6 +4,7 @@ import numpy as np
 
 from xpnet import asarray, init, nn, no_grad, to_numpy
 from xpnet import functional as F
+from xpnet.ensemble import monte_carlo_dropout
 from xpnet.lab import Check, Picture, Result, Table, experiment
 
 INPUTS, H, P = 5, 10, 0.5
@@ -26,6 +27,9 @@ def run() -> Result:
         many = to_numpy(model(asarray(np.repeat(to_numpy(x), max(SIZES), axis=0)))).astype(np.float64)
         model.eval()
         scaled = to_numpy(model(x))[0]
+    short_mean, short_deviation = (
+        to_numpy(a)[0] for a in monte_carlo_dropout(model, x, 1000, activation=None)
+    )
     averages = {n: many[:n].mean(axis=0) for n in SIZES}
     # the mean of n outputs has standard deviation sigma / sqrt(n): measure it with blocks of n
     spread = [many.reshape(-1, n, 3).mean(axis=1).std(axis=0)[0] for n in SIZES[:3]]
@@ -55,6 +59,12 @@ def run() -> Result:
                 np.abs(averages[10000] - mean) / (deviation / 100),
                 at_most=4.0,
             ),
+            Check(
+                "xpnet.ensemble.monte_carlo_dropout, 1000 masks: mean, in standard errors",
+                np.abs(short_mean - mean) / (deviation / 1000**0.5),
+                at_most=4.0,
+            ),
+            Check("its deviation of the outputs", short_deviation, exact=deviation, rtol=0.1),
             Check(
                 "standard deviation of a mean of 10, 100, 1000",
                 spread,
