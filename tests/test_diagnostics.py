@@ -505,6 +505,17 @@ def test_diagnostics_watch_and_change_nothing():
     assert found["train/validation gap"] == gap
 
 
+@pytest.mark.host
+def test_a_look_fetches_once_and_nothing_is_fetched_between(monkeypatch):
+    fetched = []
+    monkeypatch.setattr(
+        "xpnet.train.diagnostics.observe.to_numpy", lambda a: fetched.append(a) or xpnet.to_numpy(a)
+    )
+    watch = Diagnostics(every=7)
+    fit([watch])
+    assert len(fetched) == len(watch.observations) == 5
+
+
 def test_diagnostics_of_a_run_with_a_fault():
     model = network()
     watch = Diagnostics(every=10)
