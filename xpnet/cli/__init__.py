@@ -1,4 +1,4 @@
-"""The command line: `xpnet train`, `xpnet predict`, `xpnet parity`, `xpnet info`."""
+"""The command line: `xpnet --help` lists the commands."""
 
 from xpnet.cli.command import main
 
