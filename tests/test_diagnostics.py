@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from xpnet.train import (
     Diagnostics,
     Finding,
     LocateNonFinite,
+    Observation,
     Trainer,
     TrainingDivergedError,
     activation_scale,
@@ -507,10 +509,8 @@ def test_diagnostics_watch_and_change_nothing():
 
 @pytest.mark.host
 def test_a_look_fetches_once_and_nothing_is_fetched_between(monkeypatch):
-    fetched = []
-    monkeypatch.setattr(
-        "xpnet.train.diagnostics.observe.to_numpy", lambda a: fetched.append(a) or xpnet.to_numpy(a)
-    )
+    fetched, module = [], sys.modules[Observation.__module__]
+    monkeypatch.setattr(module, "to_numpy", lambda a: fetched.append(a) or xpnet.to_numpy(a))
     watch = Diagnostics(every=7)
     fit([watch])
     assert len(fetched) == len(watch.observations) == 5
