@@ -111,3 +111,12 @@ def test_a_wrong_figure_fails_the_command(monkeypatch, capsys):
     monkeypatch.setattr(xpnet.cli.lab, "catalogue", lambda: {"bad": bad})
     assert main(["lab", "bad"]) == 1
     assert "DIFFERS: bad: a" in capsys.readouterr().out
+
+
+def test_the_readme_lists_every_experiment():
+    from pathlib import Path
+
+    readme = Path(__file__).parent.parent / "README.md"
+    rows = [line.split(" | ") for line in readme.read_text().splitlines() if line.startswith("| S")]
+    listed = {(row[0].lstrip("| "), row[1], row[2].strip("`")) for row in rows}
+    assert listed == {(e.deck, e.item, name) for name, e in catalogue().items()}

@@ -1,4 +1,4 @@
-"""Augmentation: random changes of the training pictures that leave their class alone (deck S4).
+"""Augmentation: random changes of the training pictures that leave their class alone (decks S3, S5).
 
 Batch by batch, on the backend of the pictures. What happens to a sample depends on the seed, the epoch and
 the sample's number in the data set (Philox), not on its batch, the order, the device or a worker.
@@ -162,7 +162,7 @@ class RandomFlip(Augmentation):
 
 
 class RandomResizedCrop(Augmentation):
-    """Scale the shorter side to a random length L, then cut out a random square (deck S4; He et al., 2016).
+    """Scale the shorter side to a random length L, then cut out a random square (decks S3, S5; He et al., 2016).
 
     Args:
         size: side of the square.

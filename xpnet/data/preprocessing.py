@@ -204,7 +204,7 @@ class MinMax(_ShiftScale):
 
 
 class MeanImage(_ShiftScale):
-    """x - mean: the mean of every pixel over the training set is taken away, as AlexNet does (deck S4)."""
+    """x - mean: the mean of every pixel over the training set is taken away, as AlexNet does (decks S1, S5)."""
 
     statistics = ("mean",)
 
@@ -214,7 +214,7 @@ class MeanImage(_ShiftScale):
 
 
 class ChannelMean(_ShiftScale):
-    """(x - mean) / std of each channel of (n, channels, ...), as VGG and ResNet do (deck S4).
+    """(x - mean) / std of each channel of (n, channels, ...), as VGG and ResNet do (decks S1, S5).
 
     Args:
         scale: divide by the standard deviation; otherwise only the mean is taken away.

@@ -106,7 +106,7 @@ def resize(x: Array, size: Size) -> Array:
 
 
 def resize_shorter(x: Array, side: int) -> Array:
-    """Pictures scaled so that the shorter of height and width is `side`; their shape stays (deck S4)."""
+    """Pictures scaled so that the shorter of height and width is `side`; their shape stays (decks S3, S5)."""
     scale = side / min(x.shape[2:])
     return resize(x, (max(side, round(x.shape[2] * scale)), max(side, round(x.shape[3] * scale))))
 

@@ -34,7 +34,7 @@ def five_crop(x: Array, size: Size) -> list[Array]:
 
 
 def ten_crop(x: Array, size: Size) -> list[Array]:
-    """Corners and centre, then the same of the mirror images (Krizhevsky et al., 2012; deck S4).
+    """Corners and centre, then the same of the mirror images (Krizhevsky et al., 2012; decks S3, S5).
 
     >>> import numpy as np
     >>> from xpnet.data import ten_crop

@@ -53,7 +53,7 @@ class PCAWhiten(_Whitening):
 
     Args:
         components: keep this many, the ones of largest variance; default: all.
-        whiten: divide by the deviations; otherwise only rotate, which decorrelates (deck S4).
+        whiten: divide by the deviations; otherwise only rotate, which decorrelates (deck S3).
         eps: added to each variance, so that directions of little more than noise stay small.
 
     Returns (n, components) whatever the shape of the samples. Each component's sign makes its largest entry
