@@ -162,7 +162,7 @@ class RandomFlip(Augmentation):
 
 
 class RandomResizedCrop(Augmentation):
-    """Scale the shorter side to a random length L, then cut out a random square (decks S3, S5; He et al., 2016).
+    """Scale the shorter side to a random length L, then cut out a random square (S3, S5; He et al., 2016).
 
     Args:
         size: side of the square.

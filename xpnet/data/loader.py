@@ -97,9 +97,9 @@ class DataLoader:
     def shard(self, rank: int, ranks: int) -> None:
         """Give this rank's part of every batch from now on: its samples `rank`, `rank + ranks`, ...
 
-        The parts of all ranks together are the batches that one rank alone would see, in the same order, so the
-        position of a checkpoint is good for any number of ranks. A last batch that has fewer samples than there
-        are ranks is left out.
+        The parts of all ranks together are the batches that one rank alone would see, in the same order, so
+        the position of a checkpoint is good for any number of ranks. A last batch that has fewer samples than
+        there are ranks is left out.
 
         Raises:
             ValueError: the rank is not below `ranks`, or a batch has fewer samples than there are ranks.

@@ -204,7 +204,7 @@ class MinMax(_ShiftScale):
 
 
 class MeanImage(_ShiftScale):
-    """x - mean: the mean of every pixel over the training set is taken away, as AlexNet does (decks S1, S5)."""
+    """x - mean: the mean of every pixel over the training set is taken away, as AlexNet does (S1, S5)."""
 
     statistics = ("mean",)
 
