@@ -1,4 +1,4 @@
-"""A process that is really killed, at random moments, loses nothing; `python -m tests.kills` does it 100 times."""
+"""Real kills: a training process is killed with SIGKILL and resumed until done; the bits are those of one run."""
 
 import sys
 
