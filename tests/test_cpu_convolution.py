@@ -80,6 +80,11 @@ def test_any_shape(shape, outputs, window, dilation, margin, seed, every_size):
     assert sorted(every_size[before:]) == ALL
 
 
+def test_a_large_weight_is_the_body_s(every_size):
+    F.conv2d(np.ones((1, 512, 1, 1), "float32"), np.ones((512, 512, 1, 1), "float32"))
+    assert every_size == []
+
+
 @pytest.mark.parametrize(
     ("shape", "window"),
     [((40, 16, 9, 9), (32, 16, 3, 3)), ((2, 3, 70, 90), (5, 3, 5, 5)), ((9, 33, 6, 6), (7, 33, 1, 1))],

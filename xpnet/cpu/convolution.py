@@ -1,4 +1,4 @@
-"""Convolution of float32 images with stride 1; strides and groups stay with the body."""
+"""Convolution of float32 images with stride 1; strides, groups and large weights stay with the body."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from typing import Any
 import numpy as np
 
 from xpnet.backend import Array
-from xpnet.cpu.launch import SMALL, kernel, threads
+from xpnet.cpu.launch import kernel, threads
 from xpnet.dispatch import fused
 
 Pair = tuple[int, int]
 
 # elements of a plane that a thread takes at a time: x of 64 channels is then a quarter of a MiB
 _SPAN = 1024
-# elements of the threads' sums of the weight's gradient, 8 bytes each
-_SUMS = 1 << 24
+# elements of a weight from which on it leaves the caches, and columns and a matrix product are no slower
+_LARGE = 1 << 18
+# elements of x below which compiling would take longer than most programs spend here
+_LEAST = 1 << 12
 # multiply-adds that take as long as one element of the kernels that only pass over memory
 _PRODUCTS = 64
 
 
-@fused("conv2d", backend="numpy", least=SMALL)
+@fused("conv2d", backend="numpy", least=_LEAST)
 def conv2d(
     x: Array,
     weight: Array,
@@ -40,6 +42,8 @@ def conv2d(
         return NotImplemented
     if bias is not None and (bias.dtype != np.float32 or bias.shape != (weight.shape[0],)):
         return NotImplemented
+    if weight.size >= _LARGE:
+        return NotImplemented
     window, pads, spread = weight.shape[2:], _pair(padding, "padding", 0), _pair(dilation, "dilation", 1)
     reach = tuple(d * (k - 1) for d, k in zip(spread, window, strict=True))
     if any(p > r for p, r in zip(pads, reach, strict=True)):
@@ -56,7 +60,7 @@ def conv2d(
 
     def convolve(a: np.ndarray, w: np.ndarray, b: np.ndarray | None, edges: Pair, shape: Any) -> np.ndarray:
         out = np.empty(shape, np.float32)
-        blocks = _by_eights(w.reshape(w.shape[0], -1))
+        blocks = _by_eights(w)
         biases = np.zeros(blocks.shape[::2], np.float32)
         if b is not None:
             biases.reshape(-1)[: len(b)] = b
@@ -70,9 +74,10 @@ def conv2d(
 
     def to_weight(dy: Array, out: Array | None) -> Array:
         dy = np.ascontiguousarray(dy, np.float32)
-        parts = max(1, min(threads(), _SUMS // max(1, weight.size)))
-        sums = weight_gradient(x, dy, window, pads, spread, _rows(x, pads), parts, work=work)
-        return np.sum(sums, axis=0).T[:outputs, :terms].astype(np.float32, order="C").reshape(weight.shape)
+        sums = weight_gradient(x, dy, window, pads, spread, _rows(x, pads), threads(), work=work)
+        dw = np.empty((sums.shape[1], 4, terms), np.float32)
+        dw[...] = np.swapaxes(np.sum(sums, axis=0)[:, :terms], 1, 2)
+        return dw.reshape(-1, terms)[:outputs].reshape(weight.shape)
 
     def to_bias(dy: Array, out: Array | None) -> Array:
         planes = np.sum(dy.reshape(*dy.shape[:2], -1), axis=2, dtype=np.float32)  # in pairs, as rows are long
@@ -88,9 +93,11 @@ def _rows(x: np.ndarray, pads: Pair) -> int:
     return max(1, math.ceil(total / max(1, rounds * threads())))
 
 
-def _by_eights(matrix: np.ndarray) -> np.ndarray:
-    """(O, T) -> (ceil(O / 8), T, 8), zeros where there is no output."""
-    outputs, terms = matrix.shape
-    filled = np.zeros((math.ceil(outputs / 8) * 8, terms), np.float32)
-    filled[:outputs] = matrix
-    return np.ascontiguousarray(np.swapaxes(filled.reshape(-1, 8, terms), 1, 2))
+def _by_eights(weight: np.ndarray) -> np.ndarray:
+    """(O, C, kH, kW) -> (ceil(O / 8), C kH kW, 8), zeros where there is no output."""
+    whole, rest = divmod(weight.shape[0], 8)
+    out = np.zeros((whole + (rest > 0), *weight.shape[1:], 8), np.float32)
+    blocks = np.moveaxis(out, -1, 1)
+    blocks[:whole] = weight[: 8 * whole].reshape(whole, 8, *weight.shape[1:])
+    blocks[whole:, :rest] = weight[8 * whole :]
+    return out.reshape(len(out), -1, 8)

@@ -23,6 +23,7 @@ from xpnet.cpu.jit import kernel
 from xpnet.cpu.jit.vector import LANES, add_sums, copy, fma, load, splat, store
 
 TILE = 2 * LANES
+TERMS = 576  # at a time: 64 channels of 3 by 3, whose part of x and w stays in the first-level cache
 _part = numba.njit(fastmath={"contract"}, error_model="numpy")
 
 
@@ -70,9 +71,8 @@ def _distances(channels, kernel, dilation, stride, length):
 
 
 @_part
-def _both(value):
-    v = splat(value)
-    return v, v
+def _two(array, at):
+    return load(array, at), load(array, at + LANES)
 
 
 @_part
@@ -104,20 +104,33 @@ def _correlate(x, weight, bias, y, kernel, padding, dilation, count, first, last
     for start in range(first * count, last * count, count):
         _pack(x, rows, start, count + halo, padding[0], padding[1], stride, length, planes)
         for block in range(weight.shape[0]):
-            w, b = weight[block], bias[block]
-            for q in range(0, span, TILE):
-                y0, y1, y2, y3 = _both(b[0]), _both(b[1]), _both(b[2]), _both(b[3])
-                y4, y5, y6, y7 = _both(b[4]), _both(b[5]), _both(b[6]), _both(b[7])
-                for t in range(d.shape[0]):
-                    at = q + d[t]
-                    v = load(planes, at), load(planes, at + LANES)
-                    y0, y1 = _add(y0, w[t, 0], v), _add(y1, w[t, 1], v)
-                    y2, y3 = _add(y2, w[t, 2], v), _add(y3, w[t, 3], v)
-                    y4, y5 = _add(y4, w[t, 4], v), _add(y5, w[t, 5], v)
-                    y6, y7 = _add(y6, w[t, 6], v), _add(y7, w[t, 7], v)
-                for k, sums in enumerate((y0, y1, y2, y3, y4, y5, y6, y7)):
-                    store(out, q + k * span, sums[0])
-                    store(out, q + k * span + LANES, sums[1])
+            w = weight[block]
+            for k in range(8):
+                out[k * span : (k + 1) * span] = bias[block, k]
+            for low in range(0, d.shape[0], TERMS):
+                high = min(low + TERMS, d.shape[0])
+                for q in range(0, span, TILE):
+                    y0, y1, y2, y3 = (
+                        _two(out, q),
+                        _two(out, q + span),
+                        _two(out, q + 2 * span),
+                        _two(out, q + 3 * span),
+                    )
+                    y4, y5, y6, y7 = (
+                        _two(out, q + 4 * span),
+                        _two(out, q + 5 * span),
+                        _two(out, q + 6 * span),
+                        _two(out, q + 7 * span),
+                    )
+                    for t in range(low, high):
+                        v = _two(planes, q + d[t])
+                        y0, y1 = _add(y0, w[t, 0], v), _add(y1, w[t, 1], v)
+                        y2, y3 = _add(y2, w[t, 2], v), _add(y3, w[t, 3], v)
+                        y4, y5 = _add(y4, w[t, 4], v), _add(y5, w[t, 5], v)
+                        y6, y7 = _add(y6, w[t, 6], v), _add(y7, w[t, 7], v)
+                    for k, sums in enumerate((y0, y1, y2, y3, y4, y5, y6, y7)):
+                        store(out, q + k * span, sums[0])
+                        store(out, q + k * span + LANES, sums[1])
             _unpack(out, rows, start, count, stride, span, 8 * block, y)
 
 
@@ -125,20 +138,20 @@ def _correlate(x, weight, bias, y, kernel, padding, dilation, count, first, last
 def _weight_gradient(x, dy, kernel, padding, dilation, count, first, last, dw):
     """Jobs `first` to `last` of `weight_gradient`: `count` rows each."""
     rows, stride, halo, span, length = _geometry(x, kernel, padding, dilation, count)
-    terms, outputs = dw.shape
+    fours, terms, _ = dw.shape
     d = np.zeros(terms, np.int64)
     distances = _distances(x.shape[1], kernel, dilation, stride, length)
     d[: distances.shape[0]] = distances
-    planes, slopes = np.zeros(x.shape[1] * length, np.float32), _aligned(outputs * span)
+    planes, slopes = np.zeros(x.shape[1] * length, np.float32), _aligned(4 * fours * span)
     zero, sums = splat(np.float32(0)), dw.reshape(-1)
     for start in range(first * count, last * count, count):
         _pack(x, rows, start, count + halo, padding[0], padding[1], stride, length, planes)
         _pack(dy, rows, start, count, 0, 0, stride, span, slopes)
-        for o in range(0, outputs, 4):
+        for block in range(fours):
             for t in range(0, terms, 4):
                 w0 = w1 = w2 = w3 = (zero, zero, zero, zero)
                 for q in range(0, span, LANES):
-                    at = o * span + q
+                    at = 4 * block * span + q
                     g = (load(slopes, at), load(slopes, at + span), load(slopes, at + 2 * span),
                          load(slopes, at + 3 * span))  # fmt: skip
                     w0 = _outer(w0, load(planes, q + d[t]), g)
@@ -146,7 +159,7 @@ def _weight_gradient(x, dy, kernel, padding, dilation, count, first, last, dw):
                     w2 = _outer(w2, load(planes, q + d[t + 2]), g)
                     w3 = _outer(w3, load(planes, q + d[t + 3]), g)
                 for k, w in enumerate((w0, w1, w2, w3)):
-                    add_sums(sums, (t + k) * outputs + o, w)
+                    add_sums(sums, 4 * (block * terms + t + k), w)
 
 
 @_part
@@ -167,13 +180,13 @@ def correlate(x, weight, bias, y, kernel, padding, dilation, count, threads):
 
 @kernel
 def weight_gradient(x, dy, kernel, padding, dilation, count, parts):
-    """dw[t, o] = sum_q dy[o, q] x[q + d[t]] over a part of the rows each: (parts, C kH kW, O) float64.
+    """dw[o / 4, t, o % 4] = sum_q dy[o, q] x[q + d[t]], float64, over a part of the rows each: dw[part].
 
     dy is zero where q belongs to no output. A tile of 4 outputs by 4 t is summed in float32 over the rows.
     """
     jobs = (x.shape[0] * (x.shape[2] + padding[0]) + count - 1) // count
     terms = x.shape[1] * kernel[0] * kernel[1]
-    dw = np.zeros((parts, (terms + 3) // 4 * 4, (dy.shape[1] + 3) // 4 * 4), np.float64)
+    dw = np.zeros((parts, (dy.shape[1] + 3) // 4, (terms + 3) // 4 * 4, 4), np.float64)
     for i in numba.prange(parts):
         first, last = jobs * i // parts, jobs * (i + 1) // parts
         _weight_gradient(x, dy, kernel, padding, dilation, count, first, last, dw[i])
