@@ -32,7 +32,7 @@ def search(
     resume: bool = False,
     catch: tuple[type[Exception], ...] = (),
     facts: Mapping[str, Any] | None = None,
-    on_round: Callable[[Round], None] | None = None,
+    on_round: Callable[[Round, list[Outcome]], None] | None = None,
     on_trial: Callable[[Outcome], None] | None = None,
 ) -> SearchResult:
     """Look for the settings with the best score.
@@ -53,7 +53,7 @@ def search(
         resume: go on with the trials in the journal.
         catch: further exceptions that make a trial fail and let the search go on.
         facts: what else the results depend on, such as the data's name; a journal with others is refused.
-        on_round: called with each round before it runs.
+        on_round: called with each round before it runs, and the outcomes so far.
         on_trial: called with each outcome, in the order in which trials finish.
 
     Returns:
@@ -108,7 +108,7 @@ def _rounds(
     mode: str,
     run: Callable[[Iterable[Proposal]], Iterator[Outcome]],
     journal: Journal | None,
-    on_round: Callable[[Round], None] | None,
+    on_round: Callable[[Round, list[Outcome]], None] | None,
     on_trial: Callable[[Outcome], None] | None,
 ) -> SearchResult:
     trials: list[Outcome] = []
@@ -118,7 +118,7 @@ def _rounds(
     while current is not None:
         rounds.append(current)
         if on_round is not None:
-            on_round(current)
+            on_round(current, trials)
         proposals = [
             Proposal(len(trials) + i, current.name, params, current.budget, current.pruner)
             for i, params in enumerate(current.params)
