@@ -1,4 +1,4 @@
-"""Convolution and pooling in the CPU kernels (extra `cpu`) against the Array API body in float64."""
+"""Convolution, pooling and ReLU in the CPU kernels (extra `cpu`) against the Array API body in float64."""
 
 import math
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.host
 @pytest.fixture(autouse=True, params=["serial", "parallel"])
 def every_size(monkeypatch, request):
     """Send small arrays to the kernels too, and count the launches."""
-    for name in ("conv2d", "max_pool2d"):
+    for name in ("conv2d", "max_pool2d", "relu"):
         launcher = dispatch._KERNELS[name]["numpy"].launcher
         monkeypatch.setitem(dispatch._KERNELS[name], "numpy", dispatch.Kernel(launcher, 0))
     monkeypatch.setattr(launch, "PARALLEL", 0 if request.param == "parallel" else 1 << 62)
@@ -195,3 +195,22 @@ def test_other_poolings_are_the_body_s(shape, options, every_size):
     F.max_pool2d(np.ones(shape, "float32"), 2, **options)
     F.max_pool2d(np.ones(shape, "float64"), 2)
     assert every_size == []
+
+
+@pytest.mark.parametrize("shape", [(5,), (7, 11), (0, 3), (3, 4, 5, 6)])
+def test_relu_is_the_body_s(shape, every_size):
+    rng = np.random.default_rng(0)
+    x, dy = (rng.normal(size=shape).astype("float32").T for _ in range(2))
+    x[rng.random(x.shape) < 0.2] = 0
+    x[rng.random(x.shape) < 0.1] = np.nan
+    dy[rng.random(x.shape) < 0.1] = np.inf
+    results = []
+    for fused in (True, False):
+        t = xpnet.tensor(x, requires_grad=True)
+        with xpnet.fused(fused), np.errstate(invalid="ignore"):
+            y = F.relu(t)
+            y.backward(dy)
+        results.append((y.numpy(), t.grad))
+    assert every_size == ["relu_gradient"]
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)

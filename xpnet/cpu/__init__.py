@@ -4,6 +4,6 @@ The Array API bodies are the reference. NumPy runs each of their operations in o
 memory; these kernels do the whole op in one or two passes, in all threads. Small arrays stay with the bodies.
 """
 
-from xpnet.cpu import batch_norm, convolution, cross_entropy, dropout, optimizers, pooling
+from xpnet.cpu import activations, batch_norm, convolution, cross_entropy, dropout, optimizers, pooling
 
-__all__ = ["batch_norm", "convolution", "cross_entropy", "dropout", "optimizers", "pooling"]
+__all__ = ["activations", "batch_norm", "convolution", "cross_entropy", "dropout", "optimizers", "pooling"]

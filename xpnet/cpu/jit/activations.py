@@ -1,0 +1,15 @@
+"""Derivatives of activations in one pass."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from xpnet.cpu.jit import kernel
+
+
+@kernel
+def relu_gradient(dx, dy, y):
+    """dx = dy * 1[y > 0]."""
+    for i in numba.prange(dx.shape[0]):
+        dx[i] = dy[i] * np.float32(y[i] > 0)
