@@ -87,10 +87,15 @@ def test_a_large_weight_is_the_body_s(every_size):
 
 @pytest.mark.parametrize(
     ("shape", "window"),
-    [((40, 16, 9, 9), (32, 16, 3, 3)), ((2, 3, 70, 90), (5, 3, 5, 5)), ((9, 33, 6, 6), (7, 33, 1, 1))],
+    [
+        ((40, 16, 9, 9), (32, 16, 3, 3)),
+        ((2, 3, 70, 90), (5, 3, 5, 5)),
+        ((9, 33, 6, 6), (7, 33, 1, 1)),
+        ((2, 70, 6, 6), (9, 70, 3, 3)),
+    ],
 )
 def test_many_jobs(shape, window, every_size):
-    """More rows than a thread takes at a time: several images in one job, and several jobs in one image."""
+    """More rows or terms than are taken at a time: several images in a job, several jobs in an image."""
     rng = np.random.default_rng(0)
     check(rng.normal(size=shape), rng.normal(size=window), padding=window[2] // 2)
     assert sorted(every_size) == ALL
