@@ -1,4 +1,4 @@
-"""Real kills: a training process is killed with SIGKILL and resumed until done; the bits are those of one run."""
+"""Real kills: a training process is killed with SIGKILL and resumed until done; nothing is lost."""
 
 import sys
 
