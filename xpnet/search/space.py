@@ -12,7 +12,7 @@ from xpnet import random
 Params = dict[str, Any]  # settings, nested as the space is
 Limits = tuple[float | None, float | None]
 
-EDGE = 0.03  # the outer share of a range that counts as its edge
+EDGE = 0.05  # the outer share of a range that counts as its edge
 
 
 @dataclass(frozen=True)
