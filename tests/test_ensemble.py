@@ -231,6 +231,16 @@ def test_without_dropping_it_is_evaluation_mode():
     np.testing.assert_allclose(xpnet.to_numpy(std), 0, atol=1e-7)
 
 
+def test_mean_and_deviation_are_those_of_the_samples():
+    model, x = network(), samples()
+    xpnet.manual_seed(1)
+    mean, std = monte_carlo_dropout(model, x, 4, activation=None)
+    xpnet.manual_seed(1)
+    outputs = [xpnet.to_numpy(monte_carlo_dropout(model, x, 1, activation=None)[0]) for _ in range(4)]
+    np.testing.assert_allclose(xpnet.to_numpy(mean), np.mean(outputs, axis=0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(xpnet.to_numpy(std), np.std(outputs, axis=0), rtol=1e-4, atol=1e-6)
+
+
 def test_no_dropout_layers():
     with pytest.raises(ValueError, match="expected Dropout layers"):
         monte_carlo_dropout(nn.Linear(4, 3), samples())

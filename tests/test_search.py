@@ -69,6 +69,13 @@ def test_a_search_leaves_the_random_streams_alone():
     assert random.generator_state() == before
 
 
+def test_a_trial_begins_with_the_seed_of_the_search(alone):
+    xpnet.manual_seed(99)
+    assert search(helpers.slow, SPACE, FINE, seed=3).to_json() == alone
+    noises = {search(helpers.noisy, SPACE, RandomSearch(1), seed=s).trials[0].info["noise"] for s in range(3)}
+    assert len(noises) == 3
+
+
 def test_the_objective_travels_once_to_each_worker(tmp_path):
     objective = helpers.Counted(tmp_path / "count")
     result = search(objective, {"x": uniform(0, 1)}, RandomSearch(40), workers=2)
@@ -195,6 +202,28 @@ def test_a_finished_journal_runs_nothing_again(tmp_path, alone):
     again = search(helpers.slow, SPACE, FINE, seed=3, journal=path, resume=True, on_trial=ran.append)
     assert again.to_json() == alone
     assert ran == []
+
+
+def test_a_finished_trial_is_in_the_file_at_once(tmp_path):
+    path, lines = tmp_path / "j.jsonl", []
+    search(
+        helpers.noisy,
+        SPACE,
+        RandomSearch(5),
+        journal=path,
+        on_trial=lambda outcome: lines.append(path.read_bytes().count(b"\n")),
+    )
+    assert lines == [2, 3, 4, 5, 6]  # the first line says which search it is
+
+
+def test_a_long_torn_line_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "j.jsonl"
+    expected = search(helpers.noisy, SPACE, RandomSearch(4), journal=path).to_json()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]) + b'{"number": ' + b"x" * 5000)
+    for _ in range(2):
+        assert search(helpers.noisy, SPACE, RandomSearch(4), journal=path, resume=True).to_json() == expected
+    assert len(path.read_bytes()) < 5000
 
 
 def test_every_cut_of_a_journal_resumes_to_the_same_result(tmp_path):

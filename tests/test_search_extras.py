@@ -48,7 +48,7 @@ def test_optuna_samples_the_same_for_any_workers_and_after_a_cut():
 
     alone = search(helpers.noisy, helpers.SPACE, strategy(), journal="j.jsonl")
     assert len(alone.trials) == 20
-    assert search(helpers.noisy, helpers.SPACE, strategy(), workers=2).to_json() == alone.to_json()
+    assert search(helpers.slow, helpers.SPACE, strategy(), workers=2).to_json() == alone.to_json()
     content = Path("j.jsonl").read_bytes()
     Path("j.jsonl").write_bytes(content[: len(content) // 2])
     again = search(helpers.noisy, helpers.SPACE, strategy(), journal="j.jsonl", resume=True)
@@ -152,6 +152,13 @@ def test_the_command_repeats_the_best_trial(capsys):
     assert "The test set was not used" in printed
     assert Path("s.png").stat().st_size > 10_000
     words = shlex.split(found["command"])
+    given = dict(zip(words[3::2], words[4::2], strict=True))
+    for option in ("lr", "weight-decay", "dropout"):
+        assert float(given[f"--{option}"]) == pytest.approx(
+            best["params"][option.replace("-", "_")], rel=5e-3
+        )
+    for option, name in (("layers", "width"), ("batch-size", "batch_size"), ("optimizer", "optimizer")):
+        assert given[f"--{option}"] == str(best["params"][name])
     assert main([*words[1:], "--json", "t.json", "--save", "none", "--plot", "none"]) == 0
     report = json.loads(Path("t.json").read_text())
     assert report["history"]["val_accuracy"] == [value for _, value in best["values"]]
