@@ -22,10 +22,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    """Two passes forward and two backward: y = slope (x - mean) + bias, slope = weight / sqrt(var + eps).
-
-    The centred input is made again in the backward pass instead of being stored.
-    """
+    """weight (x - mean) / sqrt(var + eps) + bias; the backward pass makes the centred input again."""
     if x.dtype != np.float32 or x.ndim < 2 or not training:
         return NotImplemented
     if not fits(x, running_mean, running_var, weight, bias):
@@ -38,44 +35,18 @@ def batch_norm(
         return NotImplemented
     if kernel("batch_norm", "column_moments") is None:
         return NotImplemented
-    flat = x if x.ndim == 2 else x.reshape(x.shape[0], channels, -1)
-    moments, sums, scale, affine = (
-        (lambda *a: kernel("batch_norm", "column_moments")(*a, threads()),
-         lambda *a: kernel("batch_norm", "column_sums")(*a, threads()),
-         kernel("batch_norm", "column_scale"),
-         kernel("batch_norm", "column_affine"))
-        if x.ndim == 2
-        else tuple(kernel("batch_norm", f"channel_{name}") for name in ("moments", "sums", "scale", "affine"))
-    )  # fmt: skip
-
-    shift = np.ascontiguousarray(flat[0] if x.ndim == 2 else flat[0, :, 0])
-    first, second = moments(flat, shift) / count
-    mean, var = shift + first, np.maximum(second - first * first, 0)  # float64, (C,)
-    inverse = 1 / np.sqrt(var + eps)
+    gamma = np.ones(channels) if weight is None else weight.astype(np.float64)
+    beta = np.zeros(channels) if bias is None else bias.astype(np.float64)
+    form = _columns if x.ndim == 2 else _planes
+    y, mean, var, backward = form(x, gamma, beta, eps)
     if running_mean is not None and running_var is not None:
         running_mean *= 1 - momentum
         running_mean += (momentum * mean).astype(np.float32)
         running_var *= 1 - momentum
         running_var += (momentum * var * (count / (count - 1))).astype(np.float32)
-    gamma = 1.0 if weight is None else weight.astype(np.float64)
-    slope = (gamma * inverse).astype(np.float32)
-    offset = np.zeros(channels, np.float32) if bias is None else bias
-    # x - float32(mean) is exact near the mean; what the rounding of the mean left goes into the offset
-    centre = mean.astype(np.float32)
-    offset = (offset - slope * (mean - centre)).astype(np.float32)
-    y = np.empty_like(flat)
-    scale(flat, centre, slope, offset, y)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
-        dy = np.ascontiguousarray(dy, np.float32).reshape(flat.shape)
-        dbias, product = sums(dy, flat, centre)
-        dweight = (product - (mean - centre) * dbias) * inverse
-        # S1: dx = gamma / sigma (dy - mean(dy) - x^ mean(dy x^))
-        dslope = -(gamma * inverse * inverse * dweight / count)
-        doffset = -(gamma * inverse * dbias / count) - dslope * (mean - centre)
-        dx = np.empty_like(x)
-        target = dx.reshape(flat.shape)
-        affine(dy, slope, flat, centre, dslope.astype(np.float32), doffset.astype(np.float32), target)
+        dx, dweight, dbias = backward(np.ascontiguousarray(dy, np.float32))
         return (
             dx,
             None,
@@ -84,4 +55,48 @@ def batch_norm(
             None if bias is None else dbias.astype(np.float32),
         )
 
-    return y.reshape(x.shape), pullback
+    return y, pullback
+
+
+def _columns(x: Array, gamma: Array, beta: Array, eps: float) -> Any:
+    """(N, C): y, mean, var and the pullback to (x, weight, bias), in two passes each way."""
+    count = x.shape[0]
+    shift = x[0].copy()
+    first, second = kernel("batch_norm", "column_moments")(x, shift, threads()) / count
+    mean, var = shift + first, np.maximum(second - first * first, 0)  # float64, (C,)
+    inverse = 1 / np.sqrt(var + eps)
+    slope = (gamma * inverse).astype(np.float32)
+    # x - float32(mean) is exact near the mean; what the rounding of the mean left goes into the offset
+    centre = mean.astype(np.float32)
+    y = np.empty_like(x)
+    offset = (beta - slope * (mean - centre)).astype(np.float32)
+    kernel("batch_norm", "column_scale")(x, centre, slope, offset, y)
+
+    def backward(dy: Array) -> tuple[Array, Array, Array]:
+        dbias, product = kernel("batch_norm", "column_sums")(dy, x, centre, threads())
+        dweight = (product - (mean - centre) * dbias) * inverse
+        # S1: dx = gamma / sigma (dy - mean(dy) - x^ mean(dy x^))
+        dslope = -(gamma * inverse * inverse * dweight / count)
+        doffset = -(gamma * inverse * dbias / count) - dslope * (mean - centre)
+        dx = np.empty_like(x)
+        tilt, offset = dslope.astype(np.float32), doffset.astype(np.float32)
+        kernel("batch_norm", "column_affine")(dy, slope, x, centre, tilt, offset, dx)
+        return dx, dweight, dbias
+
+    return y, mean, var, backward
+
+
+def _planes(x: Array, gamma: Array, beta: Array, eps: float) -> Any:
+    """(N, C, ...): likewise, each channel in one go."""
+    flat = x.reshape(x.shape[0], x.shape[1], -1)
+    y, (mean, var) = np.empty_like(x), np.empty((2, x.shape[1]))
+    kernel("batch_norm", "channel_forward")(flat, gamma, beta, eps, y.reshape(flat.shape), mean, var)
+    inverse = 1 / np.sqrt(var + eps)
+
+    def backward(dy: Array) -> tuple[Array, Array, Array]:
+        dx, (dweight, dbias) = np.empty_like(x), np.empty((2, x.shape[1]))
+        slopes, target = dy.reshape(flat.shape), dx.reshape(flat.shape)
+        kernel("batch_norm", "channel_backward")(slopes, flat, gamma, mean, inverse, target, dweight, dbias)
+        return dx, dweight, dbias
+
+    return y, mean, var, backward

@@ -1,4 +1,4 @@
-"""Batch norm over (N, C) and (N, C, L): sums in one pass, the result in another.
+"""Batch norm over (N, C), sums in one pass and the result in another, and over (N, C, L), both together.
 
 Sums are of shifted values in float32, 64 rows at a time, gathered in float64: data with mean 1e4 and
 deviation 1 keep full float32 accuracy.
@@ -78,60 +78,61 @@ def column_scale(x, mean, slope, offset, out):
 
 
 @kernel
-def channel_moments(x, shift):
-    """`column_moments` for (N, C, L)."""
+def channel_forward(x, gamma, beta, eps, y, mean, var):
+    """y = gamma (x - mean) / sqrt(var + eps) + beta for (N, C, L); mean and var are float64 (C,).
+
+    A channel that fits the cache is read from memory once: its sums and its result are made together.
+    """
     samples, channels, length = x.shape
-    sums = np.empty((2, channels), np.float64)
     for c in numba.prange(channels):
+        shift = x[0, c, 0]
         total, square = 0.0, 0.0
         for n in range(samples):
             for start in range(0, length, 1024):
                 first, second = np.float32(0), np.float32(0)
                 for k in range(start, min(start + 1024, length)):
-                    d = x[n, c, k] - shift[c]
+                    d = x[n, c, k] - shift
                     first += d
                     second += d * d
                 total += first
                 square += second
-        sums[0, c], sums[1, c] = total, square
-    return sums
+        moment = total / (samples * length)
+        spread = square / (samples * length) - moment * moment
+        if spread < 0:  # by rounding; NaN stays
+            spread = 0.0
+        mean[c], var[c] = shift + moment, spread
+        slope = gamma[c] / np.sqrt(spread + eps)
+        # x - float32(mean) is exact near the mean; what the rounding of the mean left goes into the offset
+        centre, scale = np.float32(mean[c]), np.float32(slope)
+        offset = np.float32(beta[c] - slope * (mean[c] - centre))
+        for n in range(samples):
+            for k in range(length):
+                y[n, c, k] = scale * (x[n, c, k] - centre) + offset
 
 
 @kernel
-def channel_sums(a, x, shift):
-    """`column_sums` for (N, C, L)."""
+def channel_backward(dy, x, gamma, mean, inverse, dx, dweight, dbias):
+    """S1: dx = gamma / sigma (dy - mean(dy) - x^ mean(dy x^)) for (N, C, L), a channel at a time."""
     samples, channels, length = x.shape
-    sums = np.empty((2, channels), np.float64)
+    count = samples * length
     for c in numba.prange(channels):
+        centre = np.float32(mean[c])
+        rest = mean[c] - centre
         total, product = 0.0, 0.0
         for n in range(samples):
             for start in range(0, length, 1024):
                 first, second = np.float32(0), np.float32(0)
                 for k in range(start, min(start + 1024, length)):
-                    v = a[n, c, k]
+                    v = dy[n, c, k]
                     first += v
-                    second += v * (x[n, c, k] - shift[c])
+                    second += v * (x[n, c, k] - centre)
                 total += first
                 product += second
-        sums[0, c], sums[1, c] = total, product
-    return sums
-
-
-@kernel
-def channel_affine(a, scale, x, mean, slope, offset, out):
-    """`column_affine` for (N, C, L)."""
-    samples, channels, length = x.shape
-    for nc in numba.prange(samples * channels):
-        n, c = nc // channels, nc % channels
-        for k in range(length):
-            out[n, c, k] = scale[c] * a[n, c, k] + slope[c] * (x[n, c, k] - mean[c]) + offset[c]
-
-
-@kernel
-def channel_scale(x, mean, slope, offset, out):
-    """`column_scale` for (N, C, L)."""
-    samples, channels, length = x.shape
-    for nc in numba.prange(samples * channels):
-        n, c = nc // channels, nc % channels
-        for k in range(length):
-            out[n, c, k] = slope[c] * (x[n, c, k] - mean[c]) + offset[c]
+        dbias[c], dweight[c] = total, (product - rest * total) * inverse[c]
+        slope = gamma[c] * inverse[c]
+        dslope = -(slope * inverse[c] * dweight[c] / count)
+        scale, tilt = np.float32(slope), np.float32(dslope)
+        offset = np.float32(-(slope * total / count) - dslope * rest)
+        for n in range(samples):
+            for k in range(length):
+                dx[n, c, k] = scale * dy[n, c, k] + tilt * (x[n, c, k] - centre) + offset
