@@ -4,4 +4,5 @@ import sys
 
 from xpnet.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # worker processes import the main program's module
+    sys.exit(main())

@@ -310,7 +310,7 @@ class Dropout(LayerOperation):
     def verify(self, results: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
         """Kept elements are scaled exactly, forward and backward alike; the share kept is within 6 sigma."""
         y, dx, scale = results["y"], results["dx"], 1 / (1 - self.p)
-        kept = y != 0
+        kept = (y != 0) | (dx != 0)  # among millions of inputs, one is 0
         error = max(
             np.abs(y - kept * reference["x"] * scale).max(), np.abs(dx - kept * reference["dy"] * scale).max()
         )

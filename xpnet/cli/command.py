@@ -167,6 +167,11 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--seed", type=int, default=0, help="of the settings, and of every trial's training (default: 0)"
     )
+    search.add_argument(
+        "--executor",
+        metavar="NAME",
+        help="instead of processes here: mpi (in mpiexec), dask, or dask:ADDRESS of a scheduler",
+    )
     search.add_argument("--journal", metavar="FILE", help="keep finished trials here, at once")
     search.add_argument("--resume", action="store_true", help="go on with the trials in the journal")
     search.add_argument("--plot", metavar="FILE", help="parallel coordinates and scatter plots, a picture")

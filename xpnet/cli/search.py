@@ -15,6 +15,7 @@ from xpnet import get_backend, optim
 from xpnet.cli import output
 from xpnet.cli.data import SOURCES, choose, choose_backend
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
+from xpnet.cli.executors import make_executor
 from xpnet.cli.model import versions
 from xpnet.cli.setup import Data, prepare, read_data
 from xpnet.search import (
@@ -65,24 +66,26 @@ def search(options: argparse.Namespace) -> int:
     objective.check()
     print(
         f"{name}: random search, {options.trials[0]} trials of {options.epochs[0]} epochs, then "
-        f"{options.trials[1]} of {options.epochs[1]}; seed {options.seed}, {options.workers} "
-        f"worker{'s' * (options.workers > 1)}, on {get_backend()}"
+        f"{options.trials[1]} of {options.epochs[1]}; seed {options.seed}, "
+        f"{_workers(options)}, on {get_backend()}"
     )
     start = time.perf_counter()
     with bad_input():
         strategy = CoarseToFine(options.trials, options.epochs, keep=0.1)
     try:
-        result = run_search(
-            objective,
-            SPACE,
-            strategy,
-            seed=options.seed,
-            workers=options.workers,
-            journal=options.journal,
-            resume=options.resume,
-            facts={"data": name, "path": options.path, "device": options.device, **versions()},
-            on_round=_show_round,
-        )
+        with make_executor(options.executor) as executor:
+            result = run_search(
+                objective,
+                SPACE,
+                strategy,
+                seed=options.seed,
+                workers=0 if executor is not None else options.workers,
+                executor=executor,
+                journal=options.journal,
+                resume=options.resume,
+                facts={"data": name, "path": options.path, "device": options.device, **versions()},
+                on_round=_show_round,
+            )
     except (FileExistsError, ValueError, OSError) as error:
         hint = "; go on with it: --resume" if isinstance(error, FileExistsError) else ""
         raise BadInputError(f"{error}{hint}") from error
@@ -91,6 +94,12 @@ def search(options: argparse.Namespace) -> int:
         raise BadInputError(f"{error}{kept}") from error
     seconds = time.perf_counter() - start
     return _finish(options, objective, result, seconds, picture)
+
+
+def _workers(options: argparse.Namespace) -> str:
+    if options.executor:
+        return f"on {options.executor}'s workers"
+    return f"{options.workers} worker{'s' * (options.workers > 1)}"
 
 
 class TrainCommand:
