@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from xpnet.cli.errors import BadInputError
 
-# workers of another number of threads add sums in another order: set OMP_NUM_THREADS=1 and NUMBA_NUM_THREADS=1
+# with other numbers of threads, workers add sums in another order: set OMP_NUM_THREADS=1, NUMBA_NUM_THREADS=1
 MPI_COMMAND = "mpiexec -n 3 python -m mpi4py.futures -m xpnet search digits --executor mpi"
 
 
