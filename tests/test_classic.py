@@ -20,7 +20,9 @@ def columns():
 
 
 @pytest.mark.parametrize(
-    ("gate", "table"), [(AND, [0, 0, 0, 1]), (OR, [0, 1, 1, 1]), (XOR, [0, 1, 1, 0])], ids=str
+    ("gate", "table"),
+    [(AND, [0, 0, 0, 1]), (OR, [0, 1, 1, 1]), (XOR, [0, 1, 1, 0])],
+    ids=["AND", "OR", "XOR"],
 )
 def test_truth_tables(gate, table):
     out = gate(*columns())
