@@ -104,7 +104,7 @@ class Tensor:
         self._filled = False
         if value is None:
             return
-        value = value.data if isinstance(value, Tensor) else value
+        value = array_of(value)
         namespace(self.data, value)  # refuses another backend
         if tuple(value.shape) != tuple(self.shape) or value.dtype != self.dtype:
             raise ValueError(
@@ -220,7 +220,7 @@ class Tensor:
                 )
             gradient = _unit(self.data)
         else:
-            gradient = gradient.data if isinstance(gradient, Tensor) else gradient
+            gradient = array_of(gradient)
             if tuple(gradient.shape) != tuple(self.shape):
                 raise ValueError(
                     f"backward(): gradient of shape {tuple(gradient.shape)} for a tensor of shape "
@@ -231,6 +231,11 @@ class Tensor:
     def __repr__(self) -> str:
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({self.data}{grad})"
+
+
+def array_of(x: Any) -> Array:
+    """The array of a Tensor; an array as it is."""
+    return x.data if isinstance(x, Tensor) else x
 
 
 # ---- the walk ---------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xpnet import functional as F
 from xpnet import random
 from xpnet.arrays import widen
-from xpnet.autograd import Tensor
+from xpnet.autograd import array_of
 from xpnet.backend import Array, asarray, namespace
 from xpnet.data import Dataset
 from xpnet.nn import Dropout, Module
@@ -49,7 +49,7 @@ class Ensemble(Module):
 
     def forward(self, x: Any) -> Array:
         """log mean_k p_k = max + log mean_k exp(log p_k - max): no small probability becomes log 0."""
-        logs = [F.log_softmax(_array(model(x))) for model in self.models]
+        logs = [F.log_softmax(array_of(model(x))) for model in self.models]
         xp = namespace(logs[0])
         stacked = xp.stack(logs)
         top = xp.max(stacked, axis=0)
@@ -220,13 +220,9 @@ def monte_carlo_dropout(
         for dropout in dropouts:
             dropout.training = True
         for i in range(1, samples + 1):
-            y = _array(model(x))
+            y = array_of(model(x))
             y = y if activation is None else activation(y)
             difference = y - mean
             mean = mean + difference / i
             squares = squares + difference * (y - mean)
     return mean, namespace(mean).sqrt(squares / samples)
-
-
-def _array(x: Any) -> Array:
-    return x.data if isinstance(x, Tensor) else x

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from xpnet.autograd import Tensor
+from xpnet.autograd import Tensor, array_of
 from xpnet.backend import Array, Backend, DeviceError, _load, asarray, backend_of, namespace, where
 from xpnet.nn.parameter import Arena, Buffer, Parameter, gather, has_views, runs
 
@@ -240,7 +240,7 @@ class Module:
             inputs = [a for a in args if hasattr(a, "shape")]
             details = str(error)
             if inputs:
-                data = inputs[0].data if isinstance(inputs[0], Tensor) else inputs[0]
+                data = array_of(inputs[0])
                 for name, value in self._children():
                     if isinstance(value, Tensor) and where(value.data) != where(data):
                         details = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.autograd import Pullback, Tensor, differentiable
+from xpnet.autograd import Pullback, array_of, differentiable
 from xpnet.backend import Array, asarray, backend_of, namespace
 from xpnet.nn.module import Module
 from xpnet.nn.normalization import _BatchNorm
@@ -51,7 +51,7 @@ class _Synchronized:
             return type(layer).forward(layer, x)
         axes = (0, *range(2, x.ndim))
         wide = (1, -1) + (1,) * (x.ndim - 2)
-        data = x.data if isinstance(x, Tensor) else x
+        data = array_of(x)
         rows = asarray([float(data.size // data.shape[1])], str(data.dtype), backend=backend_of(data))
         self.communicator.all_reduce(rows)
 
@@ -62,11 +62,7 @@ class _Synchronized:
         if layer.weight is not None and layer.bias is not None:
             y = y * reshape(layer.weight, wide) + reshape(layer.bias, wide)
         if layer.running_mean is not None and layer.running_var is not None:
-            unbiased = _values(var) * (rows / (rows - 1))
-            for running, new in ((layer.running_mean, _values(mean)), (layer.running_var, unbiased)):
+            unbiased = array_of(var) * (rows / (rows - 1))
+            for running, new in ((layer.running_mean, array_of(mean)), (layer.running_var, unbiased)):
                 running.data += layer.momentum * (new - running.data)
         return y
-
-
-def _values(x: Any) -> Array:
-    return x.data if isinstance(x, Tensor) else x

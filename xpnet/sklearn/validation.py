@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
-from xpnet.autograd import Tensor
+from xpnet.autograd import array_of
 from xpnet.backend import BACKENDS, Array, Backend, asarray, backend_of, namespace, to_numpy
 from xpnet.data.dataset import check_finite
 
@@ -20,7 +20,7 @@ _DTYPES = [np.float32, np.float64]  # kept; others become the first one
 
 def device_of(x: Any) -> Backend | None:
     """The backend of a device array (CuPy, PyTorch, ...); None for whatever NumPy takes."""
-    x = x.data if isinstance(x, Tensor) else x
+    x = array_of(x)
     name = type(x).__module__.split(".")[0]
     return backend_of(x) if name in BACKENDS and name != "numpy" else None
 
@@ -100,7 +100,7 @@ def uneven(weights: np.ndarray | None) -> np.ndarray | None:
 
 
 def _check_device_samples(estimator: Any, x: Any, reset: bool, images: bool) -> Array:
-    x = x.data if isinstance(x, Tensor) else x
+    x = array_of(x)
     name, shape = type(estimator).__name__, tuple(x.shape)
     if len(shape) != 2 and not (images and len(shape) > 2):
         raise ValueError(f"{name}: expected a 2D array, samples by features, got one of shape {shape}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from xpnet.arrays import widen
-from xpnet.autograd import Tensor
+from xpnet.autograd import array_of
 from xpnet.backend import Array, namespace
 from xpnet.data import DataLoader
 from xpnet.nn.normalization import _BatchNorm
@@ -93,7 +93,7 @@ def _statistics(model: Module, layer: Any, batches: Iterable[tuple[Any, Any]]) -
 
     def add(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal count, mean, squares
-        x = widen(inputs[0].data if isinstance(inputs[0], Tensor) else inputs[0])
+        x = widen(array_of(inputs[0]))
         xp = namespace(x)
         axes = tuple(i for i in range(x.ndim) if i != 1)
         n = math.prod(x.shape) // x.shape[1]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.arrays import scatter_add
-from xpnet.autograd import Tensor
+from xpnet.autograd import Tensor, array_of
 from xpnet.backend import Array, namespace, to_numpy
 from xpnet.train.metrics import scores_and_labels
 
@@ -55,7 +55,7 @@ class Confusion:
 
     def add(self, logits: Array | Tensor, target: Any) -> None:
         """Count one batch: scores (N, C), labels (N,)."""
-        xp = namespace(logits.data if isinstance(logits, Tensor) else logits)
+        xp = namespace(array_of(logits))
         counts = xp.astype(confusion_counts(logits, target), xp.int64)
         self._counts = counts if self._counts is None else self._counts + counts
 

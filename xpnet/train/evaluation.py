@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from xpnet.autograd import Tensor, no_grad
+from xpnet.autograd import array_of, no_grad
 from xpnet.backend import Array, asarray, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.train.classification import ClassificationScore, Confusion
@@ -48,10 +48,10 @@ def evaluate(
     with evaluating(model):
         for x, y in in_order(data):
             output = model(x)
-            means["loss"].add(_value(loss(output, y)), x.shape[0])
+            means["loss"].add(array_of(loss(output, y)), x.shape[0])
             for metric in _default_metrics(y) if metrics is None else metrics:
                 if not isinstance(metric, ClassificationScore):
-                    means.setdefault(metric.__name__, Mean()).add(_value(metric(output, y)), x.shape[0])
+                    means.setdefault(metric.__name__, Mean()).add(array_of(metric(output, y)), x.shape[0])
             if scores:
                 confusion.add(output, y)
     result = {name: mean.result("evaluation data") for name, mean in means.items()}
@@ -94,7 +94,7 @@ def predict(model: Any, data: Any) -> Array:
         n = x.shape[0]
         batches = (asarray(x[i : min(i + _BATCH, n), ...]) for i in range(0, n, _BATCH))
     with evaluating(model):
-        parts = [_value(model(x)) for x in batches]
+        parts = [array_of(model(x)) for x in batches]
     if not parts:
         raise ValueError("predict: no samples")
     return parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts)
@@ -126,7 +126,3 @@ def in_order(data: Any) -> Batches:
 
 def _default_metrics(target: Any) -> Sequence[Metric]:
     return (accuracy,) if "int" in str(getattr(target, "dtype", "")) and target.ndim == 1 else ()
-
-
-def _value(x: Any) -> Array:
-    return x.data if isinstance(x, Tensor) else x

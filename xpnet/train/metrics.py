@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.arrays import arange, take_columns
-from xpnet.autograd import Tensor
+from xpnet.autograd import Tensor, array_of
 from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
 
 Metric = Callable[[Any, Any], Array]
@@ -45,7 +45,7 @@ def scores_and_labels(logits: Array | Tensor, target: Any, name: str) -> tuple[A
     Raises:
         ValueError: other shapes; `name` is that of the metric.
     """
-    scores = logits.data if isinstance(logits, Tensor) else logits
+    scores = array_of(logits)
     labels = asarray(target, backend=backend_of(scores))
     if scores.ndim != 2 or tuple(labels.shape) != (scores.shape[0],):
         raise ValueError(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import nn
-from xpnet.autograd import Tensor
+from xpnet.autograd import array_of
 from xpnet.backend import Array, asarray, namespace, to_numpy
 from xpnet.train.diagnostics.twin import leaves, same_randomness, twin_of
 
@@ -123,7 +123,7 @@ class Observer:
 
     def _hook(self, name: str) -> Callable[[Any, tuple[Any, ...], Any], None]:
         def hook(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            output = output.data if isinstance(output, Tensor) else output
+            output = array_of(output)
             if module.training and "float" in str(getattr(output, "dtype", "")):
                 self._outputs.setdefault(name, (type(module).__name__, output))
 

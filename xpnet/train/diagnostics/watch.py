@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.autograd import Tensor, no_grad
+from xpnet.autograd import array_of, no_grad
 from xpnet.backend import Array, backend_of, device, namespace, to_numpy
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.diagnostics.finding import Finding
@@ -253,7 +253,7 @@ def first_non_finite(model: Any, loss: Callable[[Any, Any], Any], x: Any, y: Any
 
 
 def _finite(x: Any) -> bool:
-    array = x.data if isinstance(x, Tensor) else x
+    array = array_of(x)
     if "float" not in str(getattr(array, "dtype", "")):
         return True
     xp = namespace(array)
