@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -59,6 +59,11 @@ def judge(
     """A finding whose status two conditions decide; advice is kept only if one of them holds."""
     status: Status = "FAIL" if fail else "WARN" if warn else "PASS"
     return Finding(name, status, float(value), expected, advice if status != "PASS" else "", detail)
+
+
+def largest(shares: Mapping[str, float]) -> tuple[str, float]:
+    """The layer with the largest share, and that share; `("", 0.0)` if no layer has one."""
+    return max(shares.items(), key=lambda entry: entry[1], default=("", 0.0))
 
 
 def worst(findings: Iterable[Finding]) -> Status:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from xpnet import nn, random
-from xpnet.autograd import Tensor, no_grad
+from xpnet.autograd import Tensor, array_of, no_grad
 from xpnet.backend import Array, asarray, backend_of, to_numpy
-from xpnet.train.diagnostics.finding import Finding, judge
+from xpnet.train.diagnostics.finding import Finding, judge, largest
 from xpnet.train.diagnostics.twin import as_float64, in_float64, leaves, same_randomness, twin_of
 
 _BATCH = 16  # samples that a gradient is checked on
@@ -135,7 +135,7 @@ def same_sign_gradients(
         def look(name: str) -> Callable[..., None]:
             def hook(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
                 if name in weights:
-                    source = inputs[0].data if isinstance(inputs[0], Tensor) else inputs[0]
+                    source = array_of(inputs[0])
                     low, first = float(np.min(to_numpy(source))), next(iter(fed), name) == name
                     positive = low >= 0 if first else low > 0 and latest[-1] not in _POOLS
                     fed[name] = fed.get(name, True) and positive
@@ -158,8 +158,7 @@ def same_sign_gradients(
                 if weight.grad is not None:
                     shares[name] += _one_sign(weight.grad)
     found = {name: float(np.mean(s)) for name, s in shares.items() if s and fed.get(name)}
-    layer = max(found, key=found.__getitem__, default="")
-    value = found.get(layer, 0.0)
+    layer, value = largest(found)
     return judge(
         "same-sign gradients",
         value,

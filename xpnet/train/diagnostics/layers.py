@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xpnet.train.diagnostics.finding import Finding, judge
+from xpnet.train.diagnostics.finding import Finding, judge, largest
 from xpnet.train.diagnostics.observe import Observation
 
 BAND = (1e-4, 3e-2)  # of the update ratio, where nothing is said
@@ -41,8 +41,7 @@ def dead_units(seen: Observation | Sequence[Observation]) -> Finding:
             if now is not None:
                 alive[name] = now | alive[name] if name in alive else now
     shares = {name: 1 - float(units.mean()) for name, units in alive.items()}
-    layer = max(shares, key=shares.__getitem__, default="")
-    value = shares.get(layer, 0.0)
+    layer, value = largest(shares)
     return judge(
         "dead units",
         value,
@@ -67,8 +66,7 @@ def saturation(seen: Observation | Sequence[Observation]) -> Finding:
     """
     shares = {layer.name: layer.saturated for layer in _sequence(seen)[-1].layers}
     found = {name: share for name, share in shares.items() if share is not None}
-    layer = max(found, key=found.__getitem__, default="")
-    value = found.get(layer, 0.0)
+    layer, value = largest(found)
     return judge(
         "saturation",
         value,
