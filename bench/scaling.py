@@ -155,14 +155,18 @@ def fit(all_reduce: dict[str, list[float]]) -> tuple[float, float]:
 # ---- the program ------------------------------------------------------------------------------------------
 
 
+def find_mpiexec() -> str | None:
+    """The mpiexec beside this Python (of the wheel `mpich`), else the one on the path."""
+    return shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
 def run_ranks(ranks: int, batch: int, rounds: int) -> dict[str, Any]:
     """Measure with this many ranks.
 
     Raises:
         RuntimeError: mpiexec is missing, or the ranks failed.
     """
-    folder = Path(sys.executable).parent
-    mpiexec = shutil.which("mpiexec", path=f"{folder}{os.pathsep}{os.environ['PATH']}")
+    mpiexec = find_mpiexec()
     if mpiexec is None:
         raise RuntimeError('mpiexec is missing: pip install "xpnet[mpi]"')
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")

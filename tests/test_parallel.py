@@ -1,12 +1,9 @@
 """Data-parallel training: shards, ranks under mpiexec against one process, faults, NCCL's calls."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,18 +15,9 @@ from xpnet import nn, optim, parallel
 from xpnet.data import DataLoader, Dataset
 from xpnet.train import Trainer
 
+from .mpi import MPIEXEC, needs_mpi, run
+
 pytestmark = pytest.mark.host
-
-MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-ROOT = Path(__file__).parent.parent
-needs_mpi = pytest.mark.skipif(
-    MPIEXEC is None or find_spec("mpi4py") is None, reason='needs pip install "xpnet[mpi]"'
-)
-
-
-def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def launch(ranks: int, *arguments: str) -> subprocess.CompletedProcess:

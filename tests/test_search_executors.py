@@ -1,9 +1,6 @@
 """The same search on MPI's and Dask's workers, each in processes of its own."""
 
 import json
-import os
-import shutil
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,18 +11,11 @@ from xpnet.cli import main
 from xpnet.search import RandomSearch, search
 
 from . import search_helpers as helpers
+from .mpi import MPIEXEC, ROOT, needs_mpi, run
 
 pytestmark = pytest.mark.host
 
-ROOT = Path(__file__).parent.parent
-MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 SEARCH = ["search", "digits", "--trials", "6,3", "--epochs", "1,1"]
-
-
-def run(*command, cwd):
-    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    environment = {**os.environ, **one, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def trials(path):
@@ -41,7 +31,7 @@ def alone(tmp_path, monkeypatch):
     return trials("alone.json")
 
 
-@pytest.mark.skipif(MPIEXEC is None or find_spec("mpi4py") is None, reason='needs pip install "xpnet[mpi]"')
+@needs_mpi
 def test_two_mpi_workers(alone, tmp_path):
     futures = [MPIEXEC, "-n", "3", sys.executable, "-m", "mpi4py.futures", "-m", "xpnet"]
     done = run(*futures, *SEARCH, "--executor", "mpi", "--json", "mpi.json", cwd=tmp_path)

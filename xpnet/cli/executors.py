@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 
 from xpnet.cli.errors import BadInputError
+from xpnet.parallel.communicator import ranks_started
 
 # with other numbers of threads, workers add sums in another order: set OMP_NUM_THREADS=1, NUMBA_NUM_THREADS=1
 MPI_COMMAND = "mpiexec -n 3 python -m mpi4py.futures -m xpnet search digits --executor mpi"
@@ -42,8 +42,7 @@ def _mpi() -> Iterator[Executor]:
         from mpi4py.futures import MPIPoolExecutor
     except ImportError:
         raise BadInputError('--executor mpi needs mpi4py: pip install "xpnet[mpi]"') from None
-    ranks = int(os.environ.get("PMI_SIZE") or os.environ.get("OMPI_COMM_WORLD_SIZE") or 1)
-    if ranks < 2:
+    if ranks_started() < 2:
         raise BadInputError(f"--executor mpi: rank 0 searches, the others work: {MPI_COMMAND}")
     with MPIPoolExecutor() as executor:
         yield executor

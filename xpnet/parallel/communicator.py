@@ -217,13 +217,18 @@ class NCCLCommunicator(MPICommunicator):
         return self.cupy.cuda.get_current_stream().ptr
 
 
+def ranks_started() -> int:
+    """How many processes mpiexec has started, by the environment it gives them; 1 without it."""
+    return int(os.environ.get("PMI_SIZE") or os.environ.get("OMPI_COMM_WORLD_SIZE") or 1)
+
+
 def connect(backend: str = "numpy") -> Communicator:
     """What fits the way this process was started: MPI (NCCL for CuPy) under mpiexec, else a group of one.
 
     Raises:
         ImportError: the process was started by mpiexec and mpi4py is missing.
     """
-    if int(os.environ.get("PMI_SIZE") or os.environ.get("OMPI_COMM_WORLD_SIZE") or 1) == 1:
+    if ranks_started() == 1:
         return Communicator()
     return NCCLCommunicator() if backend == "cupy" else MPICommunicator()
 
