@@ -31,7 +31,7 @@ def widen(x: Array) -> Array:
 
 def arange(n: int, like: Array) -> Array:
     """0, 1, ..., n-1 (int64) on the device of `like`; kept between calls, so do not change it."""
-    key = n if type(like) is np.ndarray else (namespace(like), device(like), n)
+    key = n if type(like) is np.ndarray else (namespace(like), str(device(like)), n)
     found = _ARANGES.get(key)
     if found is None:
         if len(_ARANGES) > 64:
@@ -49,7 +49,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     if out is None and type(a) is np.ndarray:
         return a.dot(b)  # the same product, half a microsecond sooner
     if out is not None and out.dtype == a.dtype == b.dtype and backend_name(a) in _NUMPY_LIKE:
-        return namespace(a).matmul(a, b, out)
+        return namespace(a).matmul(a, b, out=out)
     return a @ b
 
 

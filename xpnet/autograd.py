@@ -348,7 +348,7 @@ _UNITS: dict[Any, Array] = {}
 
 def _unit(like: Array) -> Array:
     """The gradient of a loss with respect to itself: one shared array of one element per kind of array."""
-    key = (type(like), like.dtype, like.device, like.shape)
+    key = (type(like), like.dtype, str(like.device), like.shape)
     unit = _UNITS.get(key)
     if unit is None:
         unit = _UNITS[key] = namespace(like).ones_like(like)

@@ -45,29 +45,33 @@ def missing() -> str | None:
 
 
 @functools.cache
-def _flags() -> list[str]:
+def flags() -> list[str]:
     cpuinfo = Path("/proc/cpuinfo")
     fma = ["-mfma"] if cpuinfo.exists() and " fma " in cpuinfo.read_text() else []
     # -g1: line tables, which the sanitizers' reports need
     return ["-std=c++17", "-fPIC", "-g1", "-w", "-O1", "-ffp-contract=fast", *fma, *_SANITIZE[SANITIZER]]
 
 
-def _gxx(*args: object) -> None:
+def gxx(*args: object) -> None:
     result = subprocess.run(["g++", *map(str, args)], capture_output=True, text=True)
     if result.returncode:
         raise RuntimeError(f"g++ failed:\n{result.stderr[:6000]}")
 
 
-def _cached(name: str, parts: list[str], make: Callable[[Path], None]) -> Path:
-    """The cached file or folder made by `make(path)`; safe when several processes need it at once."""
+def cache() -> Path:
+    """The folder of everything compiled, kept between runs; XP_EMULATOR_CACHE names another."""
     default = Path(tempfile.gettempdir()) / f"xpnet-emulator-{getpass.getuser()}"
-    cache = Path(os.environ.get("XP_EMULATOR_CACHE", default))
+    return Path(os.environ.get("XP_EMULATOR_CACHE", default))
+
+
+def cached(name: str, parts: list[str], make: Callable[[Path], None]) -> Path:
+    """The cached file or folder made by `make(path)`; safe when several processes need it at once."""
     stem, dot, suffix = name.partition(".")
-    key = hashlib.sha256("\0".join([*_flags(), *parts]).encode()).hexdigest()[:20]
-    path = cache / f"{stem}-{key}{dot}{suffix}"
+    key = hashlib.sha256("\0".join([*flags(), *parts]).encode()).hexdigest()[:20]
+    path = cache() / f"{stem}-{key}{dot}{suffix}"
     if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
+        cache().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache()) as folder:
             made = Path(folder, "made")
             make(made)
             try:
@@ -87,8 +91,8 @@ def _headers() -> Path:
         folder.mkdir()
         for name in ("xpemu.h", "cooperative_groups.h"):
             shutil.copy(HERE / name, folder)
-        _gxx(
-            *_flags(),
+        gxx(
+            *flags(),
             f"-I{cuda_include()}",
             "-x",
             "c++-header",
@@ -97,17 +101,17 @@ def _headers() -> Path:
             folder / "xpemu.h.gch",
         )
 
-    return _cached("headers", [*texts, str(cuda_include())], make)
+    return cached("headers", [*texts, str(cuda_include())], make)
 
 
 @functools.cache
 def runtime() -> Path:
     """The runtime as a shared library; one for all kernels, which share its fibers. Not instrumented."""
     source = HERE / "runtime.cpp"
-    return _cached(
+    return cached(
         "runtime.so",
         [source.read_text(), (HERE / "switch.h").read_text()],
-        lambda out: _gxx("-std=c++17", "-fPIC", "-O2", "-g1", "-shared", source, "-o", out),
+        lambda out: gxx("-std=c++17", "-fPIC", "-O2", "-g1", "-shared", source, "-o", out),
     )
 
 
@@ -151,6 +155,6 @@ def kernels(code: str, names: tuple[str, ...], defines: tuple[str, ...], arch: i
         source = out.with_suffix(".cpp")
         source.write_text(unit + "\n")
         include = [f"-I{_headers()}", f"-I{cuda_include()}", "-include", "xpemu.h"]
-        _gxx(*_flags(), *include, "-shared", source, "-o", out)
+        gxx(*flags(), *include, "-shared", source, "-o", out)
 
-    return _cached("kernel.so", [unit, _headers().name], make)
+    return cached("kernel.so", [unit, _headers().name], make)

@@ -156,7 +156,7 @@ _ZEROS: dict[object, Array] = {}
 
 def _zero(like: Array) -> Array:
     """A 0-d zero of the dtype and device of `like`, kept: binary functions of the standard take arrays."""
-    key = (type(like), like.dtype, getattr(like, "device", None))
+    key = (type(like), like.dtype, str(getattr(like, "device", None)))
     if key not in _ZEROS:
         _ZEROS[key] = namespace(like).zeros((), dtype=like.dtype, device=getattr(like, "device", None))
     return _ZEROS[key]

@@ -101,7 +101,7 @@ class Optimizer:
         for stretch in self._stretches:
             if stretch.run.parameters[0]._filled:
                 stretch.step += 1
-                self.update(stretch.theta, stretch.grad, stretch.moments, stretch.step, stretch.group)
+                self.update(stretch.theta, stretch.run.grad, stretch.moments, stretch.step, stretch.group)
 
     def zero_grad(self) -> None:
         """Forget the gradients; the next `backward` overwrites them."""
