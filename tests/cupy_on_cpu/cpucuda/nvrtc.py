@@ -60,8 +60,8 @@ def compile(source: str, options: list[str], names: list[str]) -> tuple[bytes, l
     for match in reversed(list(_CLUSTER.finditer(text))):
         parameters, size, name = match.groups()
         clusters.append(name)
-        struct = f"struct xpemu_cluster_of_{name} {{ static constexpr unsigned value = ({size}); }}"
-        helper = f"template <{parameters}> {struct}; "
+        holder = f"struct xpemu_cluster_of_{name} {{ static constexpr unsigned value = ({size}); }}"
+        helper = f"template <{parameters}> {holder}; "
         text = text[: match.start()] + helper + text[match.start() :]
     register, lowered = [], []
     for i, name in enumerate(names):
