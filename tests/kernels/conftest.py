@@ -21,6 +21,7 @@ class Launch:
 
     def __init__(self, gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         self.gpu, self._monkeypatch = gpu, monkeypatch
+        self.hardware = gpu and not importlib.import_module("cupy").__version__.endswith("+cpu")
 
     def array(self, x: Any, dtype: Any = None, offset: int = 0) -> Any:
         """An input array; `offset` in elements makes an unaligned view. Guarded on the emulator."""
