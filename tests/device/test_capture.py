@@ -51,6 +51,40 @@ def test_a_capture_runs_nothing_and_each_replay_everything(stream) -> None:
     np.testing.assert_array_equal(x.get(), [13, 13, 13, 13])
 
 
+def test_a_captured_training_step_learns_as_an_eager_one_does(stream) -> None:
+    """A perceptron with ReLU, its backward pass and Adam; sums stand in for cuBLAS, which CuPy refuses."""
+    rng = np.random.default_rng(0)
+    x, y = (cupy.asarray(rng.normal(size=s).astype("f4")) for s in ((8, 3), (8,)))
+    start = cupy.asarray(rng.normal(size=3).astype("f4"))
+
+    def step(w, m, v, t) -> None:
+        t += 1
+        hidden = (x * w).sum(axis=1)
+        error = cupy.maximum(hidden, 0) - y
+        grad = (x * ((hidden > 0) * error)[:, None]).sum(axis=0)
+        m += 0.1 * (grad - m)
+        v += 0.01 * (grad * grad - v)
+        w -= 0.1 * (m / (1 - 0.9**t)) / (cupy.sqrt(v / (1 - 0.99**t)) + 1e-8)
+
+    def state():
+        return start.copy(), cupy.zeros_like(start), cupy.zeros_like(start), cupy.zeros(1, "f4")
+
+    eager, captured = state(), state()
+    for _ in range(5):
+        step(*eager)
+    step(*state())  # the pool has every block now
+    stream.synchronize()
+    with cpucuda.count() as n:
+        stream.begin_capture()
+        step(*captured)
+        graph = stream.end_capture()
+        for _ in range(5):
+            graph.launch()
+    assert (n.launches, n.graphs, n.synchronisations, n.allocations) == (0, 5, 0, 0)
+    for a, b in zip(eager, captured, strict=True):
+        np.testing.assert_array_equal(a.get(), b.get())
+
+
 def test_the_pool_may_allocate(stream) -> None:
     pool = cupy.cuda.MemoryPool()
     with cupy.cuda.using_allocator(pool.malloc):

@@ -2,14 +2,15 @@
 struct Fault { uintptr_t address; int signal; bool write; };
 struct Running { bool fibers; sigjmp_buf back; Fault fault; };
 static thread_local Running* running;
-static struct sigaction before_launch[3];
 static const int faults[3] = {SIGSEGV, SIGBUS, SIGFPE};
+static struct sigaction others[3];  // the handlers that ours replaced
+static bool catching;
 
 // ends the kernel, not the process
 static void on_fault(int signal, siginfo_t* info, void* context) {
-    if (!running) {  // another thread's: its handler's turn, when the instruction runs again
-        for (int i = 0; i < 3; ++i)
-            if (faults[i] == signal) sigaction(signal, &before_launch[i], nullptr);
+    if (!running) {  // no kernel's: the other handler's turn, when the instruction runs again
+        catching = false;
+        for (int i = 0; i < 3; ++i) sigaction(faults[i], &others[i], nullptr);
         return;
     }
     bool write = false;
@@ -23,6 +24,15 @@ static void on_fault(int signal, siginfo_t* info, void* context) {
 static std::string text_of(const Fault& f) {
     if (f.signal == SIGFPE) return "integer division by zero";
     return std::string(f.write ? "write to" : "read of") + " illegal address " + hex((void*)f.address) + ", " + describe((void*)f.address);
+}
+
+static void catch_faults() {
+    if (catching) return;
+    struct sigaction ours{};
+    ours.sa_sigaction = on_fault;
+    ours.sa_flags = SA_SIGINFO | SA_NODEFER;
+    for (int i = 0; i < 3; ++i) sigaction(faults[i], &ours, &others[i]);
+    catching = true;
 }
 
 // pointers must be null or lead to memory of the kernel's device; their targets and one past the end are allowed
@@ -68,10 +78,7 @@ static int run(Function* f, const unsigned* g, const unsigned* b, unsigned share
     static const int order = getenv("XP_ORDER") ? atoi(getenv("XP_ORDER")) : 0;
     bool fibers = f->mode == FIBERS || shared || cooperative || f->cluster > 1;
     Running here{fibers};
-    struct sigaction ours{};
-    ours.sa_sigaction = on_fault;
-    ours.sa_flags = SA_SIGINFO | SA_NODEFER;
-    for (int i = 0; i < 3; ++i) sigaction(faults[i], &ours, &before_launch[i]);
+    catch_faults();
     running = &here;
     char message[2048];
     int failure = 0;
@@ -81,7 +88,6 @@ static int run(Function* f, const unsigned* g, const unsigned* b, unsigned share
         else loop(f, g, b, args);
     }
     running = nullptr;
-    for (int i = 0; i < 3; ++i) sigaction(faults[i], &before_launch[i], nullptr);
     if (here.fault.signal) return failed(here.fault.signal == SIGFPE ? LAUNCH_FAILED : ILLEGAL_ADDRESS, f->name + ": " + text_of(here.fault));
     return failure ? failed(LAUNCH_FAILED, f->name + ": " + message) : 0;
 }

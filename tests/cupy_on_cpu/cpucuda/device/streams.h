@@ -103,12 +103,12 @@ static int order(Line& line, Places& at, const Queue* q, const std::vector<Touch
     return 0;
 }
 static int order_now(Queue* q, const std::vector<Touch>& touches, const char* what) {
-    auto others = queues_of(q->device);
     std::lock_guard<std::mutex> hold(order_lock);
     q->line.seen.merge(host_clock);
     if (is_legacy(q)) {  // the legacy stream waits for all that do not opt out, and they for it
-        for (auto other : others)
-            if (other != q && other->blocking()) see(q->line.seen, other);
+        std::lock_guard<std::mutex> hold(queues_lock);
+        for (auto other : queues)
+            if (other != q && other->device == q->device && other->blocking() && !other->destroyed) see(q->line.seen, other);
     } else if (q->blocking()) see(q->line.seen, legacy(q->device));
     return order(q->line, places, q, touches, what);
 }
