@@ -94,7 +94,7 @@ def check_labels(
     if target.shape[0]:
         row = xp.argmax(xp.astype(wrong, xp.int8))
         found = xp.stack([xp.full_like(row, op), xp.take(target, row), xp.full_like(row, classes), row])
-        note[...] = xp.where(xp.any(wrong) & (note[0] == 0), found, note)
+        note += xp.where(xp.any(wrong) & (note[0] == 0), found, xp.zeros_like(found))
     return xp.where(wrong | (rows == 0), xp.zeros_like(target), target), rows
 
 
