@@ -12,6 +12,7 @@ from typing import Any
 from xpnet.backend import Array, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional.regularizers import l1, l2
+from xpnet.notes import discard_errors
 from xpnet.optim.gradients import gradients_of
 from xpnet.parallel.communicator import Communicator
 from xpnet.parallel.reducer import Reducer
@@ -171,6 +172,9 @@ class Trainer:
                 self._resume(saved["state"])
             while self.history.epochs < epochs and not self.stop:
                 self._fit_epoch()
+        except BaseException:
+            discard_errors()  # what a device has noted belongs to the run that failed
+            raise
         finally:
             self._call("on_fit_end")
             self.batch = self.output = None
