@@ -9,6 +9,7 @@ from typing import Any
 from xpnet.autograd import array_of, no_grad
 from xpnet.backend import Array, asarray, namespace
 from xpnet.data import DataLoader, Dataset
+from xpnet.functional.weighing import weighed
 from xpnet.train.classification import ClassificationScore, Confusion
 from xpnet.train.metrics import Mean, Metric, accuracy
 
@@ -23,12 +24,13 @@ def evaluate(
     loss: Callable[[Any, Any], Any],
     metrics: Sequence[Metric] | None = None,
 ) -> dict[str, float]:
-    """The mean loss and metrics over the data.
+    """The mean loss and metrics over the data, the same whatever the batches.
 
     Args:
         model: a Module.
         data: a Dataset, a pair of arrays (x, y), a DataLoader, or anything that gives (x, y) batches.
-        loss: `loss(output, target)`, the mean over a batch.
+        loss: `loss(output, target)`, the mean over a batch. With our losses, class weights and ignored rows
+            weigh a batch as they should; with a loss of your own, its number of samples does.
         metrics: functions of (output, target), means over a batch, or `precision`, `recall` and `f1`, which
             are made from the counts of all the data; default: `accuracy` if the targets are class indices.
 
@@ -48,7 +50,8 @@ def evaluate(
     with evaluating(model):
         for x, y in in_order(data):
             output = model(x)
-            means["loss"].add(array_of(loss(output, y)), x.shape[0])
+            value, weight = weighed(loss, output, y, x.shape[0])
+            means["loss"].add(array_of(value), weight.total)
             for metric in _default_metrics(y) if metrics is None else metrics:
                 if not isinstance(metric, ClassificationScore):
                     means.setdefault(metric.__name__, Mean()).add(array_of(metric(output, y)), x.shape[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -116,14 +117,14 @@ class Mean:
 
     def __init__(self) -> None:
         self.values: list[Array] = []
-        self.weights: list[int] = []
+        self.weights: list[float | Array] = []
         self._restored = np.zeros(0, dtype=np.float32)  # the values of before a checkpoint, on the host
 
     def __len__(self) -> int:
         return len(self.weights)
 
-    def add(self, value: Array, weight: int) -> None:
-        """One batch's mean and the number of its samples."""
+    def add(self, value: Array, weight: float | Array) -> None:
+        """One batch's mean and its weight: the number of its samples, or a 0-d array."""
         self.values.append(value)
         self.weights.append(weight)
 
@@ -131,29 +132,44 @@ class Mean:
         """All values on the host, in their dtype. The host waits here."""
         if not self.values:
             return self._restored
-        first = self.values[0]
-        values = to_numpy(first if len(self.values) == 1 else namespace(first).stack(self.values))
-        values = np.reshape(values, -1)
+        values = _fetch(self.values)
         return np.concat([self._restored.astype(values.dtype), values]) if len(self._restored) else values
+
+    def _host_weights(self) -> np.ndarray:
+        """All weights on the host."""
+        arrays = [i for i, weight in enumerate(self.weights) if hasattr(weight, "dtype")]
+        for i, weight in zip(arrays, _fetch([self.weights[i] for i in arrays]), strict=True):
+            self.weights[i] = float(weight)
+        return np.asarray(self.weights)
 
     def result(self, what: str = "data") -> float:
         """The mean over all samples. The host waits here, so errors that kernels flagged are raised here too.
+
+        What has no weight, such as the mean of a batch whose labels are all ignored, counts for nothing.
 
         Raises:
             ValueError: nothing was added; `what` names the data in the message.
         """
         if not self.weights:
             raise ValueError(f"the {what} gave no batches; a generator can be used only once")
-        values = self._host()
+        values, weights = self._host().astype(np.float64), self._host_weights()
         cuda = sys.modules.get("xpnet.cuda")
         if cuda is not None and hasattr(cuda, "check_errors"):
             cuda.check_errors()
-        return float(np.average(values.astype(np.float64), weights=self.weights))
+        values, weights = values[weights != 0], weights[weights != 0]
+        return float(np.average(values, weights=weights)) if len(weights) else math.nan
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Values and weights, on the host."""
-        return {"values": self._host(), "weights": np.asarray(self.weights, dtype=np.int64)}
+        return {"values": self._host(), "weights": self._host_weights()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Go on from what `state_dict` gave."""
         self.values, self._restored, self.weights = [], state["values"], state["weights"].tolist()
+
+
+def _fetch(arrays: list[Array]) -> np.ndarray:
+    """0-d arrays of one device as a vector on the host, in one copy."""
+    if not arrays:
+        return np.zeros(0)
+    return np.reshape(to_numpy(arrays[0] if len(arrays) == 1 else namespace(arrays[0]).stack(arrays)), -1)
