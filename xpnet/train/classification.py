@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import scatter_add
+from xpnet.arrays import keep, scatter_add
 from xpnet.autograd import Tensor, array_of
 from xpnet.backend import Array, namespace, to_numpy
 from xpnet.train.metrics import scores_and_labels
@@ -22,20 +22,23 @@ def confusion_counts(logits: Array | Tensor, target: Any) -> Array:
     """Counts of (true class, predicted class) on the device of the scores.
 
     Args:
-        logits: (N, C) scores; the largest one of a row is the prediction.
-        target: (N,) class indices.
+        logits: (N, C) scores; the largest one of a row is the prediction. One logit a row: see `accuracy`.
+        target: (N,) class indices; rows with -100 count for nothing.
 
     Returns:
-        (C, C) float32, exact up to 2^24 samples; the true class by row.
+        (C, C) float32, exact up to 2^24 samples; the true class by row. A row with a NaN, which predicts
+        nothing, counts as a mistake: for the class after the true one.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not fit, or a label is out of range.
+        TypeError: labels that are not integers.
     """
-    scores, labels = scores_and_labels(logits, target, "confusion_counts")
+    scores, labels, valid = scores_and_labels(logits, target, "confusion_counts")
     xp, classes = namespace(scores), scores.shape[1]
     predicted = xp.astype(xp.argmax(scores, axis=1), xp.int64, copy=False)
+    predicted = xp.where(xp.any(scores != scores, axis=1), (labels + 1) % classes, predicted)
     ones = xp.ones_like(scores[:, 0], dtype=xp.float32)
-    return scatter_add((classes, classes), (labels, predicted), ones)
+    return scatter_add((classes, classes), (labels, predicted), ones if valid is None else keep(ones, valid))
 
 
 class Confusion:

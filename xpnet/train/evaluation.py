@@ -11,7 +11,7 @@ from xpnet.backend import Array, asarray, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional.weighing import weighed
 from xpnet.train.classification import ClassificationScore, Confusion
-from xpnet.train.metrics import Mean, Metric, accuracy
+from xpnet.train.metrics import IGNORED, Mean, Metric, accuracy, check_metrics
 
 Batches = Iterable[tuple[Any, Any]]
 
@@ -43,8 +43,10 @@ def evaluate(
     Warns:
         ReuseWarning: the data is a test set that has been used before (see `Dataset.guarded`).
     """
+    check_metrics(metrics)
     data = as_dataset(data)
     _note_use(data)
+    judged = metrics is None  # with accuracy, as long as the targets look like classes
     means, confusion = {"loss": Mean()}, Confusion()
     scores = [metric for metric in metrics or () if isinstance(metric, ClassificationScore)]
     with evaluating(model):
@@ -52,11 +54,15 @@ def evaluate(
             output = model(x)
             value, weight = weighed(loss, output, y, x.shape[0])
             means["loss"].add(array_of(value), weight.total)
-            for metric in _default_metrics(y) if metrics is None else metrics:
+            judged = judged and _are_classes(output, y)
+            for metric in ((accuracy,) if judged else ()) if metrics is None else metrics:
                 if not isinstance(metric, ClassificationScore):
-                    means.setdefault(metric.__name__, Mean()).add(array_of(metric(output, y)), x.shape[0])
+                    value, weight = weighed(metric, output, y, x.shape[0])
+                    means.setdefault(metric.__name__, Mean()).add(array_of(value), weight.total)
             if scores:
                 confusion.add(output, y)
+    if metrics is None and not judged:
+        means.pop("accuracy", None)
     result = {name: mean.result("evaluation data") for name, mean in means.items()}
     if scores:
         matrix = confusion.matrix()
@@ -127,5 +133,14 @@ def in_order(data: Any) -> Batches:
     return DataLoader(data, _BATCH, shuffle=False) if isinstance(data, Dataset) else data
 
 
-def _default_metrics(target: Any) -> Sequence[Metric]:
-    return (accuracy,) if "int" in str(getattr(target, "dtype", "")) and target.ndim == 1 else ()
+def _are_classes(output: Any, target: Any) -> bool:
+    """Whether targets are class indices; for one output they are if all are 0 or 1, else it is a regression."""
+    if "int" not in str(getattr(target, "dtype", "")):
+        return False
+    classes = output.shape[1] if output.ndim == 2 else 1
+    if classes > 1:
+        return target.ndim == 1
+    if tuple(target.shape) not in ((output.shape[0],), tuple(output.shape)):
+        return False
+    xp = namespace(target)
+    return bool(xp.all((target == 0) | (target == 1) | (target == IGNORED)))

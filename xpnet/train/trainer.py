@@ -22,7 +22,7 @@ from xpnet.parallel.start import same_buffers, same_start
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.evaluation import Batches, as_dataset, evaluate, predict
 from xpnet.train.history import History
-from xpnet.train.metrics import Mean, Metric
+from xpnet.train.metrics import Mean, Metric, check_metrics
 from xpnet.train.resume import (
     check_settings,
     load_checkpoint,
@@ -91,6 +91,7 @@ class Trainer:
                 "Trainer: accumulate must be at least 1, l1 and l2 at least 0, "
                 f"got {accumulate}, {l1} and {l2}"
             )
+        check_metrics(metrics)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks, self.metrics = list(callbacks), metrics
         self.accumulate, self.l1, self.l2, self.scaler = accumulate, l1, l2, scaler
@@ -104,6 +105,7 @@ class Trainer:
         self.batch: tuple[Any, Any] | None = None
         self.output: Any = None
         self.loss_value: Array = None
+        self.loss_weight: float | Array = 0  # of the latest update: what its mean was divided by
         self.stop = False
         self._reducer: Reducer | None = None  # where there are several ranks
         self._reduced = False  # whether the gradients are sums over all ranks already
@@ -263,6 +265,7 @@ class Trainer:
         self._mean.add(loss, weight.total)
         share = loss if self._alone else times(loss, weight.total / unit)
         self.loss_value = share if not pending else self.loss_value + share
+        self.loss_weight = weight.total if not pending else self.loss_weight + weight.total
         pending.append(weight)
 
     @property
@@ -290,8 +293,7 @@ class Trainer:
                 self.communicator.all_reduce(gradient)
         usable = self.scaler is None or self.scaler.unscale(gradients_of(self.model))
         if not self._alone:
-            total = sum((weight.total for weight in pending[1:]), pending[0].total)
-            self._average(ratio(pending[0].losses, total))
+            self._average(ratio(pending[0].losses, self.loss_weight))
         if usable:
             if self.l1 or self.l2:
                 for penalty in self._penalties():
