@@ -134,7 +134,7 @@ def in_order(data: Any) -> Batches:
 
 
 def _are_classes(output: Any, target: Any) -> bool:
-    """Whether targets are class indices; for one output they are if all are 0 or 1, else it is a regression."""
+    """Whether targets are class indices; of one output if all are 0 or 1: else it is a regression."""
     if "int" not in str(getattr(target, "dtype", "")):
         return False
     classes = output.shape[1] if output.ndim == 2 else 1

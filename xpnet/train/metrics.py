@@ -59,7 +59,7 @@ def accuracy(logits: Array | Tensor, target: Any) -> Array:
         target: (N,) class indices; rows with -100 count for nothing.
 
     Returns:
-        A 0-d float32 array on the device of the scores; NaN if no row counts. A row with a NaN is never right.
+        A 0-d float32 array on the device of the scores; NaN if no row counts. A row with NaN is never right.
 
     Raises:
         ValueError: the shapes do not fit, or a label is out of range.
@@ -91,7 +91,7 @@ def scores_and_labels(logits: Array | Tensor, target: Any, name: str) -> tuple[A
     one_logit = scores.ndim == 1 or (scores.ndim == 2 and scores.shape[1] == 1)
     if one_logit:
         if tuple(labels.shape) == tuple(scores.shape):
-            labels = labels.reshape((-1,)) if hasattr(labels, "reshape") else xp.reshape(labels, (-1,))
+            labels = namespace(labels).reshape(labels, (-1,))
         scores = xp.reshape(scores, (-1, 1))
         scores = xp.concat([xp.zeros_like(scores), scores], axis=1)
         labels = _whole(labels, name)
@@ -123,7 +123,9 @@ def share_of(hit: Array, valid: Array | None) -> Array:
         return xp.mean(hit)
     count = xp.sum(xp.astype(valid, xp.float32))
     report(count, hit.shape[0])
-    return xp.sum(keep(hit, valid)) / count
+    nothing = count == 0
+    hits = xp.sum(keep(hit, valid)) / xp.where(nothing, xp.ones_like(count), count)
+    return xp.where(nothing, xp.full_like(hits, math.nan), hits)
 
 
 def top_k_accuracy(k: int) -> Metric:
