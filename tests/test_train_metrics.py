@@ -222,3 +222,15 @@ def test_a_confusion_matrix_on_the_host_judges_likewise():
     assert confusion_matrix([0, -100, 1], [0, 1, 0], 2).tolist() == [[1, 0], [1, 0]]
     with pytest.raises(TypeError, match="labels must be integers, got float64"):
         confusion_matrix([0.5, 1.0], [0, 1], 2)
+
+
+@pytest.mark.host
+def test_a_confusion_matrix_has_no_row_for_a_label_that_is_no_class():
+    for labels in ([0, -1, 2], [0, 3, 2], [0, -100, 2]):
+        confusion = Confusion()
+        if -100 in labels:
+            confusion.add(np.eye(3), np.array(labels))
+        else:
+            with pytest.warns(UserWarning, match="Confusion: 1 labels are left out, the first of them"):
+                confusion.add(np.eye(3), np.array(labels))
+        assert confusion.matrix().tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]

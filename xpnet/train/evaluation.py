@@ -10,7 +10,7 @@ from xpnet.autograd import array_of, no_grad
 from xpnet.backend import Array, asarray, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional.weighing import weighed
-from xpnet.train.classification import ClassificationScore, Confusion
+from xpnet.train.classification import ClassificationScore, Confusion, confusion_counts
 from xpnet.train.metrics import IGNORED, Mean, Metric, accuracy, check_metrics
 
 Batches = Iterable[tuple[Any, Any]]
@@ -60,7 +60,7 @@ def evaluate(
                     value, weight = weighed(metric, output, y, x.shape[0])
                     means.setdefault(metric.__name__, Mean()).add(array_of(value), weight.total)
             if scores:
-                confusion.add(output, y)
+                confusion.add_counts(confusion_counts(output, y))
     if metrics is None and not judged:
         means.pop("accuracy", None)
     result = {name: mean.result("evaluation data") for name, mean in means.items()}
