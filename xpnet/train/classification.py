@@ -71,8 +71,8 @@ class Confusion:
             wrong = (labels != IGNORED) & ((labels < 0) | (labels >= max(classes, 2)))
             if wrong.any():
                 warnings.warn(
-                    f"Confusion: {wrong.sum()} labels are left out, the first of them {labels[wrong][0]}: labels "
-                    f"are 0 to {max(classes, 2) - 1}",
+                    f"Confusion: {wrong.sum()} labels are left out, the first of them {labels[wrong][0]}: "
+                    f"labels are 0 to {max(classes, 2) - 1}",
                     stacklevel=2,
                 )
                 target = np.where(wrong, IGNORED, labels)
