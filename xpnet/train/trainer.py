@@ -22,6 +22,7 @@ from xpnet.parallel.start import same_buffers, same_start
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.evaluation import Batches, as_dataset, evaluate, predict
 from xpnet.train.history import History
+from xpnet.train.lonely import check_last_batch
 from xpnet.train.metrics import Mean, Metric, check_metrics
 from xpnet.train.resume import (
     check_settings,
@@ -143,7 +144,8 @@ class Trainer:
             `train_loss`, `lr` and `seconds` of each epoch; with validation, `val_loss` and `val_accuracy`.
 
         Raises:
-            ValueError: no epochs, no batches, or a checkpoint that is damaged or of another run.
+            ValueError: no epochs, no batches, a last batch of one sample for batch norm, or a checkpoint that
+                is damaged or of another run.
             TrainingDivergedError: the mean loss of an epoch is NaN or infinite.
 
         The loss of each batch stays on the device; the host waits once an epoch.
@@ -166,6 +168,7 @@ class Trainer:
             except Exception:
                 self.data, self.validation = previous
                 raise
+        check_last_batch(self.model, train)
         self._begin()
         self._trained = None
         self.epoch, self.epochs = 0, epochs
