@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, asarray, backend_name, backend_of, device, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_name, backend_of, device, device_key, namespace, to_numpy
 from xpnet.dispatch import fusable
 
 _NUMPY_LIKE = ("numpy", "cupy")
@@ -31,9 +31,9 @@ def widen(x: Array) -> Array:
 
 def zero(like: Array) -> Array:
     """A 0-d zero of the dtype and device of `like`, kept: binary functions of the standard take arrays."""
-    key = (type(like), like.dtype, str(getattr(like, "device", None)))
+    key = (type(like), like.dtype, device_key(like))
     if key not in _ZEROS:
-        _ZEROS[key] = namespace(like).zeros((), dtype=like.dtype, device=getattr(like, "device", None))
+        _ZEROS[key] = namespace(like).zeros((), dtype=like.dtype, device=device(like))
     return _ZEROS[key]
 
 
@@ -60,7 +60,7 @@ _INTEGERS: dict[int, Any] = {2: np.int16, 4: np.int32, 8: np.int64}
 
 def arange(n: int, like: Array) -> Array:
     """0, 1, ..., n-1 (int64) on the device of `like`; kept between calls, so do not change it."""
-    key = n if type(like) is np.ndarray else (namespace(like), str(device(like)), n)
+    key = n if type(like) is np.ndarray else (namespace(like), device_key(like), n)
     found = _ARANGES.get(key)
     if found is None:
         if len(_ARANGES) > 64:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
 from xpnet.data.dataset import check_finite
 
 
@@ -96,7 +96,7 @@ class Preprocessing:
         dtype = x.dtype if "float" in str(x.dtype) else xp.float32
         fine = any(value.dtype == np.float64 for value in state.values())
         x = xp.astype(x, xp.float64 if fine else dtype, copy=False)
-        like = str(x.dtype).split(".")[-1]
+        like = dtype_name(x.dtype)
         y = function(x, *(asarray(value, like, backend=backend) for value in state.values()))
         return xp.astype(y, dtype, copy=False)
 

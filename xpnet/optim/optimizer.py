@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from xpnet.arrays import is_half, widen
 from xpnet.autograd import Tensor
-from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_of, is_capturing, namespace, on_device, to_numpy
 from xpnet.nn.parameter import Run, gather, runs
 
 
@@ -102,10 +102,13 @@ class Optimizer:
                 break
         for stretch in self._stretches:
             if stretch.run.parameters[0]._filled:
-                stretch.step += 1
-                theta, grad = stretch.operands()
-                self.update(theta, grad, stretch.moments, stretch.step, stretch.group)
-                stretch.write()
+                with on_device(stretch.theta):
+                    step = stretch.step + 1
+                    theta, grad = stretch.operands()
+                    self.update(theta, grad, stretch.moments, step, stretch.group)
+                    stretch.write()
+                    if not is_capturing(stretch.theta):  # a captured step is run, and counted, at its replays
+                        stretch.step = step
 
     def zero_grad(self) -> None:
         """Forget the gradients; the next `backward` overwrites them."""
@@ -280,18 +283,23 @@ class _Stretch:
         self.run, self.group, self.moments, self.step, self.names = run, group, moments, step, names
         self.master = master
         self.sizes = [p.size for p in run.parameters]
-        self.theta, self.grad = run.theta, run.grad
+        self.theta, self._grad = run.theta, run.grad
         self._data = run.parameters[0].data
+
+    @property
+    def grad(self) -> Array:
+        """The gradients; a parameter outside an arena may have adopted another array since the last step."""
+        return self._grad if self.run.arena is not None else self.run.grad
 
     def operands(self) -> tuple[Array, Array]:
         """What a step works on: theta and its gradient, or the float32 copy and the gradient in float32."""
         if self.master is None:
-            return self.theta, self.run.grad
+            return self.theta, self.grad
         xp = namespace(self.theta)
-        # parameters that somebody else has written since the last step
+        # parameters that somebody else has written since the last step; in place, for captured steps
         same = self.theta == xp.astype(self.master, self.theta.dtype)
-        self.master = xp.where(same, self.master, widen(self.theta))
-        return self.master, widen(self.run.grad)
+        self.master[...] = xp.where(same, self.master, widen(self.theta))
+        return self.master, widen(self.grad)
 
     def write(self) -> None:
         """Round the float32 copy into theta."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import keep, scatter_add
+from xpnet.arrays import scatter_add
 from xpnet.autograd import Tensor, array_of
 from xpnet.backend import Array, backend_name, namespace, to_numpy
 from xpnet.train.metrics import IGNORED, scores_and_labels
@@ -34,12 +34,13 @@ def confusion_counts(logits: Array | Tensor, target: Any) -> Array:
         ValueError: the shapes do not fit, or a label is out of range.
         TypeError: labels that are not integers.
     """
-    scores, labels, valid = scores_and_labels(logits, target, "confusion_counts")
+    scores, labels, rows = scores_and_labels(logits, target, "confusion_counts")
     xp, classes = namespace(scores), scores.shape[1]
     predicted = xp.astype(xp.argmax(scores, axis=1), xp.int64, copy=False)
     predicted = xp.where(xp.any(scores != scores, axis=1), (labels + 1) % classes, predicted)
     ones = xp.ones_like(scores[:, 0], dtype=xp.float32)
-    return scatter_add((classes, classes), (labels, predicted), ones if valid is None else keep(ones, valid))
+    ones = ones if rows is None else xp.astype(rows, xp.float32)
+    return scatter_add((classes, classes), (labels, predicted), ones)
 
 
 class Confusion:

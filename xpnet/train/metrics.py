@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import arange, keep, take_columns
+from xpnet.arrays import arange, take_columns
 from xpnet.autograd import Tensor, array_of
 from xpnet.backend import Array, namespace, to_numpy
 from xpnet.functional.losses import _labels as class_indices
@@ -70,14 +69,14 @@ def accuracy(logits: Array | Tensor, target: Any) -> Array:
     >>> float(accuracy(xpnet.asarray([[0.0, 1.0], [3.0, 2.0]]), [1, 1]))
     0.5
     """
-    scores, labels, valid = scores_and_labels(logits, target, "accuracy")
+    scores, labels, rows = scores_and_labels(logits, target, "accuracy")
     xp = namespace(scores)
     best = xp.max(scores, axis=1) == take_columns(scores, labels)  # NaN equals nothing
-    return share_of(best & (xp.argmax(scores, axis=1) == labels), valid)
+    return share_of(best & (xp.argmax(scores, axis=1) == labels), rows)
 
 
 def scores_and_labels(logits: Array | Tensor, target: Any, name: str) -> tuple[Array, Array, Array | None]:
-    """(N, C) scores, (N,) int64 labels beside them as the losses judge them, and which count (None: all).
+    """(N, C) scores, (N,) int64 labels beside them as the losses judge them, and what each counts (None: all 1).
 
     One logit z a row becomes the two scores 0 and z; its targets may have its shape, and be 0.0 and 1.0.
 
@@ -100,8 +99,8 @@ def scores_and_labels(logits: Array | Tensor, target: Any, name: str) -> tuple[A
             f"{name}: expected scores (N, C) and labels (N,), got {tuple(array_of(logits).shape)} and "
             f"{tuple(labels.shape)}"
         )
-    labels, valid = class_indices(labels, scores, scores.shape[1], IGNORED, name)
-    return scores, labels, valid
+    labels, rows = class_indices(labels, scores, scores.shape[1], IGNORED, name)
+    return scores, labels, rows
 
 
 def _whole(labels: Any, name: str) -> Any:
@@ -115,16 +114,17 @@ def _whole(labels: Any, name: str) -> Any:
     return whole
 
 
-def share_of(hit: Array, valid: Array | None) -> Array:
+def share_of(hit: Array, rows: Array | None) -> Array:
     """The share of the rows that count in which `hit` holds, and its weight to whoever adds up batches."""
     xp = namespace(hit)
     hit = xp.astype(hit, xp.float32)
-    if valid is None:
+    if rows is None:
         return xp.mean(hit)
-    count = xp.sum(xp.astype(valid, xp.float32))
+    rows = xp.astype(rows, xp.float32)
+    count = xp.sum(rows)
     report(count, hit.shape[0])
     nothing = count == 0
-    hits = xp.sum(keep(hit, valid)) / xp.where(nothing, xp.ones_like(count), count)
+    hits = xp.sum(hit * rows) / xp.where(nothing, xp.ones_like(count), count)
     return xp.where(nothing, xp.full_like(hits, math.nan), hits)
 
 
@@ -146,13 +146,13 @@ def top_k_accuracy(k: int) -> Metric:
         raise ValueError(f"top_k_accuracy: k must be at least 1, got {k}")
 
     def top(logits: Array | Tensor, target: Any) -> Array:
-        scores, labels, valid = scores_and_labels(logits, target, top.__name__)
+        scores, labels, rows = scores_and_labels(logits, target, top.__name__)
         xp = namespace(scores)
         own = xp.expand_dims(take_columns(scores, labels), axis=1)
         earlier = xp.expand_dims(arange(scores.shape[1], labels), axis=0) < xp.expand_dims(labels, axis=1)
         ahead = (scores > own) | ((scores == own) & earlier)
         rank = xp.sum(xp.astype(ahead, xp.int64), axis=1)
-        return share_of((rank < k) & ~xp.any(scores != scores, axis=1), valid)
+        return share_of((rank < k) & ~xp.any(scores != scores, axis=1), rows)
 
     top.__name__ = f"top_{k}"
     return top
@@ -225,7 +225,7 @@ class Mean:
         return bool(self._host_weights().any())
 
     def result(self, what: str = "data") -> float:
-        """The mean over all samples. The host waits here, so errors that kernels flagged are raised here too.
+        """The mean over all samples. The host waits here, so what a device has noted is raised here.
 
         What has no weight, such as the mean of a batch whose labels are all ignored, counts for nothing.
 
@@ -235,9 +235,6 @@ class Mean:
         if not self.weights:
             raise ValueError(f"the {what} gave no batches; a generator can be used only once")
         values, weights = self._host().astype(np.float64), self._host_weights()
-        cuda = sys.modules.get("xpnet.cuda")
-        if cuda is not None and hasattr(cuda, "check_errors"):
-            cuda.check_errors()
         values, weights = values[weights != 0], weights[weights != 0]
         return float(np.average(values, weights=weights)) if len(weights) else math.nan
 
