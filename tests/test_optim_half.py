@@ -108,7 +108,10 @@ def test_a_half_model_trains_as_well_as_a_float32_one(scaled, half, backend):
     for kind in ("float32", half):
         xpnet.manual_seed(0)
         model = as_half(nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)), kind)
-        data = [part.map(lambda x: xpnet.asarray(np.asarray(x) / 16, kind)) for part in (train, validation)]  # noqa: B023
+        data = [
+            part.map(lambda x: xpnet.asarray(to_numpy(x) / np.float32(16), kind))
+            for part in (train, validation)
+        ]
         scaler = LossScaler() if scaled and kind != "float32" else None
         trainer = Trainer(model, F.cross_entropy, optim.Adam(model, lr=0.003), scaler=scaler)
         history = trainer.fit(DataLoader(data[0], 32), data[1], epochs=5)

@@ -154,7 +154,10 @@ class DataLoader:
                 if indices is None:
                     batch_x, batch_y = x[part, ...], y[part, ...]
                 else:
-                    batch_x, batch_y = take(x, indices[part]), take(y, indices[part])
+                    # each with the order where it is: x may be on a device and y on the host
+                    batch_x, batch_y = (
+                        take(a, samples if isinstance(a, np.ndarray) else indices[part]) for a in (x, y)
+                    )
                 if not stay:
                     batch_x, batch_y = asarray(batch_x), asarray(batch_y)
             if self.augment is not None:

@@ -51,9 +51,8 @@ def _labels(
     valid = None
     if backend_name(target) == backend_name(like) == "cupy":
         namespace(target, like)
-        return check_labels(
-            target, like.dtype, classes, ignore_index, OPS.index(name if name in OPS else "a metric")
-        )
+        op = OPS.index(name if name in OPS else "a metric")
+        return check_labels(target, like.dtype, classes, ignore_index, op)
     if target.shape[0]:
         host = to_numpy(target)
         if ignoring or host.min() < 0 or host.max() >= classes:

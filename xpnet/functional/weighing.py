@@ -20,7 +20,8 @@ class Weight(NamedTuple):
     """The weight of a mean.
 
     Attributes:
-        total: what it was divided by: an int, or a 0-d array where labels weigh differently.
+        total: what it was divided by: an int, or where labels weigh differently a 0-d array, or the parts of
+            it (`added_up`), as a kernel leaves them.
         losses: how many losses went in.
     """
 
@@ -50,6 +51,11 @@ def weighed(loss: Callable[..., Any], output: Any, target: Any, samples: int) ->
     if len(heard) > 1:
         heard = [weight for weight in heard if not isinstance(weight.total, int)]
     return value, heard[0] if len(heard) == 1 else Weight(samples, samples)
+
+
+def added_up(total: Any) -> Any:
+    """The total, if it may be in parts."""
+    return namespace(total).sum(total) if getattr(total, "ndim", 0) else total
 
 
 def ratio(a: Any, b: Any) -> Any:

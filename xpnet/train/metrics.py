@@ -12,7 +12,7 @@ from xpnet.arrays import arange, take_columns
 from xpnet.autograd import Tensor, array_of
 from xpnet.backend import Array, namespace, to_numpy
 from xpnet.functional.losses import _labels as class_indices
-from xpnet.functional.weighing import report
+from xpnet.functional.weighing import added_up, report
 
 Metric = Callable[[Any, Any], Array]
 """A function of (output, target): a mean over the batch on the device; or a score of `classification`."""
@@ -76,7 +76,7 @@ def accuracy(logits: Array | Tensor, target: Any) -> Array:
 
 
 def scores_and_labels(logits: Array | Tensor, target: Any, name: str) -> tuple[Array, Array, Array | None]:
-    """(N, C) scores, (N,) int64 labels beside them as the losses judge them, and what each counts (None: all 1).
+    """(N, C) scores, (N,) int64 labels, judged as by the losses, and what each counts (None: all 1).
 
     One logit z a row becomes the two scores 0 and z; its targets may have its shape, and be 0.0 and 1.0.
 
@@ -216,7 +216,7 @@ class Mean:
     def _host_weights(self) -> np.ndarray:
         """All weights on the host."""
         arrays = [i for i, weight in enumerate(self.weights) if hasattr(weight, "dtype")]
-        for i, weight in zip(arrays, _fetch([self.weights[i] for i in arrays]), strict=True):
+        for i, weight in zip(arrays, _fetch([added_up(self.weights[i]) for i in arrays]), strict=True):
             self.weights[i] = float(weight)
         return np.asarray(self.weights)
 

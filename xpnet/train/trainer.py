@@ -14,7 +14,7 @@ import numpy as np
 from xpnet.backend import Array, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional.regularizers import l1, l2
-from xpnet.functional.weighing import Weight, ratio, times, weighed
+from xpnet.functional.weighing import Weight, added_up, ratio, times, weighed
 from xpnet.optim.gradients import gradients_of
 from xpnet.parallel.communicator import Communicator
 from xpnet.parallel.reducer import Reducer
@@ -278,6 +278,9 @@ class Trainer:
 
     def _of_all_ranks(self, mine: Weight) -> tuple[Weight, Weight]:
         """This rank's weight of a batch, and that of all ranks together."""
+        if self._alone:
+            return mine, mine
+        mine = Weight(added_up(mine.total), mine.losses)
         if self.communicator.size == 1:
             return mine, mine
         host = np.asarray([float(mine.total), mine.losses])  # on the host: ranks may differ in who has arrays
