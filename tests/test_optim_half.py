@@ -6,7 +6,7 @@ import pytest
 import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim, to_numpy
-from xpnet.data import DataLoader, load_digits, split
+from xpnet.data import DataLoader, Dataset, load_digits, split
 from xpnet.train import LossScaler, Trainer
 
 RULES = {
@@ -109,7 +109,7 @@ def test_a_half_model_trains_as_well_as_a_float32_one(scaled, half, backend):
         xpnet.manual_seed(0)
         model = as_half(nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)), kind)
         data = [
-            part.map(lambda x: xpnet.asarray(to_numpy(x) / np.float32(16), kind))
+            Dataset(xpnet.asarray(to_numpy(part.x) / np.float32(16), kind), part.y)
             for part in (train, validation)
         ]
         scaler = LossScaler() if scaled and kind != "float32" else None
