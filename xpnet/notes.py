@@ -13,7 +13,7 @@ import numpy as np
 
 from xpnet.backend import Array, backend_name, device_key, namespace, on_synchronise
 
-OPS = ("", "cross_entropy", "nll_loss", "multi_margin_loss")
+OPS = ("", "cross_entropy", "nll_loss", "multi_margin_loss", "a metric")
 """The op behind each number in a note; 0 is no note."""
 
 _notes: dict[Any, tuple[np.ndarray, Array]] = {}  # a device -> its note as the host and as the device sees it

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import add_to_columns, is_half, one_hot, sum_last, take_columns, widen
+from xpnet.arrays import add_to_columns, is_half, keep, one_hot, sum_last, take_columns, widen, zero
 from xpnet.autograd import Pullback, differentiable, is_unit
 from xpnet.backend import Array, asarray, backend_name, backend_of, dtype_name, namespace, to_numpy
 from xpnet.dispatch import fusable
+from xpnet.functional.weighing import report
 from xpnet.notes import OPS, note_on
 
 Result = tuple[Array, Pullback]
@@ -50,7 +51,8 @@ def _labels(
     valid = None
     if backend_name(target) == backend_name(like) == "cupy":
         namespace(target, like)
-        return check_labels(target, like.dtype, classes, ignore_index, OPS.index(name))
+        op = OPS.index(name if name in OPS else "a metric")
+        return check_labels(target, like.dtype, classes, ignore_index, op)
     if target.shape[0]:
         host = to_numpy(target)
         if ignoring or host.min() < 0 or host.max() >= classes:
@@ -108,7 +110,8 @@ def _check_class_weight(weight: Array, classes: int, name: str) -> None:
 def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
     """Apply `reduction`; the second result turns dy into the gradient of each loss (one for all or one each).
 
-    `total` is what "mean" divides by: the number of losses, or the sum of their weights.
+    `total` is what "mean" divides by: the number of losses, or the sum of their weights. Where that is 0, the
+    mean is NaN and its gradient 0, as in PyTorch.
     """
     xp = namespace(losses)
     if reduction == "none":
@@ -121,13 +124,17 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
     value = sum_last(losses) if losses.ndim == 1 else xp.sum(losses, dtype=losses.dtype)
     if reduction == "sum":
         return value, lambda dy: 1.0 if is_unit(dy) else dy
+    count = math.prod(losses.shape)
     if total is None:
-        total = math.prod(losses.shape)
+        total = count
+    report(total, count)
     if type(total) is int:
-        if total == 0:  # the mean of nothing is NaN, as in PyTorch
-            return value * math.nan, lambda dy: dy * math.nan
+        if total == 0:
+            return value * math.nan, lambda dy: dy * 0
         return value / total, lambda dy: 1.0 / total if is_unit(dy) else dy / total
-    return value / total, lambda dy: dy / total
+    nothing = total == 0  # on the device: every row ignored, or of a class that weighs nothing
+    total = xp.where(nothing, xp.ones_like(total), total)
+    return xp.where(nothing, xp.full_like(value, math.nan), value / total), lambda dy: dy / total
 
 
 def _elementwise(value: Array, reduction: str, *slopes: Callable[[], Array]) -> Result:
@@ -306,7 +313,8 @@ def nll_loss(
     row = xp.ones_like(x[:, 0]) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
     if rows is not None:
         row = row * rows
-    value, spread = _reduce(-take_columns(x, y) * row, reduction, xp.sum(widen(row)))
+    losses = xp.where(row == 0, zero(x), -take_columns(x, y) * row)  # 0 log 0 = 0
+    value, spread = _reduce(losses, reduction, xp.sum(widen(row)))
     return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, -spread(dy) * row),)
 
 
@@ -329,11 +337,12 @@ def multi_margin_loss(scores: Array, target: Any, margin: float = 1.0, reduction
     classes = scores.shape[1]
     y, rows = _labels(target, scores, classes, None, "multi_margin_loss")
     hinge = margin + scores - xp.expand_dims(take_columns(scores, y), axis=1)
-    other = 1 - one_hot(y, classes, scores.dtype)
-    active = xp.astype(hinge > 0, scores.dtype) * other / classes
+    active = ~(hinge <= 0) & (one_hot(y, classes, scores.dtype) == 0)
+    losses = xp.sum(keep(hinge, active), axis=1, dtype=scores.dtype) / classes
+    active = xp.astype(active, scores.dtype) / classes
     if rows is not None:
-        active = active * xp.expand_dims(rows, axis=1)
-    value, spread = _reduce(xp.sum(hinge * active, axis=1, dtype=scores.dtype), reduction)
+        losses, active = losses * rows, active * xp.expand_dims(rows, axis=1)
+    value, spread = _reduce(losses, reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
@@ -357,8 +366,9 @@ def binary_cross_entropy_with_logits(logits: Array, target: Any, reduction: str 
     """
     xp = namespace(logits)
     t = _same_shape(logits, target, "binary_cross_entropy_with_logits")
-    softplus = xp.maximum(logits, xp.zeros_like(logits)) + xp.log1p(xp.exp(-xp.abs(logits)))
-    sigmoid_minus_t = lambda: xp.exp(logits - softplus) - t
+    e = xp.exp(-xp.abs(logits))
+    softplus = xp.maximum(logits, zero(logits)) + xp.log1p(e)
+    sigmoid_minus_t = lambda: xp.where(logits >= 0, xp.ones_like(e), e) / (1 + e) - t
     return _elementwise(softplus - t * logits, reduction, sigmoid_minus_t, lambda: -logits)
 
 
@@ -384,7 +394,6 @@ def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Resu
         target: -1 or +1, the same shape.
         reduction: "mean", "sum" or "none".
     """
-    xp = namespace(scores)
     t = _same_shape(scores, target, "perceptron_loss")
-    slope = -t * xp.astype(t * scores < 0, scores.dtype)
-    return _elementwise(slope * scores, reduction, lambda: slope)
+    wrong = ~(t * scores >= 0)  # a NaN is not hidden
+    return _elementwise(keep(-t * scores, wrong), reduction, lambda: keep(-t, wrong))
