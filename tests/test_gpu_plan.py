@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,9 @@ def test_a_stage_that_hangs_is_cut_and_the_others_run(call: Any, tmp_path: Path)
 
 
 def test_a_red_gate_ends_the_call(call: Any) -> None:
-    found, passed = call("1", "fail", "pass", gate="fail")
-    assert found["calls"]["1"]["pass"] == {"status": "not run", "why": "fail is red"}
+    found, passed = call("1", "device", "pass", gate="device")  # a device that could not be named
+    assert found["calls"]["1"]["pass"] == {"status": "not run", "why": "device is red"}
+    assert found["emulated"] is None
     assert not passed
 
 
@@ -144,6 +146,16 @@ def test_tests_are_recorded_while_they_run_and_a_lost_context_is_left(tmp_path: 
     failures = {name.partition("::")[2]: text for name, text in found["failures"].items()}
     assert failures.keys() == {"test_guilty", "test_wrong"}
     assert "one is not two" in failures["test_wrong"]
+
+
+def test_the_extras_bring_what_compiles_the_kernels() -> None:
+    """cupy-cuda13x alone has no NVRTC, no headers and no cuBLAS; below 14.2 it does not cache templates."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for cuda in ("12", "13"):
+        (requirement,) = extras[f"cuda{cuda}"]
+        name, _, version = requirement.partition(">=")
+        assert name == f"cupy-cuda{cuda}x[ctk]"
+        assert tuple(map(int, version.split("."))) >= (14, 2)
 
 
 # ---- on CuPy on the CPU ------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ class Call:
         devices = [call["device"].get("result") for call in self.calls.values() if "device" in call]
         device = next(filter(None, devices), None)
         seconds = time.monotonic() - self.start
-        head = {**self.head, "emulated": device and device["emulated"], "device": device, "seconds": seconds}
+        head = {**self.head, "emulated": (device or {}).get("emulated"), "device": device, "seconds": seconds}
         write(self.work / "calls.json", self.calls)
         write(self.out / "gpu.json", {**head, "calls": self.calls})
         part = self.out / "gpu.tar.gz.part"

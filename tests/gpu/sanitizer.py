@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tests.gpu.fragment import DRY, Fragment, read
+from tests.gpu.suite import PYTEST
 
 CHOSEN = {
     "memcheck": ["tests/kernels"],
@@ -31,10 +32,10 @@ def main(tool: str) -> int:
     if path is None and not DRY:
         return found.done(missing="compute-sanitizer is not on PATH")
     report = (found.path or Path(tempfile.mkdtemp(), "sanitizer")).with_suffix(".txt")
-    own = ["-p", "tests.gpu.record", "-p", "no:cacheprovider", "-o", "addopts=", "-k", "races", *IGNORE]
-    chosen = SMALL[tool] if DRY else CHOSEN[tool]
-    tests = [sys.executable, "-m", "pytest", "-q", "--tb=short", "--backend", "cupy", *own, *chosen]
+    tests = [*PYTEST, "-k", "races", *IGNORE, *(SMALL[tool] if DRY else CHOSEN[tool])]
     options = ["--tool", tool, "--error-exitcode", "9", "--log-file", str(report), "--print-limit", "20"]
+    if tool == "memcheck":  # what the driver refuses when libraries try, CuPy raises where it matters
+        options += ["--report-api-errors", "no"]
     ran = subprocess.run(
         [path, *options, *tests] if path else tests, env={**os.environ, "XP_PLAIN_ALLOCATOR": "1"}
     )

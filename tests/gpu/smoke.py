@@ -18,7 +18,7 @@ STEPS = 5
 
 
 class Run(NamedTuple):
-    """A training run: `model()` and its optimizer, the shape of the data, how far losses may be from NumPy's."""
+    """A training run: model and optimizer, the shape of the data, how far losses may be from NumPy's."""
 
     model: Callable[[], Any]
     optimizer: Callable[[Any], Any]

@@ -9,10 +9,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from pathlib import Path
 
 from tests.gpu.fragment import DRY, Fragment
 
+PYTEST = [
+    *(sys.executable, "-m", "pytest", "-q", "--tb=short", "--backend", "cupy"),
+    *("-p", "tests.gpu.record", "-p", "no:cacheprovider", "-o", "addopts="),  # no doctests
+]
 WORKERS = min(12, os.cpu_count() or 1)
 KERNELS = ["tests/kernels", "--ignore=tests/kernels/test_nvrtc.py", "--ignore=tests/kernels/test_emulator.py"]
 SUITE = ["tests", "--ignore=tests/kernels", "--ignore=tests/oracle"]
@@ -23,19 +26,9 @@ SMALL = {
 
 
 def command(which: str, *more: str) -> list[str]:
-    """pytest's arguments, without those of pyproject.toml: no doctests."""
+    """The command line."""
     chosen = SMALL[which] if DRY else {"kernels": KERNELS, "suite": SUITE}[which]
-    own = [
-        "-p",
-        "tests.gpu.record",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "addopts=",
-        "-o",
-        "faulthandler_timeout=60",
-    ]
-    return [sys.executable, "-m", "pytest", "-q", "--tb=short", "--backend", "cupy", *own, *more, *chosen]
+    return [*PYTEST, "-o", "faulthandler_timeout=60", *more, *chosen]
 
 
 def main(which: str) -> int:
@@ -48,14 +41,8 @@ def main(which: str) -> int:
         more.append(f"--junitxml={found.path.with_suffix('.xml')}")
     line = command(which, *more)
     # a core each: the arrays are small
-    environment = {
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "NUMBA_NUM_THREADS": "1",
-        **os.environ,
-    }
-    os.chdir(Path(__file__).resolve().parents[2])
-    os.execve(line[0], line, environment)
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+    os.execve(line[0], line, {**one, **os.environ})
 
 
 if __name__ == "__main__":
