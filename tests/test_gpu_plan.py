@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from bench import device
 from tests.gpu import plan, smoke
 from tests.gpu.__main__ import Call
 from tests.gpu.plan import CALL, PLAN, Stage
+from xpnet import functional as F
 
 pytestmark = [
     pytest.mark.host,
@@ -205,3 +207,22 @@ def test_smoke_is_red(
     found = json.loads(capsys.readouterr().out)
     assert [name for name, run in found.items() if name != "summary" and not run["ok"]] == ["float16 fused"]
     assert len(found["summary"]) == 1
+
+
+@pytest.mark.usefixtures("on_the_cpu")
+@pytest.mark.parametrize("right", [True, False])
+def test_the_benchmark_checks_on_the_device(monkeypatch: pytest.MonkeyPatch, right: bool) -> None:
+    """Tiny sizes there; a wrong result is not timed; without PyTorch's CUDA there is no ratio."""
+    cross_entropy = F.cross_entropy
+    if not right:
+        monkeypatch.setattr(F, "cross_entropy", lambda z, y: cross_entropy(z * 1.001, y))
+    run, wrong = device.measure_all("cross_entropy 64x10,norm_cluster")
+    assert wrong is not right
+    assert run.machine["emulated"]
+    assert "torch-cuda" in run.missing
+    table = device.table(run)
+    loss, norm = (row["xpnet-cupy"] for row in table.values())
+    assert norm["seconds"] > 0
+    assert norm["to_torch"] is None
+    assert ("seconds" in loss) == right
+    assert right or "WRONG RESULT" in loss["missing"]
