@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, asarray, backend_name, backend_of, device, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_name, backend_of, device, device_key, namespace, to_numpy
 from xpnet.dispatch import fusable
 
 _NUMPY_LIKE = ("numpy", "cupy")
@@ -31,7 +31,7 @@ def widen(x: Array) -> Array:
 
 def arange(n: int, like: Array) -> Array:
     """0, 1, ..., n-1 (int64) on the device of `like`; kept between calls, so do not change it."""
-    key = n if type(like) is np.ndarray else (namespace(like), str(device(like)), n)
+    key = n if type(like) is np.ndarray else (namespace(like), device_key(like), n)
     found = _ARANGES.get(key)
     if found is None:
         if len(_ARANGES) > 64:

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.arrays import gather, scatter_add
 from xpnet.autograd import Pullback, Tensor, differentiable
-from xpnet.backend import Array, asarray, backend_of, device, namespace
+from xpnet.backend import Array, asarray, backend_name, backend_of, device, namespace
 
 Result = tuple[Array, Pullback]
 Axis = int | tuple[int, ...] | None
@@ -227,6 +227,8 @@ def getitem(x: Array, index: Any) -> Result:
     xp = namespace(x)
     index = tuple(_index(i, x) for i in (index if isinstance(index, tuple) else (index,)))
     if any(hasattr(i, "dtype") for i in index):
+        if len(index) == 1 and backend_name(x) == "cupy":
+            index = _counted(index[0], x)
         return gather(x, index), lambda dy: scatter_add(tuple(x.shape), index, dy)
     if Ellipsis not in index:
         index = (*index, ...)
@@ -238,6 +240,13 @@ def getitem(x: Array, index: Any) -> Result:
         return dx
 
     return x[index], pullback
+
+
+def _counted(index: Array, x: Array) -> tuple[Array, ...]:
+    """A mask as the positions of its ones: to count them CuPy waits, so not again for the gradient."""
+    if index.dtype != bool or tuple(index.shape) != tuple(x.shape[: index.ndim]) or not index.ndim:
+        return (index,)
+    return namespace(x).nonzero(index)
 
 
 def _index(part: Any, x: Array) -> Any:

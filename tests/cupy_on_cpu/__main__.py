@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,15 +12,19 @@ from tests.emulator import build
 from . import wheel
 
 
+def scripts() -> str:
+    """PATH, with this Python's scripts first."""
+    return os.pathsep.join(filter(None, [str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+
+
 def environment() -> dict[str, str]:
     """The environment of the command: CuPy and its device on PYTHONPATH, this Python's scripts on PATH."""
     here = Path(__file__).resolve().parent
     python = [str(wheel.installed()), str(here), str(here.parents[1]), os.environ.get("PYTHONPATH", "")]
-    path = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, python)),
-        "PATH": os.pathsep.join(filter(None, path)),
+        "PATH": scripts(),
         "CUPY_CACHE_DIR": os.environ.get("CUPY_CACHE_DIR", str(build.cache() / "cupy-kernels")),
     }
 
@@ -31,6 +36,9 @@ def main(command: list[str]) -> int:
         return 2
     if (reason := build.missing()) is not None:
         print(f"CuPy on the CPU: {reason}", file=sys.stderr)
+        return 2
+    if shutil.which(command[0], path=scripts()) is None:  # before a build that takes a minute
+        print(f"CuPy on the CPU: {command[0]}: not found", file=sys.stderr)
         return 2
     variables = environment()
     try:

@@ -37,7 +37,7 @@ NOT_SUPPORTED = {"cudaSuccess": 801, "CUBLAS_STATUS_SUCCESS": 15, "CUDA_SUCCESS"
 # left out of the build: half of its time, and `import cupy` and array work do without
 FEATURES = ("CUDA_cusolver", "CUDA_nccl", "CUDA_cutensor", "CUDA_jitify", "CUDA_cusparselt")
 MODULES = ("cupy_backends.cuda.libs.cusparse", "cupyx.scipy.ndimage._bbox_slices")
-DEVICE_PROP = (Path(__file__).parent / "cpucuda" / "device_prop.h").read_text()
+DEVICE_PROP = (Path(__file__).parent / "cpucuda" / "device" / "device_prop.h").read_text()
 
 
 def edit(path: Path, *changes: tuple[str, str]) -> None:
@@ -159,3 +159,5 @@ def patch(root: Path) -> None:
     )  # not to be mistaken for CuPy
     init = root / "cupy_backends/__init__.py"
     init.write_text(init.read_text() + "\nimport cpucuda  # noqa: F401, E402  the device\n")
+    init = root / "cupy/__init__.py"
+    init.write_text(init.read_text() + "\nimport cpucuda  # noqa: E402\ncpucuda.ready()\n")

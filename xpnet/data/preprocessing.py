@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
 from xpnet.data.dataset import check_finite
 
 
@@ -93,7 +93,7 @@ class Preprocessing:
         xp, backend = namespace(x), backend_of(x)
         if "float" not in str(x.dtype):
             x = xp.astype(x, xp.float32)
-        dtype = str(x.dtype).split(".")[-1]
+        dtype = dtype_name(x.dtype)
         return function(x, *(asarray(value, dtype, backend=backend) for value in state.values()))
 
     def state_dict(self) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import math
 
 from xpnet.arrays import erf, widen
 from xpnet.autograd import Pullback, differentiable
-from xpnet.backend import Array, namespace
+from xpnet.backend import Array, device, device_key, namespace
 
 Result = tuple[Array, Pullback]
 
@@ -156,7 +156,7 @@ _ZEROS: dict[object, Array] = {}
 
 def _zero(like: Array) -> Array:
     """A 0-d zero of the dtype and device of `like`, kept: binary functions of the standard take arrays."""
-    key = (type(like), like.dtype, str(getattr(like, "device", None)))
+    key = (type(like), like.dtype, device_key(like))
     if key not in _ZEROS:
-        _ZEROS[key] = namespace(like).zeros((), dtype=like.dtype, device=getattr(like, "device", None))
+        _ZEROS[key] = namespace(like).zeros((), dtype=like.dtype, device=device(like))
     return _ZEROS[key]

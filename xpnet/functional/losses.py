@@ -10,7 +10,9 @@ import numpy as np
 
 from xpnet.arrays import add_to_columns, is_half, one_hot, sum_last, take_columns, widen
 from xpnet.autograd import Pullback, differentiable, is_unit
-from xpnet.backend import Array, asarray, backend_name, backend_of, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_name, backend_of, dtype_name, namespace, to_numpy
+from xpnet.dispatch import fusable
+from xpnet.notes import OPS, note_on
 
 Result = tuple[Array, Pullback]
 
@@ -21,9 +23,9 @@ Result = tuple[Array, Pullback]
 def _labels(
     target: Any, like: Array, classes: int, ignore_index: int | None, name: str
 ) -> tuple[Array, Array | None]:
-    """Class indices on the device of `like`, and a mask of those that are not ignored (None: all).
+    """Class indices on the device of `like`, and what each row counts: 1, or 0 if ignored (None: all 1).
 
-    Labels on the host are checked; on CUDA that would wait for the device, so the kernels set an error flag.
+    Labels on the host are checked; on CUDA that would wait for the device: see `check_labels`.
     """
     ignoring = ignore_index is not None and 0 <= ignore_index < classes
     if (
@@ -46,7 +48,10 @@ def _labels(
     if "int" not in kind:
         raise TypeError(f"{name}: class indices must be integers, got {kind}")
     valid = None
-    if backend_name(target) != "cupy" and target.shape[0]:
+    if backend_name(target) == backend_name(like) == "cupy":
+        namespace(target, like)
+        return check_labels(target, like.dtype, classes, ignore_index, OPS.index(name))
+    if target.shape[0]:
         host = to_numpy(target)
         if ignoring or host.min() < 0 or host.max() >= classes:
             valid = host != ignore_index if ignore_index is not None else np.ones(host.shape, bool)
@@ -57,13 +62,40 @@ def _labels(
                     f"{classes - 1}"
                 )
             target = np.where(valid, host, 0)
-    elif ignore_index is not None and backend_name(target) == "cupy":
-        xp = namespace(target)
-        valid = target != ignore_index
-        target = xp.where(valid, target, xp.zeros_like(target))
     backend = backend_of(like)
     target = asarray(target, "int64", backend=backend)  # torch takes smaller integers for masks
-    return target, None if valid is None else asarray(valid, backend=backend)
+    return target, None if valid is None else asarray(valid, dtype_name(like.dtype), backend=backend)
+
+
+@fusable
+def check_labels(
+    target: Array, dtype: Any, classes: int, ignore_index: int | None, op: int
+) -> tuple[Array, Array]:
+    """Labels on a CUDA device, looked at there: one that is out of range is noted (`xpnet.notes`).
+
+    Args:
+        target: (N,) integers.
+        dtype: of the second result.
+        classes: labels are 0 to classes - 1.
+        ignore_index: the label of rows that do not count, or None.
+        op: whose labels they are, its place in `xpnet.notes.OPS`.
+
+    Returns:
+        (N,) int64 labels, and what each row counts: 1, 0 if it is ignored, NaN if its label is out of range.
+    """
+    xp, note = namespace(target), note_on(target)
+    target = xp.astype(target, xp.int64)
+    wrong = (target < 0) | (target >= classes)
+    rows = xp.ones_like(target, dtype=dtype)
+    if ignore_index is not None:
+        skip = target == ignore_index
+        wrong, rows = wrong & ~skip, rows * xp.astype(~skip, dtype)
+    rows = xp.where(wrong, xp.full_like(rows, math.nan), rows)
+    if target.shape[0]:
+        row = xp.argmax(xp.astype(wrong, xp.int8))
+        found = xp.stack([xp.full_like(row, op), xp.take(target, row), xp.full_like(row, classes), row])
+        note[...] = xp.where(xp.any(wrong) & (note[0] == 0), found, note)
+    return xp.where(wrong | (rows == 0), xp.zeros_like(target), target), rows
 
 
 def _check_class_weight(weight: Array, classes: int, name: str) -> None:
@@ -105,7 +137,7 @@ def _elementwise(value: Array, reduction: str, *slopes: Callable[[], Array]) -> 
 
 
 def _same_shape(x: Array, target: Any, name: str) -> Array:
-    target = asarray(target, dtype=str(x.dtype).split(".")[-1], backend=backend_of(x))
+    target = asarray(target, dtype=dtype_name(x.dtype), backend=backend_of(x))
     if tuple(target.shape) != tuple(x.shape):
         raise ValueError(
             f"{name}: input {tuple(x.shape)} and target {tuple(target.shape)} must have the same shape"
@@ -163,10 +195,10 @@ def cross_entropy(
     total = sum_last(exp)
     if getattr(target, "ndim", 1) == 2:
         t = _same_shape(logits, target, "cross_entropy with probabilities")
-        y = valid = None
+        y = rows = None
     else:
-        y, valid = _labels(target, logits, classes, ignore_index, "cross_entropy")
-    if y is None or valid is not None or weight is not None or label_smoothing:
+        y, rows = _labels(target, logits, classes, ignore_index, "cross_entropy")
+    if y is None or rows is not None or weight is not None or label_smoothing:
         if weight is not None:
             _check_class_weight(weight, classes, "cross_entropy")
         count = None
@@ -176,11 +208,11 @@ def cross_entropy(
             t = t * (1 - label_smoothing) + label_smoothing / classes
         if weight is not None:
             t = t * weight
-        if valid is not None:
-            t = xp.where(xp.expand_dims(valid, axis=1), t, xp.zeros_like(t))
+        if rows is not None:
+            t = t * xp.expand_dims(rows, axis=1)
         if y is not None:  # "mean" divides by the weights of the labels
             each = xp.ones_like(total) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
-            count = xp.sum(each if valid is None else each * xp.astype(valid, each.dtype), dtype=each.dtype)
+            count = xp.sum(each if rows is None else each * rows, dtype=each.dtype)
         return _soft_cross_entropy(shifted, exp, total, t, reduction, count)
 
     value, spread = _reduce(xp.log(total) - take_columns(shifted, y), reduction)
@@ -268,12 +300,12 @@ def nll_loss(
     x = log_probabilities
     if x.ndim != 2:
         raise ValueError(f"nll_loss: expected log-probabilities of shape (N, C), got {tuple(x.shape)}")
-    y, valid = _labels(target, x, x.shape[1], ignore_index, "nll_loss")
+    y, rows = _labels(target, x, x.shape[1], ignore_index, "nll_loss")
     if weight is not None:
         _check_class_weight(weight, x.shape[1], "nll_loss")
     row = xp.ones_like(x[:, 0]) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
-    if valid is not None:
-        row = row * xp.astype(valid, x.dtype)
+    if rows is not None:
+        row = row * rows
     value, spread = _reduce(-take_columns(x, y) * row, reduction, xp.sum(widen(row)))
     return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, -spread(dy) * row),)
 
@@ -295,10 +327,12 @@ def multi_margin_loss(scores: Array, target: Any, margin: float = 1.0, reduction
     if scores.ndim != 2:
         raise ValueError(f"multi_margin_loss: expected scores of shape (N, C), got {tuple(scores.shape)}")
     classes = scores.shape[1]
-    y, _ = _labels(target, scores, classes, None, "multi_margin_loss")
+    y, rows = _labels(target, scores, classes, None, "multi_margin_loss")
     hinge = margin + scores - xp.expand_dims(take_columns(scores, y), axis=1)
     other = 1 - one_hot(y, classes, scores.dtype)
     active = xp.astype(hinge > 0, scores.dtype) * other / classes
+    if rows is not None:
+        active = active * xp.expand_dims(rows, axis=1)
     value, spread = _reduce(xp.sum(hinge * active, axis=1, dtype=scores.dtype), reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:

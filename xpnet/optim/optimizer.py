@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 from xpnet.autograd import Tensor
-from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_of, is_capturing, namespace, on_device, to_numpy
 from xpnet.nn.parameter import Run, gather, runs
 
 
@@ -100,8 +100,11 @@ class Optimizer:
                 break
         for stretch in self._stretches:
             if stretch.run.parameters[0]._filled:
-                stretch.step += 1
-                self.update(stretch.theta, stretch.run.grad, stretch.moments, stretch.step, stretch.group)
+                with on_device(stretch.theta):
+                    step = stretch.step + 1
+                    self.update(stretch.theta, stretch.grad, stretch.moments, step, stretch.group)
+                    if not is_capturing(stretch.theta):  # a captured step is run, and counted, at its replays
+                        stretch.step = step
 
     def zero_grad(self) -> None:
         """Forget the gradients; the next `backward` overwrites them."""
@@ -254,8 +257,13 @@ class _Stretch:
     ) -> None:
         self.run, self.group, self.moments, self.step, self.names = run, group, moments, step, names
         self.sizes = [p.size for p in run.parameters]
-        self.theta, self.grad = run.theta, run.grad
+        self.theta, self._grad = run.theta, run.grad
         self._data = run.parameters[0].data
+
+    @property
+    def grad(self) -> Array:
+        """The gradients; a parameter outside an arena may have adopted another array since the last step."""
+        return self._grad if self.run.arena is not None else self.run.grad
 
     def current(self) -> bool:
         """Whether the parameters are still where theta and grad point."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -137,7 +136,7 @@ class Mean:
         return np.concat([self._restored.astype(values.dtype), values]) if len(self._restored) else values
 
     def result(self, what: str = "data") -> float:
-        """The mean over all samples. The host waits here, so errors that kernels flagged are raised here too.
+        """The mean over all samples. The host waits here, so what a device has noted is raised here.
 
         Raises:
             ValueError: nothing was added; `what` names the data in the message.
@@ -145,9 +144,6 @@ class Mean:
         if not self.weights:
             raise ValueError(f"the {what} gave no batches; a generator can be used only once")
         values = self._host()
-        cuda = sys.modules.get("xpnet.cuda")
-        if cuda is not None and hasattr(cuda, "check_errors"):
-            cuda.check_errors()
         return float(np.average(values.astype(np.float64), weights=self.weights))
 
     def state_dict(self) -> dict[str, np.ndarray]:

@@ -29,14 +29,19 @@ DEFINES = ["-D__CUDA_ARCH__=900", "-D__CUDACC_VER_MAJOR__=13", "-D__CUDACC_VER_M
 @functools.cache
 def device() -> Path:
     """The device's library."""
-    header = (HERE / "device_prop.h").read_text()
-    source = HERE / "device.cpp"
+    folder = HERE / "device"
+    texts = [path.read_text() for path in sorted(folder.iterdir())]
+    options = [
+        "-std=c++17",
+        "-fPIC",
+        "-O2",
+        "-g1",
+        "-w",
+        "-U_FORTIFY_SOURCE",
+        "-shared",
+    ]  # a fault leaves its stack
     return emulator.cached(
-        "libcpucuda.so",
-        [header, source.read_text()],
-        lambda out: emulator.gxx(
-            "-std=c++17", "-fPIC", "-O2", "-g1", "-w", "-shared", source, "-o", out, "-ldl"
-        ),
+        "libcpucuda.so", texts, lambda out: emulator.gxx(*options, folder / "device.cpp", "-o", out, "-ldl")
     )
 
 

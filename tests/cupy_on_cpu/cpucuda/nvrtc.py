@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import re
 import struct
@@ -44,6 +45,24 @@ def _version() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _constants(source: str, name: str) -> str:
+    """A letter for each parameter of a kernel: c if it is declared const, so that an array is only read.
+
+    CuPy passes arrays by value, as `const CArray<...> x`; the kernel's type has lost that const.
+    """
+    match = re.search(rf"__global__\s+void\s+[^;{{}}]*?\b{name}\s*\(", source)
+    letters, depth, start = "", 0, match.end() if match else len(source)
+    for i in range(start, len(source)):
+        character = source[i]
+        if character in ",)" and not depth:
+            letters += "c" if source[start:i].split()[:1] == ["const"] else "-"
+            start = i + 1
+            if character == ")":
+                break
+        depth += (character in "<(") - (character in ">)")
+    return letters
+
+
 def compile(source: str, options: list[str], names: list[str]) -> tuple[bytes, list[str]]:
     """The image of a module, and the name of each name expression in it.
 
@@ -67,6 +86,7 @@ def compile(source: str, options: list[str], names: list[str]) -> tuple[bytes, l
     for i, name in enumerate(names):
         lowered.append(f"k{i}")
         register.append(f"XPEMU_KERNEL(k{i}, {name})")
+        register.append(f'extern "C" const char* xpemu_name_k{i}() {{ return {json.dumps(name)}; }}')
         kernel, angle, arguments = name.partition("<")
         if kernel.split("::")[-1].strip() in clusters and angle:
             value = f"xpemu_cluster_of_{kernel}<{arguments}::value"
@@ -74,7 +94,11 @@ def compile(source: str, options: list[str], names: list[str]) -> tuple[bytes, l
     plain = _KERNEL.findall(source)
     if re.search(r'extern\s+"C"\s*\{', source):
         plain += [name for template, name in _ANY_KERNEL.findall(source) if not template]
-    register += [f"XPEMU_KERNEL({name}, {name})" for name in dict.fromkeys(plain)]
+    for name in dict.fromkeys(plain):
+        register.append(f"XPEMU_KERNEL({name}, {name})")
+        register.append(
+            f'extern "C" const char* xpemu_const_{name}() {{ return "{_constants(source, name)}"; }}'
+        )
     unit = "\n".join([*macros, build.emulator.translate(text), '#line 1 "register"', *register]) + "\n"
 
     prefix = build.prefix(tuple(include) if is_cupy else ())
