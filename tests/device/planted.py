@@ -34,5 +34,11 @@ def launch(name, *args, block=4):
     module(cupy.cuda.runtime.getDevice()).get_function(name)((1,), (block,), args)
 
 
+def run(name, *args, block=4):
+    """Launch it and wait, so that what it does wrong is told by then, also with CPUCUDA_ASYNC=1."""
+    launch(name, *args, block=block)
+    cupy.cuda.Device().synchronize()
+
+
 def scale(x, y, factor=2.0):
     launch("scale", x, y, cupy.float32(factor), cupy.int32(x.size), block=max(1, x.size))

@@ -50,6 +50,7 @@ def test_an_operation_costs_what_it_should(name: str) -> None:
     operation, expected = OPERATIONS[name]
     x = a()
     operation(x)  # pools are warm, kernels compiled
+    cupy.cuda.Device().synchronize()
     with cpucuda.count() as n:
         operation(x)
     costs = {k: v for k in cpucuda.counts.NAMES if (v := getattr(n, k))}
