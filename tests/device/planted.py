@@ -6,6 +6,7 @@ import pytest
 
 cpucuda = pytest.importorskip("cpucuda", reason="runs under python -m tests.cupy_on_cpu")
 import cupy  # noqa: E402
+from cupy_backends.cuda.libs import cublas  # noqa: E402, F401
 
 ILLEGAL, UNORDERED = "cudaErrorIllegalAddress", "cpucudaErrorUnordered"
 

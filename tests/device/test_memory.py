@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from .planted import ILLEGAL, cpucuda, cupy, run, scale
+from .planted import ILLEGAL, cpucuda, cublas, cupy, run, scale
 
 pytestmark = pytest.mark.host
 
@@ -124,6 +124,19 @@ def test_a_copy_past_the_end_is_refused() -> None:
         host = np.ones(200, "f4")
         with pytest.raises(RuntimeError, match=r"800 bytes at 0x.* reach past the end of 400 bytes"):
             y.data.copy_from_host(host.ctypes.data, host.nbytes)
+
+
+def test_a_product_reaches_no_further_than_its_operands(capfd) -> None:
+    one = np.ones(1, "f4").ctypes.data
+    handle = cupy.cuda.device.get_cublas_handle()
+    with cpucuda.guarded():
+        a, c = x(6), x(4)
+        gemm = (a.data.ptr, 2, a.data.ptr, 3, one, c.data.ptr, 2)
+        cublas.sgemm(handle, 0, 0, 2, 2, 3, one, *gemm)
+        with pytest.raises(cublas.CUBLASError):
+            cublas.sgemm(handle, 0, 0, 2, 2, 4, one, *gemm)
+    assert "32 bytes at" in (text := capfd.readouterr().err)
+    assert "reach past the end of 24 bytes" in text
 
 
 def test_guarded_arrays_compute() -> None:

@@ -107,6 +107,7 @@ OPERATIONS = {
     "copy": lambda x: cupy.empty(4, "f4").data.copy_from_device_async(x.data, 16),
     "memset": lambda x: x.data.memset_async(0, 16),
     "to the host": lambda x: x.get(),
+    "sort": lambda x: x.sort(),
 }
 
 

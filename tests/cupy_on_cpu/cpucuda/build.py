@@ -32,7 +32,7 @@ def device() -> Path:
     folder = HERE / "device"
     texts = [path.read_text() for path in sorted(folder.iterdir())]
     # _FORTIFY_SOURCE would not let a fault leave the kernel's stack
-    options = "-std=c++17 -fPIC -O1 -g1 -w -U_FORTIFY_SOURCE -shared".split()
+    options = ["-std=c++17", "-fPIC", "-O1", "-g1", "-w", "-U_FORTIFY_SOURCE", "-shared"]
     return emulator.cached(
         "libcpucuda.so",
         [*texts, *options],
