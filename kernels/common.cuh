@@ -120,11 +120,12 @@ template <int WARPS, typename A> __device__ __forceinline__ A block_sum(A v, A* 
 }
 
 // ---- mistakes in the data ------------------------------------------------------------------------------------
-// the first mistake is kept, {op, value, limit}, until the host asks (xpnet.cuda.check_errors): no kernel waits
-__device__ __forceinline__ void report(i64* record, int op, i64 value, i64 limit) {
-    if (atomicCAS(reinterpret_cast<unsigned long long*>(record), 0ull, (unsigned long long)op) == 0ull) {
-        record[1] = value;
-        record[2] = limit;
+// one mistake is kept, {op, value, limit, row}, until the host looks (xpnet/notes.py): no kernel waits
+__device__ __forceinline__ void report(i64* note, int op, i64 value, i64 limit, i64 row) {
+    if (atomicCAS(reinterpret_cast<unsigned long long*>(note), 0ull, (unsigned long long)op) == 0ull) {
+        note[1] = value;
+        note[2] = limit;
+        note[3] = row;
     }
 }
 }  // namespace xp

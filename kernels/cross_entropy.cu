@@ -64,7 +64,7 @@ template <typename T> struct Row {
         if (!(ref - ref == A(0))) ref = A(0);  // not finite
         g = dy ? to_acc(dy[row * dy_step]) : A(1);
         if (mean) g /= warp_sum<32>(totals[threadIdx.x & 31]);
-        if (leader && wrong) report(errors, 1, given, C);
+        if (leader && wrong) report(errors, 1, given, C, row);
     }
     // adds w (ref - x) over one piece of the row
     template <int VEC, typename I>

@@ -148,8 +148,32 @@ def test_a_label_out_of_range_is_named(loss, label):
 
 @label_losses
 def test_labels_on_the_device_are_checked_too(loss):
-    with pytest.raises(ValueError, match="label 7"):
-        loss(tensor(np.zeros((2, 3))), xpnet.asarray(np.array([0, 7])))
+    # on CUDA the label is found when the value is read
+    for labels, dtype in (([0, 7], "int64"), ([2, -1], "int32")):
+        with pytest.raises(ValueError, match=rf"{loss.__name__}: label {labels[1]} .*0 to 2"):
+            loss(tensor(np.zeros((2, 3))), xpnet.asarray(np.array(labels), dtype)).item()
+
+
+@label_losses
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_wrong_label_on_a_gpu_is_named_with_its_row_and_forgotten(loss, fused, backend):
+    if backend != "cupy":
+        pytest.skip("elsewhere the call itself raises")
+    x, good = tensor(np.zeros((300, 3), np.float32)), xpnet.asarray(np.zeros(300, np.int64))
+    labels = np.zeros(300, np.int64)
+    labels[[17, 256]] = 3, -5
+    with xpnet.fused(fused):
+        value = loss(x, xpnet.asarray(labels))
+        value.backward()
+        with pytest.raises(ValueError, match=r"label (3 of row 17|-5 of row 256) is out of range") as error:
+            value.item()
+        assert loss.__name__ in str(error.value)
+        assert math.isnan(float(value.data))  # it was never a number
+        later = loss(x, good)
+        assert math.isfinite(later.item())  # nothing is left over
+        loss(x, xpnet.asarray(labels))
+        xpnet.notes.discard_errors()
+        assert math.isfinite(loss(x, good).item())
 
 
 @label_losses

@@ -3,10 +3,14 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 import xpnet
-from xpnet import optim
+from xpnet import functional as F
+from xpnet import nn, optim
+from xpnet.data import Dataset
+from xpnet.train import LearningRate, Trainer
 
 pytestmark = pytest.mark.host
 
@@ -129,3 +133,51 @@ def test_wrong_options_are_refused_by_name(make, message):
 def test_the_base_class_has_no_formula():
     with pytest.raises(NotImplementedError):
         optim.Schedule(optimizer(0.1))
+
+
+# ---- rates that others write, and a second run ----
+
+
+@pytest.mark.parametrize("step", [0, 1, 3])
+@pytest.mark.parametrize(("make", "factor"), FORMULAS.values(), ids=FORMULAS)
+def test_a_rate_set_by_hand_is_the_one_the_schedule_goes_on_from(make, factor, step):
+    plain, touched = make(optimizer(0.4)), make(optimizer(0.4))
+    path(plain, step)
+    path(touched, step)
+    now = touched.optimizer.param_groups[0]["lr"]
+    if not now:
+        pytest.skip("half of 0 is 0")
+    touched.optimizer.param_groups[0]["lr"] = now / 2
+    assert path(touched, 4)[1:] == pytest.approx([rate / 2 for rate in path(plain, 4)[1:]])
+
+
+def test_a_group_added_later_follows_the_schedule():
+    target = optimizer(1.0)
+    schedule = optim.StepLR(target, 1, gamma=0.5)
+    schedule.step()
+    target.add_param_group({"params": [xpnet.tensor([0.0], requires_grad=True)], "lr": 8.0})
+    schedule.step()
+    assert schedule.last_lr() == [0.25, 4.0]
+
+
+@pytest.mark.parametrize(("make", "factor"), FORMULAS.values(), ids=FORMULAS)
+def test_a_second_fit_begins_the_schedule_again(make, factor):
+    model = nn.Linear(2, 2)
+    target = optim.SGD(model, lr=0.4)
+    trainer = Trainer(model, F.cross_entropy, target, [LearningRate(make(target))])
+    data = Dataset(np.ones((4, 2), np.float32), np.zeros(4, int))
+    first = trainer.fit(data, epochs=4)["lr"]
+    assert trainer.fit(data, epochs=4)["lr"] == first
+    target.param_groups[0]["lr"] = 0.17
+    assert trainer.fit(data, epochs=1)["lr"][0] == pytest.approx(0.17 * factor(0))
+
+
+def test_a_second_fit_forgets_a_plateau():
+    model = nn.Linear(2, 2)
+    target = optim.SGD(model, lr=1e-12)  # the loss stays where it is
+    plateau = optim.ReduceLROnPlateau(target, patience=0, eps=0)
+    data = Dataset(np.ones((4, 2), np.float32), np.zeros(4, int))
+    trainer = Trainer(model, F.cross_entropy, target, [LearningRate(plateau)])
+    first = trainer.fit(data, data, epochs=4)["lr"]
+    assert first[-1] < first[0]
+    assert trainer.fit(data, data, epochs=4)["lr"] == first

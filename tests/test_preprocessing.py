@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet.backend import where
+from xpnet.backend import to_numpy, where
 from xpnet.data import ZCA, ChannelMean, MeanImage, MinMax, PCAWhiten, Pipeline, Standardize
 from xpnet.data.pipeline import describe, from_description
 
@@ -185,3 +185,68 @@ def test_preprocessing_refuses():
         from_description({"kind": "Magic"})
     with pytest.raises(ValueError, match="nothing to fit"):
         PCAWhiten().fit(np.zeros((0, 2)))
+
+
+# ---- a large offset, a small spread -----------------------------------------------------------------------
+
+
+def standardized(x):
+    return (x - x.mean(axis=0)) / x.std(axis=0)
+
+
+KINDS = {
+    "Standardize": (Standardize, standardized),
+    "one mean for all": (lambda: Standardize(per_feature=False), lambda x: (x - x.mean()) / x.std()),
+    "MinMax": (MinMax, lambda x: (x - x.min(axis=0)) / np.ptp(x, axis=0)),
+    "MeanImage": (MeanImage, lambda x: x - x.mean(axis=0)),
+    "ChannelMean": (ChannelMean, standardized),
+    "Pipeline": (
+        lambda: Pipeline([MeanImage(), Standardize()]),
+        lambda x: (x - x.mean(axis=0)) / x.std(axis=0),
+    ),
+}
+RAW = np.random.default_rng(0).normal(size=(50, 3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("offset", [0.0, 52.5, 101325.0, -273.15, 1.7e9])
+@pytest.mark.parametrize("spread", [1e-5, 0.01, 1.0])
+def test_float64_data_keep_their_digits(kind, offset, spread):
+    make, oracle = KINDS[kind]
+    x = offset + spread * RAW
+    scaler = make().fit(x)
+    digits = np.spacing(abs(offset) + 1) / spread * 8  # what float64 itself cannot tell apart
+    for values in (x, xpnet.asarray(x)):
+        y = scaler.transform(values)
+        assert "float64" in str(y.dtype)
+        np.testing.assert_allclose(
+            to_numpy(y), oracle(x), rtol=1e-9, atol=1e-9 + digits * np.abs(oracle(x)).max()
+        )
+        np.testing.assert_allclose(to_numpy(scaler.inverse(y)), x, rtol=1e-12, atol=1e-12)
+    copy = make()
+    copy.load_state_dict(scaler.state_dict())
+    np.testing.assert_array_equal(copy.transform(x), scaler.transform(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint32])
+def test_large_whole_numbers_keep_theirs(kind, dtype):
+    make, oracle = KINDS[kind]
+    x = (1_700_000_000 + np.arange(30).reshape(10, 3)).astype(dtype)
+    y = make().fit(x).transform(xpnet.asarray(x))
+    assert "float32" in str(y.dtype)
+    np.testing.assert_allclose(to_numpy(y), oracle(x.astype(np.float64)), rtol=1e-6, atol=1e-6)
+
+
+def test_saved_statistics_keep_theirs(tmp_path):
+    pytest.importorskip("safetensors")
+    scaler = Standardize().fit(1.7e9 + RAW)
+    xpnet.save(xpnet.nn.Linear(3, 1), tmp_path / "m", scaler)
+    loaded = xpnet.load(tmp_path / "m").preprocessing
+    np.testing.assert_array_equal(loaded.transform(1.7e9 + RAW), scaler.transform(1.7e9 + RAW))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "uint8"])
+def test_statistics_of_short_types_stay_float32(dtype):
+    scaler = Standardize().fit((np.abs(RAW) * 20).astype(dtype))
+    assert scaler.mean.dtype == scaler.std.dtype == np.float32

@@ -60,6 +60,7 @@ _SUBMODULES = (
     "interop",
     "lab",
     "nn",
+    "notes",
     "onnx",
     "optim",
     "parallel",

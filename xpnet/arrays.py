@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, asarray, backend_name, backend_of, device, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_name, backend_of, device, device_key, namespace, to_numpy
 from xpnet.dispatch import fusable
 
 _NUMPY_LIKE = ("numpy", "cupy")
@@ -29,9 +29,38 @@ def widen(x: Array) -> Array:
     return namespace(x).astype(x, namespace(x).float32) if is_half(x) else x
 
 
+def zero(like: Array) -> Array:
+    """A 0-d zero of the dtype and device of `like`, kept: binary functions of the standard take arrays."""
+    key = (type(like), like.dtype, device_key(like))
+    if key not in _ZEROS:
+        _ZEROS[key] = namespace(like).zeros((), dtype=like.dtype, device=device(like))
+    return _ZEROS[key]
+
+
+_ZEROS: dict[object, Array] = {}
+
+
+def keep(x: Array, mask: Array) -> Array:
+    """x where the mask holds, else 0.
+
+    A product with the mask would be NaN where x is infinite: gradients are, of sqrt(relu(x)) say, just where
+    the mask is 0.
+    """
+    if type(x) is np.ndarray and x.ndim and x.dtype.itemsize in _INTEGERS:
+        integer = _INTEGERS[x.dtype.itemsize]
+        bits = mask.view(np.int8).astype(integer)
+        np.negative(bits, bits)  # all bits or none: a sixth of the time of `where`, which branches
+        bits &= x.view(integer)
+        return bits.view(x.dtype)
+    return namespace(x).where(mask, x, zero(x))
+
+
+_INTEGERS: dict[int, Any] = {2: np.int16, 4: np.int32, 8: np.int64}
+
+
 def arange(n: int, like: Array) -> Array:
     """0, 1, ..., n-1 (int64) on the device of `like`; kept between calls, so do not change it."""
-    key = n if type(like) is np.ndarray else (namespace(like), str(device(like)), n)
+    key = n if type(like) is np.ndarray else (namespace(like), device_key(like), n)
     found = _ARANGES.get(key)
     if found is None:
         if len(_ARANGES) > 64:

@@ -34,8 +34,10 @@ from itertools import count
 from math import prod
 from typing import Any, Protocol, cast
 
-from xpnet.backend import Array, asarray, device, namespace, to_numpy
-from xpnet.dispatch import choose, kernels_of
+from numpy import ndarray
+
+from xpnet.backend import Array, asarray, device, device_key, namespace, on_device, to_numpy
+from xpnet.dispatch import kernels_of, run
 
 _new = object.__new__
 Pullback = Callable[..., Any] | tuple[Callable[..., Any], ...]
@@ -226,7 +228,8 @@ class Tensor:
                     f"backward(): gradient of shape {tuple(gradient.shape)} for a tensor of shape "
                     f"{tuple(self.shape)}"
                 )
-        _backward(self, gradient, retain_graph)
+        with on_device(self.data):
+            _backward(self, gradient, retain_graph)
 
     def __repr__(self) -> str:
         grad = ", requires_grad=True" if self.requires_grad else ""
@@ -348,7 +351,7 @@ _UNITS: dict[Any, Array] = {}
 
 def _unit(like: Array) -> Array:
     """The gradient of a loss with respect to itself: one shared array of one element per kind of array."""
-    key = (type(like), like.dtype, str(like.device), like.shape)
+    key = (type(like), like.dtype, device_key(like), like.shape)
     unit = _UNITS.get(key)
     if unit is None:
         unit = _UNITS[key] = namespace(like).ones_like(like)
@@ -408,10 +411,8 @@ def differentiable(body: Callable[..., tuple[Any, Pullback]]) -> Op:
                 arg = arg.data
             values.append(arg)
         _state.recording = needed = bool(parents) and _state.enabled
-        if kernels:
-            first = values[0] if values else next(iter(kwargs.values()))
-            outcome = choose(kernels, body, first)(*values, **kwargs)
-            value, pullback = body(*values, **kwargs) if outcome is NotImplemented else outcome
+        if kernels or not values or type(values[0]) is not ndarray:
+            value, pullback = run(kernels, body, values, kwargs)
         else:
             value, pullback = body(*values, **kwargs)
         if not needed:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import array_api_compat
@@ -95,12 +95,13 @@ def _load(name: str, device: Any) -> Backend:
         if label not in devices:
             raise ValueError(f"backend {name!r} has the devices {', '.join(devices)}, not {device!r}")
         return Backend(name, xp, devices[label])
-    xp = importlib.import_module(f"array_api_compat.{name}")
+    xp = _namespace_of(name)
     if name == "cupy":
         count = xp.cuda.runtime.getDeviceCount()
-        if device is not None and int(device) not in range(count):
+        number = getattr(device, "id", device)
+        if number is not None and (not isinstance(number, int) or number not in range(count)):
             raise ValueError(f"backend 'cupy' has the devices 0 to {count - 1}, not {device!r}")
-        return Backend(name, xp, xp.cuda.Device(device))  # None: the current device
+        return Backend(name, xp, xp.cuda.Device(number))  # None: the current device
     try:
         return Backend(name, xp, xp.empty(0, device=device).device)  # with its index: "cuda" is cuda:0
     except (RuntimeError, AssertionError) as error:
@@ -114,6 +115,11 @@ def _label(device: Any) -> str:
 
 
 _default = Backend("numpy", _numpy)
+
+
+def _namespace_of(name: str) -> Any:
+    """The namespace of a backend whose package is installed."""
+    return importlib.import_module("xpnet._cupy" if name == "cupy" else f"array_api_compat.{name}")
 
 
 def set_backend(name: str, device: Any = None) -> None:
@@ -135,6 +141,8 @@ def set_backend(name: str, device: Any = None) -> None:
     """
     global _default
     _default = _load(name, device)
+    if name == "cupy":
+        _default.device.use()  # CuPy's own functions work on the current device
 
 
 def get_backend() -> Backend:
@@ -153,9 +161,11 @@ def use_backend(name: str, device: Any = None) -> Iterator[Backend]:
     dtype('float32')
     """
     global _default
-    previous, _default = _default, _load(name, device)
+    previous, chosen = _default, _load(name, device)
+    _default = chosen
     try:
-        yield _default
+        with chosen.xp.on(chosen.device) if name == "cupy" else nullcontext():
+            yield chosen
     finally:
         _default = previous
 
@@ -174,7 +184,7 @@ def available_backends() -> list[str]:
 
 _NAMESPACES: dict[type, Any] = {np.ndarray: _numpy}
 _NAMES: dict[type, str] = {np.ndarray: "numpy"}
-_SCALARS = (int, float, bool, type(None))
+SCALARS = (int, float, bool, type(None))
 
 
 def _learn(array: Any) -> None:
@@ -189,10 +199,11 @@ def _learn(array: Any) -> None:
         raise TypeError(
             f"expected an array or a Tensor, got {kind.__name__}; make one with xpnet.asarray(...)"
         ) from None
-    _NAMES[kind] = kind.__module__.split(".")[0]
-    _NAMESPACES[kind] = xp
-    if _NAMES[kind] == "cupy":
+    name = kind.__module__.split(".")[0]
+    if name == "cupy":
+        xp = _namespace_of(name)
         import xpnet.cuda  # noqa: F401  registers the fused kernels
+    _NAMES[kind], _NAMESPACES[kind] = name, xp
 
 
 def backend_name(array: Array) -> str:
@@ -221,7 +232,7 @@ def namespace(*arrays: Array) -> Any:
     first: Any = None
     for array in arrays:
         kind = type(array)
-        if kind in _SCALARS:
+        if kind in SCALARS:
             continue
         try:
             other = _NAMESPACES[kind]
@@ -245,10 +256,31 @@ def device(array: Array) -> Any:
     return None if type(array) is np.ndarray or isinstance(array, np.generic) else array.device
 
 
+def device_key(array: Array) -> Any:
+    """The device of an array as a key of a dict: `cupy.cuda.Device` has no hash."""
+    place = device(array)
+    return getattr(place, "id", place)
+
+
+def on_device(array: Array) -> AbstractContextManager[Any]:
+    """Make the array's CUDA device current, for what CuPy computes; nothing elsewhere."""
+    if type(array) is np.ndarray or backend_name(array) != "cupy":
+        return _NOWHERE
+    return namespace(array).on(array.data.device_id)
+
+
+def is_capturing(array: Array) -> bool:
+    """Whether what is done to the array now goes into a CUDA graph, to be run later."""
+    return type(array) is not np.ndarray and backend_name(array) == "cupy" and namespace(array).is_capturing()
+
+
+_NOWHERE: AbstractContextManager[Any] = nullcontext()
+
+
 def where(array: Array) -> str:
     """Backend and device of an array, for messages: `numpy`, `array_api_strict (device1)`, `cupy (0)`."""
     name = backend_name(array)
-    return name if name == "numpy" else f"{name} ({_label(getattr(array.device, 'id', array.device))})"
+    return name if name == "numpy" else f"{name} ({_label(device_key(array))})"
 
 
 def backend_of(array: Array) -> Backend:
@@ -256,7 +288,40 @@ def backend_of(array: Array) -> Backend:
     return Backend(backend_name(array), namespace(array), device(array))
 
 
+# ---- dtypes -----------------------------------------------------------------------------------------------
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name that every backend knows a dtype by: `float32` for NumPy's and for `torch.float32`."""
+    return str(dtype).rpartition(".")[2]
+
+
+def named_dtype(name: str, backend: Backend) -> Any:
+    """The dtype of that name on a backend.
+
+    Raises:
+        ImportError: NumPy and CuPy have bfloat16 from the package ml_dtypes only.
+        TypeError: the backend has no dtype of that name.
+    """
+    if name == "bfloat16" and backend.name in ("numpy", "cupy"):
+        try:
+            import ml_dtypes
+        except ImportError:
+            raise ImportError(
+                'bfloat16 on NumPy and CuPy needs the package ml_dtypes: pip install "xpnet[bfloat16]"'
+            ) from None
+        return np.dtype(ml_dtypes.bfloat16)
+    dtype = getattr(backend.xp, name, None)
+    if dtype is None:
+        raise TypeError(f"backend {backend.name!r} has no dtype {name!r}")
+    return dtype
+
+
 # ---- moving data ------------------------------------------------------------------------------------------
+
+
+on_synchronise: list[Callable[[], None]] = []
+"""Called whenever the host has waited for a CUDA device: what a device has noted is raised here."""
 
 
 def to_numpy(x: Any) -> np.ndarray:
@@ -276,7 +341,10 @@ def to_numpy(x: Any) -> np.ndarray:
         return x
     name = type(x).__module__.split(".")[0]
     if name == "cupy":
-        return x.get()
+        host = x.get()
+        for look in on_synchronise:
+            look()
+        return host
     if name == "torch":
         x = x.detach().cpu()
         return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
@@ -316,7 +384,7 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
     if hasattr(x, "requires_grad") and type(x).__module__.startswith("xpnet"):
         x = x.data
     if isinstance(dtype, str):
-        dtype = getattr(target.xp, dtype)
+        dtype = named_dtype(dtype, target)
     if type(x) in _NAMES and _NAMES[type(x)] == str(target):
         if target.device is None or device(x) == target.device:
             return x if dtype is None or x.dtype == dtype else target.xp.astype(x, dtype)
@@ -330,7 +398,4 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
             x = x.astype(np.float32)
     if target.device is None:
         return target.xp.asarray(x, dtype=dtype)
-    if str(target) == "cupy":
-        with target.device:
-            return target.xp.asarray(x, dtype=dtype)
     return target.xp.asarray(to_numpy(x), dtype=dtype, device=target.device)

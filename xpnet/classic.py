@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet import random
-from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
 
 # ---- McCulloch and Pitts: fixed weights -------------------------------------------------------------------
 
@@ -226,4 +226,4 @@ def _pairs(x: Array, target: Any, name: str) -> tuple[Array, Array]:
         raise ValueError(
             f"{name}: expected inputs (n, d) and targets (n,), got {tuple(x.shape)} and {tuple(target.shape)}"
         )
-    return x, asarray(target, str(x.dtype).rpartition(".")[2], backend=backend_of(x))
+    return x, asarray(target, dtype_name(x.dtype), backend=backend_of(x))

@@ -16,9 +16,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from xpnet.backend import backend_name
+import numpy as np
+
+from xpnet.backend import SCALARS, DeviceError, backend_name, device_key, on_device, where
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,13 +37,42 @@ class Kernel(NamedTuple):
     least: int
 
 
-def choose(kernels: dict[str, Kernel], body: Callable[..., Any], array: Any) -> Callable[..., Any]:
-    """The launcher for `array` as the first argument, or the body."""
-    if _enabled:
-        kernel = kernels.get(backend_name(array))
-        if kernel is not None and (not kernel.least or array.size >= kernel.least):
-            return kernel.launcher
-    return body
+def run(kernels: dict[str, Kernel], body: Callable[..., R], args: Any, kwargs: dict[str, Any]) -> R:
+    """`body(*args, **kwargs)`, or what a kernel makes of it, on the device of the arguments.
+
+    Raises:
+        DeviceError: a kernel would have met arrays of two backends or devices. Targets may be anywhere.
+    """
+    first = args[0] if args else next(iter(kwargs.values()))
+    if type(first) in SCALARS:
+        first = next((a for a in args if type(a) not in SCALARS), None)
+        if first is None:
+            return body(*args, **kwargs)
+    # a type that is new here makes its backend's kernels register, so this comes before the look-up
+    name = "numpy" if type(first) is np.ndarray else backend_name(first)
+    kernel = kernels.get(name) if _enabled else None
+    if kernel is None or kernel.least > first.size:
+        if name != "cupy":
+            return body(*args, **kwargs)
+        with on_device(first):
+            return body(*args, **kwargs)
+    _check_places(body, first, args, kwargs)
+    with on_device(first):
+        result = kernel.launcher(*args, **kwargs)
+        return body(*args, **kwargs) if result is NotImplemented else result
+
+
+def _check_places(body: Callable[..., Any], first: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    """A kernel takes addresses: an array from elsewhere must not reach it."""
+    kind, place = type(first), None if type(first) is np.ndarray else device_key(first)
+    for i, a in enumerate((*args, *kwargs.values())):
+        if hasattr(a, "dtype") and (type(a) is not kind or (place is not None and device_key(a) != place)):
+            names = (*list(signature(body).parameters)[: len(args)], *kwargs)
+            if names[i] != "target" and not isinstance(a, np.generic | np.dtype):
+                raise DeviceError(
+                    f"{body.__name__}: {names[i]} is on {where(a)}, the first argument on {where(first)}; "
+                    "move one with xpnet.asarray(x) or model.to(backend)"
+                )
 
 
 def fusable(body: Callable[P, R]) -> Callable[P, R]:
@@ -49,10 +81,9 @@ def fusable(body: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not kernels:
+        if not kernels and args and type(args[0]) is np.ndarray:
             return body(*args, **kwargs)
-        result = choose(kernels, body, args[0] if args else next(iter(kwargs.values())))(*args, **kwargs)
-        return body(*args, **kwargs) if result is NotImplemented else result
+        return run(kernels, body, args, kwargs)
 
     return call
 

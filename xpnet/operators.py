@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import gather, scatter_add
+from xpnet.arrays import gather, keep, scatter_add, zero
 from xpnet.autograd import Pullback, Tensor, differentiable
-from xpnet.backend import Array, asarray, backend_of, device, namespace
+from xpnet.backend import Array, asarray, backend_name, backend_of, device, namespace
 
 Result = tuple[Array, Pullback]
 Axis = int | tuple[int, ...] | None
@@ -61,13 +61,26 @@ def divide(a: Array, b: Array) -> Result:
 
 @differentiable
 def power(a: Array, b: Array) -> Result:
-    """a ** b; the gradient with respect to the exponent needs a > 0."""
+    """a ** b; the gradient with respect to the exponent needs a > 0, or a = 0 and b >= 0, where it is 0."""
     xp = namespace(a, b)
     y = a**b
-    return y, (
-        lambda dy, out: unbroadcast(dy * b * a ** (b - 1), a),
-        lambda dy, out: unbroadcast(dy * y * (xp.log(a) if hasattr(a, "shape") else math.log(a)), b),
-    )
+
+    def to_base(dy: Array, out: Array | None) -> Array:
+        if not hasattr(b, "shape"):
+            return unbroadcast(dy * b * a ** (b - 1) if b else xp.zeros_like(dy), a)
+        # x ** 0 is 1 everywhere, although 0 * 0 ** -1 is not a number
+        flat = b == 0
+        return unbroadcast(
+            xp.where(flat, zero(dy), dy * b * a ** (xp.where(flat, xp.ones_like(b), b) - 1)), a
+        )
+
+    def to_exponent(dy: Array, out: Array | None) -> Array:
+        base = a if hasattr(a, "shape") else xp.full((), a, dtype=b.dtype, device=device(b))
+        still = (base == 0) & (b >= 0)  # 0 ** b is 0 there, although 0 * log 0 is not a number
+        slope = dy * y * xp.log(xp.where(still, xp.ones_like(base), base))
+        return unbroadcast(xp.where(still, zero(dy), slope), b)
+
+    return y, (to_base, to_exponent)
 
 
 @differentiable
@@ -143,8 +156,7 @@ def maximum(a: Array, b: Array) -> Result:
     )
 
     def share(dy: Array, mine: Array, other: Array) -> Array:
-        weight = xp.astype(mine > other, dy.dtype) + 0.5 * xp.astype(mine == other, dy.dtype)
-        return unbroadcast(dy * weight, mine)
+        return unbroadcast(keep(dy, mine > other) + 0.5 * keep(dy, mine == other), mine)
 
     return xp.maximum(a, b), (lambda dy, out: share(dy, a, b), lambda dy, out: share(dy, b, a))
 
@@ -186,8 +198,9 @@ def _extremum(name: str) -> Any:
         y = getattr(xp, name)(x, axis=axis, keepdims=keepdims)
 
         def pullback(dy: Array) -> Array:
-            hit = xp.astype(x == _restore(y, x, axis, keepdims), dy.dtype)
-            return _restore(dy, x, axis, keepdims) * hit / xp.sum(hit, axis=axis, keepdims=True)
+            hit = x == _restore(y, x, axis, keepdims)
+            ties = xp.sum(xp.astype(hit, dy.dtype), axis=axis, keepdims=True)
+            return xp.where(hit, _restore(dy, x, axis, keepdims) / ties, zero(dy))
 
         return y, pullback
 
@@ -227,6 +240,8 @@ def getitem(x: Array, index: Any) -> Result:
     xp = namespace(x)
     index = tuple(_index(i, x) for i in (index if isinstance(index, tuple) else (index,)))
     if any(hasattr(i, "dtype") for i in index):
+        if len(index) == 1 and backend_name(x) == "cupy":
+            index = _counted(index[0], x)
         return gather(x, index), lambda dy: scatter_add(tuple(x.shape), index, dy)
     if Ellipsis not in index:
         index = (*index, ...)
@@ -238,6 +253,13 @@ def getitem(x: Array, index: Any) -> Result:
         return dx
 
     return x[index], pullback
+
+
+def _counted(index: Array, x: Array) -> tuple[Array, ...]:
+    """A mask as the positions of its ones: to count them CuPy waits, so not again for the gradient."""
+    if index.dtype != bool or tuple(index.shape) != tuple(x.shape[: index.ndim]) or not index.ndim:
+        return (index,)
+    return namespace(x).nonzero(index)
 
 
 def _index(part: Any, x: Array) -> Any:

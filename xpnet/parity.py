@@ -20,7 +20,7 @@ import numpy as np
 from xpnet import functional as F
 from xpnet import init, random
 from xpnet.autograd import Pullback, Tensor, differentiable
-from xpnet.backend import Array, asarray, available_backends, to_numpy, use_backend
+from xpnet.backend import Array, asarray, available_backends, dtype_name, to_numpy, use_backend
 from xpnet.nn.module import Module
 from xpnet.optim import SGD
 
@@ -243,7 +243,7 @@ def compare_layers(
     model: Module, x: Any, target: Any, backends: tuple[str, str], loss: Loss = F.cross_entropy, seed: int = 0
 ) -> list[Row]:
     """One row a call of a layer, and one for the whole model; see `compare`."""
-    dtype = str(model.parameters()[0].dtype).split(".")[-1]
+    dtype = dtype_name(model.parameters()[0].dtype)
     tolerance = TOLERANCE[dtype]
     calls: list[_Call] = []
     whole, copies = [], []
@@ -338,7 +338,7 @@ def compare_run(
                 values.append(value.data)
             trained = [to_numpy(p.data).reshape(-1) for p in m.parameters()]
             found.append((np.array([to_numpy(v) for v in values]), np.concatenate(trained)))
-    dtype = str(model.parameters()[0].dtype).split(".")[-1]
+    dtype = dtype_name(model.parameters()[0].dtype)
     losses, theta = (difference(b, a) for a, b in zip(*found, strict=True))
     return Row(f"{len(batches)} steps", "loss, theta", losses, theta, RUN[dtype])
 

@@ -149,12 +149,17 @@ def keep_threshold(p: float) -> int:
 
 def normal(shape: tuple[int, ...], key: Key, backend: Backend | None = None) -> Array:
     """float32 from N(0, 1), by Box-Muller on the host, then moved: the same bits on every backend."""
-    n = math.prod(shape)
-    words = bits(n + n % 2, key, _HOST).astype(np.float64).reshape(-1, 2)
-    radius = np.sqrt(-2 * np.log((words[:, 0] + 0.5) * 2.0**-32))
-    angle = (2 * np.pi * 2.0**-32) * words[:, 1]
-    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    return asarray(pairs.reshape(-1)[:n].reshape(shape).astype(np.float32), backend=backend)
+    return asarray(noise(shape, key, _HOST), backend=backend)
+
+
+def noise(shape: tuple[int, ...], key: Key, backend: Backend) -> Array:
+    """`normal` drawn where it is used: nothing is copied, and log and cos are the device's own."""
+    xp, n = backend.xp, math.prod(shape)
+    words = xp.reshape(xp.astype(bits(n + n % 2, key, backend), xp.float64), (-1, 2))
+    radius = xp.sqrt(-2 * xp.log((words[:, 0] + 0.5) * 2.0**-32))
+    angle = (2 * math.pi * 2.0**-32) * words[:, 1]
+    pairs = xp.stack([radius * xp.cos(angle), radius * xp.sin(angle)], axis=1)
+    return xp.astype(xp.reshape(xp.reshape(pairs, (-1,))[:n], shape), xp.float32)
 
 
 def permutation(n: int, key: Key) -> np.ndarray:

@@ -21,6 +21,7 @@ class Launch:
 
     def __init__(self, gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         self.gpu, self._monkeypatch = gpu, monkeypatch
+        self.hardware = gpu and not importlib.import_module("cupy").__version__.endswith("+cpu")
 
     def array(self, x: Any, dtype: Any = None, offset: int = 0) -> Any:
         """An input array; `offset` in elements makes an unaligned view. Guarded on the emulator."""
@@ -43,7 +44,7 @@ class Launch:
                 if here.arch < arch:
                     pytest.skip(f"this GPU is below sm_{arch}")
                 patch.setattr(here, "arch", arch if arch < 90 else here.arch)
-                xp = importlib.import_module("array_api_compat.cupy")
+                xp = importlib.import_module("xpnet._cupy")
                 patch.setattr(xp, "empty", _poisoned(xp.empty))
                 yield
                 return

@@ -508,7 +508,7 @@ def test_plan_of_known_sizes() -> None:
 
 def test_offsets_beyond_32_bits(launch: Launch) -> None:
     """The last channel of the last sample, more than 2^32 elements from the first."""
-    if not launch.gpu:
+    if not launch.hardware:
         pytest.skip("needs the memory of a GPU")
     import cupy
 

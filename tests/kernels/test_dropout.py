@@ -71,7 +71,7 @@ def test_shape_nan_and_what_is_left_to_the_body(launch: Launch) -> None:
 
 
 def test_beyond_32_bits(launch: Launch) -> None:
-    if not launch.gpu:
+    if not launch.hardware:
         pytest.skip("4 GB of elements: on a GPU only")
     import cupy
 

@@ -15,7 +15,10 @@ from tests.emulator import EmuError, EmuModule, planted
 from tests.kernels import ladder
 from xpnet.cuda import loader
 
-pytestmark = pytest.mark.skipif(emulator.missing() is not None, reason=str(emulator.missing()))
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.skipif(emulator.missing() is not None, reason=str(emulator.missing())),
+]
 
 MISTAKES = {
     1: "missing barrier",

@@ -14,6 +14,7 @@ import pytest
 from tests.kernels import nvrtc
 from xpnet import cuda
 
+pytestmark = pytest.mark.host
 ARCHS = (75, 80, 90, 100, 120)
 REGISTERS = 128  # more would leave a multiprocessor with a quarter of its threads
 SHARED = 48 * 1024

@@ -16,11 +16,11 @@ from types import ModuleType
 
 from xpnet.backend import use_backend
 from xpnet.cuda import loader
-from xpnet.cuda.errors import check_errors
+from xpnet.notes import check_errors
 
 __all__ = ["check_errors", "instances", "launchers", "warmup"]
 
-LAUNCHERS = ("activations", "batch_norm", "cross_entropy", "dropout", "gradients", "optimizers")
+LAUNCHERS = ("activations", "batch_norm", "cross_entropy", "dropout", "gradients", "labels", "optimizers")
 
 
 def launchers() -> list[ModuleType]:

@@ -11,8 +11,9 @@ import numpy as np
 from xpnet.autograd import is_recording, is_unit
 from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
 from xpnet.cuda import loader
-from xpnet.cuda.errors import record
 from xpnet.dispatch import fused
+from xpnet.functional.weighing import report
+from xpnet.notes import note_on
 
 FILE = "cross_entropy.cu"
 PARTS = 32  # as in the source
@@ -126,7 +127,7 @@ class _Call:
             self.classes,
             self.ignore,
             self.eps,
-            record(self.xp),
+            note_on(self.logits),
         )
         grid = loader.ceil_div(n, p.rows) * p.cluster
         kernel((grid,), p.block, args, shared_mem=p.shared)
@@ -223,6 +224,8 @@ def cross_entropy(
         return dx
 
     call.add_up(mean)
+    if mean and call.totals is not None:
+        report(call.totals[:PARTS], n)
     losses = call.empty(n, accumulator=True)
     made = None
     if is_recording() or inplace:

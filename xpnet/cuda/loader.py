@@ -92,8 +92,6 @@ class Target:
     ) -> None:
         self.factory, self.arch, self.multiprocessors, self.options = factory, arch, multiprocessors, options
         self.kernels: dict[tuple[Any, ...], Kernel] = {}
-        self.memory: dict[str, Array] = {}
-        """Small arrays that live as long as the device's kernels, such as the error record."""
 
     def build(self, file: str, name: str, cluster: int, shared: int, cooperative: bool) -> Kernel:
         """Compile one kernel, or fetch it from CuPy's disk cache."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, namespace
+from xpnet.backend import Array, is_capturing, namespace
 from xpnet.cuda import loader
 from xpnet.dispatch import fused
 
@@ -98,19 +98,13 @@ def _hyperparameters(rule: str, theta: Array, values: tuple[float, ...], dtype: 
         device, host = slot[1], np.array(values, dtype=dtype)
         if isinstance(device, np.ndarray):
             device[...] = host
-        elif _capturing():
+        elif is_capturing(theta):
             return device  # a copy would be replayed with the values of now: `refresh` writes instead
         else:
             # pageable memory: the driver takes the bytes before it returns, and does not wait for the device
             device.data.copy_from_host_async(host.ctypes.data, host.nbytes)
         slot[0] = values
     return slot[1]
-
-
-def _capturing() -> bool:
-    import cupy
-
-    return cupy.cuda.get_current_stream().is_capturing()
 
 
 def _step(rule: str, arrays: tuple[Array | None, ...], decay: float, values: tuple[float, ...]) -> Any:

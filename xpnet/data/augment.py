@@ -14,7 +14,7 @@ import numpy as np
 
 from xpnet import random
 from xpnet.arrays import one_hot, pad
-from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
 from xpnet.data.dataset import Dataset, check_finite, take
 from xpnet.data.resample import (
     Size,
@@ -102,7 +102,7 @@ class Compose(Augmentation):
 
 def _column(values: np.ndarray, like: Array, axes: int = 4) -> Array:
     """(N,) numbers of the host as (N, 1, ...) beside `like`, in its dtype."""
-    dtype = str(like.dtype).split(".")[-1]
+    dtype = dtype_name(like.dtype)
     return asarray(values.reshape(-1, *(1,) * (axes - 1)), dtype, backend=backend_of(like))
 
 
@@ -282,7 +282,7 @@ class ColorPCA(Augmentation):
         if x.shape[1] != len(self.directions):
             raise ValueError(f"ColorPCA: fitted on {len(self.directions)} channels, got {x.shape[1]}")
         shift = self.sigma * draw.normal(len(self.directions)) @ self.directions
-        return x + asarray(shift[:, :, None, None], str(x.dtype).split(".")[-1], backend=backend_of(x))
+        return x + asarray(shift[:, :, None, None], dtype_name(x.dtype), backend=backend_of(x))
 
 
 # ---- beyond the decks -------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
 from xpnet.data.dataset import check_finite
 
 
@@ -15,7 +15,8 @@ class Preprocessing:
     """Base class: `fit` takes statistics of the training set, `transform` applies them to any sample.
 
     A subclass names its statistics, computes them in `measure`, and applies them in `apply`. They are kept as
-    float32 NumPy arrays and follow the samples to their backend.
+    NumPy arrays and follow the samples to their backend. Those of float64 data and of whole numbers are
+    float64, and applied in it: a time of 1.7e9 seconds has no seconds in float32. Others are float32.
     """
 
     statistics: ClassVar[tuple[str, ...]] = ()
@@ -64,12 +65,13 @@ class Preprocessing:
         if host.size == 0 or host.ndim == 0:
             raise ValueError(f"{name}: nothing to fit: x has shape {host.shape}")
         check_finite(host, f"{name}: x")
+        fine = host.dtype == np.float64 or (host.dtype.kind in "iu" and host.dtype.itemsize > 2)
         for statistic, value in zip(self.statistics, self.measure(host), strict=True):
-            setattr(self, statistic, np.asarray(value, dtype=np.float32))
+            setattr(self, statistic, np.asarray(value, dtype=np.float64 if fine else np.float32))
         return self
 
     def transform(self, x: Any) -> Array:
-        """The transformed samples, on the backend of x; integers become float32.
+        """The transformed samples, on the backend of x and in its dtype; integers become float32.
 
         Raises:
             RuntimeError: `fit` has not been called.
@@ -91,13 +93,15 @@ class Preprocessing:
                 f"{tuple(x.shape[1:])}"
             )
         xp, backend = namespace(x), backend_of(x)
-        if "float" not in str(x.dtype):
-            x = xp.astype(x, xp.float32)
-        dtype = str(x.dtype).split(".")[-1]
-        return function(x, *(asarray(value, dtype, backend=backend) for value in state.values()))
+        dtype = x.dtype if "float" in str(x.dtype) else xp.float32
+        fine = any(value.dtype == np.float64 for value in state.values())
+        x = xp.astype(x, xp.float64 if fine else dtype, copy=False)
+        like = dtype_name(x.dtype)
+        y = function(x, *(asarray(value, like, backend=backend) for value in state.values()))
+        return xp.astype(y, dtype, copy=False)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """The statistics by name, float32 NumPy arrays.
+        """The statistics by name, NumPy arrays.
 
         Raises:
             RuntimeError: `fit` has not been called.
@@ -119,7 +123,8 @@ class Preprocessing:
                 f"{', '.join(state) or 'none'}"
             )
         for name in self.statistics:
-            setattr(self, name, np.asarray(to_numpy(state[name]), dtype=np.float32))
+            value = np.asarray(to_numpy(state[name]))
+            setattr(self, name, value.astype(value.dtype if value.dtype == np.float64 else np.float32))
 
 
 class _ShiftScale(Preprocessing):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.arrays import gather
-from xpnet.backend import Array, asarray, backend_of, namespace
+from xpnet.backend import Array, asarray, backend_of, dtype_name, namespace
 
 Size = int | tuple[int, int]
 
@@ -80,7 +80,7 @@ def interpolate(x: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
         rows: A, (N, H', H) or (1, H', H), weights on the host.
         columns: B, (N, W', W) or (1, W', W), weights on the host.
     """
-    xp, backend, dtype = namespace(x), backend_of(x), str(x.dtype).split(".")[-1]
+    xp, backend, dtype = namespace(x), backend_of(x), dtype_name(x.dtype)
     left = xp.expand_dims(asarray(rows, dtype, backend=backend), axis=1)
     right = xp.expand_dims(asarray(columns, dtype, backend=backend), axis=1)
     return left @ x @ xp.matrix_transpose(right)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from xpnet.arrays import erf, widen
+from xpnet.arrays import erf, keep, widen, zero
 from xpnet.autograd import Pullback, differentiable
 from xpnet.backend import Array, namespace
 
@@ -20,8 +20,8 @@ def relu(x: Array) -> Result:
     array([0., 0., 2.], dtype=float32)
     """
     xp = namespace(x)
-    y = xp.maximum(x, _zero(x))
-    return y, lambda dy: dy * xp.astype(y > 0, dy.dtype)
+    y = xp.maximum(x, zero(x))
+    return y, lambda dy: keep(dy, y > 0)
 
 
 @differentiable
@@ -36,7 +36,7 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Result:
 def elu(x: Array, alpha: float = 1.0) -> Result:
     """x for x > 0, else alpha (exp(x) - 1) (Clevert et al., 2016; deck S3 swaps the cases)."""
     xp = namespace(x)
-    y = xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, _zero(x))))
+    y = xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, zero(x))))
     return y, lambda dy: dy * xp.where(x > 0, xp.ones_like(y), y + alpha)
 
 
@@ -67,7 +67,7 @@ def lecun_tanh(x: Array) -> Result:
 def hardtanh(x: Array) -> Result:
     """x clipped to [-1, 1]; derivative 1 strictly inside, else 0."""
     xp = namespace(x)
-    return xp.clip(x, -1.0, 1.0), lambda dy: dy * xp.astype((x > -1) & (x < 1), dy.dtype)
+    return xp.clip(x, -1.0, 1.0), lambda dy: keep(dy, (x > -1) & (x < 1))
 
 
 @differentiable
@@ -99,7 +99,7 @@ def maxout(x: Array, pieces: int = 2) -> Result:
     def pullback(dy: Array) -> Array:
         winner = xp.expand_dims(xp.argmax(groups, axis=-1), axis=-1)
         piece = xp.arange(pieces, dtype=winner.dtype, device=groups.device)
-        return xp.reshape(xp.expand_dims(dy, axis=-1) * xp.astype(winner == piece, dy.dtype), x.shape)
+        return xp.reshape(xp.where(winner == piece, xp.expand_dims(dy, axis=-1), zero(dy)), x.shape)
 
     return y, pullback
 
@@ -108,8 +108,9 @@ def maxout(x: Array, pieces: int = 2) -> Result:
 def softplus(x: Array) -> Result:
     """log(1 + exp(x)), without overflow; its derivative is the sigmoid."""
     xp = namespace(x)
-    y = xp.maximum(x, _zero(x)) + xp.log1p(xp.exp(-xp.abs(x)))
-    return y, lambda dy: dy * xp.exp(x - y)
+    e = xp.exp(-xp.abs(x))
+    y = xp.maximum(x, zero(x)) + xp.log1p(e)
+    return y, lambda dy: dy * (xp.where(x >= 0, xp.ones_like(e), e) / (1 + e))
 
 
 @differentiable
@@ -149,14 +150,3 @@ def log_softmax(x: Array, axis: int = -1) -> Result:
         return xp.astype(dy - xp.exp(y) * xp.sum(dy, axis=axis, keepdims=True), x.dtype, copy=False)
 
     return xp.astype(y, x.dtype, copy=False), pullback
-
-
-_ZEROS: dict[object, Array] = {}
-
-
-def _zero(like: Array) -> Array:
-    """A 0-d zero of the dtype and device of `like`, kept: binary functions of the standard take arrays."""
-    key = (type(like), like.dtype, str(getattr(like, "device", None)))
-    if key not in _ZEROS:
-        _ZEROS[key] = namespace(like).zeros((), dtype=like.dtype, device=getattr(like, "device", None))
-    return _ZEROS[key]

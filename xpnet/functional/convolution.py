@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.arrays import col2im, im2col, pad, unpad, windows
+from xpnet.arrays import col2im, im2col, keep, pad, unpad, windows
 from xpnet.autograd import Pullback, Tensor, differentiable
 from xpnet.backend import Array, device, namespace
 
@@ -178,7 +178,7 @@ def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding:
     def pullback(dy: Array) -> Array:
         dx = xp.zeros_like(padded)
         for i, place in enumerate(places):
-            dx[place] += dy * xp.astype(winner == i, dy.dtype)
+            dx[place] += keep(dy, winner == i)
         return unpad_images(dx, pads)
 
     return y, pullback

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import add_to_columns, is_half, one_hot, sum_last, take_columns, widen
+from xpnet.arrays import add_to_columns, is_half, keep, one_hot, sum_last, take_columns, widen, zero
 from xpnet.autograd import Pullback, differentiable, is_unit
-from xpnet.backend import Array, asarray, backend_name, backend_of, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_name, backend_of, dtype_name, namespace, to_numpy
+from xpnet.dispatch import fusable
+from xpnet.functional.weighing import report
+from xpnet.notes import OPS, note_on
 
 Result = tuple[Array, Pullback]
 
@@ -21,9 +24,9 @@ Result = tuple[Array, Pullback]
 def _labels(
     target: Any, like: Array, classes: int, ignore_index: int | None, name: str
 ) -> tuple[Array, Array | None]:
-    """Class indices on the device of `like`, and a mask of those that are not ignored (None: all).
+    """Class indices on the device of `like`, and what each row counts: 1, or 0 if ignored (None: all 1).
 
-    Labels on the host are checked; on CUDA that would wait for the device, so the kernels set an error flag.
+    Labels on the host are checked; on CUDA that would wait for the device: see `check_labels`.
     """
     ignoring = ignore_index is not None and 0 <= ignore_index < classes
     if (
@@ -46,7 +49,11 @@ def _labels(
     if "int" not in kind:
         raise TypeError(f"{name}: class indices must be integers, got {kind}")
     valid = None
-    if backend_name(target) != "cupy" and target.shape[0]:
+    if backend_name(target) == backend_name(like) == "cupy":
+        namespace(target, like)
+        op = OPS.index(name if name in OPS else "a metric")
+        return check_labels(target, like.dtype, classes, ignore_index, op)
+    if target.shape[0]:
         host = to_numpy(target)
         if ignoring or host.min() < 0 or host.max() >= classes:
             valid = host != ignore_index if ignore_index is not None else np.ones(host.shape, bool)
@@ -57,13 +64,40 @@ def _labels(
                     f"{classes - 1}"
                 )
             target = np.where(valid, host, 0)
-    elif ignore_index is not None and backend_name(target) == "cupy":
-        xp = namespace(target)
-        valid = target != ignore_index
-        target = xp.where(valid, target, xp.zeros_like(target))
     backend = backend_of(like)
     target = asarray(target, "int64", backend=backend)  # torch takes smaller integers for masks
-    return target, None if valid is None else asarray(valid, backend=backend)
+    return target, None if valid is None else asarray(valid, dtype_name(like.dtype), backend=backend)
+
+
+@fusable
+def check_labels(
+    target: Array, dtype: Any, classes: int, ignore_index: int | None, op: int
+) -> tuple[Array, Array]:
+    """Labels on a CUDA device, looked at there: one that is out of range is noted (`xpnet.notes`).
+
+    Args:
+        target: (N,) integers.
+        dtype: of the second result.
+        classes: labels are 0 to classes - 1.
+        ignore_index: the label of rows that do not count, or None.
+        op: whose labels they are, its place in `xpnet.notes.OPS`.
+
+    Returns:
+        (N,) int64 labels, and what each row counts: 1, 0 if it is ignored, NaN if its label is out of range.
+    """
+    xp, note = namespace(target), note_on(target)
+    target = xp.astype(target, xp.int64)
+    wrong = (target < 0) | (target >= classes)
+    rows = xp.ones_like(target, dtype=dtype)
+    if ignore_index is not None:
+        skip = target == ignore_index
+        wrong, rows = wrong & ~skip, rows * xp.astype(~skip, dtype)
+    rows = xp.where(wrong, xp.full_like(rows, math.nan), rows)
+    if target.shape[0]:
+        row = xp.argmax(xp.astype(wrong, xp.int8))
+        found = xp.stack([xp.full_like(row, op), xp.take(target, row), xp.full_like(row, classes), row])
+        note += xp.where(xp.any(wrong) & (note[0] == 0), found, xp.zeros_like(found))
+    return xp.where(wrong | (rows == 0), xp.zeros_like(target), target), rows
 
 
 def _check_class_weight(weight: Array, classes: int, name: str) -> None:
@@ -76,7 +110,8 @@ def _check_class_weight(weight: Array, classes: int, name: str) -> None:
 def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
     """Apply `reduction`; the second result turns dy into the gradient of each loss (one for all or one each).
 
-    `total` is what "mean" divides by: the number of losses, or the sum of their weights.
+    `total` is what "mean" divides by: the number of losses, or the sum of their weights. Where that is 0, the
+    mean is NaN and its gradient 0, as in PyTorch.
     """
     xp = namespace(losses)
     if reduction == "none":
@@ -89,13 +124,17 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
     value = sum_last(losses) if losses.ndim == 1 else xp.sum(losses, dtype=losses.dtype)
     if reduction == "sum":
         return value, lambda dy: 1.0 if is_unit(dy) else dy
+    count = math.prod(losses.shape)
     if total is None:
-        total = math.prod(losses.shape)
+        total = count
+    report(total, count)
     if type(total) is int:
-        if total == 0:  # the mean of nothing is NaN, as in PyTorch
-            return value * math.nan, lambda dy: dy * math.nan
+        if total == 0:
+            return value * math.nan, lambda dy: dy * 0
         return value / total, lambda dy: 1.0 / total if is_unit(dy) else dy / total
-    return value / total, lambda dy: dy / total
+    nothing = total == 0  # on the device: every row ignored, or of a class that weighs nothing
+    total = xp.where(nothing, xp.ones_like(total), total)
+    return xp.where(nothing, xp.full_like(value, math.nan), value / total), lambda dy: dy / total
 
 
 def _elementwise(value: Array, reduction: str, *slopes: Callable[[], Array]) -> Result:
@@ -105,7 +144,7 @@ def _elementwise(value: Array, reduction: str, *slopes: Callable[[], Array]) -> 
 
 
 def _same_shape(x: Array, target: Any, name: str) -> Array:
-    target = asarray(target, dtype=str(x.dtype).split(".")[-1], backend=backend_of(x))
+    target = asarray(target, dtype=dtype_name(x.dtype), backend=backend_of(x))
     if tuple(target.shape) != tuple(x.shape):
         raise ValueError(
             f"{name}: input {tuple(x.shape)} and target {tuple(target.shape)} must have the same shape"
@@ -163,10 +202,10 @@ def cross_entropy(
     total = sum_last(exp)
     if getattr(target, "ndim", 1) == 2:
         t = _same_shape(logits, target, "cross_entropy with probabilities")
-        y = valid = None
+        y = rows = None
     else:
-        y, valid = _labels(target, logits, classes, ignore_index, "cross_entropy")
-    if y is None or valid is not None or weight is not None or label_smoothing:
+        y, rows = _labels(target, logits, classes, ignore_index, "cross_entropy")
+    if y is None or rows is not None or weight is not None or label_smoothing:
         if weight is not None:
             _check_class_weight(weight, classes, "cross_entropy")
         count = None
@@ -176,11 +215,11 @@ def cross_entropy(
             t = t * (1 - label_smoothing) + label_smoothing / classes
         if weight is not None:
             t = t * weight
-        if valid is not None:
-            t = xp.where(xp.expand_dims(valid, axis=1), t, xp.zeros_like(t))
+        if rows is not None:
+            t = t * xp.expand_dims(rows, axis=1)
         if y is not None:  # "mean" divides by the weights of the labels
             each = xp.ones_like(total) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
-            count = xp.sum(each if valid is None else each * xp.astype(valid, each.dtype), dtype=each.dtype)
+            count = xp.sum(each if rows is None else each * rows, dtype=each.dtype)
         return _soft_cross_entropy(shifted, exp, total, t, reduction, count)
 
     value, spread = _reduce(xp.log(total) - take_columns(shifted, y), reduction)
@@ -268,13 +307,14 @@ def nll_loss(
     x = log_probabilities
     if x.ndim != 2:
         raise ValueError(f"nll_loss: expected log-probabilities of shape (N, C), got {tuple(x.shape)}")
-    y, valid = _labels(target, x, x.shape[1], ignore_index, "nll_loss")
+    y, rows = _labels(target, x, x.shape[1], ignore_index, "nll_loss")
     if weight is not None:
         _check_class_weight(weight, x.shape[1], "nll_loss")
     row = xp.ones_like(x[:, 0]) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
-    if valid is not None:
-        row = row * xp.astype(valid, x.dtype)
-    value, spread = _reduce(-take_columns(x, y) * row, reduction, xp.sum(widen(row)))
+    if rows is not None:
+        row = row * rows
+    losses = xp.where(row == 0, zero(x), -take_columns(x, y) * row)  # 0 log 0 = 0
+    value, spread = _reduce(losses, reduction, xp.sum(widen(row)))
     return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, -spread(dy) * row),)
 
 
@@ -295,11 +335,14 @@ def multi_margin_loss(scores: Array, target: Any, margin: float = 1.0, reduction
     if scores.ndim != 2:
         raise ValueError(f"multi_margin_loss: expected scores of shape (N, C), got {tuple(scores.shape)}")
     classes = scores.shape[1]
-    y, _ = _labels(target, scores, classes, None, "multi_margin_loss")
+    y, rows = _labels(target, scores, classes, None, "multi_margin_loss")
     hinge = margin + scores - xp.expand_dims(take_columns(scores, y), axis=1)
-    other = 1 - one_hot(y, classes, scores.dtype)
-    active = xp.astype(hinge > 0, scores.dtype) * other / classes
-    value, spread = _reduce(xp.sum(hinge * active, axis=1, dtype=scores.dtype), reduction)
+    active = ~(hinge <= 0) & (one_hot(y, classes, scores.dtype) == 0)
+    losses = xp.sum(keep(hinge, active), axis=1, dtype=scores.dtype) / classes
+    active = xp.astype(active, scores.dtype) / classes
+    if rows is not None:
+        losses, active = losses * rows, active * xp.expand_dims(rows, axis=1)
+    value, spread = _reduce(losses, reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
@@ -323,8 +366,9 @@ def binary_cross_entropy_with_logits(logits: Array, target: Any, reduction: str 
     """
     xp = namespace(logits)
     t = _same_shape(logits, target, "binary_cross_entropy_with_logits")
-    softplus = xp.maximum(logits, xp.zeros_like(logits)) + xp.log1p(xp.exp(-xp.abs(logits)))
-    sigmoid_minus_t = lambda: xp.exp(logits - softplus) - t
+    e = xp.exp(-xp.abs(logits))
+    softplus = xp.maximum(logits, zero(logits)) + xp.log1p(e)
+    sigmoid_minus_t = lambda: xp.where(logits >= 0, xp.ones_like(e), e) / (1 + e) - t
     return _elementwise(softplus - t * logits, reduction, sigmoid_minus_t, lambda: -logits)
 
 
@@ -350,7 +394,6 @@ def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Resu
         target: -1 or +1, the same shape.
         reduction: "mean", "sum" or "none".
     """
-    xp = namespace(scores)
     t = _same_shape(scores, target, "perceptron_loss")
-    slope = -t * xp.astype(t * scores < 0, scores.dtype)
-    return _elementwise(slope * scores, reduction, lambda: slope)
+    wrong = ~(t * scores >= 0)  # a NaN is not hidden
+    return _elementwise(keep(-t * scores, wrong), reduction, lambda: keep(-t, wrong))

@@ -134,7 +134,7 @@ def batch_norm(
         if training and count < 2 and x.shape[0]:
             raise ValueError(
                 f"batch_norm: training needs more than one value a channel, got an input of shape "
-                f"{tuple(x.shape)}; use a larger batch or model.eval()"
+                f"{tuple(x.shape)}; use a larger batch, DataLoader(drop_last=True) or model.eval()"
             )
         normal, to_input, mean, var = _standardize(wide, axes, eps)
         if training and running_mean is not None and running_var is not None and count:

@@ -11,6 +11,7 @@ from inspect import signature
 from typing import Any
 
 from xpnet import nn
+from xpnet.backend import dtype_name
 from xpnet.nn.module import Module
 
 _KINDS: dict[str, type[Module]] = {
@@ -116,5 +117,5 @@ def _arguments_of(kind: type, module: Any) -> dict[str, Any]:
 
 def _dtype(module: Module) -> str:
     for array in module.state_dict().values():
-        return str(array.dtype).split(".")[-1]
+        return dtype_name(array.dtype)
     return "float32"

@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from xpnet.autograd import Tensor, array_of
-from xpnet.backend import Array, Backend, DeviceError, _load, asarray, backend_of, namespace, where
+from xpnet.backend import (
+    Array,
+    Backend,
+    DeviceError,
+    _load,
+    asarray,
+    backend_of,
+    dtype_name,
+    namespace,
+    where,
+)
 from xpnet.nn.parameter import Arena, Buffer, Parameter, gather, has_views, runs
 
 ForwardHook = Callable[[Any, tuple[Any, ...], Any], None]
@@ -228,7 +238,7 @@ class Module:
                     f"state does not fit: {name} is {tuple(t.shape)} here, {tuple(value.shape)} in the state"
                 )
         for _, t, value in common:
-            t.data[...] = asarray(value, dtype=str(t.dtype).split(".")[-1], backend=backend_of(t.data))
+            t.data[...] = asarray(value, dtype=dtype_name(t.dtype), backend=backend_of(t.data))
 
     # ---- messages ----
 

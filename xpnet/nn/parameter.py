@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from xpnet.autograd import Tensor
-from xpnet.backend import Array, Backend, asarray, backend_of, device, namespace
+from xpnet.backend import Array, Backend, asarray, backend_of, device_key, dtype_name, named_dtype, namespace
 
 _DATA: Any = Tensor.__dict__["data"]  # the slot itself
 
@@ -80,11 +80,7 @@ class Arena:
         backend = backend or backend_of(first)
         xp = backend.xp
         size = sum(p.size for p in self.parameters)
-        dtype = (
-            getattr(xp, str(first.dtype).split(".")[-1])
-            if backend.xp is not namespace(first)
-            else first.dtype
-        )
+        dtype = named_dtype(dtype_name(first.dtype), backend)
         self.theta = xp.empty(size, dtype=dtype, device=backend.device)
         self.grad = xp.zeros(size, dtype=dtype, device=backend.device)
         self.alive = True
@@ -124,7 +120,7 @@ def gather(parameters: Iterable[Tensor]) -> None:
     loose: dict[Any, list[Tensor]] = {}
     for p in parameters:
         if p._arena is None or not p._arena.alive:
-            loose.setdefault((type(p.data), p.dtype, str(device(p.data))), []).append(p)
+            loose.setdefault((type(p.data), p.dtype, device_key(p.data)), []).append(p)
     for group in loose.values():
         if has_views(backend_of(group[0].data)):
             Arena(group)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from xpnet.backend import Array, to_numpy
+from xpnet.backend import Array, dtype_name, to_numpy
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Value:
     @property
     def dtype(self) -> np.dtype:
         """The dtype, in NumPy's terms."""
-        return np.dtype(str(self.example.dtype).split(".")[-1])
+        return np.dtype(dtype_name(self.example.dtype))
 
 
 Translator = Callable[["Graph", Any, Value], str]

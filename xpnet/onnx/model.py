@@ -9,7 +9,7 @@ import numpy as np
 from onnx import ModelProto, checker, helper, shape_inference
 
 from xpnet import __version__, nn
-from xpnet.backend import Array, asarray, backend_of
+from xpnet.backend import Array, asarray, backend_of, dtype_name
 from xpnet.data.preprocessing import Preprocessing
 from xpnet.nn.module import Module
 from xpnet.onnx.graph import Graph, Value
@@ -100,7 +100,7 @@ def _example(model: Module, shape: Sequence[int]) -> Array:
     """Two samples, where the model is and of its dtype."""
     zeros = np.zeros((2, *shape), dtype=np.float32)
     for data in model.state_dict().values():
-        return asarray(zeros, str(data.dtype).split(".")[-1], backend=backend_of(data))
+        return asarray(zeros, dtype_name(data.dtype), backend=backend_of(data))
     return zeros
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from xpnet import random
 from xpnet.arrays import widen
 from xpnet.autograd import Tensor
-from xpnet.backend import Array, asarray, backend_name, backend_of, namespace
+from xpnet.backend import Array, asarray, backend_name, backend_of, namespace, on_device
 from xpnet.dispatch import fusable
 from xpnet.nn.parameter import gather, runs
 
@@ -62,8 +62,9 @@ def clip_grad_norm(params: Any, max_norm: float) -> Array:
     if not gradients:
         raise ValueError("clip_grad_norm: no parameter has a gradient; call it after backward()")
     xp = namespace(*gradients)
-    first, *others = [sum_of_squares(g) for g in gradients]
-    norm = xp.sqrt(sum(others, first))
+    with on_device(gradients[0]):
+        first, *others = [sum_of_squares(g) for g in gradients]
+        norm = xp.sqrt(sum(others, first))
     for g in gradients:
         clip_to_norm(g, norm, max_norm)
     return norm
@@ -89,7 +90,8 @@ def clip_grad_value(params: Any, clip_value: float) -> None:
     if not clip_value > 0:
         raise ValueError(f"clip_grad_value: clip_value must be above 0, got {clip_value}")
     for g in gradients_of(params):
-        g[...] = namespace(g).clip(g, -clip_value, clip_value)
+        with on_device(g):
+            g[...] = namespace(g).clip(g, -clip_value, clip_value)
 
 
 class GradientNoise:
@@ -115,9 +117,11 @@ class GradientNoise:
         gradients = gradients_of(self.params)
         sizes = [math.prod(g.shape) for g in gradients]
         # one draw for all: the noise of a parameter does not depend on how the gradients lie in memory
-        noise = random.normal((sum(sizes),), random.generators[random.NOISE].next_key(), random._HOST)
-        start = 0
+        key, start = random.generators[random.NOISE].next_key(), 0
+        with on_device(gradients[0]):
+            noise = random.noise((sum(sizes),), key, backend_of(gradients[0]))
         for g, size in zip(gradients, sizes, strict=True):
-            part = asarray(noise[start : start + size].reshape(g.shape), backend=backend_of(g))
-            g += namespace(g).astype(part, g.dtype) * std
+            xp, part = namespace(g), asarray(noise[start : start + size], backend=backend_of(g))
+            with on_device(g):
+                g += xp.astype(xp.reshape(part, g.shape), g.dtype) * std
             start += size

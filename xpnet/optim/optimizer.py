@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any, ClassVar
 
+from xpnet.arrays import is_half, widen
 from xpnet.autograd import Tensor
-from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.backend import Array, asarray, backend_of, is_capturing, namespace, on_device, to_numpy
 from xpnet.nn.parameter import Run, gather, runs
 
 
@@ -19,7 +20,8 @@ class Optimizer:
     schedule writes their `"lr"`.
 
     The update runs over stretches of neighbouring parameters with one set of hyperparameters: one for a whole
-    model without groups. Parameters without a gradient are left alone, moments included.
+    model without groups. Parameters without a gradient are left alone, moments included. Parameters of 16-bit
+    types have float32 copies, in which all steps are made; the state has them under "master".
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
@@ -100,8 +102,13 @@ class Optimizer:
                 break
         for stretch in self._stretches:
             if stretch.run.parameters[0]._filled:
-                stretch.step += 1
-                self.update(stretch.theta, stretch.run.grad, stretch.moments, stretch.step, stretch.group)
+                with on_device(stretch.theta):
+                    step = stretch.step + 1
+                    theta, grad = stretch.operands()
+                    self.update(theta, grad, stretch.moments, step, stretch.group)
+                    stretch.write()
+                    if not is_capturing(stretch.theta):  # a captured step is run, and counted, at its replays
+                        stretch.step = step
 
     def zero_grad(self) -> None:
         """Forget the gradients; the next `backward` overwrites them."""
@@ -131,7 +138,10 @@ class Optimizer:
 
     def _stretch(self, run: Run, group: dict[str, Any], moments: tuple[str, ...]) -> _Stretch:
         xp = namespace(run.theta)
-        arrays = [xp.zeros_like(run.theta) for _ in moments]
+        theta = run.theta
+        wide = widen(theta)
+        arrays = [xp.zeros_like(wide) for _ in moments]
+        master = wide if is_half(theta) else None
         step = 0
         for p, part in parts_of(run):
             state = self._state.get(id(p))
@@ -144,13 +154,17 @@ class Optimizer:
                     )
                 else:
                     array[part] = xp.full_like(array[part], self.initial(name, group))
-        return _Stretch(run, group, arrays, step, moments)
+            if master is not None and state is not None and _MASTER in state:
+                master[part] = xp.reshape(
+                    asarray(state[_MASTER], backend=backend_of(theta)), master[part].shape
+                )
+        return _Stretch(run, group, arrays, step, moments, master)
 
     def _collect(self) -> None:
         """Read the state of all stretches into one dict a parameter, as copies."""
         for stretch in getattr(self, "_stretches", []):
             for p, part in parts_of(stretch.run, stretch.sizes):
-                values = zip(stretch.names, stretch.moments, strict=True)
+                values = stretch.state()
                 self._state[id(p)] = {
                     "step": stretch.step,
                     **{
@@ -246,16 +260,56 @@ class Optimizer:
         }
 
 
+_MASTER = "master"  # the name of the float32 parameters in the state of half ones
+
+
 class _Stretch:
-    """A run, its group, its moments and its step count."""
+    """A run, its group, its moments and its step count.
+
+    Of a 16-bit type, steps are made in float32, on a float32 copy of the parameters: squares of gradients
+    leave the range of float16, eps is 0 in it, and an update below the last bit of a parameter would be lost
+    (Micikevicius et al., 2018).
+    """
 
     def __init__(
-        self, run: Run, group: dict[str, Any], moments: list[Array], step: int, names: tuple[str, ...]
+        self,
+        run: Run,
+        group: dict[str, Any],
+        moments: list[Array],
+        step: int,
+        names: tuple[str, ...],
+        master: Array | None,
     ) -> None:
         self.run, self.group, self.moments, self.step, self.names = run, group, moments, step, names
+        self.master = master
         self.sizes = [p.size for p in run.parameters]
-        self.theta, self.grad = run.theta, run.grad
+        self.theta, self._grad = run.theta, run.grad
         self._data = run.parameters[0].data
+
+    @property
+    def grad(self) -> Array:
+        """The gradients; a parameter outside an arena may have adopted another array since the last step."""
+        return self._grad if self.run.arena is not None else self.run.grad
+
+    def operands(self) -> tuple[Array, Array]:
+        """What a step works on: theta and its gradient, or the float32 copy and the gradient in float32."""
+        if self.master is None:
+            return self.theta, self.grad
+        xp = namespace(self.theta)
+        # parameters that somebody else has written since the last step; in place, for captured steps
+        same = self.theta == xp.astype(self.master, self.theta.dtype)
+        self.master[...] = xp.where(same, self.master, widen(self.theta))
+        return self.master, widen(self.grad)
+
+    def write(self) -> None:
+        """Round the float32 copy into theta."""
+        if self.master is not None:
+            self.theta[...] = namespace(self.theta).astype(self.master, self.theta.dtype)
+
+    def state(self) -> list[tuple[str, Array]]:
+        """The arrays that a checkpoint keeps, by name."""
+        kept = list(zip(self.names, self.moments, strict=True))
+        return kept if self.master is None else [*kept, (_MASTER, self.master)]
 
     def current(self) -> bool:
         """Whether the parameters are still where theta and grad point."""

@@ -17,6 +17,7 @@ class Schedule:
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.base = [group["lr"] for group in optimizer.param_groups]
+        self.first = tuple(self.base)  # the rates it was made with, whatever is set by hand later
         self.t = 0
         self._write()
 
@@ -33,9 +34,33 @@ class Schedule:
             group["lr"] = self.rate(base, self.t)
 
     def step(self) -> None:
-        """Move on by one and set the learning rates."""
+        """Move on by one and set the learning rates.
+
+        A rate that was set by hand since the last step is taken as the rate of that step, and that of a group
+        added since as well: the schedule goes on from there.
+        """
+        self._follow()
         self.t += 1
         self._write()
+
+    def restart(self) -> None:
+        """Begin again, at the rates it began with; one that was set by hand begins where it is now."""
+        for i, group in enumerate(self.optimizer.param_groups):
+            if i >= len(self.base):
+                self.base.append(group["lr"])
+            elif group["lr"] != self.rate(self.base[i], self.t):
+                self.base[i] = group["lr"]
+        self.t = 0
+        self._write()
+
+    def _follow(self) -> None:
+        for i, group in enumerate(self.optimizer.param_groups):
+            lr = group["lr"]
+            if i == len(self.base):
+                self.base.append(lr)
+            written = self.rate(self.base[i], self.t)
+            if lr != written:
+                self.base[i] = self.base[i] * (lr / written) if written else lr
 
     def last_lr(self) -> list[float]:
         """The learning rate of each group now."""
@@ -43,7 +68,8 @@ class Schedule:
 
     def settings(self) -> dict[str, Any]:
         """The rule and its constants, as JSON can hold them: two schedules of equal settings are the same."""
-        return {"rule": type(self).__name__, **{k: v for k, v in self.state_dict().items() if k != "t"}}
+        constants = {k: v for k, v in self.state_dict().items() if k != "t"}
+        return {"rule": type(self).__name__, **constants, "base": list(self.first)}
 
     def state_dict(self) -> dict[str, Any]:
         """The numbers needed to resume."""
@@ -145,6 +171,7 @@ class WarmupLR(Schedule):
         super().__init__(optimizer)
         if after is not None:
             self.base = list(after.base)
+            self.first = tuple(self.base)
             self._write()
 
     def rate(self, base: float, t: int) -> float:
@@ -163,7 +190,8 @@ class ReduceLROnPlateau:
 
     Args:
         optimizer: whose rates to set.
-        mode: "min" for a loss, "max" for an accuracy.
+        mode: "min" for a loss, "max" for an accuracy; default: "min", or as the name of the measure says that
+            `LearningRate` gives it.
         factor: the decks divide by 10, one to three times.
         patience: calls without improvement that are let pass.
         threshold: an improvement must exceed this share of the best value ("rel") or amount ("abs").
@@ -176,7 +204,7 @@ class ReduceLROnPlateau:
     def __init__(
         self,
         optimizer: Optimizer,
-        mode: str = "min",
+        mode: str | None = None,
         factor: float = 0.1,
         patience: int = 10,
         threshold: float = 1e-4,
@@ -185,6 +213,7 @@ class ReduceLROnPlateau:
         min_lr: float = 0.0,
         eps: float = 1e-8,
     ) -> None:
+        given, mode = mode, mode or "min"
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
             raise ValueError(
                 f'ReduceLROnPlateau: mode is "min" or "max", threshold_mode "rel" or "abs"; '
@@ -201,8 +230,23 @@ class ReduceLROnPlateau:
             min_lr,
             eps,
         )
+        self.given_mode = given
+        self._rates = [group["lr"] for group in optimizer.param_groups]  # as written here last
+        self._first = list(self._rates)
+        self.suit(mode)
+
+    def suit(self, mode: str) -> None:
+        """Take "min" or "max" for the mode, before the first step."""
+        self.mode = mode
         self.best = math.inf if mode == "min" else -math.inf
         self.bad, self.waiting = 0, 0
+
+    def restart(self) -> None:
+        """Begin again, at the rates it began with; one that was set by hand stays."""
+        for group, written, first in zip(self.optimizer.param_groups, self._rates, self._first, strict=False):
+            if group["lr"] == written:
+                group["lr"] = first
+        self.suit(self.mode)
 
     def _better(self, metric: float) -> bool:
         if math.isinf(self.best):
@@ -227,6 +271,7 @@ class ReduceLROnPlateau:
                 lower = max(group["lr"] * self.factor, self.min_lr)
                 if group["lr"] - lower > self.eps:
                     group["lr"] = lower
+            self._rates = [group["lr"] for group in self.optimizer.param_groups]
             self.waiting, self.bad = self.cooldown, 0
 
     def settings(self) -> dict[str, Any]:
@@ -235,7 +280,7 @@ class ReduceLROnPlateau:
         constants = {k: v for k, v in vars(self).items() if isinstance(v, int | float | str)}
         return {
             "rule": type(self).__name__,
-            **{k: v for k, v in constants.items() if k not in position},
+            **{k: v for k, v in constants.items() if k not in position and k != "given_mode"},
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -245,3 +290,4 @@ class ReduceLROnPlateau:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         vars(self).update(state)
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]

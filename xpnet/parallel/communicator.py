@@ -51,8 +51,8 @@ class Communicator:
         """Rank 0's value on every rank: anything that JSON can hold."""
         return value
 
-    def total(self, count: int) -> int:
-        """The sum over all ranks of a number on the host."""
+    def total(self, count: Any) -> Any:
+        """The sum over all ranks of a number, or a NumPy array, on the host."""
         return count
 
     def largest(self, value: float) -> float:
@@ -127,9 +127,9 @@ class MPICommunicator(Communicator):
         """Rank 0's value."""
         return self.world.bcast(value)
 
-    def total(self, count: int) -> int:
+    def total(self, count: Any) -> Any:
         """The sum over all ranks, by way of the host."""
-        return int(self.world.allreduce(count))
+        return self.world.allreduce(count)
 
     def largest(self, value: float) -> float:
         """The largest over all ranks."""

@@ -17,6 +17,7 @@ from xpnet.search.result import SearchResult
 from xpnet.search.space import Space
 from xpnet.search.strategies import RandomSearch, Round, Strategy
 from xpnet.search.trial import Objective, Outcome, Proposal, Task
+from xpnet.train.monitor import mode_of
 
 
 def search(
@@ -25,7 +26,7 @@ def search(
     strategy: Strategy | None = None,
     *,
     seed: int = 0,
-    mode: str = "max",
+    mode: str | None = None,
     workers: int = 0,
     executor: Executor | None = None,
     journal: str | os.PathLike[str] | None = None,
@@ -45,7 +46,8 @@ def search(
         strategy: `GridSearch`, `RandomSearch`, `CoarseToFine`, `SuccessiveHalving`, `OptunaSearch`; default:
             60 random trials.
         seed: of the settings, and of every trial's random streams.
-        mode: "max" or "min", which score is better.
+        mode: "max" or "min", which score is better; default: what the name of the objective's `monitor` says,
+            else "max".
         workers: processes that run trials side by side, each with one thread; 0: run them here.
         executor: runs the trials instead: a ProcessPoolExecutor, an `mpi4py.futures.MPIPoolExecutor`, Dask's
             `client.get_executor()`. With `workers` too, that many trials are on their way at a time.
@@ -77,6 +79,8 @@ def search(
     >>> 0.005 < result.best_params["lr"] < 0.02
     True
     """
+    if mode is None:
+        mode = mode_of(objective.monitor) if hasattr(objective, "monitor") else "max"
     if mode not in ("max", "min"):
         raise ValueError(f'search: mode is "max" or "min", got {mode!r}')
     space = space if isinstance(space, Space) else Space(space)

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet import nn, random
-from xpnet.backend import Array, Backend, _load, asarray, backend_of, get_backend, use_backend
+from xpnet.backend import Array, Backend, _load, asarray, backend_of, dtype_name, get_backend, use_backend
 from xpnet.data import DataLoader, Dataset, split
 from xpnet.data.dataset import take
 from xpnet.optim.by_name import OPTIMIZERS, decayed_weights, make_optimizer
@@ -161,7 +161,7 @@ class Estimator(BaseEstimator):
             random.set_generator_state(before)
 
     def _make_module(self, x: Array) -> nn.Module:
-        shape, dtype = tuple(x.shape[1:]), str(x.dtype).split(".")[-1]
+        shape, dtype = tuple(x.shape[1:]), dtype_name(x.dtype)
         if self.module is None:
             sizes = self.hidden_layer_sizes
             sizes = [sizes] if isinstance(sizes, int | np.integer) else sizes
@@ -225,4 +225,4 @@ class Estimator(BaseEstimator):
 
 def _dtype(module: nn.Module) -> str:
     """The name of a network's dtype."""
-    return str(module.parameters()[0].dtype).split(".")[-1]
+    return dtype_name(module.parameters()[0].dtype)

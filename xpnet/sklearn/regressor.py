@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
 from xpnet import functional as F
-from xpnet.backend import Array
+from xpnet.backend import Array, dtype_name
 from xpnet.data.dataset import take
 from xpnet.sklearn.base import Estimator, documented
 from xpnet.sklearn.validation import check_pairs, check_weights, like_input, on_host, uneven
@@ -105,7 +105,7 @@ class XPNetRegressor(RegressorMixin, Estimator):
     def predict(self, X: Any) -> Array:
         """The predicted numbers, (n,) or (n, outputs) as y was in the first fit."""
         output = like_input(self._scores(X), X)
-        dtype = str(output.dtype).split(".")[-1]
+        dtype = dtype_name(output.dtype)
         mean, std = (like_input(a.astype(dtype), X) for a in (self.target_mean_, self.target_std_))
         y = output * std + mean
         return y[:, 0] if self._one_dimensional_ else y

@@ -6,14 +6,15 @@ device, batch by batch, and every score is a function of the sum.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from xpnet.arrays import scatter_add
 from xpnet.autograd import Tensor, array_of
-from xpnet.backend import Array, namespace, to_numpy
-from xpnet.train.metrics import scores_and_labels
+from xpnet.backend import Array, backend_name, namespace, to_numpy
+from xpnet.train.metrics import IGNORED, scores_and_labels
 
 _AVERAGES = ("macro", "micro", "weighted", None)
 
@@ -22,19 +23,23 @@ def confusion_counts(logits: Array | Tensor, target: Any) -> Array:
     """Counts of (true class, predicted class) on the device of the scores.
 
     Args:
-        logits: (N, C) scores; the largest one of a row is the prediction.
-        target: (N,) class indices.
+        logits: (N, C) scores; the largest one of a row is the prediction. One logit a row: see `accuracy`.
+        target: (N,) class indices; rows with -100 count for nothing.
 
     Returns:
-        (C, C) float32, exact up to 2^24 samples; the true class by row.
+        (C, C) float32, exact up to 2^24 samples; the true class by row. A row with a NaN, which predicts
+        nothing, counts as a mistake: for the class after the true one.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not fit, or a label is out of range.
+        TypeError: labels that are not integers.
     """
-    scores, labels = scores_and_labels(logits, target, "confusion_counts")
+    scores, labels, rows = scores_and_labels(logits, target, "confusion_counts")
     xp, classes = namespace(scores), scores.shape[1]
     predicted = xp.astype(xp.argmax(scores, axis=1), xp.int64, copy=False)
+    predicted = xp.where(xp.any(scores != scores, axis=1), (labels + 1) % classes, predicted)
     ones = xp.ones_like(scores[:, 0], dtype=xp.float32)
+    ones = ones if rows is None else xp.astype(rows, xp.float32)
     return scatter_add((classes, classes), (labels, predicted), ones)
 
 
@@ -54,9 +59,30 @@ class Confusion:
         self._counts: Array | None = None
 
     def add(self, logits: Array | Tensor, target: Any) -> None:
-        """Count one batch: scores (N, C), labels (N,)."""
-        xp = namespace(array_of(logits))
-        counts = xp.astype(confusion_counts(logits, target), xp.int64)
+        """Count one batch: scores (N, C), labels (N,).
+
+        Warns:
+            UserWarning: a label is no class. It is left out: the matrix has no row for it. (The scores that
+                are made of a matrix, such as `f1`, refuse it, as the losses do.)
+        """
+        target = array_of(target) if hasattr(target, "dtype") else np.asarray(target)
+        if backend_name(target) != "cupy" and "int" in str(target.dtype):  # not to wait for the device
+            labels = to_numpy(target)
+            classes = max(array_of(logits).shape[1:] or (1,))
+            wrong = (labels != IGNORED) & ((labels < 0) | (labels >= max(classes, 2)))
+            if wrong.any():
+                warnings.warn(
+                    f"Confusion: {wrong.sum()} labels are left out, the first of them {labels[wrong][0]}: "
+                    f"labels are 0 to {max(classes, 2) - 1}",
+                    stacklevel=2,
+                )
+                target = np.where(wrong, IGNORED, labels)
+        self.add_counts(confusion_counts(logits, target))
+
+    def add_counts(self, counts: Array) -> None:
+        """Add what `confusion_counts` gave for one batch."""
+        xp = namespace(counts)
+        counts = xp.astype(counts, xp.int64)
         self._counts = counts if self._counts is None else self._counts + counts
 
     def matrix(self) -> np.ndarray:

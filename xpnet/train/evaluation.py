@@ -9,8 +9,9 @@ from typing import Any
 from xpnet.autograd import array_of, no_grad
 from xpnet.backend import Array, asarray, namespace
 from xpnet.data import DataLoader, Dataset
-from xpnet.train.classification import ClassificationScore, Confusion
-from xpnet.train.metrics import Mean, Metric, accuracy
+from xpnet.functional.weighing import weighed
+from xpnet.train.classification import ClassificationScore, Confusion, confusion_counts
+from xpnet.train.metrics import IGNORED, Mean, Metric, accuracy, check_metrics
 
 Batches = Iterable[tuple[Any, Any]]
 
@@ -23,12 +24,13 @@ def evaluate(
     loss: Callable[[Any, Any], Any],
     metrics: Sequence[Metric] | None = None,
 ) -> dict[str, float]:
-    """The mean loss and metrics over the data.
+    """The mean loss and metrics over the data, the same whatever the batches.
 
     Args:
         model: a Module.
         data: a Dataset, a pair of arrays (x, y), a DataLoader, or anything that gives (x, y) batches.
-        loss: `loss(output, target)`, the mean over a batch.
+        loss: `loss(output, target)`, the mean over a batch. With our losses, class weights and ignored rows
+            weigh a batch as they should; with a loss of your own, its number of samples does.
         metrics: functions of (output, target), means over a batch, or `precision`, `recall` and `f1`, which
             are made from the counts of all the data; default: `accuracy` if the targets are class indices.
 
@@ -41,19 +43,26 @@ def evaluate(
     Warns:
         ReuseWarning: the data is a test set that has been used before (see `Dataset.guarded`).
     """
+    check_metrics(metrics)
     data = as_dataset(data)
     _note_use(data)
+    judged = metrics is None  # with accuracy, as long as the targets look like classes
     means, confusion = {"loss": Mean()}, Confusion()
     scores = [metric for metric in metrics or () if isinstance(metric, ClassificationScore)]
     with evaluating(model):
         for x, y in in_order(data):
             output = model(x)
-            means["loss"].add(array_of(loss(output, y)), x.shape[0])
-            for metric in _default_metrics(y) if metrics is None else metrics:
+            value, weight = weighed(loss, output, y, x.shape[0])
+            means["loss"].add(array_of(value), weight.total)
+            judged = judged and _are_classes(output, y)
+            for metric in ((accuracy,) if judged else ()) if metrics is None else metrics:
                 if not isinstance(metric, ClassificationScore):
-                    means.setdefault(metric.__name__, Mean()).add(array_of(metric(output, y)), x.shape[0])
+                    value, weight = weighed(metric, output, y, x.shape[0])
+                    means.setdefault(metric.__name__, Mean()).add(array_of(value), weight.total)
             if scores:
-                confusion.add(output, y)
+                confusion.add_counts(confusion_counts(output, y))
+    if metrics is None and not judged:
+        means.pop("accuracy", None)
     result = {name: mean.result("evaluation data") for name, mean in means.items()}
     if scores:
         matrix = confusion.matrix()
@@ -124,5 +133,14 @@ def in_order(data: Any) -> Batches:
     return DataLoader(data, _BATCH, shuffle=False) if isinstance(data, Dataset) else data
 
 
-def _default_metrics(target: Any) -> Sequence[Metric]:
-    return (accuracy,) if "int" in str(getattr(target, "dtype", "")) and target.ndim == 1 else ()
+def _are_classes(output: Any, target: Any) -> bool:
+    """Whether targets are class indices; of one output if all are 0 or 1: else it is a regression."""
+    if "int" not in str(getattr(target, "dtype", "")):
+        return False
+    classes = output.shape[1] if output.ndim == 2 else 1
+    if classes > 1:
+        return target.ndim == 1
+    if tuple(target.shape) not in ((output.shape[0],), tuple(output.shape)):
+        return False
+    xp = namespace(target)
+    return bool(xp.all((target == 0) | (target == 1) | (target == IGNORED)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from xpnet.train.monitor import sign_of
+
 
 class History(Mapping[str, list[float]]):
     """One list of numbers a quantity, one entry an epoch.
@@ -43,10 +45,14 @@ class History(Mapping[str, list[float]]):
         """The number of epochs."""
         return len(next(iter(self._columns.values()), []))
 
-    def best(self, key: str, mode: str = "min") -> int:
-        """The epoch, counted from 0, in which `key` was smallest ("min") or largest ("max")."""
-        values = self[key]
-        return values.index(min(values) if mode == "min" else max(values))
+    def best(self, key: str, mode: str | None = None) -> int:
+        """The epoch, counted from 0, in which `key` was smallest ("min") or largest ("max").
+
+        Raises:
+            ValueError: no mode is given, and the name does not say which is better.
+        """
+        values, sign = self[key], sign_of(key, mode)
+        return min(range(len(values)), key=lambda epoch: sign * values[epoch])
 
     def last(self) -> dict[str, float]:
         """The numbers of the latest epoch."""

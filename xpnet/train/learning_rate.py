@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xpnet.train.callbacks import Callback
+from xpnet.train.monitor import check_monitor, mode_of
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
@@ -16,10 +17,14 @@ class LearningRate(Callback):
     Args:
         schedule: one of `xpnet.optim`; a `ReduceLROnPlateau` is given the monitored quantity.
         every: "epoch" or "batch", the unit that the schedule counts in.
-        monitor: a key of the history, for `ReduceLROnPlateau`.
+        monitor: a key of the history, for `ReduceLROnPlateau`; unless that was given a mode, its name says
+            whether less or more of it is better.
 
     Raises:
-        ValueError: another unit, or `ReduceLROnPlateau` by batch.
+        ValueError: another unit, `ReduceLROnPlateau` by batch, or a measure whose mode is not known.
+
+    A second `fit` begins the schedule again, at the rates it began with; a rate that was set by hand in
+    between is the one it begins with then.
     """
 
     def __init__(self, schedule: Any, every: str = "epoch", monitor: str = "val_loss") -> None:
@@ -27,6 +32,9 @@ class LearningRate(Callback):
 
         self.schedule, self.every, self.monitor = schedule, every, monitor
         self.needs_metric = isinstance(schedule, ReduceLROnPlateau)
+        self._ran = False
+        if self.needs_metric:
+            schedule.suit(mode_of(monitor, schedule.given_mode))
         if every not in ("epoch", "batch"):
             raise ValueError(f'LearningRate: every is "epoch" or "batch", got {every!r}')
         if every == "batch":
@@ -35,6 +43,14 @@ class LearningRate(Callback):
             self.on_batch_end = self._step  # type: ignore[method-assign]
         else:
             self.on_epoch_end = self._step  # type: ignore[method-assign]
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Forget an earlier run."""
+        if self.needs_metric:
+            check_monitor(trainer, self.monitor, "LearningRate")
+        if self._ran and hasattr(self.schedule, "restart"):  # a schedule of one's own may have none
+            self.schedule.restart()
+        self._ran = True
 
     def _step(self, trainer: Trainer) -> None:
         if self.needs_metric:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet.train.callbacks import Callback
 from xpnet.train.checkpoint import check_writable, copy_file, require_safetensors
-from xpnet.train.stopping import sign_of
+from xpnet.train.monitor import check_monitor, sign_of
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
@@ -76,7 +76,7 @@ class ModelCheckpoint(Checkpoint):
         folder: made if it is missing.
         monitor: a key of the history that says which epoch is best; default: `val_loss`, or `train_loss`
             without validation.
-        mode: "min" or "max"; default: "min" if the key names a loss.
+        mode: "min" or "max"; default: what the name says, of losses and errors, accuracies and scores.
         every: epochs between two writes of the last state; the best one is written whenever it is new.
         every_steps: updates between two writes of the last state within an epoch; default: none within one.
         best: False for the last state alone.
@@ -85,7 +85,7 @@ class ModelCheckpoint(Checkpoint):
         best_value: the best value so far.
 
     Raises:
-        ValueError: every or every_steps is below 1, or the mode is unknown.
+        ValueError: every or every_steps is below 1, or the mode is unknown; in training, no validation data.
         ImportError: safetensors is missing.
 
     `load_checkpoint(folder / "best.safetensors")["state"]["model"]` are the best weights, for
@@ -110,6 +110,8 @@ class ModelCheckpoint(Checkpoint):
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Forget an earlier run; its files are overwritten."""
+        if self.keep_best:
+            check_monitor(trainer, self.monitor or "", type(self).__name__)
         super().on_fit_begin(trainer)
         self.best_value = None
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet import random
-from xpnet.backend import to_numpy
+from xpnet.backend import dtype_name, to_numpy
 from xpnet.train.callbacks import Callback
 from xpnet.train.checkpoint import load_tree, save_tree
 
@@ -151,7 +151,7 @@ def settings_of(trainer: Trainer) -> dict[str, Any]:
         "model": {
             "layers": repr(trainer.model).splitlines(),
             "arrays": {
-                name: f"{str(a.dtype).rpartition('.')[2]} {list(a.shape)}"
+                name: f"{dtype_name(a.dtype)} {list(a.shape)}"
                 for name, a in trainer.model.state_dict().items()
             },
         },

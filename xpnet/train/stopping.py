@@ -7,21 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.metrics import Mean
+from xpnet.train.monitor import check_monitor, sign_of
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
-
-
-def sign_of(monitor: str, mode: str | None) -> int:
-    """1 if less of a quantity is better, -1 if more is; judged by its name if `mode` is not given.
-
-    Raises:
-        ValueError: the mode is neither "min" nor "max".
-    """
-    mode = mode or ("min" if "loss" in monitor else "max")
-    if mode not in ("min", "max"):
-        raise ValueError(f'mode is "min" or "max", got {mode!r}')
-    return 1 if mode == "min" else -1
 
 
 class EarlyStopping(Callback):
@@ -30,7 +19,7 @@ class EarlyStopping(Callback):
     Args:
         patience: epochs without improvement that are let pass.
         monitor: a key of the history.
-        mode: "min" or "max"; default: "min" if the key names a loss.
+        mode: "min" or "max"; default: what the name says, of losses and errors, accuracies and scores.
         min_delta: an improvement must be larger than this.
         restore_best: put parameters and buffers of the best epoch back when training ends, however it ends.
 
@@ -39,7 +28,7 @@ class EarlyStopping(Callback):
         best_epoch: its epoch, from 0; None before the first.
 
     Raises:
-        ValueError: patience is below 1, or the mode is unknown.
+        ValueError: patience is below 1, or the mode is unknown; in training, no validation data.
     """
 
     def __init__(
@@ -65,6 +54,7 @@ class EarlyStopping(Callback):
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Forget an earlier run."""
+        check_monitor(trainer, self.monitor, type(self).__name__)
         self._reset()
 
     def on_epoch_end(self, trainer: Trainer) -> None:
@@ -110,7 +100,7 @@ class MovingAverageStopping(EarlyStopping):
         rounds: length of the average, and epochs without improvement that are let pass.
         tolerance: relative improvement that counts.
         monitor: a key of the history.
-        mode: "min" or "max"; default: "min" if the key names a loss.
+        mode: "min" or "max"; default: what the name says, of losses and errors, accuracies and scores.
         restore_best: put parameters and buffers of the best single epoch back when training ends.
 
     Raises:
@@ -173,7 +163,7 @@ class StopOnDivergence(Callback):
 
     def on_batch_end(self, trainer: Trainer) -> None:
         """Keep the loss; look at the kept ones once in `every` updates, and at the very first."""
-        self._losses.add(trainer.loss_value, 1)
+        self._losses.add(trainer.loss_value, trainer.loss_weight)
         if self.first is None or len(self._losses) >= self.every:
             self._look(trainer)
 
@@ -183,7 +173,10 @@ class StopOnDivergence(Callback):
             self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:
-        cost, self._losses = self._losses.result(), Mean()
+        losses, self._losses = self._losses, Mean()
+        if not losses.weighs():
+            return
+        cost = losses.result()
         self.first = cost if self.first is None else self.first
         if math.isfinite(cost) and not cost > self.factor * abs(self.first):
             return

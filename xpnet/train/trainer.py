@@ -9,9 +9,13 @@ from contextlib import nullcontext
 from os import PathLike
 from typing import Any
 
+import numpy as np
+
 from xpnet.backend import Array, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional.regularizers import l1, l2
+from xpnet.functional.weighing import Weight, added_up, ratio, times, weighed
+from xpnet.notes import discard_errors
 from xpnet.optim.gradients import gradients_of
 from xpnet.parallel.communicator import Communicator
 from xpnet.parallel.reducer import Reducer
@@ -19,7 +23,8 @@ from xpnet.parallel.start import same_buffers, same_start
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.evaluation import Batches, as_dataset, evaluate, predict
 from xpnet.train.history import History
-from xpnet.train.metrics import Mean, Metric
+from xpnet.train.lonely import check_last_batch
+from xpnet.train.metrics import Mean, Metric, check_metrics
 from xpnet.train.resume import (
     check_settings,
     load_checkpoint,
@@ -43,8 +48,9 @@ class Trainer:
         callbacks: called in this order, a `Checkpoint` or `ModelCheckpoint` last.
         metrics: functions of (output, target) that give a mean over the batch on the device, recorded under
             their names, or `precision()`, `recall()`, `f1()`; default: `accuracy` if targets are integers.
-        accumulate: batches whose gradients make one update, as one large batch would: the weight of each is
-            its share of the samples. Batch norm still sees the small batches.
+        accumulate: batches whose gradients make one update, as one large batch would, with class weights and
+            ignored rows, too: our losses say what each batch weighs; a loss of your own weighs as much as it
+            has samples. Batch norm still sees the small batches.
         l1: strength of the penalty l1 * sum |W| on the weights, not on biases and norms (decks S1, S2).
         l2: strength of the penalty l2 * sum W^2, whose gradient is 2 l2 W. The objective is the loss plus
             both; `train_loss` is the loss alone, to compare with `val_loss`, and `train_penalty` the rest.
@@ -87,6 +93,7 @@ class Trainer:
                 "Trainer: accumulate must be at least 1, l1 and l2 at least 0, "
                 f"got {accumulate}, {l1} and {l2}"
             )
+        check_metrics(metrics)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks, self.metrics = list(callbacks), metrics
         self.accumulate, self.l1, self.l2, self.scaler = accumulate, l1, l2, scaler
@@ -100,6 +107,7 @@ class Trainer:
         self.batch: tuple[Any, Any] | None = None
         self.output: Any = None
         self.loss_value: Array = None
+        self.loss_weight: float | Array = 0  # of the latest update: what its mean was divided by
         self.stop = False
         self._reducer: Reducer | None = None  # where there are several ranks
         self._reduced = False  # whether the gradients are sums over all ranks already
@@ -137,7 +145,8 @@ class Trainer:
             `train_loss`, `lr` and `seconds` of each epoch; with validation, `val_loss` and `val_accuracy`.
 
         Raises:
-            ValueError: no epochs, no batches, or a checkpoint that is damaged or of another run.
+            ValueError: no epochs, no batches, a last batch of one sample for batch norm, or a checkpoint that
+                is damaged or of another run.
             TrainingDivergedError: the mean loss of an epoch is NaN or infinite.
 
         The loss of each batch stays on the device; the host waits once an epoch.
@@ -160,6 +169,7 @@ class Trainer:
             except Exception:
                 self.data, self.validation = previous
                 raise
+        check_last_batch(self.model, train)
         self._begin()
         self._trained = None
         self.epoch, self.epochs = 0, epochs
@@ -171,6 +181,9 @@ class Trainer:
                 self._resume(saved["state"])
             while self.history.epochs < epochs and not self.stop:
                 self._fit_epoch()
+        except BaseException:
+            discard_errors()  # what a device has noted belongs to the run that failed
+            raise
         finally:
             self._call("on_fit_end")
             self.batch = self.output = None
@@ -219,7 +232,7 @@ class Trainer:
         self.model.train()
         backward_end, batch_end = self._hooks("on_backward_end"), self._hooks("on_batch_end")
         self._settled = False
-        pending: list[int] = []  # samples of the batches that the next update is made of
+        pending: list[Weight] = []  # of the batches that the next update is made of
         for x, y in self._rest():
             self._taken += 1
             self._backward(x, y, pending)
@@ -237,46 +250,60 @@ class Trainer:
                 next(batches, None)
         return batches
 
-    def _backward(self, x: Any, y: Any, pending: list[int]) -> None:
-        """Add one batch's gradient, in units of the first batch of this update; sizes are of all ranks."""
+    def _backward(self, x: Any, y: Any, pending: list[Weight]) -> None:
+        """Add one batch's gradient, in units of the first batch of this update; weights are of all ranks."""
         if not pending:
             self.optimizer.zero_grad()
         self.batch = x, y
         self.output = output = self.model(x)
-        value = self.loss(output, y)
-        samples = self.communicator.total(x.shape[0])
-        first = pending[0] if pending else samples
-        weight = x.shape[0] / first
-        seed = weight if self.scaler is None else weight * self.scaler.scale
-        slope = None if seed == 1 else namespace(value.data).full_like(value.data, seed)
+        value, mine = weighed(self.loss, output, y, x.shape[0])
+        mine, weight = self._of_all_ranks(mine)
+        unit = pending[0].losses if pending else weight.losses
+        part = 1 if self._alone else mine.total / unit
+        seed = part if self.scaler is None else part * self.scaler.scale
+        plain = not hasattr(seed, "dtype") and seed == 1
+        slope = None if plain else times(namespace(value.data).ones_like(value.data), seed)
         self._reduced = self._reducer is not None and len(pending) + 1 == self.accumulate
         with self._reducer.during_backward() if self._reduced else nullcontext():  # type: ignore[union-attr]
             value.backward(slope)
-        loss = self.communicator.mean(value.data, x.shape[0] / samples)
-        self._mean.add(loss, samples)
-        self.loss_value = loss if not pending else self.loss_value + loss * (samples / first)
-        pending.append(samples)
+        loss = value.data
+        if self.communicator.size > 1:
+            loss = self.communicator.mean(times(loss, ratio(mine.total, weight.total)), 1.0)
+        self._mean.add(loss, weight.total)
+        share = loss if self._alone else times(loss, weight.total / unit)
+        self.loss_value = share if not pending else self.loss_value + share
+        self.loss_weight = weight.total if not pending else self.loss_weight + weight.total
+        pending.append(weight)
+
+    @property
+    def _alone(self) -> bool:
+        """Whether one batch makes one update: its mean is right whatever it weighs."""
+        return self.accumulate == self.communicator.size == 1
+
+    def _of_all_ranks(self, mine: Weight) -> tuple[Weight, Weight]:
+        """This rank's weight of a batch, and that of all ranks together."""
+        if self._alone:
+            return mine, mine
+        mine = Weight(added_up(mine.total), mine.losses)
+        if self.communicator.size == 1:
+            return mine, mine
+        host = np.asarray([float(mine.total), mine.losses])  # on the host: ranks may differ in who has arrays
+        total, count = self.communicator.total(host).tolist()
+        return Weight(host[0].item(), mine.losses), Weight(total, int(count))
 
     def _update(
         self,
-        pending: list[int],
+        pending: list[Weight],
         backward_end: list[Callable[..., None]],
         batch_end: list[Callable[..., None]],
     ) -> None:
         """One step from the gradients that have been added up."""
-        share = 1.0 if len(pending) == 1 else pending[0] / sum(pending)
         if self._reducer is not None and not self._reduced:
             for gradient in gradients_of(self.model):
                 self.communicator.all_reduce(gradient)
-        if self.scaler is None:
-            usable = True
-            if share != 1:
-                for gradient in gradients_of(self.model):
-                    gradient *= share
-        else:
-            usable = self.scaler.unscale(gradients_of(self.model), share)
-        if len(pending) > 1:
-            self.loss_value = self.loss_value * share
+        usable = self.scaler is None or self.scaler.unscale(gradients_of(self.model))
+        if not self._alone:
+            self._average(ratio(pending[0].losses, self.loss_weight))
         if usable:
             if self.l1 or self.l2:
                 for penalty in self._penalties():
@@ -289,6 +316,14 @@ class Trainer:
         for hook in batch_end:
             hook(self)
         self._settled = False
+
+    def _average(self, share: float | Array) -> None:
+        """Make means of the gradients and the loss that have been added up."""
+        if isinstance(share, float) and share == 1:
+            return
+        self.loss_value = times(self.loss_value, share)
+        for gradient in gradients_of(self.model):
+            gradient *= share if isinstance(share, float) else namespace(share).astype(share, gradient.dtype)
 
     def _penalties(self) -> list[Any]:
         terms = (l1, self.l1), (l2, self.l2)

@@ -12,4 +12,4 @@ from xpnet.cpu.jit import kernel
 def relu_gradient(dx, dy, y):
     """dx = dy * 1[y > 0]."""
     for i in numba.prange(dx.shape[0]):
-        dx[i] = dy[i] * np.float32(y[i] > 0)
+        dx[i] = dy[i] if y[i] > 0 else np.float32(0)  # not a product: dy may be infinite

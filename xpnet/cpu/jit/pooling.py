@@ -28,7 +28,7 @@ def max_pool_gradient(dx, dy, winner):
     for r in numba.prange(dx.shape[0]):
         for j in range(dy.shape[1]):
             g, k = dy[r, j], winner[r, j]
-            dx[r, 0, 2 * j] = g * np.float32(k == 0)
-            dx[r, 0, 2 * j + 1] = g * np.float32(k == 1)
-            dx[r, 1, 2 * j] = g * np.float32(k == 2)
-            dx[r, 1, 2 * j + 1] = g * np.float32(k == 3)
+            dx[r, 0, 2 * j] = g if k == 0 else np.float32(0)
+            dx[r, 0, 2 * j + 1] = g if k == 1 else np.float32(0)
+            dx[r, 1, 2 * j] = g if k == 2 else np.float32(0)
+            dx[r, 1, 2 * j + 1] = g if k == 3 else np.float32(0)

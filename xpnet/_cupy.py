@@ -1,0 +1,84 @@
+"""CuPy as an Array API namespace that makes arrays where `device` says and never waits for the device.
+
+CuPy computes on the *current* device, wherever the arrays are, and array-api-compat passes over `device=` of
+the creation functions; so creation makes the device current here, and `on` does it for everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
+from typing import Any
+
+import cupy
+import numpy as np
+from array_api_compat import cupy as _compat
+
+globals().update({name: value for name, value in vars(_compat).items() if not name.startswith("__")})
+
+_DEVICES: int = cupy.cuda.runtime.getDeviceCount()
+_HERE: AbstractContextManager[Any] = nullcontext()
+
+
+def on(device: Any) -> AbstractContextManager[Any]:
+    """Make a device current: a `cupy.cuda.Device`, its number, or None for the current one."""
+    if device is None or _DEVICES == 1:
+        return _HERE
+    number = getattr(device, "id", device)
+    return _HERE if number == cupy.cuda.runtime.getDevice() else cupy.cuda.Device(number)
+
+
+def is_capturing() -> bool:
+    """Whether the current stream is being captured into a graph."""
+    return cupy.cuda.get_current_stream().is_capturing()
+
+
+def page_locked(n: int) -> tuple[np.ndarray, Any]:
+    """n int64 zeros in page-locked host memory, as the host sees them and as the current device does."""
+    memory = cupy.cuda.alloc_pinned_memory(8 * n)
+    host = np.frombuffer(memory, np.int64, n)
+    host[...] = 0
+    here = cupy.cuda.runtime.getDevice()
+    mapped = cupy.cuda.MemoryPointer(cupy.cuda.UnownedMemory(memory.ptr, 8 * n, memory, here), 0)
+    return host, cupy.ndarray((n,), np.int64, mapped)
+
+
+def wait(x: Any) -> None:
+    """Wait until the device of `x` has done all it was given."""
+    x.device.synchronize()
+
+
+def _placed(create: Callable[..., Any]) -> Callable[..., Any]:
+    """A creation function whose result is on `device`; by default on the current one."""
+
+    @wraps(create)
+    def placed(*args: Any, device: Any = None, **kwargs: Any) -> Any:
+        with on(device):
+            return create(*args, **kwargs)
+
+    return placed
+
+
+def _like(create: Callable[..., Any]) -> Callable[..., Any]:
+    """A creation function whose result is on `device`; by default where an array it is given is."""
+
+    @wraps(create)
+    def like(x: Any, *args: Any, device: Any = None, **kwargs: Any) -> Any:
+        if device is None and isinstance(x, cupy.ndarray):
+            device = x.data.device_id
+        with on(device):
+            return create(x, *args, **kwargs)
+
+    return like
+
+
+for _name in ("arange", "empty", "eye", "full", "linspace", "ones", "zeros"):
+    globals()[_name] = _placed(getattr(_compat, _name))
+for _name in ("asarray", "empty_like", "full_like", "ones_like", "zeros_like"):
+    globals()[_name] = _like(getattr(_compat, _name))
+
+
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+    """`x` between `min` and `max`; array-api-compat looks at the values for this, and waits twice."""
+    return cupy.clip(x, min, max).astype(x.dtype, copy=False)

@@ -1,0 +1,75 @@
+"""How much the mean over a batch weighs: what it was divided by.
+
+The mean over two batches is the mean of their means, weighted. For plain losses the weights are the numbers
+of samples; with class weights or ignored rows they are the sums that each mean was divided by, which only the
+loss knows. Losses report them to whoever listens around the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from xpnet.backend import Array, namespace
+
+_listener: ContextVar[list[Weight] | None] = ContextVar("xpnet_weighing", default=None)
+
+
+class Weight(NamedTuple):
+    """The weight of a mean.
+
+    Attributes:
+        total: what it was divided by: an int, or where labels weigh differently a 0-d array, or the parts of
+            it (`added_up`), as a kernel leaves them.
+        losses: how many losses went in.
+    """
+
+    total: int | Array
+    losses: int
+
+
+def report(total: int | Array, count: int) -> None:
+    """Of a loss: its mean was over `count` losses, divided by `total`."""
+    listener = _listener.get()
+    if listener is not None:
+        listener.append(Weight(total, count))
+
+
+def weighed(loss: Callable[..., Any], output: Any, target: Any, samples: int) -> tuple[Any, Weight]:
+    """`loss(output, target)` of a batch of `samples`, and its weight.
+
+    A loss that is no mean of this library, or a sum of several, weighs as much as it has samples; but if one
+    term of it has unequal weights, as much as that one.
+    """
+    heard: list[Weight] = []
+    token = _listener.set(heard)
+    try:
+        value = loss(output, target)
+    finally:
+        _listener.reset(token)
+    if len(heard) > 1:
+        heard = [weight for weight in heard if not isinstance(weight.total, int)]
+    return value, heard[0] if len(heard) == 1 else Weight(samples, samples)
+
+
+def added_up(total: Any) -> Any:
+    """The total, if it may be in parts."""
+    return namespace(total).sum(total) if getattr(total, "ndim", 0) else total
+
+
+def ratio(a: Any, b: Any) -> Any:
+    """a / b of numbers or 0-d arrays; 0 where b is 0."""
+    if not hasattr(b, "dtype"):
+        return a / b if b else a * 0.0
+    xp = namespace(b)
+    nothing = b == 0
+    return xp.where(nothing, xp.zeros_like(b), a / xp.where(nothing, xp.ones_like(b), b))
+
+
+def times(value: Array, share: Any) -> Array:
+    """value * share; 0 where the share is 0, even of the mean of nothing, which is NaN."""
+    if not hasattr(share, "dtype"):
+        return value * share if share else namespace(value).zeros_like(value)
+    xp = namespace(value, share)
+    return xp.where(share == 0, xp.zeros_like(value), value * xp.astype(share, value.dtype, copy=False))

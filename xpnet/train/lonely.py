@@ -1,0 +1,52 @@
+"""A batch of one sample and batch norm do not go together; said before an epoch is trained in vain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet import random
+from xpnet.autograd import no_grad
+from xpnet.backend import asarray
+from xpnet.data import DataLoader
+from xpnet.nn.normalization import _BatchNorm
+
+
+def check_last_batch(model: Any, data: Any) -> None:
+    """Refuse batches that leave one sample for the last, where batch norm cannot use it.
+
+    One sample is enough for a layer that has many positions, so one is passed through the model to find out;
+    nothing else about the model changes.
+
+    Raises:
+        ValueError: saying how many samples there are and what to do.
+    """
+    if not isinstance(data, DataLoader) or data.drop_last or data.sampler is not None or data.ranks > 1:
+        return
+    samples, size = len(data.dataset), data.batch_size
+    if samples % size != 1 % size or not any(isinstance(layer, _BatchNorm) for layer in model.modules()):
+        return
+    if _refuses(model, data):
+        remedy = f"DataLoader(train, {size}, drop_last=True)" if samples > size > 1 else "a larger batch size"
+        raise ValueError(
+            f"Trainer.fit: {samples} samples in batches of {size} leave one for the last batch, and batch "
+            f"norm needs two or more values a channel; pass {remedy}, or another batch size"
+        )
+
+
+def _refuses(model: Any, data: DataLoader) -> bool:
+    """Whether batch norm refuses one sample in training; other errors are for training to show."""
+    state, modes = model.state_dict(), [(module, module.training) for module in model.modules()]
+    streams = random.generator_state()
+    model.train()
+    try:
+        with no_grad():
+            x = asarray(data.dataset.x[:1, ...])
+            model(x if data.transform is None else data.transform(x))
+    except Exception as error:  # whatever a user's layers raise
+        return str(error).startswith("batch_norm: training needs")
+    finally:
+        random.set_generator_state(streams)
+        model.load_state_dict(state)
+        for module, mode in modes:
+            module.training = mode
+    return False
