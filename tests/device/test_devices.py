@@ -84,14 +84,17 @@ def test_filling_another_devices_memory_is_refused() -> None:
         runtime.memset(y.data.ptr, 0, 16)
 
 
-def test_a_cublas_handle_belongs_to_a_device() -> None:
-    handle, x = cupy.cuda.device.get_cublas_handle(), on(1)
+@pytest.mark.parametrize(
+    ("memory", "current", "message"),
+    [(1, 0, "memory of device 1"), (0, 1, "a handle of device 0 while device 1 is current")],
+)
+def test_a_cublas_handle_belongs_to_a_device(memory: int, current: int, message: str, capfd) -> None:
+    handle, x = cupy.cuda.device.get_cublas_handle(), on(memory)
     one = np.ones(1, "f4").ctypes.data
-    gemm = (handle, 0, 0, 2, 2, 2, one, x.data.ptr, 2, x.data.ptr, 2, one, x.data.ptr, 2)
-    with pytest.raises(cublas.CUBLASError):  # memory of device 1
-        cublas.sgemm(*gemm)
-    with pytest.raises(cublas.CUBLASError), cupy.cuda.Device(1):
-        cublas.sgemm(*gemm)
+    cupy.cuda.Device(memory).synchronize()
+    with pytest.raises(cublas.CUBLASError), cupy.cuda.Device(current):
+        cublas.sgemm(handle, 0, 0, 2, 2, 2, one, x.data.ptr, 2, x.data.ptr, 2, one, x.data.ptr, 2)
+    assert message in capfd.readouterr().err
 
 
 def test_a_kernel_is_loaded_per_device() -> None:
