@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from xpnet.data.dataset import Dataset
+from xpnet.incoming import ordinary
 
 
 def load_csv(
@@ -116,7 +117,7 @@ def load_npz(path: str | PathLike[str], x: str = "x", y: str = "y") -> Dataset:
             for name in (x, y):
                 if name not in content.files:
                     raise ValueError(f"it has no array {name!r}, but {', '.join(content.files)}")
-                array = content[name]
+                array = ordinary(content[name])
                 parts.append(array.astype(np.float32) if array.dtype == np.float64 else array)
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: cannot be read as an .npz file of {x!r} and {y!r}: {error}") from None
