@@ -18,6 +18,7 @@ from xpnet.cli.errors import OK, BadInputError, bad_input
 from xpnet.cli.model import load_model
 from xpnet.data.dataset import check_finite
 from xpnet.data.folder import SUFFIXES, decode
+from xpnet.data.table import read_table
 from xpnet.train import predict as apply
 from xpnet.train.checkpoint import check_writable
 
@@ -76,8 +77,8 @@ def read_samples(path: str, shape: Sequence[int]) -> np.ndarray:
     """Samples from a file, (n, *shape) float32.
 
     Args:
-        path: .npy, .npz (the array `x`, or the only one), or text with a sample a line, split by commas; or
-            one picture.
+        path: .npy, .npz (the array `x`, or the only one), or text with a sample a line, as `load_csv` reads
+            it, split by commas, semicolons or tabs; or one picture.
         shape: of a sample, which the values are given.
 
     Raises:
@@ -104,12 +105,13 @@ def read_samples(path: str, shape: Sequence[int]) -> np.ndarray:
 
 
 def _read(path: str, shape: Sequence[int]) -> np.ndarray:
-    if Path(path).suffix.lower() in SUFFIXES:
+    suffix = Path(path).suffix.lower()
+    if suffix in SUFFIXES:
         if len(shape) != 3:
             raise ValueError("the model takes flat samples, not pictures")
         side = shape[1] if shape[1] == shape[2] else None
         return decode(Path(path).read_bytes(), side, "L" if shape[0] == 1 else "RGB", path)
-    if path.endswith((".npy", ".npz")):
+    if suffix in (".npy", ".npz"):
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return content
@@ -118,7 +120,8 @@ def _read(path: str, shape: Sequence[int]) -> np.ndarray:
             if name is None:
                 raise ValueError(f"it has the arrays {', '.join(content.files)}, and none is called x")
             return content[name]
-    return np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2)
+    table = read_table(path, delimiter=None)
+    return table.numbers(range(len(table.rows[0])))
 
 
 def _fit(x: np.ndarray, shape: Sequence[int], source: str) -> np.ndarray:
