@@ -369,7 +369,7 @@ def test_csv_with_header_and_names(tmp_path):
         ("a,b\n1,2\n", {"target": "y"}, "columns are a, b"),
         ("1,2\n", {"target": 2}, "no target column 2"),
         ("1\n2\n", {}, "a line has 1 fields"),
-        ("nan,1\n", {}, r"x holds nan at \[0, 0\]"),
+        ("nan,1\n", {}, "line 1, column 0: 'nan' is not a number"),
     ],
 )
 def test_bad_tables(tmp_path, text, options, message):

@@ -4,13 +4,16 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import xpnet
-from xpnet import nn
-from xpnet.train import load_arrays, save_arrays
+from xpnet import functional as F
+from xpnet import nn, optim
+from xpnet.data import Dataset
+from xpnet.train import Checkpoint, Trainer, load_arrays, load_checkpoint, save_arrays
 from xpnet.train.checkpoint import atomic_write, copy_file
 
 safetensors = pytest.importorskip("safetensors.numpy")
@@ -136,3 +139,48 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_n
         file.write(b"whole")
     assert not dead.exists()
     assert alive.exists()
+
+
+# ---- facts as people have them ----
+
+FACTS = [
+    (np.float32(0.5), 0.5),
+    (np.float64(0.1), 0.1),
+    (np.int64(3), 3),
+    (np.bool_(True), True),
+    (np.str_("a"), "a"),
+    (np.array([1, 2]), [1, 2]),
+    (np.array(["a", "b"]), ["a", "b"]),
+    (np.array(2.5), 2.5),
+    (Path("a/b"), str(Path("a/b"))),
+    ((1, np.int32(2)), [1, 2]),
+    ({"x": [np.float32(1)]}, {"x": [1.0]}),
+    (None, None),
+]
+
+
+@pytest.mark.parametrize(("fact", "read"), FACTS)
+def test_facts_come_back_as_python_has_them(fact, read, tmp_path):
+    path = tmp_path / "m.safetensors"
+    xpnet.save(nn.Linear(2, 2), path, facts={"fact": fact})
+    found = xpnet.load(path).facts["fact"]
+    assert found == read
+    assert type(found) is type(read)
+
+
+@pytest.mark.parametrize(("fact", "read"), [f for f in FACTS if not isinstance(f[0], np.ndarray)])
+def test_facts_of_a_checkpoint_likewise(fact, read, tmp_path):
+    model = nn.Linear(2, 2)
+    checkpoint = Checkpoint(tmp_path / "c", facts={"fact": fact})
+    data = Dataset(np.ones((4, 2), np.float32), np.zeros(4, int))
+    Trainer(model, F.cross_entropy, optim.SGD(model), [checkpoint]).fit(data, epochs=1)
+    found = load_checkpoint(tmp_path / "c")["facts"]["fact"]
+    assert found == read
+    assert type(found) is type(read)
+
+
+@pytest.mark.parametrize("fact", [{1, 2}, object(), b"bytes", lambda: 0, 1j])
+def test_a_fact_that_json_cannot_hold_is_named(fact, tmp_path):
+    with pytest.raises(TypeError, match=r"facts\['a'\]\[1\]: JSON cannot hold a \w+"):
+        xpnet.save(nn.Linear(2, 2), tmp_path / "m", facts={"a": [0, fact]})
+    assert not (tmp_path / "m").exists()

@@ -16,6 +16,7 @@ import array_api_compat
 import numpy as np
 
 from xpnet import _numpy
+from xpnet.incoming import ordinary
 
 Array = Any
 """An array of any backend."""
@@ -187,18 +188,23 @@ _NAMES: dict[type, str] = {np.ndarray: "numpy"}
 SCALARS = (int, float, bool, type(None))
 
 
+_MAKE = "make one with xpnet.asarray(...)"
+
+
 def _learn(array: Any) -> None:
     """Remember namespace and backend name of a type seen for the first time."""
     kind = type(array)
+    if isinstance(array, np.ma.MaskedArray | np.matrix):
+        raise TypeError(
+            f"expected an array or a Tensor, got {kind.__name__}; make one with xpnet.asarray(...)"
+        )
     if isinstance(array, np.generic | np.ndarray):
         _NAMESPACES[kind], _NAMES[kind] = _numpy, "numpy"
         return
     try:
         xp = array_api_compat.array_namespace(array)
     except TypeError:
-        raise TypeError(
-            f"expected an array or a Tensor, got {kind.__name__}; make one with xpnet.asarray(...)"
-        ) from None
+        raise TypeError(f"expected an array or a Tensor, got {kind.__name__}; {_MAKE}") from None
     name = kind.__module__.split(".")[0]
     if name == "cupy":
         xp = _namespace_of(name)
@@ -338,7 +344,7 @@ def to_numpy(x: Any) -> np.ndarray:
     """
     x = getattr(x, "data", x) if hasattr(x, "requires_grad") and hasattr(x, "backward") else x
     if isinstance(x, np.ndarray):
-        return x
+        return ordinary(x)
     name = type(x).__module__.split(".")[0]
     if name == "cupy":
         host = x.get()
@@ -351,7 +357,27 @@ def to_numpy(x: Any) -> np.ndarray:
     if name == "array_api_strict":
         xp = namespace(x)
         return np.asarray(x.to_device(xp.Device("CPU_DEVICE")))
-    return np.asarray(x)
+    return ordinary(np.asarray(x))
+
+
+def array_like(x: Any) -> Array:
+    """The array of a Tensor, an array of a backend as it is; lists, Series, frames as NumPy arrays.
+
+    Raises:
+        ValueError: some values are masked.
+    """
+    if isinstance(x, np.ndarray):
+        return ordinary(x)
+    if hasattr(x, "requires_grad") and type(x).__module__.startswith("xpnet"):
+        return x.data
+    if hasattr(x, "dtype"):
+        try:
+            backend_name(x)
+        except TypeError:  # a Series
+            pass
+        else:
+            return x
+    return ordinary(np.asarray(x))
 
 
 def _shared(x: Any, target: Backend) -> Array | None:
@@ -371,10 +397,14 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
     An array of another library on the same device (PyTorch, JAX, ...) is not copied: both share its memory.
 
     Args:
-        x: a Tensor, an array of any backend, a NumPy array, or nested Python numbers. Python floats become
-            float32 (never float64); arrays keep their dtype.
+        x: a Tensor, an array of any backend, a NumPy array, a Series, or nested Python numbers. Python floats
+            become float32 (never float64); arrays keep their dtype, in the machine's byte order.
         dtype: a dtype, or its name such as `"float32"`; default: that of `x`.
         backend: where to, instead of the default backend.
+
+    Raises:
+        TypeError: something is not a number.
+        ValueError: values are masked.
 
     >>> import xpnet
     >>> xpnet.asarray([[1.0, 2.0]]).dtype
@@ -385,6 +415,8 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
         x = x.data
     if isinstance(dtype, str):
         dtype = named_dtype(dtype, target)
+    if isinstance(x, np.ndarray):
+        x = _numbers(ordinary(x))
     if type(x) in _NAMES and _NAMES[type(x)] == str(target):
         if target.device is None or device(x) == target.device:
             return x if dtype is None or x.dtype == dtype else target.xp.astype(x, dtype)
@@ -393,9 +425,16 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
         if shared is not None:
             return asarray(shared, dtype, backend=target)
         is_array = hasattr(x, "dtype")
-        x = to_numpy(x)
+        x = _numbers(to_numpy(x))
         if not is_array and x.dtype == np.float64:
             x = x.astype(np.float32)
     if target.device is None:
         return target.xp.asarray(x, dtype=dtype)
     return target.xp.asarray(to_numpy(x), dtype=dtype, device=target.device)
+
+
+def _numbers(x: np.ndarray) -> np.ndarray:
+    """The array, if it holds numbers."""
+    if x.dtype.kind in "OUSMm":
+        raise TypeError(f"expected numbers, got {x.dtype.name} values such as {x.ravel()[:1].tolist()}")
+    return x

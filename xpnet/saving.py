@@ -14,6 +14,7 @@ from xpnet.data.preprocessing import Preprocessing
 from xpnet.nn.description import describe, from_description
 from xpnet.nn.module import Module
 from xpnet.train import load_arrays, predict, save_arrays
+from xpnet.train.checkpoint import plain
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,13 @@ def save(
         model: a Module on any backend.
         path: the file, replaced if it exists.
         preprocessing: fitted on the training set, to be applied to every sample.
-        facts: anything else that JSON can hold, such as the names of the classes.
+        facts: anything else that JSON can hold, such as the names of the classes; numbers and arrays of NumPy
+            and paths become what it can.
 
     Raises:
         ImportError: safetensors is missing.
         OSError: the file cannot be written.
+        TypeError: a fact that JSON cannot hold, by name.
 
     Any reader of safetensors finds the weights under `model.<name>`, with PyTorch's names and layouts, and
     the statistics under `preprocessing.<name>`. A model of your own classes is saved, too, but only your code
@@ -83,7 +86,7 @@ def save(
         "layers": layers,
         "reason": reason,
         "preprocessing": None if preprocessing is None else describe_preprocessing(preprocessing),
-        "facts": dict(facts or {}),
+        "facts": plain(facts or {}),
     }
     save_arrays(path, arrays, content)
 

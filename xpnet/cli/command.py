@@ -332,6 +332,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, 1 if training failed or backends differ, 2 for bad input, 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):  # a name that the console cannot show must not end a run
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(argv)
         options.argv = list(sys.argv[1:] if argv is None else argv)

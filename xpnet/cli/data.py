@@ -10,16 +10,20 @@ from pathlib import Path
 from xpnet import asarray, set_backend
 from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.data import Dataset, ImageFolder, load_cifar10, load_digits, load_mnist, split
+from xpnet.data.folder import layout_of
+
+Parts = tuple[Dataset, Dataset | None, Dataset]
 
 
 @dataclass(frozen=True)
 class Source:
     """Where pictures come from, the share held out for validation, and default settings.
 
-    `load(path, size)` gives a training and a test set; `size` is the side of pictures that can have any.
+    `load(path, size)` gives a training set, a validation set if the data have one, and a test set; `size` is
+    the side of pictures that can have any.
     """
 
-    load: Callable[..., tuple[Dataset, Dataset]]
+    load: Callable[..., Parts]
     validation: float
     layers: tuple[int, ...]
     epochs: int
@@ -29,44 +33,56 @@ class Source:
     size: int | None = None
 
 
-def _digits(path: str | None, size: int | None = None) -> tuple[Dataset, Dataset]:
+def _digits(path: str | None, size: int | None = None) -> Parts:
     """The test set is the same fifth in every run, whatever the seed, so that no search can see it."""
     if path is not None:
         raise BadInputError("digits ships with xpnet; leave out --path, or name the data with --data mnist")
     rest, test = split(load_digits(flatten=False), (0.8, 0.2), seed=0)
-    return rest, test
+    return rest, None, test
 
 
-def _mnist(path: str | None, size: int | None = None) -> tuple[Dataset, Dataset]:
+def _mnist(path: str | None, size: int | None = None) -> Parts:
     if path is None:
         raise BadInputError("mnist needs --path DIR, the folder with MNIST's four idx files")
-    return load_mnist(path, flatten=False)
+    train, test = load_mnist(path, flatten=False)
+    return train, None, test
 
 
-def _cifar10(path: str | None, size: int | None = None) -> tuple[Dataset, Dataset]:
+def _cifar10(path: str | None, size: int | None = None) -> Parts:
     if path is None:
         raise BadInputError("cifar10 needs --path, the folder or the tar file with CIFAR-10")
-    return load_cifar10(path)
+    train, test = load_cifar10(path)
+    return train, None, test
 
 
-def _images(path: str | None, size: int | None = None) -> tuple[Dataset, Dataset]:
-    """PATH/train and PATH/test if they are there; otherwise a fifth is for testing, the same in every run."""
+def _images(path: str | None, size: int | None = None) -> Parts:
+    """The parts that are there, such as PATH/train, val and test, in any case and below a single folder.
+
+    Without a part for testing, a fifth of the rest is for that, the same in every run.
+    """
     if path is None:
         raise BadInputError(
             "images needs --path, a folder or a tar file with a folder of pictures for each class"
         )
-    parts = [Path(path) / name for name in ("train", "test")]
-    rest: Dataset
-    test: Dataset
-    if all(part.is_dir() for part in parts):
-        rest, test = ImageFolder(parts[0], size), ImageFolder(parts[1], size).guarded()
-        if rest.class_names != test.class_names:
-            raise BadInputError(f"{parts[0]} and {parts[1]} have different class folders")
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    names = layout_of(Path(path)).parts
+    if names and "train" not in names:
+        raise BadInputError(f"{path} has {' and '.join(names.values())}, and no folder called train")
+    whole: Dataset = ImageFolder(path, size, part=names.get("train"))
+    parts: dict[str, Dataset] = {
+        kind: ImageFolder(path, size, part=name) for kind, name in names.items() if kind != "train"
+    }
+    for kind, part in parts.items():
+        if part.class_names != whole.class_names:
+            raise BadInputError(f"{path}: {names['train']} and {names[kind]} have different class folders")
+    if "test" in parts:
+        rest, test = whole, parts["test"].guarded()
     else:
-        rest, test = split(ImageFolder(path, size), (0.8, 0.2), seed=0)
+        rest, test = split(whole, (0.8, 0.2), seed=0)
     if len(rest.class_names or ()) < 2:
         raise BadInputError(f"{path}: one class folder, {rest.class_names}; there must be two or more")
-    return rest, test
+    return rest, parts.get("validation"), test
 
 
 SOURCES = {

@@ -18,6 +18,7 @@ from xpnet.cli.errors import OK, BadInputError, bad_input
 from xpnet.cli.model import load_model
 from xpnet.data.dataset import check_finite
 from xpnet.data.folder import SUFFIXES, decode
+from xpnet.data.table import read_table
 from xpnet.train import predict as apply
 from xpnet.train.checkpoint import check_writable
 
@@ -35,10 +36,11 @@ def predict(options: argparse.Namespace) -> int:
         if options.input is not None:
             if options.data or options.path:
                 raise BadInputError("give --input FILE, or --data and --path, not both")
-            x, source = read_samples(options.input, facts["shape"]), options.input
+            picture = facts.get("picture", facts["shape"])
+            x, source = read_samples(options.input, facts["shape"], picture), options.input
         else:
             name = choose(options, facts["data"])
-            _, test = SOURCES[name].load(options.path, facts.get("size"))
+            *_, test = SOURCES[name].load(options.path, facts.get("size"))
             labels, source = to_numpy(test.y), f"the {name} test set"
             x = _fit(to_numpy(test.x), facts["shape"], source)
         scores = apply(model, scaler.transform(x))
@@ -48,6 +50,15 @@ def predict(options: argparse.Namespace) -> int:
 
     names = np.array(facts.get("class_names") or range(facts["model"]["classes"]))
     width = max(10, *(len(str(name)) for name in names))
+    if options.output:
+        header, columns = (
+            ["sample", "prediction", "probability"],
+            [range(len(x)), names[predicted], certainty],
+        )
+        if labels is not None:
+            header, columns = [*header, "label"], [*columns, names[labels]]
+        with bad_input():
+            output.write_csv(options.output, header, zip(*columns, strict=True))
     print(f"{len(x)} samples from {source}")
     if labels is not None:
         print(f"accuracy {np.mean(predicted == labels):.2%}")
@@ -60,25 +71,18 @@ def predict(options: argparse.Namespace) -> int:
             f"... {len(x) - _SHOWN} more" + ("" if options.output else "; --output FILE.csv writes them all")
         )
     if options.output:
-        header, columns = (
-            ["sample", "prediction", "probability"],
-            [range(len(x)), names[predicted], certainty],
-        )
-        if labels is not None:
-            header, columns = [*header, "label"], [*columns, names[labels]]
-        with bad_input():
-            output.write_csv(options.output, header, zip(*columns, strict=True))
         print(f"saved the predictions in {options.output}")
     return OK
 
 
-def read_samples(path: str, shape: Sequence[int]) -> np.ndarray:
+def read_samples(path: str, shape: Sequence[int], picture: Sequence[int] | None = None) -> np.ndarray:
     """Samples from a file, (n, *shape) float32.
 
     Args:
-        path: .npy, .npz (the array `x`, or the only one), or text with a sample a line, split by commas; or
-            one picture.
+        path: .npy, .npz (the array `x`, or the only one), or text with a sample a line, as `load_csv` reads
+            it, split by commas, semicolons or tabs; or one picture.
         shape: of a sample, which the values are given.
+        picture: (C, H, W), if a flat sample is one; default: `shape`.
 
     Raises:
         ValueError: another format, NaN, or samples of another size.
@@ -87,7 +91,7 @@ def read_samples(path: str, shape: Sequence[int]) -> np.ndarray:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        array: Any = _read(path, shape)
+        array: Any = _read(path, picture or shape)
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(
             f"{path}: cannot be read as samples ({error}); expected .npy, .npz or .csv"
@@ -104,12 +108,13 @@ def read_samples(path: str, shape: Sequence[int]) -> np.ndarray:
 
 
 def _read(path: str, shape: Sequence[int]) -> np.ndarray:
-    if Path(path).suffix.lower() in SUFFIXES:
+    suffix = Path(path).suffix.lower()
+    if suffix in SUFFIXES:
         if len(shape) != 3:
             raise ValueError("the model takes flat samples, not pictures")
         side = shape[1] if shape[1] == shape[2] else None
         return decode(Path(path).read_bytes(), side, "L" if shape[0] == 1 else "RGB", path)
-    if path.endswith((".npy", ".npz")):
+    if suffix in (".npy", ".npz"):
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return content
@@ -118,7 +123,8 @@ def _read(path: str, shape: Sequence[int]) -> np.ndarray:
             if name is None:
                 raise ValueError(f"it has the arrays {', '.join(content.files)}, and none is called x")
             return content[name]
-    return np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2)
+    table = read_table(path, delimiter=None)
+    return table.numbers(range(len(table.rows[0])))
 
 
 def _fit(x: np.ndarray, shape: Sequence[int], source: str) -> np.ndarray:

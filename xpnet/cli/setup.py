@@ -108,8 +108,9 @@ def prepare(options: argparse.Namespace, name: str, data: Data | None = None) ->
 def read_data(options: argparse.Namespace, name: str, kind: str, size: int | None) -> Data:
     """Training, validation and test set, standardised and on the backend, and the statistics used."""
     source = SOURCES[name]
-    rest, test = source.load(options.path, size)
-    training, validation = split(rest, (1 - source.validation, source.validation), seed=options.seed)
+    training, validation, test = source.load(options.path, size)
+    if validation is None:
+        training, validation = split(training, (1 - source.validation, source.validation), seed=options.seed)
     # one mean and deviation for all pixels: the borders that are never inked stay small
     scaler = Standardize(per_feature=False) if kind == "mlp" else ChannelMean()
     scaler.fit(training.x)

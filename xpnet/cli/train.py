@@ -22,7 +22,6 @@ from xpnet.cli.pictures import write_preview, write_samples
 from xpnet.cli.report import report_path, write_page
 from xpnet.cli.setup import check_options, prepare
 from xpnet.data import Dataset
-from xpnet.data.preprocessing import Preprocessing
 from xpnet.parallel import Communicator, synchronize_batch_norm
 from xpnet.saving import save
 from xpnet.train import (
@@ -104,6 +103,7 @@ def _train(options: argparse.Namespace, group: Communicator) -> int:
         "kind": kind,
         "model": setup.network,
         "shape": setup.shape,
+        "picture": list(setup.pictures.x.shape[1:]),
         "data": name,
         "size": setup.size,
         "class_names": training.class_names,
@@ -129,7 +129,12 @@ def _train(options: argparse.Namespace, group: Communicator) -> int:
         print(f"{trainer.history.epochs} epochs in {seconds:.1f} s; {kept}")
         report["test"], scores = _test(trainer, setup.test, setup.network["classes"])
     with bad_input():
-        _write(files, trainer, scaler, report, f"{name}, network {sizes}")
+        if files.model is not None:  # before anything is printed: what was trained must not be lost
+            save(trainer.model, files.model, scaler, report)
+    if scores is not None:
+        _print_test(report["test"], setup.test)
+    with bad_input():
+        _write(files, trainer, report, f"{name}, network {sizes}")
         write_page(files.page, options, setup, trainer, diagnostics, scores, failure)
     return code
 
@@ -187,18 +192,20 @@ def _test(trainer: Trainer, test: Dataset, classes: int) -> tuple[dict[str, Any]
         "samples": len(test),
         "confusion": matrix.tolist(),
     }
+    return result, scores
+
+
+def _print_test(result: dict[str, Any], test: Dataset) -> None:
     print(f"\ntest accuracy {result['accuracy']:.2%} on {len(test)} samples, loss {result['loss']:.4f}")
     print("confusion matrix: true class by row, predicted class by column")
     if test.class_names:
         print(", ".join(f"{k} {name}" for k, name in enumerate(test.class_names)))
-    print(output.confusion_table(matrix) + "\n")
-    return result, scores
+    print(output.confusion_table(np.array(result["confusion"])) + "\n")
 
 
-def _write(files: Files, trainer: Trainer, scaler: Preprocessing, report: dict[str, Any], title: str) -> None:
-    """The model, the curves and the report."""
+def _write(files: Files, trainer: Trainer, report: dict[str, Any], title: str) -> None:
+    """The curves and the report."""
     if files.model is not None:
-        save(trainer.model, files.model, scaler, report)
         print(f"saved the model in {files.model}: apply it with  xpnet predict {files.model}")
     if files.curves is not None:
         output.write_curves(files.curves, trainer.history, title)

@@ -8,14 +8,14 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-_LAYOUT = 1  # raised when the content of an entry changes its meaning
+_LAYOUT = 2  # raised when the content of an entry changes its meaning
 
 
 def cache_folder() -> Path:
@@ -27,11 +27,21 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "xpnet"
 
 
+def walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """All files below a folder, sorted; links are followed unless they lead back up."""
+    above |= {folder.resolve()}
+    for entry in sorted(folder.iterdir()):
+        if not entry.is_dir():
+            yield entry
+        elif entry.resolve() not in above:
+            yield from walk(entry, above)
+
+
 def fingerprint(source: str | PathLike[str]) -> list[Any]:
     """Name, size and time of change of a file, or of every file below a folder: what an entry depends on."""
     path = Path(source).resolve()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    stats = [(str(p.relative_to(path)), p.stat()) for p in files]
+    files = list(walk(path)) if path.is_dir() else [path]
+    stats = [(str(p.relative_to(path)), p.stat()) for p in files if p.is_file()]
     return [str(path), [[name, s.st_size, s.st_mtime_ns] for name, s in stats]]
 
 
@@ -92,7 +102,10 @@ def cached_arrays(
     if cache is not False:
         try:
             entry = cached(source, options, build, None if cache is True else cache)
-        except PermissionError as error:
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # RuntimeError: there is no home; the source's come again below
             warnings.warn(
                 f"decoded data cannot be kept ({error}); set XPNET_CACHE to a folder for it", stacklevel=3
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, asarray, namespace, to_numpy
+from xpnet.backend import Array, array_like, asarray, namespace, to_numpy
 
 
 class ReuseWarning(UserWarning):
@@ -68,7 +68,7 @@ class Dataset:
         class_names: Sequence[str] | None = None,
         guard: ReuseGuard | None = None,
     ) -> None:
-        self.x, self.y, self.name = _array(x), _array(y), name
+        self.x, self.y, self.name = as_array(x), as_array(y), name
         self.class_names = None if class_names is None else list(class_names)
         self.guard = guard
         for part, array in (("x", self.x), ("y", self.y)):
@@ -136,12 +136,11 @@ class Dataset:
         return f"Dataset({self.name}: x {x}, y {y})"
 
 
-def _array(values: Any) -> Array:
-    """Arrays of any backend as they are, lists as NumPy arrays; Python floats become float32."""
-    if hasattr(values, "dtype"):
-        return values.data if hasattr(values, "requires_grad") and hasattr(values, "backward") else values
-    array = np.asarray(values)
-    return array.astype(np.float32) if array.dtype == np.float64 else array
+def as_array(values: Any) -> Array:
+    """Arrays of any backend as they are; others as NumPy arrays, their floats as float32."""
+    array = array_like(values)
+    given = isinstance(values, np.ndarray) or type(array) is not np.ndarray
+    return array if given or array.dtype != np.float64 else array.astype(np.float32)
 
 
 def take(array: Array, indices: Any) -> Array:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xpnet.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
-from xpnet.data.dataset import check_finite
+from xpnet.data.dataset import as_array, check_finite
 
 
 class Preprocessing:
@@ -85,7 +85,7 @@ class Preprocessing:
 
     def _with(self, function: Any, fits: Any, x: Any) -> Array:
         state = self.state_dict()
-        x = x if hasattr(x, "dtype") else np.asarray(x, dtype=np.float32)
+        x = as_array(x)
         expected = fits(tuple(x.shape[1:]))
         if expected is not None:
             raise ValueError(

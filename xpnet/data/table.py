@@ -3,27 +3,138 @@
 from __future__ import annotations
 
 import csv
+import math
+import re
+import warnings
 import zipfile
 import zlib
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from xpnet.data.dataset import Dataset
+from xpnet.incoming import ordinary
+
+_EMPTY = "is empty: fill it or drop the line"
+
+
+class Table(NamedTuple):
+    """The fields of a text table, stripped of spaces, and where they stand.
+
+    Attributes:
+        path: the file.
+        names: of the columns, if there is a header.
+        rows: the fields of each line.
+        lines: its number in the file, from 1.
+    """
+
+    path: str | PathLike[str]
+    names: list[str] | None
+    rows: list[list[str]]
+    lines: list[int]
+
+    def fault(self, row: int, column: int, what: str) -> ValueError:
+        """What is wrong with a field."""
+        name = "" if self.names is None else f" ({self.names[column]})"
+        field = self.rows[row][column]
+        return ValueError(f"{self.path}, line {self.lines[row]}, column {column}{name}: {field!r} {what}")
+
+    def numbers(self, columns: Sequence[int]) -> np.ndarray:
+        """Those columns, (n, columns) float64.
+
+        Raises:
+            ValueError: naming the first field that is not a finite number.
+        """
+        values = np.empty((len(self.rows), len(columns)))
+        for i, row in enumerate(self.rows):
+            for k, j in enumerate(columns):
+                if not is_number(row[j]):
+                    raise self.fault(i, j, "is not a number" if row[j] else _EMPTY)
+                values[i, k] = float(row[j])
+                if math.isinf(values[i, k]):
+                    raise self.fault(i, j, "is too large a number")
+        return values
+
+
+def read_table(path: str | PathLike[str], header: bool | None = None, delimiter: str | None = ",") -> Table:
+    """The one reader of text tables: for `load_csv` and for `xpnet predict`.
+
+    Args:
+        path: the file, UTF-8 with or without a byte order mark. Empty lines are passed over, and so are
+            lines at the top that begin with #.
+        header: whether the first line names the columns; default: if none of its fields is a number.
+        delimiter: what separates the fields, which may also stand at the end of every line; None: whichever
+            of comma, semicolon and tab the first line has.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no text table, no lines, or lines of several lengths.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            if delimiter is None:
+                delimiter = _delimiter(file)
+            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+            for row in reader:
+                fields = [field.strip() for field in row]
+                if (not any(fields) and len(fields) < 2) or (not rows and fields[0].startswith("#")):
+                    continue
+                rows.append(fields)
+                lines.append(reader.line_num)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a text table ({error})") from None
+    names = None
+    if rows and (header or (header is None and not any(is_number(field) for field in rows[0]))):
+        names, _ = rows.pop(0), lines.pop(0)
+    if not rows:
+        raise ValueError(f"{path}: no samples: the table is empty")
+    if len(rows[0]) > 1 and all(not row[-1] for row in rows) and (names is None or not names[-1:][0]):
+        rows = [row[:-1] for row in rows]  # a delimiter ends each line
+        names = None if names is None else names[:-1]
+    elif names is not None and len(names) == len(rows[0]) - 1 and all(not row[-1] for row in rows):
+        rows = [row[:-1] for row in rows]  # of each but the header
+    width = len(rows[0] if names is None else names)
+    for line, row in zip(lines, rows, strict=True):
+        if len(row) != width:
+            raise ValueError(f"{path}, line {line}: {len(row)} fields, expected {width}")
+    return Table(path, names, rows, lines)
+
+
+def _delimiter(file: IO[str]) -> str:
+    """Comma, semicolon or tab: the one that the first line has; the file is at its beginning again."""
+    first = next((line for line in file if line.strip() and not line.startswith("#")), "")
+    file.seek(0)
+    found = [mark for mark in ",;\t" if mark in first]
+    if len(found) > 1:
+        raise ValueError(f"the first line has {' and '.join(map(repr, found))}: which separates the fields?")
+    return found[0] if found else ","
 
 
 def load_csv(
-    path: str | PathLike[str], target: int | str = -1, header: bool | None = None, delimiter: str = ","
+    path: str | PathLike[str],
+    target: int | str = -1,
+    header: bool | None = None,
+    delimiter: str = ",",
+    *,
+    classes: bool | None = None,
 ) -> Dataset:
     """A table of numbers, one sample a line.
 
     Args:
         path: the file, UTF-8.
-        target: the column to predict, by number or by its name in the header. Whole numbers are classes;
-            text is, too: the names are sorted and numbered. Other numbers stay float32.
+        target: the column to predict, by number or by its name in the header.
         header: whether the first line names the columns; default: if none of its fields is a number.
         delimiter: what separates the fields.
+        classes: whether the target is a class. True: every text is one; the names are sorted, numbers by
+            value, and numbered, but whole numbers stay as they are. False: it is a number to predict. None:
+            whole numbers, 1.0 too, and text are classes, other numbers not; a column of both is refused.
 
     Returns:
         x float32 (n, columns - 1); y int64 classes or float32 values, (n,).
@@ -32,65 +143,80 @@ def load_csv(
         FileNotFoundError: there is no such file.
         ValueError: no lines, lines of several lengths, a field that is no number (line and column are
             named), or no such target.
+
+    Warns:
+        UserWarning: float32 has not the digits to tell a column's values apart.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [(i, row) for i, row in enumerate(csv.reader(file, delimiter=delimiter), 1) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a text table ({error})") from None
-    names: list[str] | None = None
-    if rows and (header or (header is None and not any(_is_number(field) for field in rows[0][1]))):
-        names = [field.strip() for field in rows.pop(0)[1]]
-    if not rows:
-        raise ValueError(f"{path}: no samples: the table is empty")
-    width = len(names or rows[0][1])
-    for line, row in rows:
-        if len(row) != width:
-            raise ValueError(f"{path}, line {line}: {len(row)} fields, expected {width}")
-    column = _column(path, target, names, width)
-    x = np.empty((len(rows), width - 1), dtype=np.float32)
-    for i, (line, row) in enumerate(rows):
-        try:
-            x[i] = [float(field) for j, field in enumerate(row) if j != column]
-        except ValueError:
-            j = next(j for j, field in enumerate(row) if j != column and not _is_number(field))
-            raise ValueError(f"{path}, line {line}, column {j}: {row[j]!r} is not a number") from None
-    y, classes = _targets([row[column].strip() for _, row in rows])
-    return Dataset(x, y, Path(path).name, class_names=classes)
+    table = read_table(path, header, delimiter)
+    column = _column(table, target)
+    others = [j for j in range(len(table.rows[0])) if j != column]
+    wide = table.numbers(others)
+    x = wide.astype(np.float32)
+    for k, j in enumerate(others):
+        if 2 * len(np.unique(x[:, k])) < len(np.unique(wide[:, k])):
+            name = j if table.names is None else f"{j} ({table.names[j]})"
+            warnings.warn(
+                f"{path}: float32 cannot tell the values of column {name} apart, such as {wide[0, k]!r}: "
+                "subtract an offset in the file",
+                stacklevel=2,
+            )
+    y, names = _targets(table, column, classes)
+    return Dataset(x, y, Path(path).name, class_names=names)
 
 
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# what other programs write where a value is missing; as the names of classes they must be asked for
+_MISSING = ("", "?", "na", "n/a", "nan", "null", "#n/a")
 
 
-def _column(path: str | PathLike[str], target: int | str, names: list[str] | None, width: int) -> int:
+def is_number(field: str) -> bool:
+    """Whether a field is a number as every program reads it: not 1_000, nor inf."""
+    return _NUMBER.fullmatch(field.strip()) is not None
+
+
+def _column(table: Table, target: int | str) -> int:
+    path, names, width = table.path, table.names, len(table.rows[0])
     if isinstance(target, str):
         if names is None or target not in names:
             columns = "there is no header" if names is None else f"columns are {', '.join(names)}"
             raise ValueError(f"{path}: no column {target!r}: {columns}")
+        if names.count(target) > 1:
+            raise ValueError(f"{path}: {names.count(target)} columns are called {target!r}; give its number")
         return names.index(target)
     if not -width <= target < width or width < 2:
         raise ValueError(f"{path}: no target column {target} beside the features: a line has {width} fields")
     return target % width
 
 
-def _targets(fields: list[str]) -> tuple[np.ndarray, list[str] | None]:
-    """Classes if the fields are whole numbers or text, else values."""
-    try:
-        return np.array([int(field) for field in fields], dtype=np.int64), None
-    except ValueError:
-        pass
-    if all(_is_number(field) for field in fields):
-        return np.array([float(field) for field in fields], dtype=np.float32), None
-    classes = sorted(set(fields))
-    number = {name: k for k, name in enumerate(classes)}
-    return np.array([number[field] for field in fields], dtype=np.int64), classes
+def _targets(table: Table, column: int, classes: bool | None) -> tuple[np.ndarray, list[str] | None]:
+    """Classes or values, and the names of the classes that are text."""
+    fields = [row[column] for row in table.rows]
+    if "" in fields:
+        raise table.fault(fields.index(""), column, _EMPTY)
+    if classes is False:
+        return table.numbers([column])[:, 0].astype(np.float32), None
+    numeric = [is_number(field) for field in fields]
+    if classes is None:
+        option = "; if every text is a class, pass classes=True"
+        if any(numeric) and not all(numeric):
+            odd = numeric.index(False)
+            raise table.fault(odd, column, f"is not a number, as others in the column are{option}")
+        for i, field in enumerate(fields):
+            if field.lower() in _MISSING:
+                raise table.fault(i, column, f"says that the value is missing{option}")
+    if all(numeric):
+        values = table.numbers([column])[:, 0]
+        if (values == np.round(values)).all() and np.abs(values).max() < 2**53:
+            return values.astype(np.int64), None
+        if classes is None:
+            return values.astype(np.float32), None
+    first: dict[float | str, str] = {}  # 1 and 1.0 are one class
+    keys = [float(field) if number else field for field, number in zip(fields, numeric, strict=True)]
+    for key, field in zip(keys, fields, strict=True):
+        first.setdefault(key, field)
+    order = sorted(first, key=lambda key: (isinstance(key, str), key))
+    number_of = {key: k for k, key in enumerate(order)}
+    return np.array([number_of[key] for key in keys], dtype=np.int64), [first[key] for key in order]
 
 
 def load_npz(path: str | PathLike[str], x: str = "x", y: str = "y") -> Dataset:
@@ -116,7 +242,7 @@ def load_npz(path: str | PathLike[str], x: str = "x", y: str = "y") -> Dataset:
             for name in (x, y):
                 if name not in content.files:
                     raise ValueError(f"it has no array {name!r}, but {', '.join(content.files)}")
-                array = content[name]
+                array = ordinary(content[name])
                 parts.append(array.astype(np.float32) if array.dtype == np.float64 else array)
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: cannot be read as an .npz file of {x!r} and {y!r}: {error}") from None

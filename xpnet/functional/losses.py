@@ -10,7 +10,16 @@ import numpy as np
 
 from xpnet.arrays import add_to_columns, is_half, keep, one_hot, sum_last, take_columns, widen, zero
 from xpnet.autograd import Pullback, differentiable, is_unit
-from xpnet.backend import Array, asarray, backend_name, backend_of, dtype_name, namespace, to_numpy
+from xpnet.backend import (
+    Array,
+    array_like,
+    asarray,
+    backend_name,
+    backend_of,
+    dtype_name,
+    namespace,
+    to_numpy,
+)
 from xpnet.dispatch import fusable
 from xpnet.functional.weighing import report
 from xpnet.notes import OPS, note_on
@@ -38,8 +47,7 @@ def _labels(
         and (not target.size or np.maximum.reduce(target.view(np.uint64)) < classes)
     ):
         return target if type(like) is np.ndarray else asarray(target, backend=backend_of(like)), None
-    if not hasattr(target, "dtype"):
-        target = np.asarray(target)
+    target = array_like(target)
     if tuple(target.shape) != (like.shape[0],):
         raise ValueError(
             f"{name}: expected class indices of shape ({like.shape[0]},), one a row of the input "
@@ -265,8 +273,7 @@ def _over_positions(logits: Array, target: Any, *options: Any) -> Result:
         moved = xp.reshape(a, (logits.shape[0], *logits.shape[2:], classes))
         return xp.permute_dims(moved, (0, n - 1, *range(1, n - 1)))
 
-    if not hasattr(target, "dtype"):
-        target = np.asarray(target)
+    target = array_like(target)
     positions = (logits.shape[0], *logits.shape[2:])
     if tuple(target.shape) == tuple(logits.shape):
         rows = to_rows(target)

@@ -130,11 +130,12 @@ def save_arrays(
     Args:
         path: the file, replaced if it exists.
         arrays: name -> array or Tensor, such as `model.state_dict()`.
-        facts: anything JSON can hold.
+        facts: anything JSON can hold; numbers and arrays of NumPy and paths become what it can.
 
     Raises:
         ImportError: safetensors is missing.
         OSError: the file cannot be written.
+        TypeError: a fact that JSON cannot hold, by name.
 
     >>> import os, tempfile, numpy as np
     >>> from xpnet.train import load_arrays, save_arrays
@@ -147,9 +148,35 @@ def save_arrays(
     from safetensors.numpy import save
 
     host = {name: np.asarray(_exact(a), order="C") for name, a in arrays.items()}
-    text = json.dumps(dict(facts or {}))
+    text = json.dumps(plain(facts or {}))
     with atomic_write(path) as file:
         file.write(save(host, {"format": _FORMAT, "facts": text, "sha256": _digest(host, text)}))
+
+
+def plain(value: Any, name: str = "facts", keep: bool = False) -> Any:
+    """Nested facts as JSON holds them: numbers of NumPy become Python's, arrays lists, paths texts.
+
+    Args:
+        value: the facts.
+        name: what they are called in messages.
+        keep: leave arrays as they are.
+
+    Raises:
+        TypeError: naming what JSON cannot hold.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, f"{name}[{key!r}]", keep) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{name}[{i}]", keep) for i, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        return plain(value.item(), name)
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return value if keep else plain(to_numpy(value).tolist(), name)
+    if isinstance(value, PathLike):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{name}: JSON cannot hold a {type(value).__name__}: {value!r}")
 
 
 def _exact(array: Any) -> np.ndarray:

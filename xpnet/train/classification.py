@@ -13,7 +13,7 @@ import numpy as np
 
 from xpnet.arrays import scatter_add
 from xpnet.autograd import Tensor, array_of
-from xpnet.backend import Array, backend_name, namespace, to_numpy
+from xpnet.backend import Array, array_like, backend_name, namespace, to_numpy
 from xpnet.train.metrics import IGNORED, scores_and_labels
 
 _AVERAGES = ("macro", "micro", "weighted", None)
@@ -65,7 +65,7 @@ class Confusion:
             UserWarning: a label is no class. It is left out: the matrix has no row for it. (The scores that
                 are made of a matrix, such as `f1`, refuse it, as the losses do.)
         """
-        target = array_of(target) if hasattr(target, "dtype") else np.asarray(target)
+        target = array_like(target)
         if backend_name(target) != "cupy" and "int" in str(target.dtype):  # not to wait for the device
             labels = to_numpy(target)
             classes = max(array_of(logits).shape[1:] or (1,))

@@ -39,7 +39,7 @@ class CrossValidation:
         return math.sqrt(sum((s - self.mean) ** 2 for s in self.scores) / (len(self.scores) - 1))
 
     def __str__(self) -> str:
-        return f"{self.mean:.4f} ± {self.std:.4f} ({len(self.scores)} folds)"
+        return f"{self.mean:.4f} +- {self.std:.4f} ({len(self.scores)} folds)"
 
 
 def cross_validate(

@@ -9,6 +9,7 @@ from typing import Any
 from xpnet.autograd import array_of, no_grad
 from xpnet.backend import Array, asarray, namespace
 from xpnet.data import DataLoader, Dataset
+from xpnet.data.dataset import as_array
 from xpnet.functional.weighing import weighed
 from xpnet.train.classification import ClassificationScore, Confusion, confusion_counts
 from xpnet.train.metrics import IGNORED, Mean, Metric, accuracy, check_metrics
@@ -99,7 +100,7 @@ def predict(model: Any, data: Any) -> Array:
     if isinstance(data, Dataset | DataLoader):
         batches: Iterable[Any] = (x for x, _ in in_order(data))
     else:
-        x = data if hasattr(data, "shape") else asarray(data)
+        x = as_array(data)
         n = x.shape[0]
         batches = (asarray(x[i : min(i + _BATCH, n), ...]) for i in range(0, n, _BATCH))
     with evaluating(model):

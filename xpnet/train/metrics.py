@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet.arrays import arange, take_columns
 from xpnet.autograd import Tensor, array_of
-from xpnet.backend import Array, namespace, to_numpy
+from xpnet.backend import Array, array_like, namespace, to_numpy
 from xpnet.functional.losses import _labels as class_indices
 from xpnet.functional.weighing import added_up, report
 
@@ -86,7 +86,7 @@ def scores_and_labels(logits: Array | Tensor, target: Any, name: str) -> tuple[A
     """
     scores = array_of(logits)
     xp = namespace(scores)
-    labels = array_of(target) if hasattr(target, "dtype") else np.asarray(target)
+    labels = array_like(target)
     one_logit = scores.ndim == 1 or (scores.ndim == 2 and scores.shape[1] == 1)
     if one_logit:
         if tuple(labels.shape) == tuple(scores.shape):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,9 @@ class Progress(Callback):
         found = find_spec("tqdm") is not None
         if bar and not found:
             raise ImportError('the progress bar needs tqdm: pip install "xpnet[progress]"')
-        self.bar = (found and sys.stderr.isatty()) if bar is None else bar
+        self.bar = (found and sys.stderr is not None and sys.stderr.isatty()) if bar is None else bar
         self._bar: Any = None
+        self._printing = True
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Start the bar."""
@@ -56,7 +58,12 @@ class Progress(Callback):
             f"{key.replace('_', ' ')} {row[key]:.4f}" for key in row if key not in ("lr", "seconds")
         )
         end = f"lr {row['lr']:.2g}  {row['seconds']:.2f} s"
-        print(f"epoch {trainer.epoch + 1:3d}/{trainer.epochs}  {numbers}  {end}", flush=True)
+        try:
+            if self._printing:
+                print(f"epoch {trainer.epoch + 1:3d}/{trainer.epochs}  {numbers}  {end}", flush=True)
+        except (OSError, ValueError) as error:  # closed, full, or in an encoding without these letters
+            self._printing = False
+            warnings.warn(f"Progress: nothing more is printed: {error}", stacklevel=2)
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Remove a bar that an interruption left."""

@@ -18,7 +18,7 @@ import numpy as np
 from xpnet import random
 from xpnet.backend import dtype_name, to_numpy
 from xpnet.train.callbacks import Callback
-from xpnet.train.checkpoint import load_tree, save_tree
+from xpnet.train.checkpoint import load_tree, plain, save_tree
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
@@ -40,7 +40,7 @@ def save_checkpoint(
         "kind": _KIND,
         "settings": settings_of(trainer),
         "state": state_of(trainer),
-        "facts": facts or {},
+        "facts": plain(facts or {}, keep=True),
     }
     save_tree(path, content)
 
