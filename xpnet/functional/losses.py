@@ -142,7 +142,8 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
         return value / total, lambda dy: 1.0 / total if is_unit(dy) else dy / total
     nothing = total == 0  # on the device: every row ignored, or of a class that weighs nothing
     total = xp.where(nothing, xp.ones_like(total), total)
-    return xp.where(nothing, xp.full_like(value, math.nan), value / total), lambda dy: dy / total
+    spread = lambda dy: xp.where(nothing, xp.zeros_like(total), dy / total)
+    return xp.where(nothing, xp.full_like(value, math.nan), value / total), spread
 
 
 def _elementwise(value: Array, reduction: str, *slopes: Callable[[], Array]) -> Result:
