@@ -108,11 +108,21 @@ def check_labels(
     return xp.where(wrong | (rows == 0), xp.zeros_like(target), target), rows
 
 
-def _check_class_weight(weight: Array, classes: int, name: str) -> None:
+def _class_weight(weight: Any, like: Array, classes: int, name: str) -> Array:
+    """The weight of each class, of any library and number type, in the dtype and on the device of `like`."""
+    if type(weight) is not type(like):
+        weight = asarray(weight, backend=backend_of(like)) if _is_host(weight) else weight
+        namespace(like, weight)
     if tuple(weight.shape) != (classes,):
         raise ValueError(
             f"{name}: weight has shape {tuple(weight.shape)}, expected ({classes},), one for each class"
         )
+    return namespace(like).astype(weight, like.dtype, copy=False)
+
+
+def _is_host(x: Any) -> bool:
+    """Whether x is no array of a backend's device: a list, a Series, a NumPy array."""
+    return isinstance(x, np.ndarray) or not hasattr(x, "__array_namespace__")
 
 
 def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
@@ -197,12 +207,14 @@ def cross_entropy(
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     if logits.ndim != 2:
         return _over_positions(logits, target, weight, ignore_index, label_smoothing, reduction)
-    xp = namespace(logits, weight)
+    xp = namespace(logits)
     if is_half(logits):  # the sums over classes and rows need float32
         value, wide = cross_entropy.__wrapped__(
             widen(logits), target, weight, ignore_index, label_smoothing, reduction
         )
         return xp.astype(value, logits.dtype), lambda dy: (xp.astype(wide(widen(dy))[0], logits.dtype),)
+    if weight is not None:
+        weight = _class_weight(weight, logits, logits.shape[1], "cross_entropy")
     classes = logits.shape[1]
     # no step needs the logits again: their distance from the row's maximum says it all
     shifted = logits - xp.max(logits, axis=1, keepdims=True)
@@ -214,8 +226,6 @@ def cross_entropy(
     else:
         y, rows = _labels(target, logits, classes, ignore_index, "cross_entropy")
     if y is None or rows is not None or weight is not None or label_smoothing:
-        if weight is not None:
-            _check_class_weight(weight, classes, "cross_entropy")
         count = None
         if y is not None:
             t = one_hot(y, classes, logits.dtype)
@@ -310,13 +320,13 @@ def nll_loss(
     Raises:
         ValueError: shapes that do not fit, or a label out of range.
     """
-    xp = namespace(log_probabilities, weight)
+    xp = namespace(log_probabilities)
     x = log_probabilities
     if x.ndim != 2:
         raise ValueError(f"nll_loss: expected log-probabilities of shape (N, C), got {tuple(x.shape)}")
     y, rows = _labels(target, x, x.shape[1], ignore_index, "nll_loss")
     if weight is not None:
-        _check_class_weight(weight, x.shape[1], "nll_loss")
+        weight = _class_weight(weight, x, x.shape[1], "nll_loss")
     row = xp.ones_like(x[:, 0]) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
     if rows is not None:
         row = row * rows
