@@ -7,6 +7,7 @@
     python -m bench --quick --compare OLD.json   exit code 1 for a regression beyond the noise
     python -m bench --patient --only step        on a machine that others use too
     python -m bench --history
+    python -m bench.device                       a CUDA device, with data made there, in two minutes
 
 `cases/` says what is measured, `columns.py` on what, `measure.py` how, `goals.py` what is to be reached.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -23,9 +24,28 @@ def describe(threads: int) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": threads,
         "gpu": _gpu(),
+        "emulated": emulated(),
         "system": f"{platform.system()} {platform.machine()}",
         "load": [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else None,
     }
+
+
+def emulated() -> bool:
+    """Whether CuPy is the one of tests/cupy_on_cpu: what it takes says nothing about a GPU."""
+    try:
+        import cupy
+    except Exception:  # not installed, or broken
+        return False
+    return cupy.__version__.endswith("+cpu")
+
+
+def sources() -> str:
+    """A hash of what is measured and tested, where there is no git to ask: on a machine that got a copy."""
+    text = hashlib.sha256()
+    for path in sorted(p for top in ("xpnet", "kernels", "bench", "tests") for p in (ROOT / top).rglob("*")):
+        if path.suffix in (".py", ".cu", ".cuh", ".sh"):
+            text.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return text.hexdigest()[:12]
 
 
 def device_name(machine: dict[str, Any]) -> str:

@@ -105,9 +105,9 @@ def interruptions() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource is not None else 0
 
 
-def make_inputs(case: Case, settings: Settings, seed: int = 0) -> Inputs:
-    """Random inputs, in as many sets as outgrow the cache."""
-    rng = np.random.default_rng(seed)
+def make_inputs(case: Case, settings: Settings, rng: Any = None) -> Inputs:
+    """Random inputs, in as many sets as outgrow the cache; from `rng`, or the host's with seed 0."""
+    rng = rng or np.random.default_rng(0)
     return Inputs(case.shared(rng), [case.inputs(rng) for _ in range(_sets(case, settings))])
 
 
@@ -146,14 +146,21 @@ class _Runner:
         self.measured.repeats = max(1, round(turn / seconds))
 
 
-def measure(case: Case, columns: Iterable[Column], settings: Settings) -> list[Measurement]:
-    """Check and time one case on every column; one that cannot run it, or is wrong, has a reason instead."""
+def measure(case: Case, columns: Iterable[Column], settings: Settings, rng: Any = None) -> list[Measurement]:
+    """Check and time one case on every column; one that cannot run it, or is wrong, has a reason instead.
+
+    Args:
+        case: what to measure.
+        columns: the libraries.
+        settings: how.
+        rng: where inputs come from, for columns that take these: `DeviceRandom` for CuPy arrays.
+    """
     columns = list(columns)
     need = case.footprint * _sets(case, settings) * (len(columns) + 2)
     if need > settings.memory:
         reason = f"left out: the columns need about {need / 2**30:.0f} GiB together"
         return [Measurement(case.key, c.key, missing=reason) for c in columns]
-    inputs = make_inputs(case, settings)
+    inputs = make_inputs(case, settings, rng)
     reference = case.checked().reference(inputs)
     found, runners = [], []
     for column in columns:

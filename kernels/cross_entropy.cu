@@ -63,7 +63,10 @@ template <typename T> struct Row {
         ref = smooth ? to_acc(this->x[0]) : A(0);
         if (!(ref - ref == A(0))) ref = A(0);  // not finite
         g = dy ? to_acc(dy[row * dy_step]) : A(1);
-        if (mean) g /= warp_sum<32>(totals[threadIdx.x & 31]);
+        if (mean) {
+            const A total = warp_sum<32>(totals[threadIdx.x & 31]);
+            g = total == A(0) ? A(0) : g / total;  // nothing counts: the mean is NaN, its gradient 0
+        }
         if (leader && wrong) report(errors, 1, given, C, row);
     }
     // adds w (ref - x) over one piece of the row

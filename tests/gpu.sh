@@ -1,51 +1,35 @@
 #!/usr/bin/env bash
-# Everything that needs a CUDA device, in one call: the kernel tests and the whole suite through CuPy, parity with
-# NumPy, NVIDIA's compute-sanitizer over the kernel tests, the benchmark. Reports go to the folder $1.
-# Needs CuPy >= 14; PYTHON names the interpreter. A step that fails does not keep the next from running.
+# First contact with hardware: everything that needs a CUDA device, in two calls of under 6 minutes each.
+#
+#   tests/gpu.sh --prepare       with a network: the wheels that the machine lacks, into wheels/ (ignored by git)
+#   OUT=DIR tests/gpu.sh 1       device, smoke (red ends the call), compile, kernel tests, suite
+#   OUT=DIR tests/gpu.sh 2       device, compile (what call 1 left), parity, benchmark, memcheck, racecheck, probes
+#   python -m tests.cupy_on_cpu bash tests/gpu.sh 1 --dry     small sizes, no GPU needed; and 2 likewise
+#   ... --only smoke,probes      these stages alone
+#
+# DIR receives gpu.json (device, and each stage: status, seconds, result; rewritten after every stage) and
+# gpu.tar.gz (logs, JUnit files, raw rounds of the benchmark). The kernel cache and the stages' results lie
+# in XPNET_GPU_WORK (default: a folder of the system's temporary one), outside DIR; call 2 on the same
+# machine finds them there. tests/gpu/plan.py has the stages and their seconds; each runs alone too:
+# `python -m tests.gpu.smoke`. How to read gpu.json: docs/pages/gpu.md. PYTHON names the interpreter.
 set -u
-cd "$(dirname "$0")/.."
-out=$(realpath -m "${1:-$(mktemp -d)}") python=${PYTHON:-python3}
-mkdir -p "$out"
-failed=()
+cd "$(dirname "$0")/.." || exit 2
+python=${PYTHON:-python3}
+export XPNET_GPU_WORK=${XPNET_GPU_WORK:-${TMPDIR:-/tmp}/xpnet-gpu-$(id -u)}
+site=$XPNET_GPU_WORK/site
 
-step() { # step NAME COMMAND...: run it, keep what it prints, say how it went
-  local name=$1 start=$SECONDS
-  shift
-  if "$@" > "$out/$name.log" 2>&1; then
-    printf '%-12s passed in %d s\n' "$name" $((SECONDS - start))
-  else
-    printf '%-12s FAILED (%d) after %d s: %s\n' "$name" $? $((SECONDS - start)) "$out/$name.log"
-    tail -n 30 "$out/$name.log"
-    failed+=("$name")
-  fi
-}
-
-nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader || exit 1
-"$python" -c 'import cupy; print("cupy", cupy.__version__, "runtime", cupy.cuda.runtime.runtimeGetVersion())' || exit 1
-export CUPY_CACHE_DIR=${CUPY_CACHE_DIR:-$out/cache}
-
-pytest=("$python" -m pytest -q -p no:cacheprovider --backend cupy)
-step kernels "${pytest[@]}" tests/kernels
-step suite "${pytest[@]}" tests --ignore tests/kernels
-step parity "$python" -c 'import sys; from xpnet.cli import main; sys.exit(main())' parity
-
-if command -v compute-sanitizer > /dev/null; then
-  # one allocation an array: inside a pool's chunk nothing is out of bounds; the slow tools get the small tests
-  export XP_PLAIN_ALLOCATOR=1
-  step memcheck compute-sanitizer --tool memcheck --error-exitcode 9 "${pytest[@]}" tests/kernels
-  for tool in racecheck synccheck initcheck; do
-    step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 9 "${pytest[@]}" tests/kernels -k races
-  done
-  unset XP_PLAIN_ALLOCATOR
-else
-  echo "compute-sanitizer is not installed: memcheck, racecheck, synccheck and initcheck were not run"
-  failed+=(compute-sanitizer)
+if [ "${1:-}" = --prepare ]; then
+  # pure Python all of them: any interpreter's wheels fit
+  exec "$python" -m pip download -q --no-deps --only-binary :all: -d wheels \
+    array-api-compat array-api-strict pytest-xdist execnet
 fi
 
-step bench "$python" -m bench
-
-printf '%d s in all\n' "$SECONDS"
-if [ "${#failed[@]}" -gt 0 ]; then
-  echo "FAILED: ${failed[*]}"
-  exit 1
-fi
+mkdir -p "$site"
+for module in array_api_compat array_api_strict xdist execnet; do # what the machine has is not shadowed
+  PYTHONPATH=$site:${PYTHONPATH:-} "$python" -c "import $module" 2> /dev/null && continue
+  case $module in xdist) name=pytest-xdist ;; *) name=${module//_/-} ;; esac
+  "$python" -m pip install -q --no-index --no-deps --no-compile --find-links wheels --target "$site" "$name" ||
+    echo "gpu.sh: $name is missing: run tests/gpu.sh --prepare where there is a network, and bring wheels/ along"
+done
+export PYTHONPATH=$PWD:$site${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+exec "$python" -m tests.gpu "$@"

@@ -249,3 +249,14 @@ def test_standardize_refuses():
         Standardize().fit(np.zeros((0, 2)))
     with pytest.raises(ValueError, match="holds nan"):
         Standardize().fit(np.array([[np.nan]]))
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_samples_and_targets_may_be_in_different_places(shuffle, backend):
+    x, y = np.arange(12.0, dtype=np.float32).reshape(6, 2), np.arange(6)
+    for pair in ((xpnet.asarray(x), y), (x, xpnet.asarray(y))):
+        batches = list(DataLoader(Dataset(*pair), batch_size=4, shuffle=shuffle))
+        rows = np.concatenate([xpnet.to_numpy(a) for a, _ in batches])
+        labels = np.concatenate([xpnet.to_numpy(b) for _, b in batches])
+        np.testing.assert_array_equal(rows, x[labels])
+        assert sorted(labels) == list(range(6))

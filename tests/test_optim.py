@@ -413,3 +413,20 @@ def test_the_base_class_has_no_rule():
     theta.grad = xpnet.asarray(np.array([1.0]))
     with pytest.raises(NotImplementedError):
         optim.Optimizer([theta], lr=0.1).step()
+
+
+@each_rule
+def test_a_leaf_without_a_common_vector_is_updated_with_its_newest_gradient(rule, monkeypatch):
+    """Outside an arena a leaf adopts the array of each step: nothing may keep an earlier one."""
+    results = []
+    for views in (True, False):
+        if not views:
+            monkeypatch.setattr("xpnet.nn.parameter.has_views", lambda backend: False)
+        x = leaf(1.0, -2.0, 3.0)
+        optimizer = rule([x])
+        for factor in (1.0, -3.0, 0.5, 2.0):
+            optimizer.zero_grad()
+            (x * xpnet.asarray(np.array([factor, 1.0, -factor]))).sum().backward()
+            optimizer.step()
+        results.append(x.numpy())
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-12)

@@ -61,19 +61,21 @@ def _placed(create: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _like(create: Callable[..., Any]) -> Callable[..., Any]:
-    """A creation function whose result is on `device`; by default where its first argument is."""
+    """A creation function whose result is on `device`; by default where an array it is given is."""
 
     @wraps(create)
     def like(x: Any, *args: Any, device: Any = None, **kwargs: Any) -> Any:
-        with on(x.data.device_id if device is None else device):
+        if device is None and isinstance(x, cupy.ndarray):
+            device = x.data.device_id
+        with on(device):
             return create(x, *args, **kwargs)
 
     return like
 
 
-for _name in ("arange", "asarray", "empty", "eye", "full", "linspace", "ones", "zeros"):
+for _name in ("arange", "empty", "eye", "full", "linspace", "ones", "zeros"):
     globals()[_name] = _placed(getattr(_compat, _name))
-for _name in ("empty_like", "full_like", "ones_like", "zeros_like"):
+for _name in ("asarray", "empty_like", "full_like", "ones_like", "zeros_like"):
     globals()[_name] = _like(getattr(_compat, _name))
 
 

@@ -117,7 +117,7 @@ class Case:
         wide = lambda arrays: {k: widen(v) for k, v in arrays.items()}
         sets = [wide(s) for s in inputs.sets[:CHECKED_SETS]]
         program = self.build(NumpyColumn(), Inputs(wide(inputs.shared), sets))
-        return {k: np.array(v, dtype=np.float64) for k, v in program.results().items()}
+        return {k: widen(v) for k, v in program.results().items()}
 
     def build(self, column: Column, inputs: Inputs) -> Program:
         """The case on a column.
@@ -136,15 +136,15 @@ CHECKED_SETS = 3  # training steps are compared after this many
 
 
 def widen(value: Any) -> Any:
-    """Floats as float64, in arrays and lists of arrays."""
+    """Floats as float64, in arrays of NumPy or CuPy, and lists of them."""
     if isinstance(value, list):
         return [widen(v) for v in value]
-    return value.astype(np.float64) if value.dtype == np.float32 else value
+    return value if value.dtype.kind in "iub" else value.astype(np.float64)
 
 
 def relative_error(out: Any, reference: np.ndarray) -> float:
     """||out - reference|| / ||reference||; infinite for NaN or another shape."""
-    out = np.asarray(out, dtype=np.float64)
+    out = widen(out) if hasattr(out, "astype") else np.asarray(out, dtype=np.float64)
     if out.shape != reference.shape:
         return float("inf")
     error = np.linalg.norm(out - reference) / (np.linalg.norm(reference) or 1.0)

@@ -18,7 +18,7 @@ MOMENTUM = 0.9
 
 def cross_entropy(z: np.ndarray, y: np.ndarray, out: np.ndarray) -> tuple[Any, np.ndarray]:
     """mean(log sum exp(z) - z[y]) and its gradient, in `out`."""
-    rows = np.arange(len(y))
+    rows = np.arange(len(y), like=y)
     np.subtract(z, z.max(1, keepdims=True), out=out)
     picked = out[rows, y]
     np.exp(out, out=out)
@@ -77,7 +77,7 @@ class Adam:
     def __init__(self, theta: np.ndarray, lr: float) -> None:
         self.theta, self.lr, self.t = theta, lr, 0
         self.m, self.v = np.zeros_like(theta), np.zeros_like(theta)
-        self.buffer = np.empty(min(CHUNK, theta.size), theta.dtype)
+        self.buffer = np.empty_like(theta[:CHUNK])
 
     def step(self, grad: np.ndarray) -> None:
         self.t += 1
@@ -110,7 +110,7 @@ class SGD:
     ) -> None:
         self.theta, self.lr, self.momentum, self.weight_decay = theta, lr, momentum, weight_decay
         self.v = np.zeros_like(theta) if momentum else theta[:0]
-        self.buffer = np.empty(min(CHUNK, theta.size), theta.dtype)
+        self.buffer = np.empty_like(theta[:CHUNK])
 
     def step(self, grad: np.ndarray) -> None:
         for i in range(0, self.theta.size, CHUNK):

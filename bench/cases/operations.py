@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from bench.cases import handwritten
-from bench.cases.base import CHECKED_SETS, Arrays, Case, Inputs, Program, Sweep, normal
+from bench.cases.base import CHECKED_SETS, Arrays, Case, Inputs, NotExpressibleError, Program, Sweep, normal
 from bench.columns import Column
 
 FLOAT = 4  # bytes
@@ -76,11 +77,12 @@ class CrossEntropy(Operation):
     """mean(log sum exp(z) - z[y]) of (N, C) logits and its gradient: one read, one write."""
 
     name, outputs = "cross_entropy", ("loss", "grad")
+    itemsize: ClassVar[int] = FLOAT
 
     @property
     def bytes(self) -> int:
         n, c = self.size
-        return 2 * n * c * FLOAT + 8 * n
+        return 2 * n * c * self.itemsize + 8 * n
 
     def inputs(self, rng: np.random.Generator) -> Arrays:
         n, c = self.size
@@ -123,6 +125,19 @@ class CrossEntropy(Operation):
         step = column.compile(jax.value_and_grad(loss))
         sets = [(column.array(s["z"]), column.array(s["y"])) for s in inputs.sets]
         return self.program(column, lambda i: step(*sets[i]))
+
+
+class CrossEntropyBfloat16(CrossEntropy):
+    """The same of bfloat16 logits, whose 8 bits round loss and gradient."""
+
+    name, itemsize = "cross_entropy_bfloat16", 2
+    tolerance: ClassVar[dict[str, float]] = {"": 4e-3}
+
+    def inputs(self, rng: np.random.Generator) -> Arrays:
+        from ml_dtypes import bfloat16
+
+        found = super().inputs(rng)
+        return {**found, "z": found["z"].astype(bfloat16)}
 
 
 class LayerOperation(Operation):
@@ -218,6 +233,38 @@ class BatchNorm(LayerOperation):
         return (x - mean) * jax.lax.rsqrt(var + handwritten.EPS) * weight + bias
 
 
+@dataclass
+class BatchNormVariant(BatchNorm):
+    """The CUDA kernels of one variant: data kept in a block, a cluster or the grid, or read twice."""
+
+    variant: str = "block"
+    torch = jax = None  # type: ignore[assignment]
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return f"batch_norm_{self.variant.replace(' ', '_')}"
+
+    def xpnet(self, inputs: Inputs, column: Column) -> Program:
+        import xpnet
+        from xpnet.cuda.batch_norm import normalize
+
+        weight, bias = (column.array(inputs.shared[k]) for k in ("weight", "bias"))
+        running = [xpnet.asarray(np.zeros(self.size[1], np.float32)) for _ in range(2)]
+        sets = [(column.array(s["x"]), column.array(s["dy"])) for s in inputs.sets]
+
+        def run(i: int) -> tuple[Any, ...]:
+            x, dy = sets[i]
+            y, pullback = normalize(x, *running, weight, bias, training=True, variant=self.variant)
+            dx, _, _, dweight, dbias = pullback(dy)
+            return y, dx, dweight, dbias
+
+        try:
+            run(0)
+        except ValueError as reason:  # its plan says so
+            raise NotExpressibleError(str(reason)) from None
+        return self.program(column, run)
+
+
 class BiasReLU(LayerOperation):
     """max(x + b, 0): forward reads x and writes y; backward reads y and dy and writes dx."""
 
@@ -252,6 +299,18 @@ class BiasReLU(LayerOperation):
         import jax
 
         return jax.nn.relu(x + parameters[0])
+
+
+class FusedBiasReLU(BiasReLU):
+    """The same by xpnet's own op for it."""
+
+    name = "bias_activation"
+
+    def layer(self, shared: Arrays, column: Column) -> tuple[Callable[[Any], Any], list[Any]]:
+        if column.library != "xpnet":
+            return super().layer(shared, column)
+        bias, op = leaf(column, shared["bias"]), functional(column).bias_activation
+        return lambda x: op(x, bias), [bias]
 
 
 class Dropout(LayerOperation):

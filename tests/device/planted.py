@@ -6,6 +6,7 @@ import pytest
 
 cpucuda = pytest.importorskip("cpucuda", reason="runs under python -m tests.cupy_on_cpu")
 import cupy  # noqa: E402
+from cupy_backends.cuda.libs import cublas  # noqa: E402, F401
 
 ILLEGAL, UNORDERED = "cudaErrorIllegalAddress", "cpucudaErrorUnordered"
 
@@ -32,6 +33,12 @@ def module(device: int) -> cupy.RawModule:
 def launch(name, *args, block=4):
     """Launch a kernel of `CODE` on the current device and stream."""
     module(cupy.cuda.runtime.getDevice()).get_function(name)((1,), (block,), args)
+
+
+def run(name, *args, block=4):
+    """Launch it and wait, so that what it does wrong is told by then, also with CPUCUDA_ASYNC=1."""
+    launch(name, *args, block=block)
+    cupy.cuda.Device().synchronize()
 
 
 def scale(x, y, factor=2.0):

@@ -27,6 +27,7 @@ OPERATIONS = {
     ),
     "launch by value": (lambda x: scale(x, x), {"launches": 1}),
     "add": (lambda x: x + 1, {"launches": 1}),
+    "sort": (lambda x: x.sort(), {"launches": 1}),
     "zeros": (lambda x: cupy.zeros(3, "f4"), {"memsets": 1}),
     "product": (lambda x: x.reshape(2, 3) @ x.reshape(3, 2), {"products": 1}),
     "synchronize": (lambda x: cupy.cuda.Device().synchronize(), {"synchronisations": 1}),
@@ -50,6 +51,7 @@ def test_an_operation_costs_what_it_should(name: str) -> None:
     operation, expected = OPERATIONS[name]
     x = a()
     operation(x)  # pools are warm, kernels compiled
+    cupy.cuda.Device().synchronize()
     with cpucuda.count() as n:
         operation(x)
     costs = {k: v for k in cpucuda.counts.NAMES if (v := getattr(n, k))}

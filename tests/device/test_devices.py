@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from .planted import ILLEGAL, cupy, launch, scale
+from .planted import ILLEGAL, cublas, cupy, launch, scale
 
 pytestmark = [
     pytest.mark.host,
@@ -78,8 +78,23 @@ def test_there_is_no_peer_access() -> None:
 
 def test_filling_another_devices_memory_is_refused() -> None:
     y = on(1)
-    with pytest.raises(RuntimeError, match="cudaMemset on the default stream of device 0"):
+    with pytest.raises(
+        RuntimeError, match=r"cudaMemset on the default stream of device 0: the target is .* device 1"
+    ):
         runtime.memset(y.data.ptr, 0, 16)
+
+
+@pytest.mark.parametrize(
+    ("memory", "current", "message"),
+    [(1, 0, "memory of device 1"), (0, 1, "a handle of device 0 while device 1 is current")],
+)
+def test_a_cublas_handle_belongs_to_a_device(memory: int, current: int, message: str, capfd) -> None:
+    handle, x = cupy.cuda.device.get_cublas_handle(), on(memory)
+    one = np.ones(1, "f4").ctypes.data
+    cupy.cuda.Device(memory).synchronize()
+    with pytest.raises(cublas.CUBLASError), cupy.cuda.Device(current):
+        cublas.sgemm(handle, 0, 0, 2, 2, 2, one, x.data.ptr, 2, x.data.ptr, 2, one, x.data.ptr, 2)
+    assert message in capfd.readouterr().err
 
 
 def test_a_kernel_is_loaded_per_device() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from .planted import ILLEGAL, cpucuda, cupy, launch, scale
+from .planted import ILLEGAL, cpucuda, cublas, cupy, run, scale
 
 pytestmark = pytest.mark.host
 
@@ -20,12 +20,12 @@ def test_fresh_memory_is_nan() -> None:
 def test_the_hosts_memory_is_no_argument() -> None:
     host = np.ones(4, "f4")
     with pytest.raises(RuntimeError, match=f"{ILLEGAL}: scale: argument 0 is 0x.*host memory"):
-        launch("scale", cupy.uint64(host.ctypes.data), x(), cupy.float32(1), cupy.int32(4))
+        run("scale", cupy.uint64(host.ctypes.data), x(), cupy.float32(1), cupy.int32(4))
 
 
 def test_a_number_is_no_pointer() -> None:
     with pytest.raises(RuntimeError, match=r"scale: argument 0 is 0x.*in no live allocation"):
-        launch("scale", np.float64(1), x(), cupy.float32(1), cupy.int32(4))
+        run("scale", np.float64(1), x(), cupy.float32(1), cupy.int32(4))
 
 
 def test_cupys_own_kernels_are_checked() -> None:
@@ -38,8 +38,8 @@ def test_cupys_own_kernels_are_checked() -> None:
 
 def test_null_and_pinned_memory_are_allowed() -> None:
     pinned = cupy.cuda.alloc_pinned_memory(400)
-    launch("scale", cupy.uint64(pinned.ptr), x(), cupy.float32(1), cupy.int32(4))
-    launch("scale", cupy.uint64(0), x(), cupy.float32(1), cupy.int32(0))
+    run("scale", cupy.uint64(pinned.ptr), x(), cupy.float32(1), cupy.int32(4))
+    run("scale", cupy.uint64(0), x(), cupy.float32(1), cupy.int32(0))
 
 
 @pytest.mark.parametrize(("name", "block"), [("write_at", 1), ("write_after_barrier", 4)])
@@ -49,8 +49,8 @@ def test_a_write_far_outside_ends_the_kernel_not_the_process(name: str, block: i
         y = x()
         place = f"{abs(index) * 4 - 400 * (index > 0)} bytes (past the end of|before) 400 bytes"
         with pytest.raises(RuntimeError, match=f"{ILLEGAL}: {name}: write to illegal address 0x.*{place}"):
-            launch(name, y, np.int64(index), block=block)
-        launch(name, y, np.int64(7), block=block)  # the device goes on
+            run(name, y, np.int64(index), block=block)
+        run(name, y, np.int64(7), block=block)  # the device goes on
         assert float(y[7]) == 1
 
 
@@ -60,13 +60,13 @@ def test_a_read_far_outside_is_found() -> None:
         with pytest.raises(
             RuntimeError, match=r"read_at: read of illegal address .* past the end of 400 bytes"
         ):
-            launch("read_at", y, np.int64(200), y)
+            run("read_at", y, np.int64(200), y)
 
 
 def test_a_read_just_outside_is_no_number() -> None:
     with cpucuda.guarded():
         y, out = x(), x(1)
-        launch("read_at", y, np.int64(100), out)
+        run("read_at", y, np.int64(100), out)
         assert not 0.5 < abs(float(out[0])) < 2
 
 
@@ -82,8 +82,8 @@ def test_a_write_just_outside_names_the_kernel(name: str, block: int, index: int
     with cpucuda.guarded():
         y = x()
         with pytest.raises(RuntimeError, match=f"{name}: {message}"):
-            launch(name, y, np.int64(index), block=block)
-        launch(name, y, np.int64(0), block=block)  # told once
+            run(name, y, np.int64(index), block=block)
+        run(name, y, np.int64(0), block=block)  # told once
 
 
 def test_use_after_free_is_found() -> None:
@@ -92,7 +92,7 @@ def test_use_after_free_is_found() -> None:
         address = np.uint64(y.data.ptr)
         del y
         with pytest.raises(RuntimeError, match=r"argument 0 is 0x.*in freed memory, once 400 bytes"):
-            launch("write_at", address, np.int64(0))
+            run("write_at", address, np.int64(0))
 
 
 def test_use_after_free_through_another_pointer_is_found() -> None:
@@ -103,7 +103,7 @@ def test_use_after_free_through_another_pointer_is_found() -> None:
         with pytest.raises(
             RuntimeError, match=r"write_at: write to illegal address .*in freed memory, once 400"
         ):
-            launch("write_at", other, offset)
+            run("write_at", other, offset)
 
 
 def test_freeing_twice_is_refused() -> None:
@@ -115,7 +115,7 @@ def test_freeing_twice_is_refused() -> None:
 
 def test_division_by_zero_is_told() -> None:
     with pytest.raises(RuntimeError, match="divide: integer division by zero"):
-        launch("divide", cupy.ones(2, "i4"), np.int32(0), block=1)
+        run("divide", cupy.ones(2, "i4"), np.int32(0), block=1)
 
 
 def test_a_copy_past_the_end_is_refused() -> None:
@@ -124,6 +124,19 @@ def test_a_copy_past_the_end_is_refused() -> None:
         host = np.ones(200, "f4")
         with pytest.raises(RuntimeError, match=r"800 bytes at 0x.* reach past the end of 400 bytes"):
             y.data.copy_from_host(host.ctypes.data, host.nbytes)
+
+
+def test_a_product_reaches_no_further_than_its_operands(capfd) -> None:
+    one = np.ones(1, "f4").ctypes.data
+    handle = cupy.cuda.device.get_cublas_handle()
+    with cpucuda.guarded():
+        a, c = x(6), x(4)
+        gemm = (a.data.ptr, 2, a.data.ptr, 3, one, c.data.ptr, 2)
+        cublas.sgemm(handle, 0, 0, 2, 2, 3, one, *gemm)
+        with pytest.raises(cublas.CUBLASError):
+            cublas.sgemm(handle, 0, 0, 2, 2, 4, one, *gemm)
+    assert "32 bytes at" in (text := capfd.readouterr().err)
+    assert "reach past the end of 24 bytes" in text
 
 
 def test_guarded_arrays_compute() -> None:

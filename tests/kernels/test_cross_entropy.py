@@ -413,3 +413,24 @@ def test_recorded_call_makes_the_gradient_in_one_pass(
     want, gradient = reference(x, y)
     close(launch.numpy(loss.data), want, "float32")
     close(launch.numpy(logits.grad), gradient, "float32")
+
+
+@pytest.mark.parametrize("classes", [4, 300, 3000])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_nothing_that_counts(launch: Launch, classes: int, smoothing: float) -> None:
+    """Every row ignored, or of a class that weighs nothing: NaN, and a gradient of 0, as in PyTorch."""
+    x = np.random.default_rng(0).standard_normal((3, classes)).astype(np.float32)
+    weight = np.ones(classes, np.float32)
+    weight[1] = 0
+    for y, w in ((np.full(3, -100), None), (np.ones(3, np.int64), weight)):
+        with launch.on():
+            value, pullback = cross_entropy(
+                launch.array(x),
+                launch.array(y),
+                None if w is None else launch.array(w),
+                label_smoothing=smoothing,
+            )
+            (dx,) = pullback(launch.array(np.float32(1)))
+        if w is None or not smoothing:
+            assert np.isnan(launch.numpy(value))
+        np.testing.assert_array_equal(launch.numpy(dx), np.zeros_like(x))

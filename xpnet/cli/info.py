@@ -16,7 +16,7 @@ from xpnet.backend import BACKENDS
 from xpnet.cli.errors import OK
 
 _PACKAGES = (
-    "numpy", "array-api-compat", "cupy-cuda12x", "cupy-cuda13x", "torch", "array-api-strict",
+    "numpy", "array-api-compat", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch", "array-api-strict",
     "matplotlib", "tqdm", "safetensors",
 )  # fmt: skip
 

@@ -139,9 +139,8 @@ class DataLoader:
         x, y, size = self.dataset.x, self.dataset.y, self.batch_size
         order = self.order(epoch)
         n = len(self.dataset) if order is None else len(order)
-        indices: Any = order
-        if order is not None and type(x) is not np.ndarray:  # the whole order moves at once
-            indices = asarray(order, backend=backend_of(x))
+        # the whole order moves at once, to where each array is
+        orders = [order if order is None else asarray(order, backend=backend_of(a)) for a in (x, y)]
         on_host = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
         stay = on_host and str(get_backend()) == "numpy"
         buffers = PinnedBuffers(self.prefetch + 2) if self.prefetch and PinnedBuffers.useful(x, y) else None
@@ -151,13 +150,10 @@ class DataLoader:
             if buffers is not None:
                 batch_x, batch_y = buffers.move(x, y, samples)
             else:
-                if indices is None:
-                    batch_x, batch_y = x[part, ...], y[part, ...]
-                else:
-                    # each with the order where it is: x may be on a device and y on the host
-                    batch_x, batch_y = (
-                        take(a, samples if isinstance(a, np.ndarray) else indices[part]) for a in (x, y)
-                    )
+                batch_x, batch_y = (
+                    a[part, ...] if indices is None else take(a, indices[part])
+                    for a, indices in zip((x, y), orders, strict=True)
+                )
                 if not stay:
                     batch_x, batch_y = asarray(batch_x), asarray(batch_y)
             if self.augment is not None:

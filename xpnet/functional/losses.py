@@ -104,7 +104,7 @@ def check_labels(
     if target.shape[0]:
         row = xp.argmax(xp.astype(wrong, xp.int8))
         found = xp.stack([xp.full_like(row, op), xp.take(target, row), xp.full_like(row, classes), row])
-        note[...] = xp.where(xp.any(wrong) & (note[0] == 0), found, note)
+        note += xp.where(xp.any(wrong) & (note[0] == 0), found, xp.zeros_like(found))
     return xp.where(wrong | (rows == 0), xp.zeros_like(target), target), rows
 
 
@@ -152,7 +152,8 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
         return value / total, lambda dy: 1.0 / total if is_unit(dy) else dy / total
     nothing = total == 0  # on the device: every row ignored, or of a class that weighs nothing
     total = xp.where(nothing, xp.ones_like(total), total)
-    return xp.where(nothing, xp.full_like(value, math.nan), value / total), lambda dy: dy / total
+    spread = lambda dy: xp.where(nothing, xp.zeros_like(total), dy / total)
+    return xp.where(nothing, xp.full_like(value, math.nan), value / total), spread
 
 
 def _elementwise(value: Array, reduction: str, *slopes: Callable[[], Array]) -> Result:

@@ -15,6 +15,7 @@ from xpnet.backend import Array, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional.regularizers import l1, l2
 from xpnet.functional.weighing import Weight, added_up, ratio, times, weighed
+from xpnet.notes import discard_errors
 from xpnet.optim.gradients import gradients_of
 from xpnet.parallel.communicator import Communicator
 from xpnet.parallel.reducer import Reducer
@@ -180,6 +181,9 @@ class Trainer:
                 self._resume(saved["state"])
             while self.history.epochs < epochs and not self.stop:
                 self._fit_epoch()
+        except BaseException:
+            discard_errors()  # what a device has noted belongs to the run that failed
+            raise
         finally:
             self._call("on_fit_end")
             self.batch = self.output = None

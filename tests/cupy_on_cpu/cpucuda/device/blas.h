@@ -29,31 +29,32 @@ static int complain(int error) {
     fprintf(stderr, "cpucuda: cuBLAS: %s\n", cudaGetErrorString(error));
     return EXECUTION_FAILED;
 }
-static int refuse(Blas* h, std::initializer_list<const void*> operands) {
+static int call(Blas* h, const char* what, std::initializer_list<Operand> operands, Work work) {
     if (h->device != current_device)
         return complain(failed(INVALID_HANDLE, "a handle of device " + std::to_string(h->device) + " while device " + std::to_string(current_device) + " is current"));
-    for (auto p : operands) {
-        Region r{};
-        if (p && (!holds(p, 0, r) || (r.kind == DEVICE && r.device != h->device)))
-            return complain(failed(ILLEGAL_ADDRESS, "an operand of device " + std::to_string(h->device) + " lies " + describe(p)));
-    }
-    return 0;
+    int e = call(h->stream, what, operands, std::move(work));
+    if (!e && !h->stream->capture) saw(PRODUCTS, what);
+    return e >= 100 ? complain(e) : e;
+}
+// bytes from the first element to the last of column-major matrices
+static size_t span(int batch, int64_t rows, int64_t columns, int64_t ld, int64_t stride, int type) {
+    return batch && rows && columns ? ((batch - 1) * stride + (columns - 1) * ld + rows) * width(type) : 0;
 }
 static int gemm(Blas* h, int oa, int ob, int m, int n, int k, const void* alpha, const void* a, int ta, int64_t lda, int64_t sa,
                 const void* b, int tb, int64_t ldb, int64_t sb, const void* beta, void* c, int tc, int64_t ldc, int64_t sc,
                 int batch, int scale) {
     Product p{oa, ob, m, n, k, batch, alpha, beta, a, b, c, ta, tb, tc, scale, lda, ldb, ldc, sa, sb, sc};
-    if (int e = refuse(h, {a, b, c})) return e;
-    std::vector<Touch> touches{{a, false}, {b, false}, {c, true}};
-    if (!h->stream->capture) saw(PRODUCTS, "cuBLAS");
     struct Scalars { alignas(16) char alpha[16], beta[16]; } kept{};
     if (!h->pointer_mode) memcpy(kept.alpha, alpha, width(scale)), memcpy(kept.beta, beta, width(scale));
     bool on_host = !h->pointer_mode;
-    int e = enqueue(h->stream, "a cuBLAS product", touches, [=]() mutable {
-        if (on_host) p.alpha = kept.alpha, p.beta = kept.beta;
-        return gemm_callback(&p);
-    });
-    return e >= 100 ? complain(e) : e;
+    return call(h, "a cuBLAS product",
+                {{a, k ? span(batch, oa ? k : m, oa ? m : k, lda, sa, ta) : 0, false},
+                 {b, k ? span(batch, ob ? n : k, ob ? k : n, ldb, sb, tb) : 0, false},
+                 {c, span(batch, m, n, ldc, sc, tc), true}},
+                [=]() mutable {
+                    if (on_host) p.alpha = kept.alpha, p.beta = kept.beta;
+                    return gemm_callback(&p);
+                });
 }
 // cublasComputeType_t -> type of alpha and beta
 static int scale_type(int compute, int tc) {
@@ -99,7 +100,7 @@ API cublasSgemmEx(Blas* h, int oa, int ob, int m, int n, int k, const float* alp
     }                                                                                                                     \
     API cublas##X##gemmBatched(Blas* h, int oa, int ob, int m, int n, int k, const void* alpha, const void** a, int lda,    \
                                const void** b, int ldb, const void* beta, void** c, int ldc, int batch) {                 \
-        finish_late(h->stream); /* the pointers are in device memory */                                                         \
+        finish_late(h->stream); /* the pointers are in device memory */                                                   \
         for (int i = 0; i < batch; ++i)                                                                                   \
             if (int e = gemm(h, oa, ob, m, n, k, alpha, a[i], T, lda, 0, b[i], T, ldb, 0, beta, c[i], T, ldc, 0, 1, T)) return e; \
         return 0;                                                                                                         \
@@ -120,30 +121,32 @@ template <typename T> static int dot(int n, const T* x, int ix, const T* y, int 
 }
 #define DOT(X, T)                                                                                           \
     API cublas##X##dot(Blas* h, int n, const T* x, int ix, const T* y, int iy, T* r) {                        \
-        if (int e = refuse(h, {x, y})) return e;                                                             \
-        saw(PRODUCTS, "cuBLAS dot");                                                                         \
-        if (!h->pointer_mode) saw(SYNCHRONISATIONS, "cuBLAS dot"); /* its result goes to the host */           \
-        return finish_late(h->stream), dot(n, x, ix, y, iy, r);                                              \
+        int e = call(h, "cuBLAS dot", {{x, sizeof(T), false}, {y, sizeof(T), false}}, [=] { return dot(n, x, ix, y, iy, r); }); \
+        if (e || h->pointer_mode) return e;                                                                  \
+        saw(SYNCHRONISATIONS, "cuBLAS dot"); /* its result goes to the host */                                \
+        return finish(h->stream);                                                                            \
     }
 DOT(S, float)
 DOT(D, double)
 
-template <typename T> static int geam(int oa, int ob, int m, int n, const T* alpha, const T* a, int lda, const T* beta, const T* b, int ldb,
+template <typename T> static int geam(int oa, int ob, int m, int n, T alpha, const T* a, int lda, T beta, const T* b, int ldb,
                                       T* c, int ldc) {
     std::vector<T> out((size_t)m * n);  // C may be A or B
     for (int64_t j = 0; j < n; ++j)
         for (int64_t i = 0; i < m; ++i)
-            out[i + j * m] = (*alpha != T(0) ? *alpha * a[oa ? j + i * lda : i + j * lda] : T(0)) +
-                             (*beta != T(0) ? *beta * b[ob ? j + i * ldb : i + j * ldb] : T(0));
+            out[i + j * m] = (alpha != T(0) ? alpha * a[oa ? j + i * lda : i + j * lda] : T(0)) +
+                             (beta != T(0) ? beta * b[ob ? j + i * ldb : i + j * ldb] : T(0));
     for (int64_t j = 0; j < n; ++j) std::copy(&out[j * m], &out[j * m] + m, c + j * ldc);
     return 0;
 }
-#define GEAM(X, T)                                                                                                      \
-    API cublas##X##geam(Blas* h, int oa, int ob, int m, int n, const T* alpha, const T* a, int lda, const T* beta,         \
-                        const T* b, int ldb, T* c, int ldc) {                                                            \
-        if (int e = refuse(h, {a, b, c})) return e;                                                                       \
-        saw(PRODUCTS, "cuBLAS geam");                                                                                  \
-        return finish_late(h->stream), geam(oa, ob, m, n, alpha, a, lda, beta, b, ldb, c, ldc);                                                  \
+#define GEAM(X, T)                                                                                                  \
+    API cublas##X##geam(Blas* h, int oa, int ob, int m, int n, const T* alpha, const T* a, int lda, const T* beta,    \
+                        const T* b, int ldb, T* c, int ldc) {                                                       \
+        bool on_host = !h->pointer_mode;                                                                            \
+        T kept_alpha = on_host ? *alpha : T(), kept_beta = on_host ? *beta : T();                                    \
+        return call(h, "cuBLAS geam", {{a, sizeof(T), false}, {b, sizeof(T), false}, {c, sizeof(T), true}}, [=] {    \
+            return geam(oa, ob, m, n, on_host ? kept_alpha : *alpha, a, lda, on_host ? kept_beta : *beta, b, ldb, c, ldc); \
+        });                                                                                                         \
     }
 GEAM(S, float)
 GEAM(D, double)

@@ -53,19 +53,14 @@ static int copy(void* d, const void* s, size_t n, int kind, Queue* q, bool peers
     std::vector<Touch> touches;
     if (from.on_device) touches.push_back({s, false});
     if (to.on_device) touches.push_back({d, true});
-    if (!late && !q->capture) {
-        int e = enqueue(q, what, touches, [=] { return memmove(d, s, n), 0; });
-        if (serial) serialise(q, to.device, from.device);
-        if (!e && pageable_target && from.on_device) q->waited = q->line.issued, e = finish(q);
-        return e;
-    }
-    if (!from.known) {  // pageable: the driver takes the bytes before it returns
+    Work work = [=] { return memmove(d, s, n), 0; };
+    if (late && !from.known) {  // pageable: the driver takes the bytes before it returns
         auto taken = std::make_shared<std::vector<char>>((const char*)s, (const char*)s + n);
-        return enqueue(q, what, touches, [=] { return memcpy(d, taken->data(), n), 0; });
+        work = [=] { return memcpy(d, taken->data(), n), 0; };
     }
-    int e = enqueue(q, what, touches, [=] { return memmove(d, s, n), 0; });
+    int e = enqueue(q, what, touches, work);
     if (serial) serialise(q, to.device, from.device);
-    if (e || !pageable_target) return e;
+    if (e || !pageable_target || !from.on_device) return e;
     return q->waited = q->line.issued, finish(q);
 }
 API cudaMemcpyAsync(void* d, const void* s, size_t n, int kind, Stream stream) {

@@ -27,6 +27,7 @@
 #include <numeric>
 #include <random>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -56,6 +57,7 @@ extern "C" void xpemu_fail(const char* message, const char* file, int line);
 #include "nvrtc.h"
 #include "modules.h"
 #include "launches.h"
+#include "libraries.h"
 #include "blas.h"
 #include "random.h"
 #include "sort.h"

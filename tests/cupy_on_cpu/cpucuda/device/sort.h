@@ -39,40 +39,49 @@ static size_t product(const std::vector<ptrdiff_t>& shape) {
     for (auto s : shape) n *= s;
     return n;
 }
+static void sorting(const char* name, intptr_t stream, std::initializer_list<Operand> operands, Work work) {
+    Queue* q = at((Stream)stream);
+    if (!q->capture) saw_launch(name);
+    if (int e = call(q, name, operands, std::move(work)))
+        throw std::runtime_error(std::string(cudaGetErrorName(e)) + ": " + cudaGetErrorString(e));
+}
 void thrust_sort(int type, void* data, size_t*, const std::vector<ptrdiff_t>& shape, intptr_t stream, void*) {
-    saw_launch("thrust::sort");
-    finish_late(at((Stream)stream));
     size_t row = shape.back(), n = product(shape);
-    dispatch(type, [&](auto* tag) {
-        using T = std::remove_pointer_t<decltype(tag)>;
-        for (size_t i = 0; i < n; i += row) std::stable_sort((T*)data + i, (T*)data + i + row, Less<T>());
+    sorting("thrust::sort", stream, {{data, n, true}}, [=] {
+        dispatch(type, [&](auto* tag) {
+            using T = std::remove_pointer_t<decltype(tag)>;
+            for (size_t i = 0; i < n; i += row) std::stable_sort((T*)data + i, (T*)data + i + row, Less<T>());
+        });
+        return 0;
     });
 }
 void thrust_argsort(int type, size_t* index, void* data, void*, const std::vector<ptrdiff_t>& shape, intptr_t stream, void*) {
-    saw_launch("thrust::argsort");
-    finish_late(at((Stream)stream));
     size_t row = shape.back(), n = product(shape);
-    dispatch(type, [&](auto* tag) {
-        using T = std::remove_pointer_t<decltype(tag)>;
-        for (size_t i = 0; i < n; i += row) {
-            T* x = (T*)data + i;
-            std::iota(index + i, index + i + row, 0);
-            std::stable_sort(index + i, index + i + row, [&](size_t a, size_t b) { return Less<T>()(x[a], x[b]); });
-            std::vector<T> sorted(row);  // thrust moves the data along
-            for (size_t j = 0; j < row; ++j) sorted[j] = x[index[i + j]];
-            std::copy(sorted.begin(), sorted.end(), x);
-        }
+    sorting("thrust::argsort", stream, {{data, n, true}, {index, n * sizeof *index, true}}, [=] {
+        dispatch(type, [&](auto* tag) {
+            using T = std::remove_pointer_t<decltype(tag)>;
+            for (size_t i = 0; i < n; i += row) {
+                T* x = (T*)data + i;
+                std::iota(index + i, index + i + row, 0);
+                std::stable_sort(index + i, index + i + row, [&](size_t a, size_t b) { return Less<T>()(x[a], x[b]); });
+                std::vector<T> sorted(row);  // thrust moves the data along
+                for (size_t j = 0; j < row; ++j) sorted[j] = x[index[i + j]];
+                std::copy(sorted.begin(), sorted.end(), x);
+            }
+        });
+        return 0;
     });
 }
 void thrust_lexsort(int type, size_t* index, void* keys, size_t k, size_t n, intptr_t stream, void*) {
-    saw_launch("thrust::lexsort");
-    finish_late(at((Stream)stream));
-    std::iota(index, index + n, 0);
-    dispatch(type, [&](auto* tag) {
-        using T = std::remove_pointer_t<decltype(tag)>;
-        for (size_t i = 0; i < k; ++i) {
-            T* x = (T*)keys + i * n;
-            std::stable_sort(index, index + n, [&](size_t a, size_t b) { return Less<T>()(x[a], x[b]); });
-        }
+    sorting("thrust::lexsort", stream, {{keys, k * n, false}, {index, n * sizeof *index, true}}, [=] {
+        std::iota(index, index + n, 0);
+        dispatch(type, [&](auto* tag) {
+            using T = std::remove_pointer_t<decltype(tag)>;
+            for (size_t i = 0; i < k; ++i) {
+                T* x = (T*)keys + i * n;
+                std::stable_sort(index, index + n, [&](size_t a, size_t b) { return Less<T>()(x[a], x[b]); });
+            }
+        });
+        return 0;
     });
 }

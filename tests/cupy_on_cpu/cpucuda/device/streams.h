@@ -149,10 +149,8 @@ static int finish_all(int device) {
         if (int f = finish(q)) e = e ? e : f;
     return e;
 }
-// what this file's functions do at once: all that it could depend on is done first; no wait of the host as CUDA has it
-static void finish_late(Queue* q = nullptr) {
+static void finish_late(Queue* q) {  // what is read at once must be there; no wait of the host as CUDA has it
     if (!late) return;
     std::lock_guard<std::recursive_mutex> hold(device_lock);
-    if (q) return drain(q, q->issued);
-    for (auto other : queues_of(current_device)) drain(other, other->issued);
+    drain(q, q->issued);
 }

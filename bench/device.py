@@ -1,0 +1,183 @@
+"""The CUDA device in two minutes: the goals' sizes and the kernels' variants beside PyTorch eager.
+
+    python -m bench.device [--only WORDS] [--json FILE]
+
+Data are made on the device, and results are checked there against float64, so that most of the time goes into
+timing. On CuPy on the CPU (tests/cupy_on_cpu) the sizes are tiny: it shows that everything runs, no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench import machine, report, results
+from bench.cases.base import Case
+from bench.cases.networks import CNNStep
+from bench.cases.operations import (
+    AdamStep,
+    BatchNorm,
+    BatchNormVariant,
+    BiasReLU,
+    CrossEntropy,
+    CrossEntropyBfloat16,
+    Dropout,
+    FusedBiasReLU,
+    NesterovStep,
+)
+from bench.cases.steps import BatchNormDropoutMLP, CifarMLP, MnistMLP, TinyMLP
+from bench.columns import Column, DeviceRandom, TorchColumn, TorchOnDevice, XpnetColumn, XpnetOnDevice
+from bench.limits import measure_limits
+from bench.measure import FAILURES, Measurement, Settings, measure, quartiles, ratios
+from bench.results import Run
+
+# a turn of 20 ms holds the launches of many calls; nothing on the host has to calm down between turns
+SETTINGS = Settings(rounds=7, turn=0.02, pause=0.0, rotate=256 << 20, noisy=0.1, budget=2.0, most_sets=8)
+
+OPERATIONS: list[tuple[type[Case], list[Any], Any]] = [
+    (CrossEntropy, [(65536, 1000), (8192, 32000), (4096, 128256)], (64, 10)),
+    (CrossEntropyBfloat16, [(65536, 1000), (8192, 32000), (4096, 128256)], (64, 10)),
+    (BatchNorm, [(4096, 512), (65536, 512), (32, 64, 28, 28), (256, 64, 56, 56)], (4, 8, 6, 6)),
+    (BiasReLU, [(4096, 512), (65536, 1024)], (32, 64)),
+    (FusedBiasReLU, [(4096, 512), (65536, 1024)], (32, 64)),
+    (Dropout, [(4096, 512), (65536, 1024)], (64, 256)),
+    (AdamStep, [1_000_000, 100_000_000], 1000),
+    (NesterovStep, [100_000_000], 1000),
+]
+"""Case, sizes, and the tiny size of the emulated device."""
+
+STEPS: list[tuple[type[Case], list[Any], Any]] = [
+    (TinyMLP, [32], 8),
+    (MnistMLP, [128, 4096], 8),
+    (BatchNormDropoutMLP, [256], 8),
+    (CifarMLP, [256, 4096], 2),
+    (CNNStep, [32, 128], 2),
+]
+"""Their batches are small and made on the host, where the reference is."""
+
+
+def cases(tiny: bool) -> list[Case]:
+    """Operations, steps, and each variant of batch norm at its shapes: the goals first."""
+    from xpnet.cuda.batch_norm import VARIANTS
+
+    made = [case(n) for case, sizes, small in OPERATIONS + STEPS for n in ([small] if tiny else sizes)]
+    shapes = [(64, 16)] if tiny else [case.size for case in made if type(case) is BatchNorm]
+    return made + [BatchNormVariant(shape, variant=name) for shape in shapes for name in VARIANTS]
+
+
+def columns(torch: type[TorchColumn], xpnet: type[XpnetColumn]) -> tuple[list[Column], dict[str, str]]:
+    """xpnet on CuPy and PyTorch on CUDA, and why one of them cannot run."""
+    every: list[Column] = [xpnet("cupy", fused=True), torch("cuda")]
+    missing = {c.key: reason for c in every if (reason := c.missing()) is not None}
+    return [c for c in every if c.key not in missing], missing
+
+
+def measure_all(
+    only: str | None = None, done: Callable[[Run, str, list[Measurement]], None] | None = None
+) -> tuple[Run, bool]:
+    """Limits, then every case; `done` sees the run after each. The second result: a failure or wrong result.
+
+    Raises:
+        ValueError: xpnet cannot run on CuPy here, or `only` leaves nothing.
+    """
+    on_device, missing = columns(TorchOnDevice, XpnetOnDevice)
+    ordinary, _ = columns(TorchColumn, XpnetColumn)
+    if "xpnet-cupy" in missing:
+        raise ValueError(missing["xpnet-cupy"])
+    words = [word.strip() for word in only.split(",")] if only else [""]
+    chosen = [case for case in cases(machine.emulated()) if any(word in case.key for word in words)]
+    if not chosen:
+        raise ValueError(f"--only {only!r} matches no case")
+    for column in ordinary:
+        column.prepare(threads=8)
+    import cupy
+
+    settings = dataclasses.replace(SETTINGS, memory=int(0.9 * cupy.cuda.runtime.memGetInfo()[0]))
+    run = Run(
+        machine.now(),
+        machine.describe(8),
+        {**machine.versions(), "sources": machine.sources()},
+        {"device": True, "only": only, **dataclasses.asdict(settings)},
+        measure_limits(ordinary, 8),
+        missing,
+    )
+    run.add_columns(ordinary)
+    wrong = False
+    for case in chosen:
+        made, rng = (ordinary, None) if case.group == "step" else (on_device, DeviceRandom())
+        try:
+            found = measure(case, made, settings, rng)
+        except Exception as error:  # memory, above all: the other cases are still worth their time
+            reason = f"FAILED: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+            found = [Measurement(case.key, c.key, missing=reason) for c in made]
+        run.add(case, found)
+        wrong |= any((m.missing or "").startswith(FAILURES) for m in found)
+        if done is not None:
+            done(run, case.key, found)
+    return run, wrong
+
+
+def table(run: Run) -> dict[str, dict[str, Any]]:
+    """Per case and column: seconds, the share of the copy bandwidth its bytes reach, the ratio to PyTorch."""
+    measured, found = run.table(), {}
+    for case in run.cases:
+        row: dict[str, Any] = {}
+        for column in run.columns:
+            m, peer = measured[case, column], measured.get((case, "torch-cuda"))
+            if not m.seconds:
+                row[column] = {"missing": m.missing}
+                continue
+            q1, middle, q3 = quartiles(m.seconds)
+            share = run.cases[case]["bytes"] / middle / run.limits["cuda"].bandwidth
+            of = ratios(m, peer) if peer is not None and peer.seconds and peer is not m else None
+            row[column] = {
+                "seconds": middle,
+                "quartiles": [q1, q3],
+                "of_copy": share,
+                "of_floor": run.floor(case, column) / middle,
+                "to_torch": quartiles(of)[1] if of else None,
+            }
+        found[case] = row
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print; 1 if a column failed or was wrong, 2 for what cannot be done."""
+    parser = argparse.ArgumentParser(prog="python -m bench.device", description=__doc__)
+    parser.add_argument("--only", metavar="WORDS", help="cases whose key contains one of these words")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the run, after every case")
+    parser.add_argument("--save", action="store_true", help="write it into bench/results/")
+    options = parser.parse_args(argv)
+    start = time.perf_counter()
+
+    def done(run: Run, key: str, found: list[Measurement]) -> None:
+        if len(run.cases) == 1:
+            print(report.head(run))
+        print(report.case_table(run, key, found), flush=True)
+        if options.json:
+            results.save(run, options.json)
+
+    try:
+        run, wrong = measure_all(options.only, done)
+    except ValueError as error:
+        print(f"bench.device: {error}", file=sys.stderr)
+        return 2
+    print(report.goal_table(run))
+    print(f"{time.perf_counter() - start:.0f} s")
+    if options.save:
+        if machine.emulated():
+            print("bench.device: --save keeps a GPU's times, this device is emulated", file=sys.stderr)
+            return 2
+        path = results.FOLDER / machine.file_name(run.machine, run.date)
+        results.save(run, path)
+        print(f"saved {path}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""What a training step may ask of a CUDA device, by count: a change that adds one fails.
+
+Counted on the device of tests/cupy_on_cpu, since a GPU does not tell.
+"""
+
+import numpy as np
+import pytest
+
+import xpnet
+from bench.cases.base import Inputs
+from bench.cases.networks import CNNStep
+from bench.cases.steps import BatchNormDropoutMLP, CifarMLP, MnistMLP, TinyMLP
+from bench.columns import XpnetColumn
+from xpnet import functional as F
+from xpnet import nn, optim
+
+# kernels and products of one step
+LAUNCHES = [
+    (TinyMLP(32), 15),
+    (MnistMLP(128), 24),
+    (BatchNormDropoutMLP(256), 30),
+    (CifarMLP(256), 24),
+    (CNNStep(8), 466),
+    (CNNStep(32), 589),
+]
+
+
+@pytest.fixture(autouse=True)
+def cpucuda(backend):
+    if backend != "cupy":
+        pytest.skip("counts what CuPy does")
+    return pytest.importorskip("cpucuda", reason="a GPU does not count: run it in tests.cupy_on_cpu")
+
+
+def nothing_waits(n) -> None:
+    """No synchronisation, one copy to the device (the rates of the step), nothing from outside the pool."""
+    assert n.synchronisations == 0, n
+    assert n.device_to_host == 0, n
+    assert n.host_to_device <= 1, n
+    assert n.allocations == n.frees == n.host_allocations == 0, n
+
+
+@pytest.mark.parametrize(("case", "launches"), LAUNCHES, ids=lambda c: getattr(c, "name", c))
+def test_a_step_of_the_benchmark(case, launches, cpucuda):
+    column, rng = XpnetColumn("cupy", fused=True), np.random.default_rng(0)
+    with column.active():
+        program = case.xpnet(Inputs(case.shared(rng), [case.inputs(rng)]), column)
+        for _ in range(2):  # kernels compile, the pool fills
+            program.run(0)
+        with cpucuda.count(places=True) as n:
+            program.run(0)
+    nothing_waits(n)
+    assert n.launches + n.products <= launches, n
+
+
+def step_of(model, optimizer, between=lambda: None, loss=F.cross_entropy):
+    x = xpnet.asarray(np.random.default_rng(0).standard_normal((32, 20)).astype(np.float32))
+    y = xpnet.asarray(np.arange(32) % 4)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss(model(x), y).backward()
+        between()
+        optimizer.step()
+
+    return step
+
+
+def network(*activations):
+    return nn.Sequential(
+        nn.Linear(20, 16), nn.BatchNorm1d(16), *activations, nn.Dropout(0.5), nn.Linear(16, 4)
+    )
+
+
+RULES = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta")
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_step_of_every_rule(name, cpucuda):
+    model = network(nn.ReLU())
+    step = step_of(model, getattr(optim, name)(model, lr=0.01, weight_decay=1e-3))
+    for _ in range(2):
+        step()
+    with cpucuda.count(places=True) as n:
+        step()
+    nothing_waits(n)
+    assert n.launches + n.products <= 23, n
+
+
+@pytest.mark.parametrize(
+    "kind", ["ReLU", "LeakyReLU", "ELU", "GELU", "Sigmoid", "Tanh", "Hardtanh", "Softplus"]
+)
+@pytest.mark.parametrize("fused", [True, False])
+def test_activations_do_not_wait(kind, fused, cpucuda):
+    model = network(getattr(nn, kind)())
+    step = step_of(model, optim.SGD(model, lr=0.01))
+    with xpnet.fused(fused):
+        for _ in range(2):
+            step()
+        with cpucuda.count(places=True) as n:
+            step()
+    nothing_waits(n)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss", "multi_margin_loss"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_losses_do_not_wait(name, fused, cpucuda):
+    model = network(nn.ReLU())
+    step = step_of(model, optim.SGD(model, lr=0.01), loss=getattr(F, name))
+    with xpnet.fused(fused):
+        for _ in range(2):
+            step()
+        with cpucuda.count(places=True) as n:
+            step()
+    nothing_waits(n)
+
+
+def test_clipping_and_noise_do_not_wait(cpucuda):
+    model = network(nn.ReLU())
+    noise = optim.GradientNoise(model)
+
+    def between() -> None:
+        optim.clip_grad_norm(model, 1.0)
+        optim.clip_grad_value(model, 0.1)
+        noise()
+
+    step = step_of(model, optim.Adam(model), between)
+    for _ in range(2):
+        step()
+    with cpucuda.count(places=True) as n:
+        step()
+    nothing_waits(n)
+
+
+def test_a_mask_waits_once(cpucuda):
+    x = xpnet.tensor(np.arange(12.0, dtype=np.float32).reshape(3, 4), requires_grad=True)
+    mask = x.data > 5
+    x[mask].sum().backward()
+    with cpucuda.count(places=True) as n:
+        x[mask].sum().backward()
+    assert n.synchronisations == 1, n  # how many elements are there?
