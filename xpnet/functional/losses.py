@@ -110,14 +110,14 @@ def check_labels(
 
 def _class_weight(weight: Any, like: Array, classes: int, name: str) -> Array:
     """The weight of each class, of any library and number type, in the dtype and on the device of `like`."""
-    if type(weight) is not type(like):
-        weight = asarray(weight, backend=backend_of(like)) if _is_host(weight) else weight
-        namespace(like, weight)
+    if type(weight) is not type(like) and _is_host(weight):
+        weight = asarray(weight, backend=backend_of(like))
+    xp = namespace(like, weight)
     if tuple(weight.shape) != (classes,):
         raise ValueError(
             f"{name}: weight has shape {tuple(weight.shape)}, expected ({classes},), one for each class"
         )
-    return namespace(like).astype(weight, like.dtype, copy=False)
+    return xp.astype(weight, like.dtype, copy=False)
 
 
 def _is_host(x: Any) -> bool:
