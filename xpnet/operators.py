@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import gather, is_half, keep, scatter_add, zero
+from xpnet.arrays import floating, gather, is_half, keep, scatter_add, sum_in_float32, zero
 from xpnet.autograd import Pullback, Tensor, differentiable
 from xpnet.backend import SCALARS, Array, asarray, backend_name, backend_of, device, dtype_name, namespace
 
@@ -24,7 +24,7 @@ def unbroadcast(dy: Array, x: Array) -> Array:
     axes = tuple(range(extra)) + tuple(
         i + extra for i, n in enumerate(x.shape) if n == 1 != dy.shape[i + extra]
     )
-    return xp.reshape(xp.sum(dy, axis=axes, dtype=dy.dtype), x.shape)
+    return xp.reshape(sum_in_float32(dy, axis=axes), x.shape)
 
 
 def meet(a: Array, b: Array, name: str) -> tuple[Array, Array]:
@@ -147,6 +147,7 @@ def matmul(a: Array, b: Array) -> Result:
 @differentiable
 def exp(x: Array) -> Result:
     """e ** x."""
+    floating("exp", x)
     y = namespace(x).exp(x)
     return y, lambda dy: dy * y
 
@@ -154,12 +155,14 @@ def exp(x: Array) -> Result:
 @differentiable
 def log(x: Array) -> Result:
     """The natural logarithm."""
+    floating("log", x)
     return namespace(x).log(x), lambda dy: dy / x
 
 
 @differentiable
 def sqrt(x: Array) -> Result:
     """The square root."""
+    floating("sqrt", x)
     y = namespace(x).sqrt(x)
     return y, lambda dy: dy / (2 * y)
 
@@ -201,9 +204,14 @@ def _restore(y: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
 
 @differentiable
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
-    """The sum over `axis` (default: all), in the dtype of `x`."""
+    """The sum over `axis` (default: all), in the dtype of `x`; of whole numbers and truths in 64 bits."""
     xp = namespace(x)
-    y = xp.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+    if xp.isdtype(x.dtype, "bool"):
+        x = xp.astype(x, xp.int64)
+    if xp.isdtype(x.dtype, "integral"):
+        y = xp.sum(x, axis=axis, keepdims=keepdims)
+    else:
+        y = sum_in_float32(x, axis, keepdims)
     # + 0: a broadcast view has repeated memory, which in-place code must never see
     return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) + 0
 
@@ -211,7 +219,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 @differentiable
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """The mean over `axis` (default: all)."""
-    xp = namespace(x)
+    xp = namespace(floating("mean", x))
     y = xp.mean(x, axis=axis, keepdims=keepdims)
     count = math.prod(x.shape) // (math.prod(y.shape) or 1)
     share = 1 / count if count else 0.0  # a factor below 1: a large count overflows float16

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import add_to_columns, is_half, keep, one_hot, sum_last, take_columns, widen, zero
+from xpnet.arrays import add_to_columns, floating, is_half, keep, one_hot, sum_last, take_columns, widen, zero
 from xpnet.autograd import Pullback, differentiable, is_unit
 from xpnet.backend import (
     Array,
@@ -156,9 +156,13 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
     return xp.where(nothing, xp.full_like(value, math.nan), value / total), spread
 
 
-def _elementwise(value: Array, reduction: str, *slopes: Callable[[], Array]) -> Result:
-    """Reduce a loss of every element; `slopes` give its derivatives by the input and by the target."""
+def _elementwise(
+    value: Array, reduction: str, *slopes: Callable[[], Array], like: Array | None = None
+) -> Result:
+    """Reduce a loss of every element to the dtype of `like`; `slopes`: derivatives by input and target."""
     y, spread = _reduce(value, reduction)
+    if like is not None and y.dtype != like.dtype:
+        y = namespace(y).astype(y, like.dtype)
     return y, tuple(lambda dy, out, slope=slope: slope() * spread(dy) for slope in slopes)
 
 
@@ -206,6 +210,7 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+    floating("cross_entropy", logits, "the logits")
     if logits.ndim != 2:
         return _over_positions(logits, target, weight, ignore_index, label_smoothing, reduction)
     xp = namespace(logits)
@@ -321,8 +326,7 @@ def nll_loss(
     Raises:
         ValueError: shapes that do not fit, or a label out of range.
     """
-    xp = namespace(log_probabilities)
-    x = log_probabilities
+    xp, x = namespace(log_probabilities), floating("nll_loss", log_probabilities, "the input")
     if x.ndim != 2:
         raise ValueError(f"nll_loss: expected log-probabilities of shape (N, C), got {tuple(x.shape)}")
     y, rows = _labels(target, x, x.shape[1], ignore_index, "nll_loss")
@@ -349,7 +353,7 @@ def multi_margin_loss(scores: Array, target: Any, margin: float = 1.0, reduction
     Raises:
         ValueError: shapes that do not fit, or a label out of range.
     """
-    xp = namespace(scores)
+    xp = namespace(floating("multi_margin_loss", scores, "the input"))
     if scores.ndim != 2:
         raise ValueError(f"multi_margin_loss: expected scores of shape (N, C), got {tuple(scores.shape)}")
     classes = scores.shape[1]
@@ -382,7 +386,7 @@ def binary_cross_entropy_with_logits(logits: Array, target: Any, reduction: str 
         target: in [0, 1], the same shape.
         reduction: "mean", "sum" or "none".
     """
-    xp = namespace(logits)
+    xp = namespace(floating("binary_cross_entropy_with_logits", logits, "the logits"))
     t = _same_shape(logits, target, "binary_cross_entropy_with_logits")
     e = xp.exp(-xp.abs(logits))
     softplus = xp.maximum(logits, zero(logits)) + xp.log1p(e)
@@ -399,8 +403,10 @@ def mse_loss(x: Array, target: Any, reduction: str = "mean") -> Result:
         target: the same shape.
         reduction: "mean" over all elements, "sum" or "none".
     """
+    floating("mse_loss", x)
     error = x - _same_shape(x, target, "mse_loss")
-    return _elementwise(error * error, reduction, lambda: 2 * error, lambda: -2 * error)
+    wide = widen(error)  # whose squares float16 may not hold, but their mean
+    return _elementwise(wide * wide, reduction, lambda: 2 * error, lambda: -2 * error, like=x)
 
 
 @differentiable
@@ -412,6 +418,7 @@ def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Resu
         target: -1 or +1, the same shape.
         reduction: "mean", "sum" or "none".
     """
+    floating("perceptron_loss", scores, "the input")
     t = _same_shape(scores, target, "perceptron_loss")
     wrong = ~(t * scores >= 0)  # a NaN is not hidden
     return _elementwise(keep(-t * scores, wrong), reduction, lambda: keep(-t, wrong))
