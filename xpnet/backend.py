@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from difflib import get_close_matches
 from typing import Any
 
 import array_api_compat
@@ -81,7 +82,10 @@ def _missing(name: str) -> str | None:
 
 def _load(name: str, device: Any) -> Backend:
     if name not in BACKENDS:
-        raise ValueError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
+        meant = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy", "pytorch": "torch", "np": "numpy"}
+        near = meant.get(str(name).lower()) or next(iter(get_close_matches(str(name), BACKENDS, 1)), None)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise ValueError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}{hint}")
     if name == "numpy":
         if device not in (None, "cpu"):
             raise ValueError(f"backend 'numpy' has one device, 'cpu', not {device!r}")

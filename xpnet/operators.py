@@ -35,7 +35,7 @@ def meet(a: Array, b: Array, name: str) -> tuple[Array, Array]:
         DeviceError: two backends or devices.
     """
     xp = namespace(a, b)
-    if type(a) in SCALARS or type(b) in SCALARS or a.dtype == b.dtype:
+    if type(b) in SCALARS or type(a) in SCALARS or a.dtype is b.dtype or a.dtype == b.dtype:
         return a, b
     floats = [xp.isdtype(x.dtype, "real floating") or is_half(x) for x in (a, b)]
     if all(floats):
