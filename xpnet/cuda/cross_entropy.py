@@ -11,7 +11,7 @@ import numpy as np
 from xpnet.autograd import is_recording, is_unit
 from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
 from xpnet.cuda import loader
-from xpnet.dispatch import fused
+from xpnet.functional import losses
 from xpnet.functional.weighing import report
 from xpnet.notes import note_on
 
@@ -172,7 +172,7 @@ def _indices(target: Any, logits: Array, ignore_index: int) -> Array | None:
     return loader.contiguous(target)
 
 
-@fused("cross_entropy", backend="cupy")
+@losses.cross_entropy.kernel("cupy")
 def cross_entropy(
     logits: Array,
     target: Any,

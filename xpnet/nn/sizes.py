@@ -40,6 +40,6 @@ def epsilon(layer: str, value: Any) -> float:
     """
     if not isinstance(value, Real):
         raise TypeError(f"{layer}: eps must be a number, got {value!r}")
-    if not value >= 0:
+    if not float(value) >= 0:
         raise ValueError(f"{layer}: eps must be at least 0, got {value}")
     return float(value)
