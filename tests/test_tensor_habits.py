@@ -239,26 +239,24 @@ WEIGHTS = {
 @pytest.mark.parametrize("form", WEIGHTS)
 @pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
 def test_class_weights_as_people_write_them(form, loss, backend):
-    if backend == "cupy" and form in ("list", "list of whole numbers", "tuple", "Series"):
-        pytest.skip("the kernel's launcher asks for an array, by name")
     weight = WEIGHTS[form]
     if form == "Tensor":
         weight = xpnet.tensor([1.0, 2.0])
     if form == "Series":
         weight = pytest.importorskip("pandas").Series([1.0, 2.0])
-    if backend == "cupy" and isinstance(weight, np.ndarray):
+    if backend == "cupy" and hasattr(weight, "dtype"):  # from the host it is refused, by name
         weight = xpnet.asarray(weight)
     y = np.array([0, 1])
     p, q = tensor(), tensor()
     found, expected = loss(p, y, weight=weight), loss(q, y, weight=xpnet.asarray(np.float32([1, 2])))
     found.backward()
     expected.backward()
-    assert (found.item(), str(found.dtype)) == (expected.item(), str(p.dtype))
-    np.testing.assert_array_equal(to_numpy(p.grad), to_numpy(q.grad))
+    assert (found.item(), str(found.dtype)) == (pytest.approx(expected.item(), rel=1e-6), str(p.dtype))
+    np.testing.assert_allclose(to_numpy(p.grad), to_numpy(q.grad), rtol=1e-5)  # kernel or body
 
 
 def test_class_weights_of_another_length_are_refused_by_name():
-    for weight in ([1.0], np.ones(3), [[1.0, 2.0]]):
+    for weight in ([1.0], xpnet.asarray(np.ones(3)), [[1.0, 2.0]]):
         with pytest.raises(ValueError, match=r"cross_entropy: weight has shape .*, expected"):
             F.cross_entropy(tensor(), np.array([0, 1]), weight=weight)
 
