@@ -34,9 +34,19 @@ from itertools import count
 from math import prod
 from typing import Any, ParamSpec, Protocol, cast
 
-from numpy import ndarray
+from numpy import generic, ndarray
 
-from xpnet.backend import Array, asarray, device, device_key, namespace, on_device, to_numpy
+from xpnet.backend import (
+    Array,
+    asarray,
+    backend_of,
+    device,
+    device_key,
+    dtype_name,
+    namespace,
+    on_device,
+    to_numpy,
+)
 from xpnet.dispatch import Kernels, own, run, unloaded
 
 P = ParamSpec("P")
@@ -158,7 +168,19 @@ class Tensor:
         return device(self.data)
 
     def __len__(self) -> int:
+        if not self.data.shape:
+            raise TypeError("len() of a 0-d tensor")
         return self.data.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """For `numpy.asarray(tensor)`, plots and scikit-learn: the values, without their history."""
+        import numpy as np
+
+        host = to_numpy(self.data)
+        wanted = host.dtype if dtype is None else np.dtype(dtype)
+        if copy is False and (wanted != host.dtype or host is not self.data):
+            raise ValueError("the values of this tensor cannot be had as that array without a copy")
+        return np.array(host, dtype=wanted, copy=True if copy else None)
 
     def __dlpack__(self, **options: Any) -> Any:
         """The memory, for `from_dlpack` of another library, which then shares it.
@@ -182,8 +204,72 @@ class Tensor:
         """The only element as a Python number. This waits for the device."""
         return to_numpy(self.data).item()
 
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers; one number of a 0-d tensor."""
+        return to_numpy(self.data).tolist()
+
     def __float__(self) -> float:
         return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        value = self.item() if self.size == 1 else None
+        if not isinstance(value, int):
+            raise TypeError(f"only a whole number is an index, got a tensor {tuple(self.shape)} {self.dtype}")
+        return value
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(self.item(), digits)
+
+    def __format__(self, spec: str) -> str:
+        """As a number, if it is one: `f"{loss:.3f}"`."""
+        if self.data.shape:
+            if spec:
+                raise TypeError(f"a tensor of shape {tuple(self.shape)} has no format {spec!r}; a number has")
+            return str(self)
+        return format(self.item(), spec)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Write into the values; of a tensor that requires a gradient only in `no_grad`, as PyTorch has it.
+
+        Raises:
+            RuntimeError: a gradient would be lost.
+        """
+        if _state.enabled and (self.requires_grad or getattr(value, "requires_grad", False)):
+            raise RuntimeError(
+                "writing into a tensor would lose its gradient: do it in `with xpnet.no_grad():`, or make "
+                "another with operations"
+            )
+        index = tuple(array_of(i) for i in (index if isinstance(index, tuple) else (index,)))
+        if not any(hasattr(i, "dtype") or i is Ellipsis for i in index):
+            index = (*index, ...)
+        if isinstance(value, list):
+            value = asarray(value)
+        value = array_of(value)
+        if hasattr(value, "dtype"):
+            value = asarray(value, dtype_name(self.dtype), backend=backend_of(self.data))
+        self.data[index] = value
+
+    def _in_place(self, result: Any) -> Tensor:
+        """What `p -= x` gives: in `no_grad` a parameter keeps its place, other names mean another tensor.
+
+        Raises:
+            RuntimeError: of a parameter outside `no_grad`, where the new value would not be the model's.
+        """
+        if self._pullback is not None or not self.requires_grad:
+            return result
+        if _state.enabled:
+            raise RuntimeError(
+                "a tensor that is trained is changed in place only in `with xpnet.no_grad():`, as in "
+                "p -= lr * p.grad, or through p.data"
+            )
+        self.data[...] = array_of(result)
+        return self
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -422,14 +508,22 @@ def differentiable(body: Callable[P, tuple[Any, Pullback]]) -> Op[P]:
                 if isinstance(value, Tensor):
                     args, kwargs = _positional(parameters, args, kwargs)
                     break
-        values, parents, tensors = [], [], False
+                if isinstance(value, generic):
+                    kwargs = {k: v.item() if isinstance(v, generic) else v for k, v in kwargs.items()}
+                    break
+        values, parents, tensors, scalars = [], [], False, False
         for i, arg in enumerate(args):
             if isinstance(arg, Tensor):
                 tensors = True
                 if arg.requires_grad:
                     parents.append((i, arg))
                 arg = arg.data
+            elif isinstance(arg, generic):
+                scalars = True
             values.append(arg)
+        if scalars and (tensors or any(getattr(value, "shape", ()) for value in values)):
+            # a NumPy scalar among arrays is a number: float64 must not spread from it
+            values = [v.item() if isinstance(a, generic) else v for a, v in zip(args, values, strict=True)]
         _state.recording = needed = bool(parents) and _state.enabled
         if kernels or "numpy" in unloaded or not values or type(values[0]) is not ndarray:
             value, pullback = run(kernels, body, values, kwargs)

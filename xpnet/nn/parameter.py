@@ -23,6 +23,11 @@ class Buffer(Tensor):
     def __init__(self, data: Any) -> None:
         super().__init__(data.data if isinstance(data, Tensor) else data)
 
+    def _in_place(self, result: Any) -> Tensor:
+        """`self.count += 1` keeps the buffer."""
+        self.data = result.data
+        return self
+
 
 class Parameter(Tensor):
     """A trained Tensor. In an arena, `data` and `grad` are views into the model's theta and gradient vector.
