@@ -9,19 +9,39 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from xpnet.autograd import Tensor
+from xpnet.autograd import LENT, Tensor
 from xpnet.backend import Array, Backend, asarray, backend_of, device_key, dtype_name, named_dtype, namespace
 
 _DATA: Any = Tensor.__dict__["data"]  # the slot itself
 
 
 class Buffer(Tensor):
-    """State that is saved and moved with a model but not trained, such as running statistics."""
+    """State that is saved and moved with a model but not trained, such as running statistics.
 
-    __slots__ = ()
+    Args:
+        data: a Tensor or an array.
+        persistent: whether it is in the state that is saved.
+    """
 
-    def __init__(self, data: Any) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else data)
+    __slots__ = ("persistent",)
+
+    def __init__(self, data: Any, *, persistent: bool = True) -> None:
+        super().__init__(data.data if isinstance(data, Tensor) else _own(data))
+        self.persistent = persistent
+
+    def __reduce__(self) -> Any:
+        values = namespace(self.data).asarray(self.data, copy=True)
+        return _restore_buffer, (type(self), values, self.persistent)
+
+
+def _own(data: Any) -> Array:
+    """An array of our own: a parameter is changed in place, an array that somebody has must not be."""
+    array = asarray(data)
+    return namespace(array).asarray(array, copy=True) if hasattr(data, "dtype") else array
+
+
+def _restore_buffer(kind: type[Buffer], values: Array, persistent: bool) -> Buffer:
+    return kind(Tensor(values), persistent=persistent)
 
 
 class Parameter(Tensor):
@@ -34,7 +54,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else asarray(data), requires_grad)
+        super().__init__(data.data if isinstance(data, Tensor) else _own(data), requires_grad)
 
     def _assign(self, value: Array) -> None:
         """Set `data`: in an arena the view stays, or theta would no longer hold the parameter."""
@@ -51,17 +71,6 @@ class Parameter(Tensor):
             view[...] = value
 
     data = property(_DATA.__get__, _assign)
-
-    def __reduce__(self) -> Any:
-        values = namespace(self.data).asarray(self.data, copy=True)
-        return _restore, (type(self), values, self.requires_grad, self.grad)
-
-
-def _restore(kind: type[Parameter], values: Array, requires_grad: bool, gradient: Array | None) -> Parameter:
-    """A parameter from a copy or a pickle."""
-    parameter = kind(Tensor(values), requires_grad)
-    parameter.grad = gradient
-    return parameter
 
 
 class Arena:
@@ -94,11 +103,32 @@ class Arena:
             p._arena = None  # so that `data` takes the view itself
             p.data = xp.reshape(self.theta[offset:stop], shape)
             p._grad = xp.reshape(self.grad[offset:stop], shape)
-            p._filled = False
+            p._filled = 0
             p._arena, p._offset = self, offset
             if gradient is not None:
                 p._accumulate(asarray(gradient, backend=backend))
             offset = stop
+
+    def renew_gradients(self) -> None:
+        """Other memory for the gradients: somebody has kept what they were."""
+        xp = namespace(self.grad)
+        self.grad = xp.asarray(self.grad, copy=True)
+        for p in self.parameters:
+            if p._arena is self:
+                p._grad = xp.reshape(self.grad[p._offset : p._offset + p.size], tuple(p.shape))
+                p._filled = min(p._filled, 1)
+
+
+def forget_gradients(parameters: Iterable[Tensor], set_to_none: bool = True) -> None:
+    """No gradients from here on, or zeros in those that there are."""
+    for p in parameters:
+        if not set_to_none:
+            if p._filled:
+                p._grad[...] = namespace(p.data).zeros_like(p.data)
+        elif p._filled == LENT:
+            p._forget()
+        else:
+            p._filled = 0
 
 
 def has_views(backend: Backend) -> bool:
