@@ -86,7 +86,7 @@ class Tensor(Methods):
     )
 
     _grad: Array | None
-    _filled: int  # 0: _grad is None or leftover memory; 1: it holds a gradient; LENT: which has been given out
+    _filled: int  # 0: _grad is None or leftover memory; 1: it holds a gradient; LENT: that was given out
     _kept: list[Array]  # of a computed tensor after `retain_grad`: nothing, or its gradient
     _parents: Sequence[tuple[int, Tensor]] | None  # (position, input); None once backward has freed the node
     _pullback: Pullback | None  # None for a leaf
@@ -240,7 +240,7 @@ class Tensor(Methods):
         >>> y.grad
         array([ 6., 12.], dtype=float32)
         """
-        if self._is_leaf and self.requires_grad or hasattr(self, "_kept"):
+        if (self._is_leaf and self.requires_grad) or hasattr(self, "_kept"):
             return
         pullback = self._pullback
         if pullback is None:
@@ -553,7 +553,7 @@ def no_grad() -> Iterator[None]:
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
-    """A Tensor on the default backend.
+    """A Tensor on the default backend, with memory of its own; `Tensor(array)` shares that of the array.
 
     Args:
         data: an array of any backend, or nested Python numbers (floats become float32).
@@ -567,7 +567,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     if data is None:
         raise TypeError("tensor(): expected numbers or an array, got None")
     array = asarray(data, dtype)
-    if hasattr(data, "dtype"):  # a tensor has memory of its own: `t += 1` must not change the array it was made from
+    if hasattr(data, "dtype"):  # memory of its own: `t += 1` must not change the array it was made from
         array = namespace(array).asarray(array, copy=True)
     return Tensor(array, requires_grad)
 

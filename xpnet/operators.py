@@ -1,4 +1,4 @@
-"""Arithmetic, reductions, indexing and shape operations: the ops behind the operators and methods of `Tensor`."""
+"""Arithmetic, reductions, indexing and shape operations: the ops behind `Tensor`'s operators and methods."""
 
 from __future__ import annotations
 
@@ -321,7 +321,10 @@ def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
                 "with xpnet.no_grad(): p -= lr * p.grad"
             )
         return op(x, other)
-    value, data = op(x.data, array_of(other)), x.data
+    data, other = x.data, array_of(other)
+    if hasattr(other, "dtype") and _kind(other) > _kind(data):
+        raise TypeError(f"in place: {other.dtype} does not fit a tensor of {data.dtype}; use x = x + y")
+    value = op(data, other)
     if tuple(value.shape) != tuple(data.shape):
         raise ValueError(
             f"in place: a result of shape {tuple(value.shape)} does not fit a tensor of shape "
@@ -351,7 +354,8 @@ def assign(x: Tensor, index: Any, value: Any) -> None:
     index = tuple(_index(i, x.data) for i in (index if isinstance(index, tuple) else (index,)))
     value = array_of(value)
     if not isinstance(value, int | float | bool):
-        value = asarray(np.asarray(value) if isinstance(value, list | tuple) else value, backend=backend_of(x.data))
+        value = np.asarray(value) if isinstance(value, list | tuple) else value
+        value = asarray(value, backend=backend_of(x.data))
         value = namespace(value).astype(value, x.data.dtype, copy=False)
     x.data[index] = value
 

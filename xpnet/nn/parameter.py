@@ -24,6 +24,8 @@ class Buffer(Tensor):
     """
 
     __slots__ = ("persistent",)
+    _part = True
+    on_host = False
 
     def __init__(self, data: Any, *, persistent: bool = True) -> None:
         super().__init__(data.data if isinstance(data, Tensor) else _own(data))
@@ -32,6 +34,13 @@ class Buffer(Tensor):
     def __reduce__(self) -> Any:
         values = namespace(self.data).asarray(self.data, copy=True)
         return _restore_buffer, (type(self), values, self.persistent)
+
+
+class HostBuffer(Buffer):
+    """A buffer that the host reads, which stays there when a model is moved."""
+
+    __slots__ = ()
+    on_host = True
 
 
 def _own(data: Any) -> Array:
@@ -52,6 +61,7 @@ class Parameter(Tensor):
     """
 
     __slots__ = ()
+    _part = True
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data.data if isinstance(data, Tensor) else _own(data), requires_grad)
@@ -123,7 +133,7 @@ def forget_gradients(parameters: Iterable[Tensor], set_to_none: bool = True) -> 
     """No gradients from here on, or zeros in those that there are."""
     for p in parameters:
         if not set_to_none:
-            if p._filled:
+            if p._grad is not None and p._filled:
                 p._grad[...] = namespace(p.data).zeros_like(p.data)
         elif p._filled == LENT:
             p._forget()

@@ -59,7 +59,7 @@ class Trainer:
             every batch of the DataLoader, whose batch size is that of all ranks together. Default: alone.
 
     Raises:
-        ValueError: accumulate is below 1, or a strength is negative.
+        ValueError: accumulate is below 1, a strength is negative, or the optimizer is of another model.
 
     >>> import xpnet
     >>> from xpnet import nn, optim
@@ -94,6 +94,7 @@ class Trainer:
                 f"got {accumulate}, {l1} and {l2}"
             )
         check_metrics(metrics)
+        _check_optimizer(optimizer, model)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks, self.metrics = list(callbacks), metrics
         self.accumulate, self.l1, self.l2, self.scaler = accumulate, l1, l2, scaler
@@ -431,6 +432,17 @@ class Trainer:
     def _call(self, name: str) -> None:
         for hook in self._hooks(name):
             hook(self)
+
+
+def _check_optimizer(optimizer: Any, model: Any) -> None:
+    """Refuse an optimizer that would leave the model as it is."""
+    mine = {id(p) for p in model.parameters()}
+    groups = getattr(optimizer, "param_groups", None)
+    if mine and groups and not any(id(p) in mine for group in groups for p in group["params"]):
+        raise ValueError(
+            "Trainer: the optimizer trains none of the model's parameters: make it over this model, as in "
+            f"{type(optimizer).__name__}(model, ...)"
+        )
 
 
 def _shard(data: Any, communicator: Communicator) -> None:
