@@ -35,8 +35,8 @@ __device__ __forceinline__ i64 label(const void* y, int wide, i64 row) {
 
 #define XENT_PARAMETERS                                                                                             \
     const T *x, i64 ldx, T *dx, i64 lddx, Acc<T> *loss, const void *y, int wide, const Acc<T> *weight,              \
-        const Acc<T> *totals, int mean, const T *dy, int dy_step, i64 N, int C, i64 ignore_index, Acc<T> eps, i64 *errors
-#define XENT_ARGUMENTS x, ldx, dx, lddx, loss, y, wide, weight, totals, mean, dy, dy_step, N, C, ignore_index, eps, errors
+        const Acc<T> *totals, int mean, const T *dy, int dy_step, i64 N, int C, i64 ignore_index, Acc<T> eps
+#define XENT_ARGUMENTS x, ldx, dx, lddx, loss, y, wide, weight, totals, mean, dy, dy_step, N, C, ignore_index, eps
 
 // What one row needs besides its logits. Made by every thread, before the logits arrive: the loads of the label
 // and of x[y] then overlap with theirs. Called by whole warps (it adds up the totals).
@@ -50,7 +50,7 @@ template <typename T> struct Row {
     A ref;                // where sum w (ref - x) is taken from: near the logits, so that it keeps their digits
     bool smooth;
 
-    __device__ __forceinline__ Row(XENT_PARAMETERS, i64 row, bool leader) : x(x + row * ldx), weight(weight) {
+    __device__ __forceinline__ Row(XENT_PARAMETERS, i64 row) : x(x + row * ldx), weight(weight) {
         const i64 given = label(y, wide, row);
         const bool skip = given == ignore_index, wrong = !skip && (given < 0 || given >= C);
         t = skip ? -1 : wrong ? 0 : (int)given;
@@ -67,7 +67,6 @@ template <typename T> struct Row {
             const A total = warp_sum<32>(totals[threadIdx.x & 31]);
             g = total == A(0) ? A(0) : g / total;  // nothing counts: the mean is NaN, its gradient 0
         }
-        if (leader && wrong) report(errors, 1, given, C, row);
     }
     // adds w (ref - x) over one piece of the row
     template <int VEC, typename I>
@@ -103,7 +102,7 @@ __global__ void __launch_bounds__(BLOCK) xent_warp(XENT_PARAMETERS) {
     const i64 index = (i64)blockIdx.x * (BLOCK / LANES) + threadIdx.x / LANES;
     if (index - threadIdx.x % 32 / LANES >= N) return;  // the whole warp is past the last row
     const bool live = index < N;  // single lanes past it stay, and read it: every lane takes part in the shuffles
-    const Row<T> row(XENT_ARGUMENTS, live ? index : N - 1, live && lane == 0);
+    const Row<T> row(XENT_ARGUMENTS, live ? index : N - 1);
     const int first = lane * VEC - skew<T, VEC>(row.x);
     A v[VPT][VEC], m = -infinity<A>(), s = 0, sum = 0;
 #pragma unroll
@@ -162,7 +161,7 @@ __global__ void __launch_bounds__(BLOCK, 1024 / BLOCK) XP_CLUSTER(CL) xent_block
     A* mine = room + 3 * WARPS;
     const int rank = CL > 1 ? blockIdx.x % CL : 0;
     const i64 index = blockIdx.x / CL;
-    const Row<T> row(XENT_ARGUMENTS, index, threadIdx.x == 0 && rank == 0);
+    const Row<T> row(XENT_ARGUMENTS, index);
     const int first = (rank * BLOCK + threadIdx.x) * VEC - skew<T, VEC>(row.x);
     constexpr int STEP = CL * BLOCK * VEC;
     A v[VPT][VEC], m = -infinity<A>(), s = 0, sum = 0;
@@ -222,7 +221,7 @@ __global__ void __launch_bounds__(BLOCK) xent_online(XENT_PARAMETERS) {
     constexpr int WARPS = BLOCK / 32, STEP = BLOCK * VEC;
     constexpr int AHEAD = VEC == 4 ? 4 : 2;  // pieces under way at once
     __shared__ A room[3 * WARPS];
-    const Row<T> row(XENT_ARGUMENTS, blockIdx.x, threadIdx.x == 0);
+    const Row<T> row(XENT_ARGUMENTS, blockIdx.x);
     const i64 first = (i64)threadIdx.x * VEC - skew<T, VEC>(row.x);
     A v[AHEAD][VEC], sum = 0;
     State<A> st{-infinity<A>(), A(0)};
@@ -265,16 +264,19 @@ __global__ void __launch_bounds__(BLOCK) xent_online(XENT_PARAMETERS) {
 }
 
 // ---- around the pass -----------------------------------------------------------------------------------------------
+// before it: labels out of range are noted (here, where registers are plenty), and
 // totals[0 .. PARTS) = parts of the sum of w[y] over rows that count; block PARTS, if there: totals[PARTS] = sum w
 template <typename A, int BLOCK>
 __global__ void __launch_bounds__(BLOCK)
-xent_totals(const void* y, int wide, const A* weight, A* totals, i64 N, int C, i64 ignore_index) {
+xent_totals(const void* y, int wide, const A* weight, A* totals, i64 N, int C, i64 ignore_index, i64* note) {
     __shared__ A room[BLOCK / 32];
     A sum = 0;
     if (blockIdx.x < PARTS) {
         for (i64 i = (i64)blockIdx.x * BLOCK + threadIdx.x; i < N; i += (i64)PARTS * BLOCK) {
             const i64 t = label(y, wide, i);
-            if (t != ignore_index && t >= 0 && t < C) sum += weight ? weight[t] : A(1);
+            if (t == ignore_index) continue;
+            if (t >= 0 && t < C) sum += weight ? weight[t] : A(1);
+            else report(note, 1, t, C, i);
         }
     } else {
         for (int c = threadIdx.x; c < C; c += BLOCK) sum += weight[c];

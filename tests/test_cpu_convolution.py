@@ -20,9 +20,9 @@ pytestmark = pytest.mark.host
 @pytest.fixture(autouse=True, params=["serial", "parallel"])
 def every_size(monkeypatch, request):
     """Send small arrays to the kernels too, and count the launches."""
-    for name in ("conv2d", "max_pool2d", "relu"):
-        launcher = dispatch._KERNELS[name]["numpy"].launcher
-        monkeypatch.setitem(dispatch._KERNELS[name], "numpy", dispatch.Kernel(launcher, 0))
+    dispatch.load_kernels("numpy")
+    for op in (F.conv2d, F.max_pool2d, F.relu):
+        monkeypatch.setitem(op.kernels, "numpy", dispatch.Kernel(op.kernels["numpy"].launcher, 0))
     monkeypatch.setattr(launch, "PARALLEL", 0 if request.param == "parallel" else 1 << 62)
     launches = []
     original = launch._locked

@@ -20,9 +20,10 @@ pytestmark = pytest.mark.host
 @pytest.fixture(autouse=True, params=["serial", "parallel"])
 def every_size(monkeypatch, request):
     """Send small arrays to the kernels too, and count the launches."""
-    for kernels in dispatch._KERNELS.values():
-        if "numpy" in kernels:
-            monkeypatch.setitem(kernels, "numpy", dispatch.Kernel(kernels["numpy"].launcher, 0))
+    dispatch.load_kernels("numpy")
+    for op in dispatch.ops_with_kernels():
+        if "numpy" in op.kernels:
+            monkeypatch.setitem(op.kernels, "numpy", dispatch.Kernel(op.kernels["numpy"].launcher, 0))
     monkeypatch.setattr(launch, "PARALLEL", 0 if request.param == "parallel" else 1 << 62)
     launches = []
     original = launch._locked

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import xpnet
@@ -23,15 +24,14 @@ def double(backend):
         ran.append("body")
         return x * scale, lambda dy: dy * scale
 
-    @dispatch.fused("double_for_test", backend=str(backend))
+    @double_for_test.kernel(str(backend))
     def kernel(x, scale=2.0):
         if scale == 0:
             return NotImplemented
         ran.append("kernel")
         return namespace(x).add(x, x), lambda dy: dy * scale
 
-    yield double_for_test, ran
-    dispatch._KERNELS["double_for_test"].clear()
+    return double_for_test, ran
 
 
 def test_the_kernel_runs_for_its_backend(double, backend):
@@ -99,13 +99,41 @@ def test_functions_that_are_not_differentiable_have_kernels_too(backend):
     def plain_for_test(x):
         return "body"
 
-    @dispatch.fused("plain_for_test", backend=str(backend))
+    @plain_for_test.kernel(str(backend))
     def kernel(x):
         return NotImplemented if x.shape == (1,) else "kernel"
 
-    try:
-        assert plain_for_test(xpnet.asarray([1.0, 2.0])) == "kernel"
-        assert plain_for_test(x=xpnet.asarray([1.0, 2.0])) == "kernel"
-        assert plain_for_test(xpnet.asarray([1.0])) == "body"
-    finally:
-        dispatch._KERNELS["plain_for_test"].clear()
+    assert plain_for_test(xpnet.asarray([1.0, 2.0])) == "kernel"
+    assert plain_for_test(x=xpnet.asarray([1.0, 2.0])) == "kernel"
+    assert plain_for_test(xpnet.asarray([1.0])) == "body"
+
+
+@pytest.mark.parametrize("name", ["relu", "cross_entropy", "max_pool2d", "batch_norm", "conv2d", "adam_step"])
+def test_an_op_of_the_user_with_the_name_of_ours_keeps_its_own_body(name):
+    """However large the array: a kernel belongs to its op, not to a name."""
+
+    def body(x):
+        return x * 3, lambda dy: dy * 3
+
+    body.__name__ = name
+    op = differentiable(body)
+    x = xpnet.tensor(np.ones(1 << 16, np.float32), requires_grad=True)
+    y = op(x)
+    y.sum().backward()
+    assert float(xpnet.to_numpy(y.data).sum()) == 3 << 16
+    assert float(xpnet.to_numpy(x.grad).sum()) == 3 << 16
+    assert op.body is body
+    assert op.kernels == {}
+
+
+@pytest.mark.host
+def test_kernels_register_when_the_first_array_of_their_backend_arrives():
+    pytest.importorskip("numba")
+    code = """
+import numpy as np, xpnet
+from xpnet import functional as F
+assert not F.relu.kernels
+F.relu(np.ones(3, np.float32))
+assert set(F.relu.kernels) == {"numpy"}, F.relu.kernels
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,24 +1,29 @@
 """xpnet: train neural networks with one code base on NumPy and CuPy."""
 
+from importlib import import_module as _import_module
 from importlib.util import find_spec as _find_spec
 
 from xpnet import operators as _operators  # gives Tensor its operators
-from xpnet.autograd import Tensor, gradcheck, no_grad, tensor
+from xpnet.autograd import Tensor, differentiable, gradcheck, no_grad, tensor
 from xpnet.backend import (
     BackendUnavailableError,
     DeviceError,
     asarray,
     available_backends,
     get_backend,
+    namespace,
     set_backend,
     to_numpy,
     use_backend,
 )
 from xpnet.dispatch import fused_kernels as fused
+from xpnet.dispatch import unloaded as _unloaded
 from xpnet.random import manual_seed
 
+# a backend's kernels register when its first array arrives; Numba itself loads when the first one runs
+_unloaded["cupy"] = lambda: _import_module("xpnet.cuda")
 if _find_spec("numba") is not None:
-    from xpnet import cpu as _cpu  # noqa: F401  registers its kernels; Numba loads when the first one runs
+    _unloaded["numpy"] = lambda: _import_module("xpnet.cpu")
 
 del _operators, _find_spec
 
@@ -30,6 +35,7 @@ __all__ = [
     "Tensor",
     "asarray",
     "available_backends",
+    "differentiable",
     "functional",
     "fused",
     "get_backend",
@@ -37,6 +43,7 @@ __all__ = [
     "init",
     "load",
     "manual_seed",
+    "namespace",
     "nn",
     "no_grad",
     "optim",

@@ -32,17 +32,18 @@ from heapq import heappop, heappush
 from inspect import Parameter, signature
 from itertools import count
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, cast
 
 from numpy import ndarray
 
 from xpnet.backend import Array, asarray, device, device_key, namespace, on_device, to_numpy
-from xpnet.dispatch import kernels_of, run
+from xpnet.dispatch import Kernels, own, run, unloaded
 from xpnet.methods import Methods
 
 if TYPE_CHECKING:
     from typing import Self
 
+P = ParamSpec("P")
 _new = object.__new__
 Pullback = Callable[..., Any] | tuple[Callable[..., Any], ...]
 
@@ -478,22 +479,41 @@ def is_recording() -> bool:
 # ---- making ops -------------------------------------------------------------------------------------------
 
 
-class Op(Protocol):
-    """What `differentiable` makes of a body."""
+class Op(Protocol[P]):
+    """What `differentiable` makes of a body: a function of Tensors and arrays.
 
-    __wrapped__: Callable[..., tuple[Any, Any]]
+    Attributes:
+        body: the function `(*arrays, **options) -> (value, pullback)`.
+        kernels: what may run instead, by backend.
+    """
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    __name__: str
+    body: Callable[P, tuple[Any, Any]]
+    kernels: Kernels
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """The value: a Tensor if an argument is one, else an array."""
 
+    def kernel(self, backend: str, min_size: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register a kernel for first arguments of `backend` with at least `min_size` elements."""
 
-def differentiable(body: Callable[..., tuple[Any, Pullback]]) -> Op:
+
+def differentiable(body: Callable[P, tuple[Any, Pullback]]) -> Op[P]:
     """Turn `body(*arrays, **options) -> (value, pullback)` into an op on Tensors and arrays.
 
-    Tensors may be passed by position or by name. If the body's first argument is an array of a backend with a
-    fused kernel registered under the body's name, the kernel runs instead.
+    Tensors may be passed by position or by name. If the op has a kernel for the backend of its first argument
+    (`@op.kernel("cupy")`), that runs instead of the body.
+
+    >>> import xpnet
+    >>> @xpnet.differentiable
+    ... def cube(x):
+    ...     return x * x * x, lambda dy: 3 * x * x * dy
+    >>> x = xpnet.tensor([2.0], requires_grad=True)
+    >>> cube(x).backward(xpnet.asarray([1.0]))
+    >>> x.grad
+    array([12.], dtype=float32)
     """
-    kernels = kernels_of(body)
+    kernels: Kernels = {}
     parameters = list(signature(body).parameters.values())
 
     @wraps(body)
@@ -512,7 +532,7 @@ def differentiable(body: Callable[..., tuple[Any, Pullback]]) -> Op:
                 arg = arg.data
             values.append(arg)
         _state.recording = needed = bool(parents) and _state.enabled
-        if kernels or not values or type(values[0]) is not ndarray:
+        if kernels or "numpy" in unloaded or not values or type(values[0]) is not ndarray:
             value, pullback = run(kernels, body, values, kwargs)
         else:
             value, pullback = body(*values, **kwargs)
@@ -523,7 +543,7 @@ def differentiable(body: Callable[..., tuple[Any, Pullback]]) -> Op:
         result._parents, result._pullback, result._time = parents, pullback, next(_clock)
         return result
 
-    return cast(Op, op)
+    return cast("Op[P]", own(op, body, kernels))
 
 
 def _positional(

@@ -208,7 +208,6 @@ def _learn(array: Any) -> None:
     name = kind.__module__.split(".")[0]
     if name == "cupy":
         xp = _namespace_of(name)
-        import xpnet.cuda  # noqa: F401  registers the fused kernels
     _NAMES[kind], _NAMESPACES[kind] = name, xp
 
 

@@ -1,14 +1,14 @@
-"""The registry of fused kernels: an op's Array API body is the reference, a kernel is the fast path.
+"""An op owns its body and its kernels: the Array API body is the reference, a kernel is the fast path.
 
-A body is marked `@fusable`. A launcher with the same signature and the same result is registered under the
-body's name for one backend::
+A body becomes an op by `@differentiable` or, if it has no gradient, `@fusable`. A kernel of it, a function of
+the same signature and the same result for the arrays of one backend, belongs to that op::
 
-    @fused("batch_norm", backend="cupy")
-    def batch_norm(x, weight, bias, ...):
+    @batch_norm.kernel("cupy")
+    def launch(x, weight, bias, ...):
         ...
 
-and runs instead whenever the first argument is an array of that backend. A launcher that cannot take its
-arguments (an unusual dtype, say) returns NotImplemented, and the body runs.
+and runs instead whenever the first argument is an array of that backend. Where it cannot take its arguments
+(an unusual dtype, say) it returns NotImplemented, and the body runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable
 from functools import wraps
 from inspect import signature
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -26,7 +26,6 @@ from xpnet.backend import SCALARS, DeviceError, backend_name, device_key, on_dev
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_KERNELS: dict[str, dict[str, Kernel]] = {}
 _enabled = os.environ.get("XPNET_FUSED", "1") != "0"
 
 
@@ -34,10 +33,63 @@ class Kernel(NamedTuple):
     """A launcher and the number of elements below which its first argument is left to the body."""
 
     launcher: Callable[..., Any]
-    least: int
+    min_size: int
 
 
-def run(kernels: dict[str, Kernel], body: Callable[..., R], args: Any, kwargs: dict[str, Any]) -> R:
+Kernels = dict[str, Kernel]
+"""The kernels of an op, by backend."""
+
+
+class Fusable(Protocol[P, R]):
+    """A function that owns its body and its kernels."""
+
+    __name__: str
+    body: Callable[P, R]
+    kernels: Kernels
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What a kernel makes of the arguments, or the body."""
+
+    def kernel(self, backend: str, min_size: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register a kernel for first arguments of `backend` with at least `min_size` elements."""
+
+
+_with_kernels: list[Any] = []
+
+
+def own(op: Any, body: Callable[..., Any], kernels: Kernels) -> Any:
+    """Give an op its body and its kernels, and `kernel` to add some."""
+
+    def kernel(backend: str, min_size: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        def register(launcher: Callable[P, R]) -> Callable[P, R]:
+            kernels[backend] = Kernel(launcher, min_size)
+            if op not in _with_kernels:
+                _with_kernels.append(op)
+            return launcher
+
+        return register
+
+    op.body, op.kernels, op.kernel = body, kernels, kernel
+    return op
+
+
+def ops_with_kernels() -> list[Any]:
+    """Every op that has a kernel so far."""
+    return list(_with_kernels)
+
+
+unloaded: dict[str, Callable[[], object]] = {}
+"""What registers the kernels of a backend, until its first array arrives; `xpnet` fills it."""
+
+
+def load_kernels(backend: str) -> None:
+    """Register the kernels of a backend if that has not been done."""
+    load = unloaded.pop(backend, None)
+    if load is not None:
+        load()
+
+
+def run(kernels: Kernels, body: Callable[..., R], args: Any, kwargs: dict[str, Any]) -> R:
     """`body(*args, **kwargs)`, or what a kernel makes of it, on the device of the arguments.
 
     Raises:
@@ -48,10 +100,11 @@ def run(kernels: dict[str, Kernel], body: Callable[..., R], args: Any, kwargs: d
         first = next((a for a in args if type(a) not in SCALARS), None)
         if first is None:
             return body(*args, **kwargs)
-    # a type that is new here makes its backend's kernels register, so this comes before the look-up
     name = "numpy" if type(first) is np.ndarray else backend_name(first)
+    if name in unloaded:
+        load_kernels(name)
     kernel = kernels.get(name) if _enabled else None
-    if kernel is None or kernel.least > first.size:
+    if kernel is None or kernel.min_size > first.size:
         if name != "cupy":
             return body(*args, **kwargs)
         with on_device(first):
@@ -75,38 +128,17 @@ def _check_places(body: Callable[..., Any], first: Any, args: Any, kwargs: dict[
                 )
 
 
-def fusable(body: Callable[P, R]) -> Callable[P, R]:
-    """Let registered kernels stand in for `body`, chosen by the backend of its first argument."""
-    kernels = kernels_of(body)
+def fusable(body: Callable[P, R]) -> Fusable[P, R]:
+    """Let kernels stand in for a function without a gradient, by the backend of its first argument."""
+    kernels: Kernels = {}
 
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not kernels and args and type(args[0]) is np.ndarray:
+        if not kernels and "numpy" not in unloaded and args and type(args[0]) is np.ndarray:
             return body(*args, **kwargs)
         return run(kernels, body, args, kwargs)
 
-    return call
-
-
-def kernels_of(body: Callable[..., Any]) -> dict[str, Kernel]:
-    """The launchers registered for a body, by backend; it fills as they register."""
-    return _KERNELS.setdefault(body.__name__, {})
-
-
-def fused(name: str, *, backend: str, least: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Register a launcher for the op `name` on arrays of `backend`; it keeps the body's signature.
-
-    Args:
-        name: the body's name.
-        backend: whose arrays the launcher takes.
-        least: below this many elements in the first argument, the body runs.
-    """
-
-    def register(launcher: Callable[P, R]) -> Callable[P, R]:
-        _KERNELS.setdefault(name, {})[backend] = Kernel(launcher, least)
-        return launcher
-
-    return register
+    return cast("Fusable[P, R]", own(call, body, kernels))
 
 
 class fused_kernels:
@@ -132,8 +164,11 @@ class fused_kernels:
 
 
 def registered() -> dict[str, list[str]]:
-    """The backends that have a kernel for each op that has any, and nothing else."""
-    return {name: sorted(kernels) for name, kernels in sorted(_KERNELS.items()) if kernels}
+    """The backends that have a kernel for each op that has any, by the op's name; two of a name share one."""
+    found: dict[str, set[str]] = {}
+    for op in _with_kernels:
+        found.setdefault(op.__name__, set()).update(op.kernels)
+    return {name: sorted(backends) for name, backends in sorted(found.items())}
 
 
 def is_enabled() -> bool:

@@ -19,7 +19,9 @@ def registered(launch: Launch, *modules: ModuleType) -> Iterator[Counter[str]]:
     backend = "cupy" if launch.gpu else "numpy"
     counts: Counter[str] = Counter()
     names = {m.__name__ for m in modules}
-    previous = {name: dict(kernels) for name, kernels in dispatch._KERNELS.items()}
+    dispatch.load_kernels("cupy")
+    dispatch.load_kernels("numpy")
+    previous = [(op, dict(op.kernels)) for op in dispatch.ops_with_kernels()]
 
     def counted(name: str, launcher: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -29,16 +31,16 @@ def registered(launch: Launch, *modules: ModuleType) -> Iterator[Counter[str]]:
 
         return call
 
-    for name, kernels in dispatch._KERNELS.items():
+    for op, kernels in previous:
         ours = kernels.get("cupy")
         if ours is not None and ours.launcher.__module__ in names:
-            kernels[backend] = dispatch.Kernel(counted(name, ours.launcher), ours.least)
+            op.kernels[backend] = dispatch.Kernel(counted(op.__name__, ours.launcher), ours.min_size)
         else:
-            kernels.pop(backend, None)
+            op.kernels.pop(backend, None)
     try:
         with xpnet.use_backend(backend):
             yield counts
     finally:
-        for name, kernels in dispatch._KERNELS.items():
-            kernels.clear()
-            kernels.update(previous[name])
+        for op, kernels in previous:
+            op.kernels.clear()
+            op.kernels.update(kernels)

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -84,9 +83,9 @@ def _devices(name: str, xp: Any) -> list[str]:
 
 
 def _kernels(backends: dict[str, Any]) -> dict[str, Any]:
-    """The kernels that stand in for Array API bodies; those for cupy register with xpnet.cuda."""
-    with suppress(ImportError):  # the launchers need cupy
-        import_module("xpnet.cuda")
+    """The kernels that stand in for Array API bodies."""
+    for backend in BACKENDS:
+        dispatch.load_kernels(backend)
     found = dispatch.registered()
     usable = any(backends[b]["devices"] for names in found.values() for b in names if b in backends)
     if not found:

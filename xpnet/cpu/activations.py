@@ -8,10 +8,10 @@ import numpy as np
 
 from xpnet.backend import Array
 from xpnet.cpu.launch import SMALL, flat, kernel
-from xpnet.dispatch import fused
+from xpnet.functional import activations
 
 
-@fused("relu", backend="numpy", least=SMALL)
+@activations.relu.kernel("numpy", SMALL)
 def relu(x: Array) -> Any:
     """NumPy's maximum is one pass already; its derivative takes three."""
     run = kernel("activations", "relu_gradient") if x.dtype == np.float32 else None

@@ -8,10 +8,10 @@ import numpy as np
 
 from xpnet.backend import Array
 from xpnet.cpu.launch import SMALL, fits, kernel, threads
-from xpnet.dispatch import fused
+from xpnet.functional import normalization
 
 
-@fused("batch_norm", backend="numpy", least=SMALL)
+@normalization.batch_norm.kernel("numpy", SMALL)
 def batch_norm(
     x: Array,
     running_mean: Array | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.backend import Array
 from xpnet.cpu.launch import kernel, threads
-from xpnet.dispatch import fused
+from xpnet.functional import convolution
 
 Pair = tuple[int, int]
 
@@ -23,7 +23,7 @@ _LEAST = 1 << 12
 _PRODUCTS = 64
 
 
-@fused("conv2d", backend="numpy", least=_LEAST)
+@convolution.conv2d.kernel("numpy", _LEAST)
 def conv2d(
     x: Array,
     weight: Array,

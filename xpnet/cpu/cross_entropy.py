@@ -9,12 +9,12 @@ import numpy as np
 from xpnet.autograd import is_recording, is_unit
 from xpnet.backend import Array
 from xpnet.cpu.launch import SMALL, kernel
-from xpnet.dispatch import fused
+from xpnet.functional import losses
 
 _EMPTY = np.empty((0, 0), np.float32)
 
 
-@fused("cross_entropy", backend="numpy", least=SMALL)
+@losses.cross_entropy.kernel("numpy", SMALL)
 def cross_entropy(
     logits: Array,
     target: Any,

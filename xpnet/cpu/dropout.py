@@ -8,11 +8,11 @@ import numpy as np
 
 from xpnet.backend import Array
 from xpnet.cpu.launch import SMALL, kernel, threads
-from xpnet.dispatch import fused
+from xpnet.functional.dropout import philox_dropout as op
 from xpnet.random import Key, keep_threshold
 
 
-@fused("philox_dropout", backend="numpy", least=SMALL)
+@op.kernel("numpy", SMALL)
 def philox_dropout(x: Array, p: float, key: Key) -> Any:
     """One pass forward, one backward; the mask is computed again instead of stored."""
     if x.dtype not in (np.float32, np.float64) or not 0 < keep_threshold(p) < 2**32:

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.backend import Array
 from xpnet.cpu.launch import SMALL, fits, flat, kernel
-from xpnet.dispatch import fused
+from xpnet.optim import rules
 
 
 def _run(name: str, arrays: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
@@ -25,7 +25,7 @@ def _run(name: str, arrays: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
     return None
 
 
-@fused("sgd_step", backend="numpy", least=SMALL)
+@rules.sgd_step.kernel("numpy", SMALL)
 def sgd_step(
     theta: Array,
     grad: Array,
@@ -42,7 +42,7 @@ def sgd_step(
     return _run("sgd", (theta, grad, velocity), scalars)
 
 
-@fused("adagrad_step", backend="numpy", least=SMALL)
+@rules.adagrad_step.kernel("numpy", SMALL)
 def adagrad_step(
     theta: Array, grad: Array, total: Array, lr: float, eps: float, eps_inside: bool, weight_decay: float
 ) -> Any:
@@ -50,7 +50,7 @@ def adagrad_step(
     return _run("adagrad", (theta, grad, total), (lr, eps, eps_inside, weight_decay, 0.0))
 
 
-@fused("adadelta_step", backend="numpy", least=SMALL)
+@rules.adadelta_step.kernel("numpy", SMALL)
 def adadelta_step(
     theta: Array,
     grad: Array,
@@ -65,7 +65,7 @@ def adadelta_step(
     return _run("adadelta", (theta, grad, square, delta), (lr, rho, 1 - rho, eps, weight_decay))
 
 
-@fused("rmsprop_step", backend="numpy", least=SMALL)
+@rules.rmsprop_step.kernel("numpy", SMALL)
 def rmsprop_step(
     theta: Array,
     grad: Array,
@@ -84,7 +84,7 @@ def rmsprop_step(
     return _run("rmsprop", (theta, grad, square, velocity, average), scalars)
 
 
-@fused("adam_step", backend="numpy", least=SMALL)
+@rules.adam_step.kernel("numpy", SMALL)
 def adam_step(
     theta: Array,
     grad: Array,

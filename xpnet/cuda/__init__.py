@@ -2,7 +2,7 @@
 
 To add a kernel: the source goes to `kernels/name.cu` (helpers are in `kernels/common.cuh`), the launcher to
 `xpnet/cuda/name.py`, with the signature and result of the op's Array API body, registered by
-`@fused("name", backend="cupy")`, and an `instances(arch)` that lists what it launches; its module's name goes
+`@op.kernel("cupy")`, and an `instances(arch)` that lists what it launches; its module's name goes
 into LAUNCHERS here. Tests call the launcher on NumPy arrays through the emulator (tests/kernels/conftest.py),
 and test_nvrtc.py compiles every instance for every architecture.
 """

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet import arrays
 from xpnet.backend import Array, namespace
 from xpnet.cuda import loader
-from xpnet.dispatch import fused
+from xpnet.functional import activations
+from xpnet.functional.linear import bias_activation as bias_activation_op
 
 FILE = "activations.cu"
 BLOCK = 256
@@ -77,37 +79,37 @@ def _elementwise(act: str, x: Array, p: float = 0.0) -> Any:
     return y, lambda dy: launch(backward, loader.contiguous(dy), kept)
 
 
-@fused("relu", backend="cupy")
+@activations.relu.kernel("cupy")
 def relu(x: Array) -> Any:
     """See `xpnet.functional.relu`."""
     return _elementwise("ReLU", x)
 
 
-@fused("leaky_relu", backend="cupy")
+@activations.leaky_relu.kernel("cupy")
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Any:
     """See `xpnet.functional.leaky_relu`."""
     return _elementwise("LeakyReLU", x, negative_slope)
 
 
-@fused("elu", backend="cupy")
+@activations.elu.kernel("cupy")
 def elu(x: Array, alpha: float = 1.0) -> Any:
     """See `xpnet.functional.elu`."""
     return _elementwise("ELU", x, alpha)
 
 
-@fused("sigmoid", backend="cupy")
+@activations.sigmoid.kernel("cupy")
 def sigmoid(x: Array) -> Any:
     """See `xpnet.functional.sigmoid`."""
     return _elementwise("Sigmoid", x)
 
 
-@fused("tanh", backend="cupy")
+@activations.tanh.kernel("cupy")
 def tanh(x: Array) -> Any:
     """See `xpnet.functional.tanh`."""
     return _elementwise("Tanh", x)
 
 
-@fused("gelu", backend="cupy")
+@activations.gelu.kernel("cupy")
 def gelu(x: Array) -> Any:
     """See `xpnet.functional.gelu`."""
     return _elementwise("GELU", x)
@@ -182,7 +184,7 @@ def _add_parts(sums: Array, out: Array) -> None:
     loader.kernel(FILE, name)((t.grid[0], 1), (BLOCK,), args)
 
 
-@fused("sum_rows", backend="cupy")
+@arrays.sum_rows.kernel("cupy")
 def sum_rows(x: Array, out: Array | None = None) -> Any:
     """See `xpnet.arrays.sum_rows`."""
     if x.ndim != 2 or x.dtype.name not in loader.CTYPES or x.shape[1] == 0:
@@ -196,7 +198,7 @@ def sum_rows(x: Array, out: Array | None = None) -> Any:
     return _bias_gradient("Identity", p, x, ldx, None, None, None, out)
 
 
-@fused("bias_activation", backend="cupy")
+@bias_activation_op.kernel("cupy")
 def bias_activation(x: Array, bias: Array, activation: str = "relu", p: float | None = None) -> Any:
     """See `xpnet.functional.bias_activation`: one pass forward, one backward with both gradients."""
     dtype, act = x.dtype.name, FUNCTIONS.get(activation)

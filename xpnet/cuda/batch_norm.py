@@ -11,7 +11,7 @@ import numpy as np
 
 from xpnet.backend import Array, namespace
 from xpnet.cuda import loader
-from xpnet.dispatch import fused
+from xpnet.functional import normalization
 
 TWO_READS, ONE_READ = "batch_norm.cu", "batch_norm_once.cu"
 BLOCK = 256  # as in the source
@@ -396,7 +396,7 @@ def normalize(
     return y, pullback
 
 
-@fused("batch_norm", backend="cupy")
+@normalization.batch_norm.kernel("cupy")
 def batch_norm(
     x: Array,
     running_mean: Array | None = None,

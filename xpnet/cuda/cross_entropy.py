@@ -11,7 +11,7 @@ import numpy as np
 from xpnet.autograd import is_recording, is_unit
 from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
 from xpnet.cuda import loader
-from xpnet.dispatch import fused
+from xpnet.functional import losses
 from xpnet.functional.weighing import report
 from xpnet.notes import note_on
 
@@ -96,15 +96,13 @@ class _Call:
         dtype = self.scalar if accumulator else self.logits.dtype
         return self.xp.empty(shape, dtype=dtype)
 
-    def add_up(self, mean: bool) -> None:
-        """The sum of the weights of the targets, and of all classes, where the pass will need them."""
+    def add_up(self) -> None:
+        """Look at the labels; the sum of their weights, and of all classes where the pass will need it."""
         both = self.weight is not None and self.eps != 0
-        if not mean and not both:
-            return
         self.totals = self.empty(PARTS + 1, accumulator=True)
         kernel = loader.kernel(FILE, f"xent_totals<{self.accumulator}, {SMALL}>")
         args = (self.target, self.wide, self.weight, self.totals, self.n, self.classes, self.ignore)
-        kernel((PARTS + both,), (SMALL,), args)
+        kernel((PARTS + both,), (SMALL,), (*args, note_on(self.logits)))
 
     def run(self, dx: Array | None, ldd: int, losses: Array | None, mean: bool, dy: Array | None) -> None:
         """The pass. `dy` is one number, or one a row; None stands for 1."""
@@ -127,7 +125,6 @@ class _Call:
             self.classes,
             self.ignore,
             self.eps,
-            note_on(self.logits),
         )
         grid = loader.ceil_div(n, p.rows) * p.cluster
         kernel((grid,), p.block, args, shared_mem=p.shared)
@@ -172,7 +169,7 @@ def _indices(target: Any, logits: Array, ignore_index: int) -> Array | None:
     return loader.contiguous(target)
 
 
-@fused("cross_entropy", backend="cupy")
+@losses.cross_entropy.kernel("cupy")
 def cross_entropy(
     logits: Array,
     target: Any,
@@ -223,7 +220,7 @@ def cross_entropy(
         call.run(dx, ldx if inplace else classes, losses, mean, dy)
         return dx
 
-    call.add_up(mean)
+    call.add_up()
     if mean and call.totals is not None:
         report(call.totals[:PARTS], n)
     losses = call.empty(n, accumulator=True)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from xpnet import random
 from xpnet.backend import Array, namespace
 from xpnet.cuda import loader
-from xpnet.dispatch import fused
+from xpnet.functional.dropout import philox_dropout as op
 from xpnet.random import Key, keep_threshold
 
 FILE = "dropout.cu"
@@ -43,7 +44,7 @@ def _words(key: Key) -> tuple[np.uint32, ...]:
     return tuple(np.uint32(w & 0xFFFFFFFF) for w in words)
 
 
-@fused("philox_dropout", backend="cupy")
+@op.kernel("cupy")
 def philox_dropout(x: Array, p: float, key: Key) -> Any:
     """See `xpnet.functional.dropout`: one pass forward, one backward; the mask is made again, not stored."""
     plan, threshold = _plan(x.dtype), keep_threshold(p)
@@ -64,7 +65,7 @@ def philox_dropout(x: Array, p: float, key: Key) -> Any:
     return apply(x), apply
 
 
-@fused("philox", backend="cupy")
+@random.philox.kernel("cupy")
 def philox(counter: Array, key: Key) -> Any:
     """See `xpnet.random.philox`: one launch instead of a hundred."""
     if counter.dtype != np.int64 or counter.ndim != 1:

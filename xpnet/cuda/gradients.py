@@ -8,7 +8,7 @@ import numpy as np
 
 from xpnet.backend import Array, namespace
 from xpnet.cuda import loader
-from xpnet.dispatch import fused
+from xpnet.optim import gradients
 
 FILE = "gradients.cu"
 BLOCK = 256
@@ -25,7 +25,7 @@ def instances(arch: int) -> dict[str, list[str]]:
     return {FILE: [*each, *(f"add_parts<{a}, {ADD}>" for a in ("float", "double"))]}
 
 
-@fused("sum_of_squares", backend="cupy")
+@gradients.sum_of_squares.kernel("cupy")
 def sum_of_squares(x: Array) -> Any:
     """See `xpnet.optim.gradients.sum_of_squares`: the order of additions depends on the size alone."""
     dtype = x.dtype.name
@@ -43,7 +43,7 @@ def sum_of_squares(x: Array) -> Any:
     return out
 
 
-@fused("clip_to_norm", backend="cupy")
+@gradients.clip_to_norm.kernel("cupy")
 def clip_to_norm(x: Array, norm: Array, max_norm: float) -> Any:
     """See `xpnet.optim.gradients.clip_to_norm`: reads the norm on the device; a small one costs no pass."""
     dtype = x.dtype.name

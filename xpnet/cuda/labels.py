@@ -8,7 +8,7 @@ import numpy as np
 
 from xpnet.backend import Array, namespace
 from xpnet.cuda import loader
-from xpnet.dispatch import fused
+from xpnet.functional import losses
 from xpnet.notes import note_on
 
 FILE = "labels.cu"
@@ -27,7 +27,7 @@ def instances(arch: int) -> dict[str, list[str]]:
     }
 
 
-@fused("check_labels", backend="cupy")
+@losses.check_labels.kernel("cupy")
 def check_labels(target: Array, dtype: Any, classes: int, ignore_index: int | None, op: int) -> Any:
     """See `xpnet.functional.losses.check_labels`: one launch."""
     ctype = loader.CTYPES.get(loader.dtype_name(dtype))

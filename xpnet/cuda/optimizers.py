@@ -22,7 +22,7 @@ import numpy as np
 
 from xpnet.backend import Array, is_capturing, namespace
 from xpnet.cuda import loader
-from xpnet.dispatch import fused
+from xpnet.optim import rules
 
 FILE = "optimizers.cu"
 BLOCK = 256
@@ -141,7 +141,7 @@ def _fit(theta: Array, grad: Array, moments: tuple[Array | None, ...]) -> bool:
 # ---- the rules --------------------------------------------------------------------------------------------
 
 
-@fused("sgd_step", backend="cupy")
+@rules.sgd_step.kernel("cupy")
 def sgd_step(
     theta: Array,
     grad: Array,
@@ -158,7 +158,7 @@ def sgd_step(
     return _step("SGD", (theta, grad, velocity), weight_decay, (lr, keep, blend, nesterov, momentum))
 
 
-@fused("adagrad_step", backend="cupy")
+@rules.adagrad_step.kernel("cupy")
 def adagrad_step(
     theta: Array, grad: Array, total: Array, lr: float, eps: float, eps_inside: bool, weight_decay: float
 ) -> Any:
@@ -166,7 +166,7 @@ def adagrad_step(
     return _step("Adagrad", (theta, grad, total), weight_decay, (lr, eps, eps_inside))
 
 
-@fused("adadelta_step", backend="cupy")
+@rules.adadelta_step.kernel("cupy")
 def adadelta_step(
     theta: Array,
     grad: Array,
@@ -181,7 +181,7 @@ def adadelta_step(
     return _step("Adadelta", (theta, grad, square, delta), weight_decay, (lr, rho, 1 - rho, eps))
 
 
-@fused("rmsprop_step", backend="cupy")
+@rules.rmsprop_step.kernel("cupy")
 def rmsprop_step(
     theta: Array,
     grad: Array,
@@ -200,7 +200,7 @@ def rmsprop_step(
     return _step("RMSprop", (theta, grad, square, velocity, average), weight_decay, values)
 
 
-@fused("adam_step", backend="cupy")
+@rules.adam_step.kernel("cupy")
 def adam_step(
     theta: Array,
     grad: Array,

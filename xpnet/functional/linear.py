@@ -43,7 +43,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, P
             f"its last axis must be {weight.shape[1]}"
         )
     if x.ndim != 2:
-        y, pullbacks = linear.__wrapped__(xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])), weight, bias)
+        y, pullbacks = linear.body(xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])), weight, bias)
         rows = y.shape
         dx, *others = [lambda dy, out, f=f: f(xp.reshape(dy, rows), out) for f in pullbacks]
         return xp.reshape(y, (*x.shape[:-1], rows[1])), (
@@ -93,7 +93,7 @@ def bias_activation(
         )
     xp = namespace(x, bias)
     parameters = () if p is None else (p,)
-    y, pullback = getattr(activations, activation).__wrapped__(x + bias, *parameters)
+    y, pullback = getattr(activations, activation).body(x + bias, *parameters)
 
     def gradients(dy: Array) -> tuple[Array, Array]:
         dx = pullback(dy)

@@ -200,7 +200,7 @@ def cross_entropy(
         return _over_positions(logits, target, weight, ignore_index, label_smoothing, reduction)
     xp = namespace(logits, weight)
     if is_half(logits):  # the sums over classes and rows need float32
-        value, wide = cross_entropy.__wrapped__(
+        value, wide = cross_entropy.body(
             widen(logits), target, weight, ignore_index, label_smoothing, reduction
         )
         return xp.astype(value, logits.dtype), lambda dy: (xp.astype(wide(widen(dy))[0], logits.dtype),)
@@ -285,7 +285,7 @@ def _over_positions(logits: Array, target: Any, *options: Any) -> Result:
             f"cross_entropy: logits {tuple(logits.shape)} need class indices of shape {positions} or "
             f"probabilities of shape {tuple(logits.shape)}, got {tuple(target.shape)}"
         )
-    value, pullback = cross_entropy.__wrapped__(to_rows(logits), rows, *options)
+    value, pullback = cross_entropy.body(to_rows(logits), rows, *options)
     if options[-1] == "none":
         value = xp.reshape(value, positions)
     return value, lambda dy: (from_rows(pullback(dy if dy.ndim == 0 else xp.reshape(dy, (-1,)))[0]),)
