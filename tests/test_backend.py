@@ -1,6 +1,9 @@
 """Where arrays live: choosing a backend, moving data, and what is said when something is missing or mixed."""
 
+import contextvars
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
@@ -256,3 +259,54 @@ def test_importing_xpnet_imports_no_other_array_library():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+# ---- threads ----
+
+
+@pytest.mark.host
+def test_use_backend_is_of_one_thread():
+    entered, leave, seen = threading.Event(), threading.Event(), []
+
+    def other():
+        with xpnet.use_backend("array_api_strict"):
+            entered.set()
+            leave.wait(5)
+            seen.append(str(xpnet.get_backend()))
+        seen.append(str(xpnet.get_backend()))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait(5)
+    seen.append(str(xpnet.get_backend()))
+    seen.append(type(xpnet.asarray([1.0])).__module__.split(".")[0])
+    leave.set()
+    thread.join()
+    assert seen == ["numpy", "numpy", "array_api_strict", "numpy"]
+
+
+@pytest.mark.host
+def test_set_backend_is_of_all_threads_and_within_a_block_of_the_block():
+    def elsewhere():
+        with ThreadPoolExecutor(1) as pool:
+            return str(pool.submit(xpnet.get_backend).result())
+
+    code = contextvars.Context()  # without the block of the fixture
+    try:
+        code.run(xpnet.set_backend, "array_api_strict")
+        assert elsewhere() == "array_api_strict"
+    finally:
+        code.run(xpnet.set_backend, "numpy")
+    with xpnet.use_backend("numpy"):
+        xpnet.set_backend("array_api_strict")
+        assert str(xpnet.get_backend()) == "array_api_strict"
+        assert elsewhere() == "numpy"
+    assert str(xpnet.get_backend()) == "numpy"
+
+
+def test_batches_made_ahead_are_where_the_loop_is():
+    from xpnet.data import DataLoader, Dataset
+
+    data = Dataset(np.ones((8, 2), np.float32), np.zeros(8, int))
+    for x, _ in DataLoader(data, 4, prefetch=2):
+        assert xpnet.backend.backend_name(x) == str(xpnet.get_backend())

@@ -204,7 +204,7 @@ def test_a_model_is_cast(cast, dtype, trained, backend):
 
 
 def test_what_is_no_dtype_of_a_model():
-    with pytest.raises(TypeError, match="dtype must be one of float16, .*, got 'int8'"):
+    with pytest.raises(TypeError, match=r"dtype must be one of float16, .*, got 'int8'"):
         net().to(dtype="int8")
     with pytest.raises(ValueError, match=r"unknown backend 'cuda'.*cupy"):
         net().to("cuda")

@@ -232,7 +232,7 @@ def test_in_place_operators(operate):
     assert x.data is memory
     assert source.tolist() == [2, 3]  # what it was made from
     w = leaf(2.0, 3.0)
-    with pytest.raises(RuntimeError, match=r"under no_grad\(\)"):
+    with pytest.raises(RuntimeError, match=r"no_grad\(\)"):
         operate(w, 2.0)
     assert w.tolist() == [2, 3]
     with xpnet.no_grad():
@@ -252,9 +252,9 @@ def test_a_computed_tensor_goes_on_with_its_history():
     for _ in range(2):
         total += x.sum()
     total.backward()
-    with pytest.raises(RuntimeError, match="not recorded"):
+    with pytest.raises(RuntimeError, match="would lose its gradient"):
         (x * 2)[0] = 1
-    with pytest.raises(RuntimeError, match="not recorded"):
+    with pytest.raises(RuntimeError, match="would lose its gradient"):
         xpnet.tensor([1.0])[0] = x.sum()
 
 
@@ -357,7 +357,7 @@ def test_retain_grad():
 
 def test_an_optimizer_of_another_model_is_refused():
     model, other = nn.Linear(2, 2), nn.Linear(2, 2)
-    with pytest.raises(ValueError, match=r"the optimizer trains none of the model's parameters.*SGD\(model"):
+    with pytest.raises(ValueError, match=r"the optimizer has the parameters of another model"):
         Trainer(model, F.cross_entropy, optim.SGD(other, lr=0.1))
     Trainer(model, F.cross_entropy, optim.SGD([model.bias, *other.parameters()], lr=0.1))
 

@@ -12,7 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, asarray, backend_name, backend_of, device, device_key, namespace, to_numpy
+from xpnet.backend import (
+    Array,
+    asarray,
+    backend_name,
+    backend_of,
+    device,
+    device_key,
+    dtype_name,
+    namespace,
+    to_numpy,
+)
 from xpnet.dispatch import fusable
 
 _NUMPY_LIKE = ("numpy", "cupy")
@@ -58,6 +68,37 @@ def keep(x: Array, mask: Array) -> Array:
 _INTEGERS: dict[int, Any] = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
+def floating(op: str, x: Array, name: str = "x") -> Array:
+    """x, which must hold floating-point numbers: among whole numbers 1 / 3 is 0 and -1 may be 255.
+
+    Raises:
+        TypeError: it does not; naming op and argument.
+    """
+    if type(x) is np.ndarray and x.dtype.kind == "f":
+        return x
+    if not is_half(x) and not namespace(x).isdtype(x.dtype, "real floating"):
+        raise TypeError(
+            f"{op}: {name} is {dtype_name(x.dtype)}, expected floating-point numbers; convert it, as in "
+            "xpnet.asarray(x, 'float32')"
+        )
+    return x
+
+
+def alike(op: str, x: Array, weight: Array, bias: Array | None = None) -> None:
+    """Refuse an input and parameters that are not of one floating-point type.
+
+    Raises:
+        TypeError: naming op, argument and both types.
+    """
+    floating(op, weight, "the weight")
+    for name, array in (("x", x), ("the bias", bias)):
+        if array is not None and array.dtype != weight.dtype:
+            raise TypeError(
+                f"{op}: {name} is {dtype_name(array.dtype)} and the weight {dtype_name(weight.dtype)}; "
+                f"convert one, as in xpnet.asarray(x, {dtype_name(weight.dtype)!r})"
+            )
+
+
 def arange(n: int, like: Array) -> Array:
     """0, 1, ..., n-1 (int64) on the device of `like`; kept between calls, so do not change it."""
     key = n if type(like) is np.ndarray else (namespace(like), device_key(like), n)
@@ -89,7 +130,15 @@ def sum_rows(x: Array, out: Array | None = None) -> Array:
         if x.size < _BLAS:
             return _ones(x.shape[0], x.dtype).dot(x, out)
         return np.add.reduce(x, 0, None, out)
-    return namespace(x).sum(x, axis=0, dtype=x.dtype)
+    return sum_in_float32(x, axis=0)
+
+
+def sum_in_float32(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """The sum in the dtype of x; of 16-bit types it is added up in float32, where 2048 + 1 is not 2048."""
+    xp = namespace(x)
+    if not is_half(x):
+        return xp.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+    return xp.astype(xp.sum(widen(x), axis=axis, keepdims=keepdims), x.dtype)
 
 
 def sum_last(x: Array) -> Array:

@@ -34,7 +34,7 @@ from itertools import count
 from math import prod
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, cast
 
-from numpy import ndarray
+from numpy import generic, ndarray
 
 from xpnet.backend import Array, asarray, device, device_key, namespace, on_device, to_numpy
 from xpnet.dispatch import Kernels, own, run, unloaded
@@ -523,14 +523,22 @@ def differentiable(body: Callable[P, tuple[Any, Pullback]]) -> Op[P]:
                 if isinstance(value, Tensor):
                     args, kwargs = _positional(parameters, args, kwargs)
                     break
-        values, parents, tensors = [], [], False
+                if isinstance(value, generic):
+                    kwargs = {k: v.item() if isinstance(v, generic) else v for k, v in kwargs.items()}
+                    break
+        values, parents, tensors, scalars = [], [], False, False
         for i, arg in enumerate(args):
             if isinstance(arg, Tensor):
                 tensors = True
                 if arg.requires_grad:
                     parents.append((i, arg))
                 arg = arg.data
+            elif isinstance(arg, generic):
+                scalars = True
             values.append(arg)
+        if scalars and (tensors or any(getattr(value, "shape", ()) for value in values)):
+            # a NumPy scalar among arrays is a number: float64 must not spread from it
+            values = [v.item() if isinstance(a, generic) else v for a, v in zip(args, values, strict=True)]
         _state.recording = needed = bool(parents) and _state.enabled
         if kernels or "numpy" in unloaded or not values or type(values[0]) is not ndarray:
             value, pullback = run(kernels, body, values, kwargs)

@@ -10,6 +10,8 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from difflib import get_close_matches
 from typing import Any
 
 import array_api_compat
@@ -80,7 +82,10 @@ def _missing(name: str) -> str | None:
 
 def _load(name: str, device: Any) -> Backend:
     if name not in BACKENDS:
-        raise ValueError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
+        meant = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy", "pytorch": "torch", "np": "numpy"}
+        near = meant.get(str(name).lower()) or next(iter(get_close_matches(str(name), BACKENDS, 1)), None)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise ValueError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}{hint}")
     if name == "numpy":
         if device not in (None, "cpu"):
             raise ValueError(f"backend 'numpy' has one device, 'cpu', not {device!r}")
@@ -116,6 +121,7 @@ def _label(device: Any) -> str:
 
 
 _default = Backend("numpy", _numpy)
+_chosen: ContextVar[Backend | None] = ContextVar("xpnet_backend", default=None)  # by use_backend, here
 
 
 def _namespace_of(name: str) -> Any:
@@ -141,19 +147,23 @@ def set_backend(name: str, device: Any = None) -> None:
     'numpy'
     """
     global _default
-    _default = _load(name, device)
+    backend = _load(name, device)
+    if _chosen.get() is None:
+        _default = backend
+    else:
+        _chosen.set(backend)
     if name == "cupy":
-        _default.device.use()  # CuPy's own functions work on the current device
+        backend.device.use()  # CuPy's own functions work on the current device
 
 
 def get_backend() -> Backend:
     """The default backend: a string, its name, that also carries `.xp` and `.device`."""
-    return _default
+    return _chosen.get() or _default
 
 
 @contextmanager
 def use_backend(name: str, device: Any = None) -> Iterator[Backend]:
-    """`set_backend` for the length of a `with` block.
+    """`set_backend` for the length of a `with` block, in this thread (or task) alone.
 
     >>> import xpnet
     >>> with xpnet.use_backend("numpy") as backend:
@@ -161,14 +171,14 @@ def use_backend(name: str, device: Any = None) -> Iterator[Backend]:
     >>> x.dtype
     dtype('float32')
     """
-    global _default
-    previous, chosen = _default, _load(name, device)
-    _default = chosen
+    chosen = _load(name, device)
+    previous = _chosen.get()
+    _chosen.set(chosen)
     try:
         with chosen.xp.on(chosen.device) if name == "cupy" else nullcontext():
             yield chosen
     finally:
-        _default = previous
+        _chosen.set(previous)
 
 
 def available_backends() -> list[str]:
@@ -409,7 +419,7 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
     >>> xpnet.asarray([[1.0, 2.0]]).dtype
     dtype('float32')
     """
-    target = backend or _default
+    target = backend or _chosen.get() or _default
     if hasattr(x, "requires_grad") and type(x).__module__.startswith("xpnet"):
         x = x.data
     if isinstance(dtype, str):

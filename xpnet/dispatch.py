@@ -29,6 +29,10 @@ R = TypeVar("R")
 _enabled = os.environ.get("XPNET_FUSED", "1") != "0"
 
 
+class KernelError(RuntimeError):
+    """A kernel that cannot be compiled or started here; nothing was computed."""
+
+
 class Kernel(NamedTuple):
     """A launcher and the number of elements below which its first argument is left to the body."""
 
@@ -111,7 +115,10 @@ def run(kernels: Kernels, body: Callable[..., R], args: Any, kwargs: dict[str, A
             return body(*args, **kwargs)
     _check_places(body, first, args, kwargs)
     with on_device(first):
-        result = kernel.launcher(*args, **kwargs)
+        try:
+            result = kernel.launcher(*args, **kwargs)
+        except KernelError:  # it has said so: an optional speed-up ends no run
+            return body(*args, **kwargs)
         return body(*args, **kwargs) if result is NotImplemented else result
 
 

@@ -5,6 +5,7 @@ The ops are in `xpnet.operators`, which sets `ops` here when it has loaded: it n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -145,7 +146,7 @@ class Methods:
 
     def __len__(self) -> int:
         if not self.data.shape:
-            raise TypeError("len() of a tensor without axes")
+            raise TypeError("len() of a 0-d tensor")
         return self.data.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -305,11 +306,16 @@ class Methods:
     def __int__(self) -> int:
         return int(self.item())
 
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
     def __index__(self) -> int:
-        value = self.item()
+        value = self.item() if math.prod(self.data.shape) == 1 else None
         if not isinstance(value, int):
-            raise TypeError(f"only a tensor of one integer can be an index, this one is {self.data.dtype}")
-        return int(value)
+            raise TypeError(
+                f"only a whole number is an index, got a tensor {tuple(self.data.shape)} {self.data.dtype}"
+            )
+        return value
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -322,10 +328,12 @@ class Methods:
             return format(self.item(), form)
         if not form:
             return str(self)
-        raise TypeError(
-            f"the format {form!r} is for one number, this tensor has the shape {tuple(self.data.shape)}"
-        )
+        raise TypeError(f"a tensor of shape {tuple(self.data.shape)} has no format {form!r}; a number has")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """The values for NumPy, on the host."""
-        return np.asarray(to_numpy(self.data), dtype=dtype, copy=copy)
+        """For `numpy.asarray(tensor)`, plots and scikit-learn: the values, without their history."""
+        host = to_numpy(self.data)
+        wanted = host.dtype if dtype is None else np.dtype(dtype)
+        if copy is False and (wanted != host.dtype or host is not self.data):
+            raise ValueError("the values of this tensor cannot be had as that array without a copy")
+        return np.array(host, dtype=wanted, copy=True if copy else None)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from xpnet import methods
-from xpnet.arrays import gather, keep, scatter_add, zero
+from xpnet.arrays import floating, gather, is_half, keep, scatter_add, sum_in_float32, zero
 from xpnet.autograd import Pullback, Tensor, _state, array_of, differentiable
-from xpnet.backend import Array, asarray, backend_name, backend_of, device, namespace
+from xpnet.backend import SCALARS, Array, asarray, backend_name, backend_of, device, dtype_name, namespace
 
 Result = tuple[Array, Pullback]
 Axis = int | tuple[int, ...] | None
@@ -26,7 +26,31 @@ def unbroadcast(dy: Array, x: Array) -> Array:
     axes = tuple(range(extra)) + tuple(
         i + extra for i, n in enumerate(x.shape) if n == 1 != dy.shape[i + extra]
     )
-    return xp.reshape(xp.sum(dy, axis=axes, dtype=dy.dtype), x.shape)
+    return xp.reshape(sum_in_float32(dy, axis=axes), x.shape)
+
+
+def meet(a: Array, b: Array, name: str) -> tuple[Array, Array]:
+    """Both arguments in one dtype: whole numbers and truth values take the floating-point type of the other.
+
+    Raises:
+        TypeError: two floating-point types, of which one would spread without a word.
+        DeviceError: two backends or devices.
+    """
+    xp = namespace(a, b)
+    if type(b) in SCALARS or type(a) in SCALARS or a.dtype is b.dtype or a.dtype == b.dtype:
+        return a, b
+    floats = [xp.isdtype(x.dtype, "real floating") or is_half(x) for x in (a, b)]
+    if all(floats):
+        narrow, wide = sorted((a, b), key=lambda x: xp.finfo(x.dtype).bits)
+        raise TypeError(
+            f"{name}: {dtype_name(wide.dtype)} reached a tensor of dtype {dtype_name(narrow.dtype)}; convert "
+            f"one, as in xpnet.asarray(x, {dtype_name(narrow.dtype)!r})"
+        )
+    if floats[0]:
+        b = xp.astype(b, a.dtype)
+    elif floats[1]:
+        a = xp.astype(a, b.dtype)
+    return a, b
 
 
 # ---- arithmetic -------------------------------------------------------------------------------------------
@@ -35,28 +59,28 @@ def unbroadcast(dy: Array, x: Array) -> Array:
 @differentiable
 def add(a: Array, b: Array) -> Result:
     """a + b."""
-    namespace(a, b)
+    a, b = meet(a, b, "add")
     return a + b, (lambda dy, out: unbroadcast(dy, a), lambda dy, out: unbroadcast(dy, b))
 
 
 @differentiable
 def subtract(a: Array, b: Array) -> Result:
     """a - b."""
-    namespace(a, b)
+    a, b = meet(a, b, "subtract")
     return a - b, (lambda dy, out: unbroadcast(dy, a), lambda dy, out: unbroadcast(-dy, b))
 
 
 @differentiable
 def multiply(a: Array, b: Array) -> Result:
     """a * b."""
-    namespace(a, b)
+    a, b = meet(a, b, "multiply")
     return a * b, (lambda dy, out: unbroadcast(dy * b, a), lambda dy, out: unbroadcast(dy * a, b))
 
 
 @differentiable
 def divide(a: Array, b: Array) -> Result:
     """a / b."""
-    namespace(a, b)
+    a, b = meet(a, b, "divide")
     y = a / b
     return y, (lambda dy, out: unbroadcast(dy / b, a), lambda dy, out: unbroadcast(-dy * y / b, b))
 
@@ -64,6 +88,7 @@ def divide(a: Array, b: Array) -> Result:
 @differentiable
 def power(a: Array, b: Array) -> Result:
     """a ** b; the gradient with respect to the exponent needs a > 0, or a = 0 and b >= 0, where it is 0."""
+    a, b = meet(a, b, "power")
     xp = namespace(a, b)
     y = a**b
 
@@ -124,6 +149,7 @@ def matmul(a: Array, b: Array) -> Result:
 @differentiable
 def exp(x: Array) -> Result:
     """e ** x."""
+    floating("exp", x)
     y = namespace(x).exp(x)
     return y, lambda dy: dy * y
 
@@ -131,12 +157,14 @@ def exp(x: Array) -> Result:
 @differentiable
 def log(x: Array) -> Result:
     """The natural logarithm."""
+    floating("log", x)
     return namespace(x).log(x), lambda dy: dy / x
 
 
 @differentiable
 def sqrt(x: Array) -> Result:
     """The square root."""
+    floating("sqrt", x)
     y = namespace(x).sqrt(x)
     return y, lambda dy: dy / (2 * y)
 
@@ -151,6 +179,7 @@ def absolute(x: Array) -> Result:
 @differentiable
 def maximum(a: Array, b: Array) -> Result:
     """The larger of a and b, elementwise; on a tie each gets half of the gradient."""
+    a, b = meet(a, b, "maximum")
     xp = namespace(a, b)
     a, b = (
         x if hasattr(x, "shape") else xp.asarray(x, dtype=o.dtype, device=device(o))
@@ -177,9 +206,14 @@ def _restore(y: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
 
 @differentiable
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
-    """The sum over `axis` (default: all), in the dtype of `x`."""
+    """The sum over `axis` (default: all), in the dtype of `x`; of whole numbers and truths in 64 bits."""
     xp = namespace(x)
-    y = xp.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+    if xp.isdtype(x.dtype, "bool"):
+        x = xp.astype(x, xp.int64)
+    if xp.isdtype(x.dtype, "integral"):
+        y = xp.sum(x, axis=axis, keepdims=keepdims)
+    else:
+        y = sum_in_float32(x, axis, keepdims)
     # + 0: a broadcast view has repeated memory, which in-place code must never see
     return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) + 0
 
@@ -187,7 +221,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 @differentiable
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """The mean over `axis` (default: all)."""
-    xp = namespace(x)
+    xp = namespace(floating("mean", x))
     y = xp.mean(x, axis=axis, keepdims=keepdims)
     count = math.prod(x.shape) // (math.prod(y.shape) or 1)
     share = 1 / count if count else 0.0  # a factor below 1: a large count overflows float16
@@ -317,8 +351,8 @@ def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
     if _recorded(x, other):
         if x.requires_grad and x._is_leaf:
             raise RuntimeError(
-                f"a {type(x).__name__} that requires a gradient is changed in place under no_grad() only: "
-                "with xpnet.no_grad(): p -= lr * p.grad"
+                f"a {type(x).__name__} that is trained is changed in place only in `with xpnet.no_grad():`, as "
+                "in p -= lr * p.grad, or through p.data"
             )
         return op(x, other)
     data, other = x.data, array_of(other)
@@ -349,9 +383,12 @@ def assign(x: Tensor, index: Any, value: Any) -> None:
     """
     if _recorded(x, value):
         raise RuntimeError(
-            "x[index] = value is not recorded for the gradient: do it under no_grad(), or on x.data"
+            "writing into a tensor would lose its gradient: do it in `with xpnet.no_grad():`, or make "
+            "another with operations"
         )
     index = tuple(_index(i, x.data) for i in (index if isinstance(index, tuple) else (index,)))
+    if not any(hasattr(i, "dtype") or i is Ellipsis for i in index):
+        index = (*index, ...)
     value = array_of(value)
     if not isinstance(value, int | float | bool):
         value = np.asarray(value) if isinstance(value, list | tuple) else value

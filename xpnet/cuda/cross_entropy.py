@@ -196,7 +196,7 @@ def cross_entropy(
         or not 0 <= label_smoothing <= 1
         or reduction not in ("mean", "sum", "none")
         or 0 in logits.shape
-        or (weight is not None and weight.shape != logits.shape[1:])
+        or (weight is not None and getattr(weight, "shape", None) != logits.shape[1:])
     ):
         return NotImplemented
     labels = _indices(target, logits, ignore_index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ def prefetched(batches: Iterator[Any], ahead: int) -> Iterator[Any]:
         except BaseException as error:  # handed over
             put((None, error))
 
-    thread = threading.Thread(target=work, name="xpnet-prefetch", daemon=True)
+    # in a copy of this context: with the backend that is in use here
+    thread = threading.Thread(target=copy_context().run, args=(work,), name="xpnet-prefetch", daemon=True)
     thread.start()
     try:
         while True:

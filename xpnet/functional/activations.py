@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from xpnet.arrays import erf, keep, widen, zero
+from xpnet.arrays import erf, floating, keep, widen, zero
 from xpnet.autograd import Pullback, differentiable
 from xpnet.backend import Array, namespace
 
@@ -27,6 +27,7 @@ def relu(x: Array) -> Result:
 @differentiable
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Result:
     """x for x > 0, else negative_slope * x (Maas et al., 2013)."""
+    floating("leaky_relu", x)
     xp = namespace(x)
     slope = xp.astype(x > 0, x.dtype) * (1 - negative_slope) + negative_slope
     return x * slope, lambda dy: dy * slope
@@ -35,6 +36,7 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Result:
 @differentiable
 def elu(x: Array, alpha: float = 1.0) -> Result:
     """x for x > 0, else alpha (exp(x) - 1) (Clevert et al., 2016; deck S3 swaps the cases)."""
+    floating("elu", x)
     xp = namespace(x)
     y = xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, zero(x))))
     return y, lambda dy: dy * xp.where(x > 0, xp.ones_like(y), y + alpha)
@@ -43,6 +45,7 @@ def elu(x: Array, alpha: float = 1.0) -> Result:
 @differentiable
 def sigmoid(x: Array) -> Result:
     """1 / (1 + exp(-x)); g' = g (1 - g). Does not overflow."""
+    floating("sigmoid", x)
     xp = namespace(x)
     e = xp.exp(-xp.abs(x))
     y = xp.where(x >= 0, 1 / (1 + e), e / (1 + e))
@@ -52,6 +55,7 @@ def sigmoid(x: Array) -> Result:
 @differentiable
 def tanh(x: Array) -> Result:
     """tanh(x) = 2 sigmoid(2x) - 1; g' = 1 - g^2."""
+    floating("tanh", x)
     y = namespace(x).tanh(x)
     return y, lambda dy: dy * (1 - y * y)
 
@@ -59,6 +63,7 @@ def tanh(x: Array) -> Result:
 @differentiable
 def lecun_tanh(x: Array) -> Result:
     """1.7159 tanh(2x/3): f(1) = 1 and f(-1) = -1 (LeCun et al., 1998, "Efficient BackProp")."""
+    floating("lecun_tanh", x)
     t = namespace(x).tanh(x * (2 / 3))
     return 1.7159 * t, lambda dy: dy * (1.7159 * 2 / 3 * (1 - t * t))
 
@@ -66,6 +71,7 @@ def lecun_tanh(x: Array) -> Result:
 @differentiable
 def hardtanh(x: Array) -> Result:
     """x clipped to [-1, 1]; derivative 1 strictly inside, else 0."""
+    floating("hardtanh", x)
     xp = namespace(x)
     return xp.clip(x, -1.0, 1.0), lambda dy: keep(dy, (x > -1) & (x < 1))
 
@@ -107,6 +113,7 @@ def maxout(x: Array, pieces: int = 2) -> Result:
 @differentiable
 def softplus(x: Array) -> Result:
     """log(1 + exp(x)), without overflow; its derivative is the sigmoid."""
+    floating("softplus", x)
     xp = namespace(x)
     e = xp.exp(-xp.abs(x))
     y = xp.maximum(x, zero(x)) + xp.log1p(e)
@@ -116,15 +123,21 @@ def softplus(x: Array) -> Result:
 @differentiable
 def gelu(x: Array) -> Result:
     """x Phi(x), Phi the standard normal distribution (Hendrycks & Gimpel, 2016); exact, not the tanh form."""
-    xp = namespace(x)
-    phi = 0.5 * (1 + erf(x * (1 / math.sqrt(2))))
+    floating("gelu", x)
+    xp, z = namespace(x), widen(x)  # the polynomials of erf leave the range of float16
+    phi = 0.5 * (1 + erf(z * (1 / math.sqrt(2))))
     density = 1 / math.sqrt(2 * math.pi)
-    return x * phi, lambda dy: dy * (phi + x * density * xp.exp(-0.5 * x * x))
+
+    def pullback(dy: Array) -> Array:
+        return xp.astype(dy * (phi + z * density * xp.exp(-0.5 * z * z)), x.dtype, copy=False)
+
+    return xp.astype(z * phi, x.dtype, copy=False), pullback
 
 
 @differentiable
 def softmax(x: Array, axis: int = -1) -> Result:
     """exp(x) / sum exp(x) along `axis`; shifted by the largest element, so that it cannot overflow."""
+    floating("softmax", x)
     xp = namespace(x)
     z = widen(x)
     e = xp.exp(z - xp.max(z, axis=axis, keepdims=True))
@@ -140,6 +153,7 @@ def softmax(x: Array, axis: int = -1) -> Result:
 @differentiable
 def log_softmax(x: Array, axis: int = -1) -> Result:
     """log(softmax(x)) = x - max - log sum exp(x - max)."""
+    floating("log_softmax", x)
     xp = namespace(x)
     z = widen(x)
     shifted = z - xp.max(z, axis=axis, keepdims=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.arrays import col2im, im2col, keep, pad, unpad, windows
+from xpnet.arrays import alike, col2im, floating, im2col, keep, pad, sum_in_float32, unpad, widen, windows
 from xpnet.autograd import Pullback, Tensor, differentiable
 from xpnet.backend import Array, device, namespace
 
@@ -78,6 +78,7 @@ def conv2d(
     10.0
     """
     xp = namespace(x, weight, bias)
+    alike("conv2d", x, weight, bias)
     strides, pads, spread = (
         _pair(stride, "stride", 1),
         _pair(padding, "padding", 0),
@@ -129,7 +130,7 @@ def conv2d(
             total += by_output(dy[chunk, ...]) @ xp.matrix_transpose(columns(chunk))
         return xp.reshape(total, weight.shape)
 
-    return y, (to_x, to_weight, lambda dy, out: xp.sum(dy, axis=(0, 2, 3), dtype=dy.dtype))
+    return y, (to_x, to_weight, lambda dy, out: sum_in_float32(dy, axis=(0, 2, 3)))
 
 
 def pad_images(x: Array, padding: tuple[int, int], value: float = 0.0) -> Array:
@@ -165,7 +166,7 @@ def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding:
     Raises:
         ValueError: a window larger than the image, or too much padding.
     """
-    xp = namespace(x)
+    xp, x = namespace(x), floating("max_pool2d", x)
     padded, places, pads, _ = _pooling(x, kernel_size, stride, padding, "max_pool2d", -math.inf)
     y = padded[places[0]] + 0
     winner = xp.zeros(y.shape, dtype=xp.uint8 if len(places) < 256 else xp.int32, device=device(x))
@@ -197,12 +198,12 @@ def avg_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding:
     Raises:
         ValueError: a window larger than the image, or too much padding.
     """
-    xp = namespace(x)
+    xp, x = namespace(x), floating("avg_pool2d", x)
     padded, places, pads, kernel = _pooling(x, kernel_size, stride, padding, "avg_pool2d", 0.0)
-    y = padded[places[0]] + 0
+    y = widen(padded[places[0]]) + 0  # the sum may be too large for float16, where the mean is not
     for place in places[1:]:
         y += padded[place]
-    y *= 1 / math.prod(kernel)
+    y = xp.astype(y * (1 / math.prod(kernel)), x.dtype, copy=False)
 
     def pullback(dy: Array) -> Array:
         dx, share = xp.zeros_like(padded), dy * (1 / math.prod(kernel))

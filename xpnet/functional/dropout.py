@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xpnet import random
+from xpnet.arrays import floating
 from xpnet.autograd import Pullback, Tensor, differentiable
 from xpnet.backend import Array, backend_of, namespace
 
@@ -34,6 +35,7 @@ def dropout(x: Array | Tensor, p: float = 0.5, training: bool = True) -> Array |
 @differentiable
 def philox_dropout(x: Array, p: float, key: random.Key) -> tuple[Array, Pullback]:
     """Dropout with the mask that `key` names."""
+    floating("dropout", x)
     xp = namespace(x)
     if p == 1:
         return xp.zeros_like(x), lambda dy: xp.zeros_like(dy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from xpnet.arrays import matmul, sum_rows
+from xpnet.arrays import alike, matmul, sum_rows
 from xpnet.autograd import Pullback, differentiable
 from xpnet.backend import Array, namespace
 from xpnet.functional import activations
@@ -24,7 +24,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, P
 
     Raises:
         ValueError: the last axis of x is not `in`.
-        TypeError: x and the weight have different dtypes.
+        TypeError: x and the weight have different floating-point types.
         DeviceError: the arrays are not on one device.
 
     >>> import xpnet, xpnet.functional as F
@@ -32,11 +32,8 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, P
     array([[11.5]], dtype=float32)
     """
     xp = namespace(x, weight, bias)
-    if x.dtype != weight.dtype:
-        raise TypeError(
-            f"linear: x is {x.dtype} and the weight {weight.dtype}; convert one, as in "
-            "xpnet.asarray(x, 'float32')"
-        )
+    if x.dtype != weight.dtype or (bias is not None and bias.dtype != weight.dtype):
+        alike("linear", x, weight, bias)
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"linear: x of shape {tuple(x.shape)} does not fit a weight of shape {tuple(weight.shape)}: "

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import add_to_columns, is_half, keep, one_hot, sum_last, take_columns, widen, zero
+from xpnet.arrays import add_to_columns, floating, is_half, keep, one_hot, sum_last, take_columns, widen, zero
 from xpnet.autograd import Pullback, differentiable, is_unit
 from xpnet.backend import (
     Array,
@@ -108,11 +108,21 @@ def check_labels(
     return xp.where(wrong | (rows == 0), xp.zeros_like(target), target), rows
 
 
-def _check_class_weight(weight: Array, classes: int, name: str) -> None:
+def _class_weight(weight: Any, like: Array, classes: int, name: str) -> Array:
+    """The weight of each class, of any library and number type, in the dtype and on the device of `like`."""
+    if type(weight) is not type(like) and _is_host(weight):
+        weight = asarray(weight, backend=backend_of(like))
+    xp = namespace(like, weight)
     if tuple(weight.shape) != (classes,):
         raise ValueError(
             f"{name}: weight has shape {tuple(weight.shape)}, expected ({classes},), one for each class"
         )
+    return xp.astype(weight, like.dtype, copy=False)
+
+
+def _is_host(x: Any) -> bool:
+    """Whether x is no array of a backend's device: a list, a Series, a NumPy array."""
+    return isinstance(x, np.ndarray) or not hasattr(x, "__array_namespace__")
 
 
 def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
@@ -146,9 +156,13 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
     return xp.where(nothing, xp.full_like(value, math.nan), value / total), spread
 
 
-def _elementwise(value: Array, reduction: str, *slopes: Callable[[], Array]) -> Result:
-    """Reduce a loss of every element; `slopes` give its derivatives by the input and by the target."""
+def _elementwise(
+    value: Array, reduction: str, *slopes: Callable[[], Array], like: Array | None = None
+) -> Result:
+    """Reduce a loss of every element to the dtype of `like`; `slopes`: derivatives by input and target."""
     y, spread = _reduce(value, reduction)
+    if like is not None and y.dtype != like.dtype:
+        y = namespace(y).astype(y, like.dtype)
     return y, tuple(lambda dy, out, slope=slope: slope() * spread(dy) for slope in slopes)
 
 
@@ -196,14 +210,17 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+    floating("cross_entropy", logits, "the logits")
     if logits.ndim != 2:
         return _over_positions(logits, target, weight, ignore_index, label_smoothing, reduction)
-    xp = namespace(logits, weight)
+    xp = namespace(logits)
     if is_half(logits):  # the sums over classes and rows need float32
         value, wide = cross_entropy.body(
             widen(logits), target, weight, ignore_index, label_smoothing, reduction
         )
         return xp.astype(value, logits.dtype), lambda dy: (xp.astype(wide(widen(dy))[0], logits.dtype),)
+    if weight is not None:
+        weight = _class_weight(weight, logits, logits.shape[1], "cross_entropy")
     classes = logits.shape[1]
     # no step needs the logits again: their distance from the row's maximum says it all
     shifted = logits - xp.max(logits, axis=1, keepdims=True)
@@ -215,8 +232,6 @@ def cross_entropy(
     else:
         y, rows = _labels(target, logits, classes, ignore_index, "cross_entropy")
     if y is None or rows is not None or weight is not None or label_smoothing:
-        if weight is not None:
-            _check_class_weight(weight, classes, "cross_entropy")
         count = None
         if y is not None:
             t = one_hot(y, classes, logits.dtype)
@@ -311,13 +326,12 @@ def nll_loss(
     Raises:
         ValueError: shapes that do not fit, or a label out of range.
     """
-    xp = namespace(log_probabilities, weight)
-    x = log_probabilities
+    xp, x = namespace(log_probabilities), floating("nll_loss", log_probabilities, "the input")
     if x.ndim != 2:
         raise ValueError(f"nll_loss: expected log-probabilities of shape (N, C), got {tuple(x.shape)}")
     y, rows = _labels(target, x, x.shape[1], ignore_index, "nll_loss")
     if weight is not None:
-        _check_class_weight(weight, x.shape[1], "nll_loss")
+        weight = _class_weight(weight, x, x.shape[1], "nll_loss")
     row = xp.ones_like(x[:, 0]) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
     if rows is not None:
         row = row * rows
@@ -339,7 +353,7 @@ def multi_margin_loss(scores: Array, target: Any, margin: float = 1.0, reduction
     Raises:
         ValueError: shapes that do not fit, or a label out of range.
     """
-    xp = namespace(scores)
+    xp = namespace(floating("multi_margin_loss", scores, "the input"))
     if scores.ndim != 2:
         raise ValueError(f"multi_margin_loss: expected scores of shape (N, C), got {tuple(scores.shape)}")
     classes = scores.shape[1]
@@ -372,7 +386,7 @@ def binary_cross_entropy_with_logits(logits: Array, target: Any, reduction: str 
         target: in [0, 1], the same shape.
         reduction: "mean", "sum" or "none".
     """
-    xp = namespace(logits)
+    xp = namespace(floating("binary_cross_entropy_with_logits", logits, "the logits"))
     t = _same_shape(logits, target, "binary_cross_entropy_with_logits")
     e = xp.exp(-xp.abs(logits))
     softplus = xp.maximum(logits, zero(logits)) + xp.log1p(e)
@@ -389,8 +403,10 @@ def mse_loss(x: Array, target: Any, reduction: str = "mean") -> Result:
         target: the same shape.
         reduction: "mean" over all elements, "sum" or "none".
     """
+    floating("mse_loss", x)
     error = x - _same_shape(x, target, "mse_loss")
-    return _elementwise(error * error, reduction, lambda: 2 * error, lambda: -2 * error)
+    wide = widen(error)  # whose squares float16 may not hold, but their mean
+    return _elementwise(wide * wide, reduction, lambda: 2 * error, lambda: -2 * error, like=x)
 
 
 @differentiable
@@ -402,6 +418,7 @@ def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Resu
         target: -1 or +1, the same shape.
         reduction: "mean", "sum" or "none".
     """
+    floating("perceptron_loss", scores, "the input")
     t = _same_shape(scores, target, "perceptron_loss")
     wrong = ~(t * scores >= 0)  # a NaN is not hidden
     return _elementwise(keep(-t * scores, wrong), reduction, lambda: keep(-t, wrong))

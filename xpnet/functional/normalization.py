@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from xpnet.arrays import widen
+from xpnet.arrays import floating, widen
 from xpnet.autograd import Pullback, differentiable
 from xpnet.backend import Array, namespace
 
@@ -124,6 +124,7 @@ def batch_norm(
         ValueError: fewer than two values a channel in training, or a wrong shape.
     """
     xp = namespace(x, running_mean, running_var, weight, bias)
+    floating("batch_norm", x)
     axes = _channel_axes(x, "batch_norm")
     shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
     per_channel = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
@@ -177,6 +178,7 @@ def layer_norm(
         ValueError: x does not end in `normalized_shape`.
     """
     namespace(x, weight, bias)
+    floating("layer_norm", x)
     tail = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if tuple(x.shape[x.ndim - len(tail) :]) != tail:
         raise ValueError(f"layer_norm: expected an input ending in {tail}, got {tuple(x.shape)}")
@@ -209,6 +211,7 @@ def group_norm(
         ValueError: `num_groups` does not divide C.
     """
     xp = namespace(x, weight, bias)
+    floating("group_norm", x)
     axes = _channel_axes(x, "group_norm")
     if num_groups < 1 or x.shape[1] % num_groups:
         raise ValueError(f"group_norm: {x.shape[1]} channels do not split into {num_groups} groups")

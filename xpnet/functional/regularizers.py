@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from xpnet.arrays import widen
 from xpnet.autograd import Pullback, Tensor, differentiable
 from xpnet.backend import Array, namespace
 
@@ -13,17 +14,22 @@ if TYPE_CHECKING:
 
 
 @differentiable
-def squared_norm(w: Array) -> tuple[Array, Pullback]:
-    """sum w^2; gradient 2 w."""
-    xp = namespace(w)
-    return xp.sum(w * w, dtype=w.dtype), lambda dy: dy * 2 * w
+def squared_norm(w: Array, strength: float = 1.0) -> tuple[Array, Pullback]:
+    """strength * sum w^2; gradient 2 strength w. 16-bit types are squared and added up in float32."""
+    wide = widen(w)
+    return _norm(w, wide * wide, strength), lambda dy: dy * (2 * strength) * w
 
 
 @differentiable
-def absolute_norm(w: Array) -> tuple[Array, Pullback]:
-    """sum |w|; gradient sign(w), 0 at 0."""
+def absolute_norm(w: Array, strength: float = 1.0) -> tuple[Array, Pullback]:
+    """strength * sum |w|; gradient strength sign(w), 0 at 0."""
     xp = namespace(w)
-    return xp.sum(xp.abs(w), dtype=w.dtype), lambda dy: dy * xp.sign(w)
+    return _norm(w, xp.abs(widen(w)), strength), lambda dy: dy * strength * xp.sign(w)
+
+
+def _norm(w: Array, terms: Array, strength: float) -> Array:
+    xp = namespace(w)
+    return xp.astype(xp.sum(terms, dtype=terms.dtype) * strength, w.dtype, copy=False)
 
 
 def weights(model: Module | Iterable[Tensor]) -> list[Tensor]:
@@ -53,7 +59,8 @@ def l1(model: Module | Iterable[Tensor], strength: float) -> Tensor:
 def _penalty(norm: Any, model: Any, strength: float) -> Tensor:
     total: Any = None
     for w in weights(model):
-        total = norm(w) if total is None else total + norm(w)
+        term = norm(w, strength)
+        total = term if total is None else total + term
     if total is None:
         raise ValueError("no weights to regularise: expected a model or parameters with two or more axes")
-    return total * strength
+    return total

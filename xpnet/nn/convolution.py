@@ -9,6 +9,7 @@ from xpnet import functional as F
 from xpnet import init
 from xpnet.nn.module import Module
 from xpnet.nn.parameter import Parameter
+from xpnet.nn.sizes import size, window
 
 Size = int | tuple[int, int]
 
@@ -46,7 +47,12 @@ class Conv2d(Module):
         weight_init: init.Initializer = init.torch_default,
         dtype: str = "float32",
     ) -> None:
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        in_channels = size("Conv2d", "in_channels", in_channels)
+        out_channels = size("Conv2d", "out_channels", out_channels)
+        kernel_size, stride = window("Conv2d", "kernel_size", kernel_size), window("Conv2d", "stride", stride)
+        padding, dilation = window("Conv2d", "padding", padding, 0), window("Conv2d", "dilation", dilation)
+        groups = size("Conv2d", "groups", groups)
+        if in_channels % groups or out_channels % groups:
             raise ValueError(f"Conv2d: groups={groups} must divide {in_channels} and {out_channels} channels")
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
@@ -68,7 +74,10 @@ class Conv2d(Module):
 
 class _Pool2d(Module):
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        name = type(self).__name__
+        self.kernel_size = window(name, "kernel_size", kernel_size)
+        self.stride = None if stride is None else window(name, "stride", stride)
+        self.padding = window(name, "padding", padding, 0)
 
     def extra_repr(self) -> str:
         """The window."""

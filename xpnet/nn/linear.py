@@ -8,6 +8,7 @@ from xpnet import functional as F
 from xpnet import init
 from xpnet.nn.module import Module
 from xpnet.nn.parameter import Parameter
+from xpnet.nn.sizes import size
 
 
 class Linear(Module):
@@ -37,6 +38,9 @@ class Linear(Module):
         bias_init: init.Initializer | None = None,
         dtype: str = "float32",
     ) -> None:
+        name = type(self).__name__
+        in_features = size(name, "in_features", in_features, 0)
+        out_features = size(name, "out_features", out_features, 0)
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(weight_init((out_features, in_features), dtype=dtype))
         if bias_init is None:

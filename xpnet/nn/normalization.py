@@ -9,6 +9,7 @@ from xpnet import functional as F
 from xpnet import init
 from xpnet.nn.module import Module
 from xpnet.nn.parameter import Buffer, Parameter
+from xpnet.nn.sizes import epsilon, size
 
 
 class _Affine(Module):
@@ -34,8 +35,10 @@ class _BatchNorm(_Affine):
         track_running_stats: bool = True,
         dtype: str = "float32",
     ) -> None:
+        num_features = size(type(self).__name__, "num_features", num_features)
         super().__init__((num_features,), affine, dtype)
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.num_features, self.eps = num_features, epsilon(type(self).__name__, eps)
+        self.momentum = momentum
         tracked = track_running_stats
         self.running_mean = Buffer(init.zeros((num_features,), dtype=dtype)) if tracked else None
         self.running_var = Buffer(init.constant((num_features,), 1.0, dtype=dtype)) if tracked else None
@@ -101,9 +104,10 @@ class LayerNorm(_Affine):
         elementwise_affine: bool = True,
         dtype: str = "float32",
     ) -> None:
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        sizes = normalized_shape if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
+        shape = tuple(size("LayerNorm", "normalized_shape", n) for n in sizes)
         super().__init__(shape, elementwise_affine, dtype)
-        self.normalized_shape, self.eps = shape, eps
+        self.normalized_shape, self.eps = shape, epsilon("LayerNorm", eps)
 
     def forward(self, x: Any) -> Any:
         """The same shape."""
@@ -136,10 +140,12 @@ class GroupNorm(_Affine):
         affine: bool = True,
         dtype: str = "float32",
     ) -> None:
-        if num_groups < 1 or num_channels % num_groups:
+        num_groups = size("GroupNorm", "num_groups", num_groups)
+        num_channels = size("GroupNorm", "num_channels", num_channels)
+        if num_channels % num_groups:
             raise ValueError(f"GroupNorm: {num_channels} channels do not split into {num_groups} groups")
         super().__init__((num_channels,), affine, dtype)
-        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
+        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, epsilon("GroupNorm", eps)
 
     def forward(self, x: Any) -> Any:
         """The same shape."""
@@ -163,8 +169,9 @@ class InstanceNorm2d(_Affine):
     def __init__(
         self, num_features: int, eps: float = 1e-5, affine: bool = False, dtype: str = "float32"
     ) -> None:
+        num_features = size("InstanceNorm2d", "num_features", num_features)
         super().__init__((num_features,), affine, dtype)
-        self.num_features, self.eps = num_features, eps
+        self.num_features, self.eps = num_features, epsilon("InstanceNorm2d", eps)
 
     def forward(self, x: Any) -> Any:
         """The same shape."""

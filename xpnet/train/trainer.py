@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet import functional as F
 from xpnet.backend import Array, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional.regularizers import l1, l2
@@ -60,6 +61,7 @@ class Trainer:
 
     Raises:
         ValueError: accumulate is below 1, a strength is negative, or the optimizer is of another model.
+        TypeError: the loss, a metric or a callback is none.
 
     >>> import xpnet
     >>> from xpnet import nn, optim
@@ -94,7 +96,7 @@ class Trainer:
                 f"got {accumulate}, {l1} and {l2}"
             )
         check_metrics(metrics)
-        _check_optimizer(optimizer, model)
+        _check_parts(model, loss, optimizer, callbacks)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks, self.metrics = list(callbacks), metrics
         self.accumulate, self.l1, self.l2, self.scaler = accumulate, l1, l2, scaler
@@ -434,15 +436,26 @@ class Trainer:
             hook(self)
 
 
-def _check_optimizer(optimizer: Any, model: Any) -> None:
-    """Refuse an optimizer that would leave the model as it is."""
-    mine = {id(p) for p in model.parameters()}
-    groups = getattr(optimizer, "param_groups", None)
-    if mine and groups and not any(id(p) in mine for group in groups for p in group["params"]):
-        raise ValueError(
-            "Trainer: the optimizer trains none of the model's parameters: make it over this model, as in "
-            f"{type(optimizer).__name__}(model, ...)"
-        )
+def _check_parts(model: Any, loss: Any, optimizer: Any, callbacks: Any) -> None:
+    """Refuse at once what would fail after an epoch, or train nothing."""
+    if not callable(loss):
+        hint = f"; pass xpnet.functional.{loss}" if isinstance(loss, str) and hasattr(F, loss) else ""
+        raise TypeError(f"Trainer: loss must be a function of (output, target), got {loss!r}{hint}")
+    if isinstance(callbacks, Callback | type):
+        raise TypeError(f"Trainer: callbacks must be a list, got {callbacks!r}; pass [callback]")
+    for callback in callbacks:
+        if isinstance(callback, type):
+            raise TypeError(
+                f"Trainer: callbacks has the class {callback.__name__}; pass {callback.__name__}(...)"
+            )
+    if hasattr(model, "parameters"):
+        own = {id(p) for p in model.parameters()}
+        trained = [p for group in getattr(optimizer, "param_groups", []) for p in group["params"]]
+        if trained and own and not any(id(p) in own for p in trained):
+            raise ValueError(
+                "Trainer: the optimizer has the parameters of another model, none of this one; make it of "
+                "this model, as in optim.Adam(model)"
+            )
 
 
 def _shard(data: Any, communicator: Communicator) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import numba
+
+log = logging.getLogger("xpnet.cpu")
 
 # reductions may be reordered into vector lanes and products fused; NaN and infinity keep their meaning
 OPTIONS: dict[str, Any] = {
@@ -29,6 +32,17 @@ def kernel(function: Any) -> Kernel:
     """Compile a loop over `numba.prange` both ways, on first use."""
     alone = FunctionType(function.__code__, function.__globals__, function.__name__ + "_serial")
     alone.__qualname__ = alone.__name__  # or both would share one entry of the cache on disk
-    return Kernel(
-        function.__name__, numba.njit(parallel=True, **OPTIONS)(function), numba.njit(**OPTIONS)(alone)
-    )
+    return Kernel(function.__name__, _compiled(function, parallel=True), _compiled(alone))
+
+
+def _compiled(function: Any, **options: Any) -> Any:
+    """With the compiled code kept on disk, where there is a place for it."""
+    try:
+        return numba.njit(**options, **OPTIONS)(function)
+    except RuntimeError as error:  # the package's folder and the user's cache are read-only
+        if OPTIONS["cache"]:
+            log.warning(
+                "CPU kernels are compiled anew in every process: %s; set NUMBA_CACHE_DIR to a folder", error
+            )
+        OPTIONS["cache"] = False
+        return numba.njit(**options, **OPTIONS)(function)
