@@ -46,6 +46,11 @@ LAYERS = {
     "Residual": (lambda: nn.Residual(nn.Sequential(nn.Linear(5, 5), nn.ReLU())), (5,)),
     "Residual with a shortcut": (lambda: nn.Residual(nn.Linear(5, 3), nn.Linear(5, 3)), (5,)),
     "Sequential": (lambda: nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Sequential(nn.Linear(4, 3))), (5,)),
+    "Sequential with names": (
+        lambda: nn.Sequential({"in": nn.Linear(5, 4), "act": nn.Tanh(), "same": nn.Identity(4, p=1)}),
+        (5,),
+    ),
+    "Identity": (lambda: nn.Identity(), (5,)),
     "small_cnn": (lambda: nn.small_cnn(3, width=2), (3, 9, 8)),
     "small_resnet": (lambda: nn.small_resnet(3, width=2, blocks=1), (3, 8, 8)),
 }

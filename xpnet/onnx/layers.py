@@ -56,8 +56,8 @@ def flatten(graph: Graph, layer: nn.Flatten, x: Value) -> str:
     return graph.reshape(x.name, [0] * (layer.start_dim % len(x.shape)) + [-1])
 
 
-@translates(nn.Dropout)
-def dropout(graph: Graph, layer: nn.Dropout, x: Value) -> str:
+@translates(nn.Dropout, nn.Identity)
+def nothing(graph: Graph, layer: Any, x: Value) -> str:
     """Nothing."""
     return x.name
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from xpnet.arrays import is_half, widen
 from xpnet.autograd import Tensor
 from xpnet.backend import Array, asarray, backend_of, is_capturing, namespace, on_device, to_numpy
-from xpnet.nn.parameter import Run, gather, runs
+from xpnet.nn.parameter import Run, forget_gradients, gather, runs
 
 
 class Optimizer:
@@ -110,11 +110,13 @@ class Optimizer:
                     if not is_capturing(stretch.theta):  # a captured step is run, and counted, at its replays
                         stretch.step = step
 
-    def zero_grad(self) -> None:
-        """Forget the gradients; the next `backward` overwrites them."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, so that the next `backward` begins anew; or set those that there are to 0.
+
+        Parameters without a gradient are left alone by `step`, those with 0 are not: momentum goes on.
+        """
         for group in self.param_groups:
-            for p in group["params"]:
-                p._filled = False
+            forget_gradients(group["params"], set_to_none)
 
     # ---- stretches and their state ----
 
@@ -284,12 +286,18 @@ class _Stretch:
         self.master = master
         self.sizes = [p.size for p in run.parameters]
         self.theta, self._grad = run.theta, run.grad
+        self._gradients = run.arena.grad if run.arena is not None else None
         self._data = run.parameters[0].data
 
     @property
     def grad(self) -> Array:
-        """The gradients; a parameter outside an arena may have adopted another array since the last step."""
-        return self._grad if self.run.arena is not None else self.run.grad
+        """The gradients, in other memory where somebody has kept those of an earlier step."""
+        arena = self.run.arena
+        if arena is None:
+            return self.run.grad
+        if arena.grad is not self._gradients:
+            self._gradients, self._grad = arena.grad, self.run.grad
+        return self._grad
 
     def operands(self) -> tuple[Array, Array]:
         """What a step works on: theta and its gradient, or the float32 copy and the gradient in float32."""
