@@ -351,8 +351,8 @@ def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
     if _recorded(x, other):
         if x.requires_grad and x._is_leaf:
             raise RuntimeError(
-                f"a {type(x).__name__} that is trained is changed in place only in `with xpnet.no_grad():`, as "
-                "in p -= lr * p.grad, or through p.data"
+                f"a {type(x).__name__} that is trained is changed in place only in `with xpnet.no_grad():`, "
+                "as in p -= lr * p.grad, or through p.data"
             )
         return op(x, other)
     data, other = x.data, array_of(other)
