@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any, ClassVar
 
+from numpy import ndarray
+
 from xpnet.arrays import is_half, widen
 from xpnet.autograd import Tensor
 from xpnet.backend import Array, asarray, backend_of, is_capturing, namespace, on_device, to_numpy
@@ -102,13 +104,21 @@ class Optimizer:
                 break
         for stretch in self._stretches:
             if stretch.run.parameters[0]._filled:
+                if type(stretch.theta) is ndarray:
+                    self._update(stretch)
+                    continue
                 with on_device(stretch.theta):
-                    step = stretch.step + 1
-                    theta, grad = stretch.operands()
-                    self.update(theta, grad, stretch.moments, step, stretch.group)
-                    stretch.write()
-                    if not is_capturing(stretch.theta):  # a captured step is run, and counted, at its replays
-                        stretch.step = step
+                    self._update(stretch)
+
+    def _update(self, stretch: _Stretch) -> None:
+        step = stretch.step + 1
+        if stretch.master is None:
+            self.update(stretch.theta, stretch.grad, stretch.moments, step, stretch.group)
+        else:
+            self.update(*stretch.operands(), stretch.moments, step, stretch.group)
+            stretch.write()
+        if not is_capturing(stretch.theta):  # a captured step is run, and counted, at its replays
+            stretch.step = step
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, so that the next `backward` begins anew; or set those that there are to 0.
@@ -300,9 +310,8 @@ class _Stretch:
         return self._grad
 
     def operands(self) -> tuple[Array, Array]:
-        """What a step works on: theta and its gradient, or the float32 copy and the gradient in float32."""
-        if self.master is None:
-            return self.theta, self.grad
+        """What a step of a 16-bit type works on: the float32 copy, and the gradient in float32."""
+        assert self.master is not None
         xp = namespace(self.theta)
         # parameters that somebody else has written since the last step; in place, for captured steps
         same = self.theta == xp.astype(self.master, self.theta.dtype)
