@@ -351,8 +351,8 @@ def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
     if _recorded(x, other):
         if x.requires_grad and x._is_leaf:
             raise RuntimeError(
-                f"a {type(x).__name__} that is trained is changed in place only in `with xpnet.no_grad():`, as "
-                "in p -= lr * p.grad, or through p.data"
+                f"a {type(x).__name__} that is trained is changed in place only in `with xpnet.no_grad():`, "
+                "as in p -= lr * p.grad, or through p.data"
             )
         return op(x, other)
     data, other = x.data, array_of(other)
@@ -368,11 +368,16 @@ def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
         if _kind(value) > _kind(data):
             raise TypeError(f"in place: {value.dtype} does not fit a tensor of {data.dtype}; use x = x + y")
         value = namespace(value).astype(value, data.dtype)
-    if isinstance(data, np.generic):  # NumPy's scalars have no memory to write to
+    overwrite(x, value)
+    return x
+
+
+def overwrite(x: Tensor, value: Array) -> None:
+    """Other values of the same shape and dtype, in the same memory."""
+    if isinstance(x.data, np.generic):  # NumPy's scalars have none
         x.data = value
     else:
-        data[...] = value
-    return x
+        x.data[...] = value
 
 
 def assign(x: Tensor, index: Any, value: Any) -> None:
