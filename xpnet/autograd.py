@@ -494,8 +494,10 @@ class Op(Protocol[P]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """The value: a Tensor if an argument is one, else an array."""
 
-    def kernel(self, backend: str, min_size: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Register a kernel for first arguments of `backend` with at least `min_size` elements."""
+    def kernel(
+        self, backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register a kernel for first arguments of `backend`: see `xpnet.dispatch.Kernel`."""
 
 
 def differentiable(body: Callable[P, tuple[Any, Pullback]]) -> Op[P]:

@@ -109,9 +109,8 @@ def check_labels(
 
 
 def _class_weight(weight: Any, like: Array, classes: int, name: str) -> Array:
-    """The weight of each class, of any library and number type, in the dtype and on the device of `like`."""
-    if type(weight) is not type(like) and _is_host(weight):
-        weight = asarray(weight, backend=backend_of(like))
+    """The weight of each class, of any number type, in the dtype and on the device of `like`."""
+    weight = beside(weight, like)
     xp = namespace(like, weight)
     if tuple(weight.shape) != (classes,):
         raise ValueError(
@@ -120,9 +119,13 @@ def _class_weight(weight: Any, like: Array, classes: int, name: str) -> Array:
     return xp.astype(weight, like.dtype, copy=False)
 
 
-def _is_host(x: Any) -> bool:
-    """Whether x is no array of a backend's device: a list, a Series, a NumPy array."""
-    return isinstance(x, np.ndarray) or not hasattr(x, "__array_namespace__")
+def beside(weight: Any, like: Array) -> Array:
+    """A weight from the host (a list, a Series, a NumPy array) on the device of `like`; another as it is."""
+    if type(weight) is type(like) or (
+        hasattr(weight, "__array_namespace__") and not isinstance(weight, np.ndarray)
+    ):
+        return weight
+    return asarray(weight, backend=backend_of(like))
 
 
 def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
