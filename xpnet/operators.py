@@ -368,11 +368,16 @@ def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
         if _kind(value) > _kind(data):
             raise TypeError(f"in place: {value.dtype} does not fit a tensor of {data.dtype}; use x = x + y")
         value = namespace(value).astype(value, data.dtype)
-    if isinstance(data, np.generic):  # NumPy's scalars have no memory to write to
+    overwrite(x, value)
+    return x
+
+
+def overwrite(x: Tensor, value: Array) -> None:
+    """Other values of the same shape and dtype, in the same memory."""
+    if isinstance(x.data, np.generic):  # NumPy's scalars have none
         x.data = value
     else:
-        data[...] = value
-    return x
+        x.data[...] = value
 
 
 def assign(x: Tensor, index: Any, value: Any) -> None:

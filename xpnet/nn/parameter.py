@@ -9,8 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from xpnet.autograd import LENT, Tensor
-from xpnet.backend import Array, Backend, asarray, backend_of, device_key, dtype_name, named_dtype, namespace
+from xpnet.backend import (
+    Array,
+    Backend,
+    asarray,
+    backend_of,
+    device_key,
+    dtype_name,
+    named_dtype,
+    namespace,
+    to_numpy,
+)
 
 _DATA: Any = Tensor.__dict__["data"]  # the slot itself
 
@@ -37,10 +49,13 @@ class Buffer(Tensor):
 
 
 class HostBuffer(Buffer):
-    """A buffer that the host reads, which stays there when a model is moved."""
+    """A buffer that the host reads, a NumPy array that stays where it is when a model is moved."""
 
     __slots__ = ()
     on_host = True
+
+    def __init__(self, data: Any, *, persistent: bool = True) -> None:
+        super().__init__(Tensor(np.array(to_numpy(data))), persistent=persistent)
 
 
 def _own(data: Any) -> Array:

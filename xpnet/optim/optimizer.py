@@ -88,8 +88,16 @@ class Optimizer:
         """Update one stretch in place; `step` counts from 1."""
         raise NotImplementedError
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss and its gradients, called first.
+
+        Returns:
+            The loss that the closure returned.
+        """
+        loss = None if closure is None else closure()
         stretches = self._stretches
         for stretch in stretches:
             if not stretch.current() or stretch.names != self.moment_names(stretch.group):
@@ -109,6 +117,7 @@ class Optimizer:
                     continue
                 with on_device(stretch.theta):
                     self._update(stretch)
+        return loss
 
     def _update(self, stretch: _Stretch) -> None:
         step = stretch.step + 1
