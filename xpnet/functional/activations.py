@@ -140,7 +140,7 @@ def softmax(x: Array, axis: int = -1) -> Result:
     floating("softmax", x)
     xp = namespace(x)
     z = widen(x)
-    e = xp.exp(z - xp.max(z, axis=axis, keepdims=True))
+    e = xp.exp(z - _largest(z, axis))
     y = e / xp.sum(e, axis=axis, keepdims=True)
 
     def pullback(dy: Array) -> Array:
@@ -156,7 +156,7 @@ def log_softmax(x: Array, axis: int = -1) -> Result:
     floating("log_softmax", x)
     xp = namespace(x)
     z = widen(x)
-    shifted = z - xp.max(z, axis=axis, keepdims=True)
+    shifted = z - _largest(z, axis)
     y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
     def pullback(dy: Array) -> Array:
@@ -164,3 +164,8 @@ def log_softmax(x: Array, axis: int = -1) -> Result:
         return xp.astype(dy - xp.exp(y) * xp.sum(dy, axis=axis, keepdims=True), x.dtype, copy=False)
 
     return xp.astype(y, x.dtype, copy=False), pullback
+
+
+def _largest(z: Array, axis: int) -> Array:
+    """The maximum along `axis`, which stays; of nothing it is nothing."""
+    return namespace(z).max(z, axis=axis, keepdims=True) if math.prod(z.shape) else z
