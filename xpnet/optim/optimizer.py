@@ -25,6 +25,7 @@ class Optimizer:
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
+    half_factor: float = 1.0  # of 16-bit gradients in the next step, in float32: see `LossScaler.unscale`
 
     def __init__(self, params: Any, **defaults: Any) -> None:
         if hasattr(params, "parameters"):
@@ -100,11 +101,12 @@ class Optimizer:
             if not all(filled) and any(filled):
                 self._split()
                 break
+        factor, self.half_factor = self.half_factor, 1.0
         for stretch in self._stretches:
             if stretch.run.parameters[0]._filled:
                 with on_device(stretch.theta):
                     step = stretch.step + 1
-                    theta, grad = stretch.operands()
+                    theta, grad = stretch.operands(factor)
                     self.update(theta, grad, stretch.moments, step, stretch.group)
                     stretch.write()
                     if not is_capturing(stretch.theta):  # a captured step is run, and counted, at its replays
@@ -291,15 +293,16 @@ class _Stretch:
         """The gradients; a parameter outside an arena may have adopted another array since the last step."""
         return self._grad if self.run.arena is not None else self.run.grad
 
-    def operands(self) -> tuple[Array, Array]:
-        """What a step works on: theta and its gradient, or the float32 copy and the gradient in float32."""
+    def operands(self, factor: float) -> tuple[Array, Array]:
+        """What a step works on: theta and its gradient, or in float32 its copy and factor * gradient."""
         if self.master is None:
             return self.theta, self.grad
         xp = namespace(self.theta)
         # parameters that somebody else has written since the last step; in place, for captured steps
         same = self.theta == xp.astype(self.master, self.theta.dtype)
         self.master[...] = xp.where(same, self.master, widen(self.theta))
-        return self.master, widen(self.grad)
+        grad = widen(self.grad)
+        return self.master, grad if factor == 1 else grad * factor
 
     def write(self) -> None:
         """Round the float32 copy into theta."""
