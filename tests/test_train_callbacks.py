@@ -234,6 +234,39 @@ def test_loss_scaling_saves_small_gradients():
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("hooked", [False, True])
+def test_scaled_gradients_are_divided_in_float32(hooked):
+    """A gradient of 1e-8, which float16 does not have: the float32 copy of the weight moves by it."""
+    x, y = xpnet.asarray(np.ones((8, 1)), "float16"), xpnet.asarray(np.zeros(8), "float16")
+    model = nn.Linear(1, 1, bias=False, dtype="float16")
+    optimizer = optim.SGD(model, lr=1e6)
+    before = float(model.weight.data[0, 0])
+    loss = lambda output, target: output.mean() * 1e-4 * 1e-4
+    hook = Callback()
+    hook.on_backward_end = lambda trainer: None
+    callbacks = [hook] if hooked else []
+    Trainer(model, loss, optimizer, callbacks, metrics=[], scaler=LossScaler()).fit([(x, y)], epochs=1)
+    moved = before - float(optimizer.state_dict()["state"][0]["master"][0, 0])
+    # hooks see the gradient itself, in its own type
+    assert moved == (0.0 if hooked else pytest.approx(0.01, rel=0.02))
+    assert optimizer.half_factor == 1
+
+
+@pytest.mark.host
+def test_the_scale_does_not_reach_0():
+    scaler = LossScaler()
+    for bad in (np.inf, np.nan) * 600:
+        with np.errstate(all="ignore"):
+            assert not scaler.unscale([np.array([bad], np.float16)])
+    assert scaler.scale == 2.0**-24
+    gradient = np.array([2.0**-24], np.float32)
+    assert scaler.unscale([gradient])
+    assert gradient == 1
+    scaler.load_state_dict({"scale": 0.0, "good": 0, "skipped": 9})  # of a run that had lost it
+    assert scaler.scale == 2.0**-24
+
+
+@pytest.mark.host
 def test_an_overflow_is_left_out_and_the_scale_falls():
     model = nn.Sequential(nn.Linear(4, 3, dtype="float16"))
     before = host(model)
@@ -257,7 +290,7 @@ def test_an_overflow_is_left_out_and_the_scale_falls():
     trainer.fit([(x / 50, y)], epochs=3)  # the scale grows after two good ones
     assert (scaler.skipped, scaler.scale, scaler.good) == (1, 2.0**15, 1)
     assert [finite for _, finite in hooks] == [True] * 3
-    with pytest.raises(ValueError, match="expected scale > 0"):
+    with pytest.raises(ValueError, match=r"expected scale >= 2\*\*-24"):
         LossScaler(backoff=2)
 
 

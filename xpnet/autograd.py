@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, cast
 
 from numpy import generic, ndarray
 
-from xpnet.backend import Array, asarray, device, device_key, namespace, on_device, to_numpy
-from xpnet.dispatch import Kernels, own, run, unloaded
+from xpnet.backend import NUMPY, Array, asarray, device, device_key, namespace, on_device, to_numpy
+from xpnet.dispatch import Kernels, is_left_to_body, own, run
 from xpnet.methods import Methods
 
 if TYPE_CHECKING:
@@ -310,6 +310,9 @@ class Tensor(Methods):
                     f"backward(): gradient of shape {tuple(gradient.shape)} for a tensor of shape "
                     f"{tuple(self.shape)}"
                 )
+        if isinstance(self.data, NUMPY):
+            _backward(self, gradient, retain_graph)
+            return
         with on_device(self.data):
             _backward(self, gradient, retain_graph)
 
@@ -542,10 +545,10 @@ def differentiable(body: Callable[P, tuple[Any, Pullback]]) -> Op[P]:
             # a NumPy scalar among arrays is a number: float64 must not spread from it
             values = [v.item() if isinstance(a, generic) else v for a, v in zip(args, values, strict=True)]
         _state.recording = needed = bool(parents) and _state.enabled
-        if kernels or "numpy" in unloaded or not values or type(values[0]) is not ndarray:
-            value, pullback = run(kernels, body, values, kwargs)
-        else:
+        if values and type(values[0]) is ndarray and is_left_to_body(kernels, values[0]):
             value, pullback = body(*values, **kwargs)
+        else:
+            value, pullback = run(kernels, body, values, kwargs)
         if not needed:
             return Tensor(value) if tensors else value
         result = _new(Tensor)  # without __init__: this is the hot path

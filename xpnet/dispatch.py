@@ -104,6 +104,14 @@ def load_kernels(backend: str) -> None:
         load()
 
 
+def is_left_to_body(kernels: Kernels, first: np.ndarray) -> bool:
+    """Whether no kernel takes this NumPy array: the quick answer for small networks, where it counts."""
+    if "numpy" in unloaded:
+        load_kernels("numpy")
+    kernel = kernels.get("numpy")
+    return kernel is None or kernel.min_size > first.size
+
+
 def run(kernels: Kernels, body: Callable[..., R], args: Any, kwargs: dict[str, Any]) -> R:
     """`body(*args, **kwargs)`, or what a kernel makes of it, on the device of the arguments.
 
@@ -154,7 +162,7 @@ def fusable(body: Callable[P, R]) -> Fusable[P, R]:
 
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not kernels and "numpy" not in unloaded and args and type(args[0]) is np.ndarray:
+        if args and type(args[0]) is np.ndarray and is_left_to_body(kernels, args[0]):
             return body(*args, **kwargs)
         return run(kernels, body, args, kwargs)
 

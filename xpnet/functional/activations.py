@@ -185,7 +185,7 @@ def softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
     axis = one_axis(axis, dim)
     xp = namespace(x)
     z = widen(x)
-    e = xp.exp(z - xp.max(z, axis=axis, keepdims=True))
+    e = xp.exp(z - _largest(z, axis))
     y = e / xp.sum(e, axis=axis, keepdims=True)
 
     def pullback(dy: Array) -> Array:
@@ -202,7 +202,7 @@ def log_softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
     axis = one_axis(axis, dim)
     xp = namespace(x)
     z = widen(x)
-    shifted = z - xp.max(z, axis=axis, keepdims=True)
+    shifted = z - _largest(z, axis)
     y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
     def pullback(dy: Array) -> Array:
@@ -210,3 +210,8 @@ def log_softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
         return xp.astype(dy - xp.exp(y) * xp.sum(dy, axis=axis, keepdims=True), x.dtype, copy=False)
 
     return xp.astype(y, x.dtype, copy=False), pullback
+
+
+def _largest(z: Array, axis: int) -> Array:
+    """The maximum along `axis`, which stays; of nothing it is nothing."""
+    return namespace(z).max(z, axis=axis, keepdims=True) if math.prod(z.shape) else z

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any, ClassVar
 
+from numpy import ndarray
+
 from xpnet.arrays import is_half, widen
 from xpnet.autograd import Tensor
 from xpnet.backend import Array, asarray, backend_of, is_capturing, namespace, on_device, to_numpy
@@ -25,6 +27,7 @@ class Optimizer:
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
+    half_factor: float = 1.0  # of 16-bit gradients in the next step, in float32: see `LossScaler.unscale`
 
     def __init__(self, params: Any, **defaults: Any) -> None:
         if hasattr(params, "parameters"):
@@ -108,16 +111,25 @@ class Optimizer:
             if not all(filled) and any(filled):
                 self._split()
                 break
+        factor, self.half_factor = self.half_factor, 1.0
         for stretch in self._stretches:
             if stretch.run.parameters[0]._filled:
+                if type(stretch.theta) is ndarray:
+                    self._update(stretch, factor)
+                    continue
                 with on_device(stretch.theta):
-                    step = stretch.step + 1
-                    theta, grad = stretch.operands()
-                    self.update(theta, grad, stretch.moments, step, stretch.group)
-                    stretch.write()
-                    if not is_capturing(stretch.theta):  # a captured step is run, and counted, at its replays
-                        stretch.step = step
+                    self._update(stretch, factor)
         return loss
+
+    def _update(self, stretch: _Stretch, factor: float) -> None:
+        step = stretch.step + 1
+        if stretch.master is None:
+            self.update(stretch.theta, stretch.grad, stretch.moments, step, stretch.group)
+        else:
+            self.update(*stretch.operands(factor), stretch.moments, step, stretch.group)
+            stretch.write()
+        if not is_capturing(stretch.theta):  # a captured step is run, and counted, at its replays
+            stretch.step = step
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, so that the next `backward` begins anew; or set those that there are to 0.
@@ -308,15 +320,15 @@ class _Stretch:
             self._gradients, self._grad = arena.grad, self.run.grad
         return self._grad
 
-    def operands(self) -> tuple[Array, Array]:
-        """What a step works on: theta and its gradient, or the float32 copy and the gradient in float32."""
-        if self.master is None:
-            return self.theta, self.grad
+    def operands(self, factor: float) -> tuple[Array, Array]:
+        """What a step of a 16-bit type works on, in float32: its copy and factor * gradient."""
+        assert self.master is not None
         xp = namespace(self.theta)
         # parameters that somebody else has written since the last step; in place, for captured steps
         same = self.theta == xp.astype(self.master, self.theta.dtype)
         self.master[...] = xp.where(same, self.master, widen(self.theta))
-        return self.master, widen(self.grad)
+        grad = widen(self.grad)
+        return self.master, grad if factor == 1 else grad * factor
 
     def write(self) -> None:
         """Round the float32 copy into theta."""

@@ -304,7 +304,9 @@ class Trainer:
         if self._reducer is not None and not self._reduced:
             for gradient in gradients_of(self.model):
                 self.communicator.all_reduce(gradient)
-        usable = self.scaler is None or self.scaler.unscale(gradients_of(self.model))
+        # whatever else reads or adds to the gradients needs them divided already
+        direct = None if self.l1 or self.l2 or backward_end else self.optimizer
+        usable = self.scaler is None or self.scaler.unscale(gradients_of(self.model), optimizer=direct)
         if not self._alone:
             self._average(ratio(pending[0].losses, self.loss_weight))
         if usable:

@@ -1,0 +1,147 @@
+"""PyTorch's module_db: every sample of every layer that we have too, in training and evaluation."""
+
+import itertools
+from functools import partial
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("expecttest", reason="PyTorch's module_db needs it")
+
+from torch.testing._internal.common_modules import module_db  # noqa: E402
+
+from tests.oracle.torch_samples import (  # noqa: E402
+    DTYPES,
+    Inapplicable,
+    Ledger,
+    Row,
+    backward_of_both,
+    close,
+    described,
+    leaves,
+    ours_of,
+    wide,
+)
+from xpnet import nn  # noqa: E402
+
+pytestmark = pytest.mark.host
+
+POOL = "kernel_size stride=None padding=0"
+NORM = "num_features eps=1e-5 momentum=0.1 affine=True track_running_stats=True bias=True"
+INSTANCE = "num_features eps=1e-5 momentum=0.1 affine=False track_running_stats=False bias=True"
+CONV = "in_channels out_channels kernel_size stride=1 padding=0 dilation=1 groups=1 bias=True"
+NO_MOMENTUM = {"momentum=None": lambda a: a.get("momentum", 0.1) is None}
+UNBATCHED = {"unbatched (C, H, W)": lambda a: a["input"].ndim == 3}
+PADDING = {"padding by name": lambda a: isinstance(a.get("padding"), str)}
+ROWS = {
+    "Linear": Row(nn.Linear, "in_features out_features bias=True"),
+    "Conv2d": Row(nn.Conv2d, CONV, PADDING | UNBATCHED),
+    "AvgPool2d": Row(
+        nn.AvgPool2d, POOL + " ceil_mode=False count_include_pad=True divisor_override=None", UNBATCHED
+    ),
+    "MaxPool2d": Row(nn.MaxPool2d, POOL + " dilation=1 return_indices=False ceil_mode=False", UNBATCHED),
+    "BatchNorm1d": Row(nn.BatchNorm1d, NORM, NO_MOMENTUM),
+    "BatchNorm2d": Row(nn.BatchNorm2d, NORM, NO_MOMENTUM),
+    "InstanceNorm2d": Row(nn.InstanceNorm2d, INSTANCE, UNBATCHED),
+    "GroupNorm": Row(nn.GroupNorm, "num_groups num_channels eps=1e-5 affine=True bias=True"),
+    "LayerNorm": Row(nn.LayerNorm, "normalized_shape eps=1e-5 elementwise_affine=True bias=True"),
+    "ReLU": Row(nn.ReLU, "inplace=False"),
+    "LeakyReLU": Row(nn.LeakyReLU, "negative_slope=0.01 inplace=False"),
+    "ELU": Row(nn.ELU, "alpha=1.0 inplace=False"),
+    "GELU": Row(nn.GELU, "approximate='none'"),
+    "Sigmoid": Row(nn.Sigmoid, ""),
+    "Tanh": Row(nn.Tanh, ""),
+    "Hardtanh": Row(nn.Hardtanh, "min_val=-1.0 max_val=1.0 inplace=False"),
+    "Softplus": Row(nn.Softplus, "beta=1.0 threshold=20.0"),
+    "Softmax": Row(nn.Softmax, "dim:axis"),
+}
+# at most so many samples of one dtype, of both modes together, need what we do not have
+LIMITS = {
+    "Conv2d": {"padding by name": 4, "unbatched (C, H, W)": 2},
+    "AvgPool2d": {"unbatched (C, H, W)": 2, "no divisor_override": 6},
+    "MaxPool2d": {"unbatched (C, H, W)": 2, "no return_indices": 2},
+    "BatchNorm1d": {"momentum=None": 1, "no bias": 2},
+    "BatchNorm2d": {"momentum=None": 1, "no bias": 2},
+    "InstanceNorm2d": {"no momentum": 12},
+    "GroupNorm": {"no bias": 4},
+    "LayerNorm": {"no bias": 2},
+    "Softplus": {"no beta": 6},
+}
+# error inputs that we accept: eps 0 is exact wherever the values of a channel differ, and lessons use it
+ACCEPTED = [("BatchNorm1d", {"eps": 0.0}), ("BatchNorm2d", {"eps": 0.0})]
+MODULES = {info.name.removeprefix("nn."): info for info in module_db}
+
+
+def samples_of(name, dtype):
+    """Training or not, and the arguments of the constructor and of the call."""
+    info, kind = MODULES[name], getattr(torch, dtype)
+    for training in (True, False):
+        for sample in info.module_inputs_func(
+            info, device="cpu", dtype=kind, requires_grad=True, training=training
+        ):
+            yield training, sample.constructor_input, sample.forward_input
+
+
+def arrays_of(module):
+    return {k: v for k, v in module.state_dict().items() if not k.endswith("num_batches_tracked")}
+
+
+def compare(name, dtype, training, make, call):
+    """A layer of each library with the same weights: values, gradients and running statistics."""
+    row = ROWS[name]
+    theirs = MODULES[name].module_cls(*make.args, **make.kwargs).double().train(training)
+    with torch.no_grad():
+        for i, array in enumerate(arrays_of(theirs).values()):  # as the dtype holds them, none special
+            values = 0.75 + 0.5 * np.cos(i + np.arange(array.numel())).reshape(tuple(array.shape))
+            array.copy_(torch.tensor(values.astype(dtype).astype(np.float64)))
+    start = {k: v.clone() for k, v in arrays_of(theirs).items()}
+    args, wide_args = ours_of(call.args), wide(call.args)
+    z = theirs(*wide_args)
+
+    def build_and_call(**options):
+        layer = row.ours(**options).train(training)
+        layer.load_state_dict({k: v.numpy().astype(dtype) for k, v in start.items()})
+        return layer, layer(*args)
+
+    named = row.named(make.args, make.kwargs)
+    keywords = {"dtype": dtype} if "dtype" in row.known else {}
+    ours, y = row.call(named | {"input": call.args[0]}, ours_of(named) | keywords, build_and_call)
+    backward_of_both(y, z, leaves(args), leaves(wide_args), dtype)
+    state = arrays_of(ours)
+    for key, value in arrays_of(theirs).items():
+        close(key, state[key], value, dtype)
+    for (key, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        gradient = np.zeros(p.shape, dtype) if p.grad is None else p.grad
+        close(f"gradient of {key}", gradient, torch.zeros_like(q) if q.grad is None else q.grad, dtype)
+
+
+def ledger_of(name, dtype):
+    ledger = Ledger()
+    for training, make, call in samples_of(name, dtype):
+        words = described((training, make.args, make.kwargs, call.args))
+        if call.args:
+            ledger.judge(words, partial(compare, name, dtype, training, make, call))
+    return ledger
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ROWS)
+def test_samples(name, dtype):
+    ledger_of(name, dtype).verdict(LIMITS.get(name, {}))
+
+
+@pytest.mark.parametrize("name", [n for n in ROWS if MODULES[n].module_error_inputs_func])
+def test_refuses_what_pytorch_refuses(name):
+    info, row = MODULES[name], ROWS[name]
+    for training, dtype in itertools.product((True, False), ("float32", "float64")):
+        for error in info.module_error_inputs_func(
+            info, device="cpu", dtype=getattr(torch, dtype), requires_grad=True, training=training
+        ):
+            make, call = error.module_error_input.constructor_input, error.module_error_input.forward_input
+            named = row.named(make.args, make.kwargs)
+            keywords = {"dtype": dtype} if "dtype" in row.known else {}
+            if (name, make.kwargs) in ACCEPTED:
+                continue
+            with pytest.raises((TypeError, ValueError, Inapplicable)):
+                row.call(named, ours_of(named) | keywords).train(training)(*ours_of(call.args))

@@ -1,0 +1,299 @@
+"""PyTorch's op_db: every sample of every op that we have too, values and gradients, and what both refuse."""
+
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("expecttest", reason="PyTorch's op_db needs it")
+
+from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
+
+import xpnet  # noqa: E402
+from tests.oracle.torch_samples import (  # noqa: E402
+    DTYPES,
+    Inapplicable,
+    Ledger,
+    Row,
+    backward_of_both,
+    described,
+    leaves,
+    ours_of,
+    wide,
+)
+from xpnet import functional as F  # noqa: E402
+from xpnet import operators  # noqa: E402
+
+pytestmark = pytest.mark.host
+
+LARGEST = 20_000  # elements; the reference inputs of a million say nothing more
+
+
+def reversed_(op):
+    return lambda input, other: op(other, input)
+
+
+def permute(x, dims):
+    return operators.transpose(x, dims)
+
+
+def swap(x, dim0, dim1):
+    axes = list(range(x.ndim))
+    axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
+    return operators.transpose(x, tuple(axes))
+
+
+def reshape(x, shape):
+    return operators.reshape(x, shape)
+
+
+def extremum(op):
+    """torch.max(x, dim) gives indices, too; only the whole array's is ours."""
+    return lambda input: op(input)
+
+
+NUMBERS = {"numbers only": lambda a: all(isinstance(v, float) for v in a.values())}
+SCALAR = {"an axis of no axes": lambda a: a["input"].ndim == 0}
+ROW = {"one row (C)": lambda a: a["input"].ndim < 2}
+POSITIONS = {"positions (N, C, ...)": lambda a: a["input"].ndim > 2}
+BINARY = "input:a other:b"
+REDUCTION = "input:x dim:axis=None keepdim:keepdims=False dtype=None"
+LOSS = "weight=None ignore_index=-100 reduction='mean' label_smoothing=0.0"
+BATCHES_OF_IMAGES = {"unbatched (C, H, W)": lambda a: a["input"].ndim == 3}
+ROWS = {
+    "add": Row(operators.add, BINARY + " alpha=1", NUMBERS),
+    "sub": Row(operators.subtract, BINARY + " alpha=1", NUMBERS),
+    "mul": Row(operators.multiply, BINARY, NUMBERS),
+    "div no_rounding_mode": Row(operators.divide, BINARY + " rounding_mode=None", NUMBERS),
+    "div trunc_rounding": Row(operators.divide, BINARY + " rounding_mode=None"),
+    "div floor_rounding": Row(operators.divide, BINARY + " rounding_mode=None"),
+    "true_divide": Row(operators.divide, BINARY, NUMBERS),
+    "pow": Row(operators.power, BINARY),
+    "__radd__": Row(reversed_(operators.add), "input other"),
+    "__rmul__": Row(reversed_(operators.multiply), "input other"),
+    "__rsub__": Row(reversed_(operators.subtract), "input other alpha=1"),
+    "__rdiv__": Row(reversed_(operators.divide), "input other"),
+    "__rpow__": Row(reversed_(operators.power), "input other"),
+    "__rmatmul__": Row(reversed_(operators.matmul), "input other"),
+    "matmul": Row(operators.matmul, BINARY),
+    "mm": Row(operators.matmul, BINARY),
+    "bmm": Row(operators.matmul, BINARY),
+    "mv": Row(operators.matmul, BINARY),
+    "dot": Row(operators.matmul, BINARY),
+    "maximum": Row(operators.maximum, BINARY),
+    "max binary": Row(operators.maximum, BINARY),
+    "neg": Row(operators.negative, "input:x"),
+    "exp": Row(operators.exp, "input:x"),
+    "log": Row(operators.log, "input:x"),
+    "sqrt": Row(operators.sqrt, "input:x"),
+    "abs": Row(operators.absolute, "input:x"),
+    "sum": Row(operators.sum, REDUCTION, SCALAR),
+    "mean": Row(operators.mean, REDUCTION, SCALAR),
+    "amax": Row(operators.max, REDUCTION, SCALAR),
+    "amin": Row(operators.min, REDUCTION, SCALAR),
+    "max reduction_no_dim": Row(extremum(operators.max), "input"),
+    "min reduction_no_dim": Row(extremum(operators.min), "input"),
+    "reshape": Row(reshape, "input:x shape"),
+    "view": Row(reshape, "input:x shape"),
+    "T": Row(operators.transpose, "input:x"),
+    "t": Row(operators.transpose, "input:x"),
+    "permute": Row(permute, "input:x dims"),
+    "transpose": Row(swap, "input:x dim0 dim1", SCALAR),
+    "__getitem__": Row(operators.getitem, "input:x index"),
+    "flatten": Row(F.flatten, "input:x start_dim end_dim=-1", preset={"start_dim": 0}),
+    "sigmoid": Row(F.sigmoid, "input:x"),
+    "tanh": Row(F.tanh, "input:x"),
+    "softmax": Row(F.softmax, "input:x dim:axis dtype=None"),
+    "softmax with_dtype": Row(F.softmax, "input:x dim:axis dtype=None"),
+    "log_softmax": Row(F.log_softmax, "input:x dim:axis dtype=None"),
+    "log_softmax with_dtype": Row(F.log_softmax, "input:x dim:axis dtype=None"),
+    "nn.functional.relu": Row(F.relu, "input:x inplace=False"),
+    "nn.functional.leaky_relu": Row(F.leaky_relu, "input:x negative_slope=0.01 inplace=False"),
+    "nn.functional.elu": Row(F.elu, "input:x alpha=1.0 inplace=False"),
+    "nn.functional.gelu": Row(F.gelu, "input:x approximate='none'"),
+    "nn.functional.hardtanh": Row(F.hardtanh, "input:x min_val=-1.0 max_val=1.0 inplace=False"),
+    "nn.functional.softplus": Row(F.softplus, "input:x beta=1 threshold=20"),
+    "nn.functional.dropout": Row(F.dropout, "input:x p=0.5 training=True inplace=False"),
+    "nn.functional.linear": Row(F.linear, "input:x weight bias=None"),
+    "nn.functional.conv2d": Row(
+        F.conv2d,
+        "input:x weight bias=None stride=1 padding=0 dilation=1 groups=1",
+        {"padding by name": lambda a: isinstance(a.get("padding"), str), **BATCHES_OF_IMAGES},
+    ),
+    "nn.functional.max_pool2d": Row(
+        F.max_pool2d,
+        "input:x kernel_size stride=None padding=0 dilation=1 ceil_mode=False return_indices=False",
+        BATCHES_OF_IMAGES,
+    ),
+    "nn.functional.avg_pool2d": Row(
+        F.avg_pool2d,
+        "input:x kernel_size stride=None padding=0 ceil_mode=False count_include_pad=True "
+        "divisor_override=None",
+        BATCHES_OF_IMAGES,
+    ),
+    "nn.functional.batch_norm": Row(
+        F.batch_norm,
+        "input:x running_mean running_var weight=None bias=None training=False momentum=0.1 eps=1e-5",
+        ROW,
+    ),
+    "nn.functional.layer_norm": Row(F.layer_norm, "input:x normalized_shape weight=None bias=None eps=1e-5"),
+    "nn.functional.group_norm": Row(F.group_norm, "input:x num_groups weight=None bias=None eps=1e-5"),
+    "nn.functional.instance_norm": Row(
+        F.instance_norm,
+        "input:x running_mean=None running_var=None weight=None bias=None use_input_stats=True "
+        "momentum=0.1 eps=1e-5",
+    ),
+    "nn.functional.cross_entropy": Row(F.cross_entropy, "input:logits target " + LOSS, ROW),
+    "nn.functional.nll_loss": Row(F.nll_loss, "input:log_probabilities target " + LOSS, ROW | POSITIONS),
+    "nn.functional.mse_loss": Row(F.mse_loss, "input:x target reduction='mean'"),
+    "nn.functional.binary_cross_entropy_with_logits": Row(
+        F.binary_cross_entropy_with_logits,
+        "input:logits target weight=None reduction='mean' pos_weight=None",
+    ),
+    "nn.functional.multi_margin_loss": Row(
+        F.multi_margin_loss, "input:scores target p=1 margin=1.0 weight=None reduction='mean'", ROW
+    ),
+}
+# op: why a sample differs from PyTorch's although we know it
+NAN = ("the gradient at NaN", lambda a, dtype: any(has_nan(v) for v in a.values()))
+DIFFERENT = {
+    "abs": NAN,  # NaN, not 0
+    "maximum": NAN,  # that of neither, not of both
+    "max binary": NAN,
+    "nn.functional.relu": NAN,  # 0, as in the kernels; the value is NaN
+    "nn.functional.elu": NAN,  # NaN, not dy
+    "nn.functional.hardtanh": NAN,  # 0
+    "pow": ("rounding in float16", lambda a, dtype: dtype == "float16"),
+    "__rpow__": ("rounding in float16", lambda a, dtype: dtype == "float16"),
+    "nn.functional.cross_entropy": (
+        "a gradient of the target",  # refused by name: probabilities from a teacher are constants
+        lambda a, dtype: a["target"].requires_grad,
+    ),
+    **{
+        name: ("an axis of no axes", lambda a, dtype: a["input"].ndim == 0)
+        for name in ("sum", "mean", "amax", "amin")
+    },
+}
+# at most so many samples of one dtype need an option that we do not have, or differ for a reason above
+LIMITS = {
+    "add": {"no alpha": 4, "numbers only": 2},
+    "sub": {"no alpha": 4, "numbers only": 2},
+    "mul": {"numbers only": 2},
+    "div no_rounding_mode": {"numbers only": 2},
+    "div trunc_rounding": {"no rounding_mode": 111},
+    "div floor_rounding": {"no rounding_mode": 111},
+    "true_divide": {"numbers only": 2},
+    "pow": {"rounding in float16": 32},
+    "__rsub__": {"numbers only": 2},
+    "__rpow__": {"rounding in float16": 13},
+    "maximum": {"the gradient at NaN": 4},
+    "max binary": {"the gradient at NaN": 4},
+    "abs": {"the gradient at NaN": 4},
+    "sum": {"an axis of no axes": 1},
+    "mean": {"an axis of no axes": 1},
+    "amax": {"an axis of no axes": 1},
+    "amin": {"an axis of no axes": 1},
+    "transpose": {"an axis of no axes": 1},
+    "flatten": {"no end_dim": 27},
+    "softmax with_dtype": {"no dtype": 7},
+    "log_softmax with_dtype": {"no dtype": 7},
+    "nn.functional.relu": {"the gradient at NaN": 4},
+    "nn.functional.elu": {"the gradient at NaN": 2},
+    "nn.functional.gelu": {"no approximate": 4},
+    "nn.functional.hardtanh": {"no min_val": 4, "the gradient at NaN": 2},
+    "nn.functional.softplus": {"no beta": 36},
+    "nn.functional.dropout": {"random": 4},
+    "nn.functional.conv2d": {"unbatched (C, H, W)": 13, "padding by name": 4},
+    "nn.functional.max_pool2d": {
+        "no ceil_mode": 720,
+        "no return_indices": 180,
+        "no dilation": 360,
+        "unbatched (C, H, W)": 36,
+    },
+    "nn.functional.avg_pool2d": {"no ceil_mode": 5, "no divisor_override": 1},
+    "nn.functional.batch_norm": {"one row (C)": 2},
+    "nn.functional.instance_norm": {"no running_mean": 8},
+    "nn.functional.cross_entropy": {"a gradient of the target": 10},
+    "nn.functional.nll_loss": {"one row (C)": 20, "positions (N, C, ...)": 20},
+    "nn.functional.binary_cross_entropy_with_logits": {"no weight": 15, "no pos_weight": 3},
+    "nn.functional.multi_margin_loss": {"one row (C)": 38, "no p": 97, "no weight": 49},
+}
+# how many error inputs of PyTorch we accept, and why
+ACCEPTED = {
+    "__radd__": 1,  # 2 + array: refused there only as a method of the number 2
+    "__rmul__": 1,
+    "__rdiv__": 1,
+    "maximum": 2,  # of an array and a number
+    "max binary": 2,
+    "t": 1,  # of more than two axes: transpose without axes reverses them, as in NumPy
+}
+
+OPS = {f"{op.name} {op.variant_test_name}".strip(): op for op in op_db}
+each_op = pytest.mark.parametrize("name", ROWS)
+
+
+def has_nan(value):
+    return any(leaf.isnan().any() for leaf in leaves(value))
+
+
+def is_random(named):
+    return named.get("training", True) and named.get("p", 0.5) not in (0.0, 1.0)
+
+
+def samples_of(name, dtype):
+    """The samples of an op: input, args, kwargs."""
+    op, kind = OPS[name], getattr(torch, dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for sample in op.reference_inputs("cpu", kind, requires_grad=True):  # the sample inputs and more
+            everything = (sample.input, *sample.args), sample.kwargs
+            if max((leaf.numel() for leaf in leaves(everything)), default=0) <= LARGEST:
+                yield everything
+
+
+def compare(name, dtype, args, kwargs):
+    """One sample on both sides."""
+    row = ROWS[name]
+    named = row.named(args, kwargs)
+    if name == "nn.functional.dropout" and is_random(named):
+        raise Inapplicable("random")
+    ours = {k: ours_of(v) for k, v in named.items()}
+    wide_args, wide_kwargs = wide((args, kwargs))
+    z = OPS[name].op(*wide_args, **wide_kwargs)
+    if z is NotImplemented:  # a method of a number
+        raise Inapplicable("numbers only")
+    tensors = leaves(list(row.named(wide_args, wide_kwargs).values()))
+    with np.errstate(all="ignore"):
+        y = row.call(named, ours)
+        backward_of_both(y, z, leaves(list(ours.values())), tensors, dtype)
+
+
+def ledger_of(name, dtype):
+    ledger = Ledger()
+    reason, matches = DIFFERENT.get(name, (None, None))
+    for args, kwargs in samples_of(name, dtype):
+        differs = reason if reason and matches(ROWS[name].named(args, kwargs), dtype) else None
+        ledger.judge(described((args, kwargs)), partial(compare, name, dtype, args, kwargs), differs)
+    return ledger
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@each_op
+def test_samples(name, dtype):
+    ledger_of(name, dtype).verdict(LIMITS.get(name, {}))
+
+
+@pytest.mark.parametrize("name", [n for n in ROWS if OPS[n].error_inputs_func is not None])
+def test_refuses_what_pytorch_refuses(name):
+    row, accepted = ROWS[name], []
+    for error in OPS[name].error_inputs("cpu"):
+        sample = error.sample_input
+        try:
+            named = row.named((sample.input, *sample.args), sample.kwargs)
+            row.call(named, ours_of(named))
+        except (Inapplicable, TypeError, ValueError, IndexError, xpnet.DeviceError):
+            continue
+        accepted.append(described(((sample.input, *sample.args), sample.kwargs)))
+    assert len(accepted) <= ACCEPTED.get(name, 0), f"accepted, though PyTorch refuses them: {accepted}"
