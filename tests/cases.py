@@ -416,7 +416,7 @@ LAYERS = [
     ),
     Case(
         "instance_norm",
-        F.instance_norm,
+        lambda x, w, b: F.instance_norm(x, weight=w, bias=b),
         ((2, 3, 2, 2), (3,), (3,)),
         lambda x, w, b: group_norm_oracle(x, 3, w, b),
         lambda t, f, x, w, b: f.instance_norm(x, weight=w, bias=b),

@@ -41,7 +41,8 @@ def test_the_kernel_runs_for_its_backend(double, backend):
     op(x=xpnet.asarray([1.0]))
     assert ran == ["kernel", "kernel"]
     assert xpnet.to_numpy(x.grad) == 2
-    assert dispatch.registered()["double_for_test"] == [str(backend)]
+    assert list(op.kernels) == [str(backend)]
+    assert str(backend) in dispatch.registered()["double_for_test"]
 
 
 def test_a_kernel_may_decline(double):

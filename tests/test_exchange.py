@@ -25,7 +25,8 @@ def samples(shape, n=4):
 
 @pytest.mark.host
 def test_no_layer_is_forgotten():
-    kinds = {k for k in vars(nn).values() if isinstance(k, type) and issubclass(k, nn.Module)} - {nn.Module}
+    kinds = {k for k in vars(nn).values() if isinstance(k, type) and issubclass(k, nn.Module)}
+    kinds = {k for k in kinds if k.forward is not nn.Module.forward}  # not the base class, nor mere holders
     assert {type(make()) for make, _ in LAYERS.values()} == kinds
 
 

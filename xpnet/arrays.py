@@ -41,10 +41,11 @@ def widen(x: Array) -> Array:
 
 def zero(like: Array) -> Array:
     """A 0-d zero of the dtype and device of `like`, kept: binary functions of the standard take arrays."""
-    key = (type(like), like.dtype, device_key(like))
-    if key not in _ZEROS:
-        _ZEROS[key] = namespace(like).zeros((), dtype=like.dtype, device=device(like))
-    return _ZEROS[key]
+    key = like.dtype if type(like) is np.ndarray else (type(like), like.dtype, device_key(like))
+    found = _ZEROS.get(key)
+    if found is None:
+        found = _ZEROS[key] = namespace(like).zeros((), dtype=like.dtype, device=device(like))
+    return found
 
 
 _ZEROS: dict[object, Array] = {}
@@ -56,7 +57,7 @@ def keep(x: Array, mask: Array) -> Array:
     A product with the mask would be NaN where x is infinite: gradients are, of sqrt(relu(x)) say, just where
     the mask is 0.
     """
-    if type(x) is np.ndarray and x.ndim and x.dtype.itemsize in _INTEGERS:
+    if type(x) is np.ndarray and x.size > 2048 and x.dtype.itemsize in _INTEGERS:
         integer = _INTEGERS[x.dtype.itemsize]
         bits = mask.view(np.int8).astype(integer)
         np.negative(bits, bits)  # all bits or none: a sixth of the time of `where`, which branches

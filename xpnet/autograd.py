@@ -32,22 +32,16 @@ from heapq import heappop, heappush
 from inspect import Parameter, signature
 from itertools import count
 from math import prod
-from typing import Any, ParamSpec, Protocol, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, cast
 
 from numpy import generic, ndarray
 
-from xpnet.backend import (
-    Array,
-    asarray,
-    backend_of,
-    device,
-    device_key,
-    dtype_name,
-    namespace,
-    on_device,
-    to_numpy,
-)
-from xpnet.dispatch import Kernels, own, run, unloaded
+from xpnet.backend import NUMPY, Array, asarray, device, device_key, namespace, on_device, to_numpy
+from xpnet.dispatch import Kernels, is_left_to_body, own, run
+from xpnet.methods import Methods
+
+if TYPE_CHECKING:
+    from typing import Self
 
 P = ParamSpec("P")
 _new = object.__new__
@@ -63,7 +57,10 @@ class _State(threading.local):
 _state = _State()
 
 
-class Tensor:
+LENT = 2  # `_filled` of a gradient that somebody outside may have kept
+
+
+class Tensor(Methods):
     """An array that takes part in differentiation.
 
     Attributes:
@@ -71,8 +68,8 @@ class Tensor:
         requires_grad: whether gradients flow to or through it.
         grad: the gradient, an array like `data`; None before `backward` and after `zero_grad`.
 
-    Make one with `xpnet.tensor`. Arithmetic, comparison, indexing, reductions and shape methods are attached
-    in `xpnet.operators`. Comparisons and integer results are plain arrays: they have no gradient.
+    Make one with `xpnet.tensor`. Arithmetic, comparison, indexing, reductions and shape methods are in
+    `xpnet.methods`. Comparisons and integer results are plain arrays: they have no gradient.
     """
 
     __slots__ = (
@@ -80,6 +77,7 @@ class Tensor:
         "_arena",
         "_filled",
         "_grad",
+        "_kept",
         "_offset",
         "_parents",
         "_pullback",
@@ -87,12 +85,10 @@ class Tensor:
         "data",
         "requires_grad",
     )
-    __array_ufunc__ = None  # NumPy arrays on the left leave the operation to Tensor
 
-    data: Array
-    requires_grad: bool
     _grad: Array | None
-    _filled: bool  # whether _grad holds a gradient or leftover memory
+    _filled: int  # 0: _grad is None or leftover memory; 1: it holds a gradient; LENT: that was given out
+    _kept: list[Array]  # of a computed tensor after `retain_grad`: nothing, or its gradient
     _parents: Sequence[tuple[int, Tensor]] | None  # (position, input); None once backward has freed the node
     _pullback: Pullback | None  # None for a leaf
     _time: int  # when the op ran
@@ -109,13 +105,20 @@ class Tensor:
 
     @property
     def grad(self) -> Array | None:
-        """The accumulated gradient, of the same shape and dtype as `data`, or None."""
-        return self._grad if self._filled else None
+        """The accumulated gradient, of the same shape and dtype as `data`, or None.
+
+        Of a computed tensor it is None unless `retain_grad` asked for it.
+        """
+        if self._filled:
+            self._filled = LENT
+            return self._grad
+        kept = getattr(self, "_kept", None)
+        return kept[0] if kept else None
 
     @grad.setter
     def grad(self, value: Array | None) -> None:
-        self._filled = False
         if value is None:
+            self._forget()
             return
         value = array_of(value)
         namespace(self.data, value)  # refuses another backend
@@ -124,7 +127,29 @@ class Tensor:
                 f"grad: expected shape {tuple(self.shape)} and dtype {self.dtype}, "
                 f"got {tuple(value.shape)} and {value.dtype}"
             )
-        self._accumulate(value)
+        if value is self._grad:  # p.grad *= 0.5
+            return
+        self._forget()
+        if self._is_leaf:
+            self._accumulate(value)
+        else:
+            self._kept = [value]
+
+    def _forget(self) -> None:
+        """No gradient from here on; one that has been given out stays as it is, in memory of its own."""
+        if self._filled == LENT:
+            if self._arena is None:
+                self._grad = None
+            else:
+                self._arena.renew_gradients()
+        self._filled = 0
+        if hasattr(self, "_kept"):
+            self._kept.clear()
+
+    @property
+    def _is_leaf(self) -> bool:
+        """Whether it was made, not computed; also if `backward` has freed the graph."""
+        return self._pullback is None and self._parents is not None
 
     def _accumulate(self, gradient: Array, fresh: bool = False) -> None:
         """The first gradient since `zero_grad` is stored, later ones are added.
@@ -132,15 +157,21 @@ class Tensor:
         A leaf outside an arena adopts a `fresh` array, which nobody else has; otherwise values are copied:
         two leaves must not share memory.
         """
+        if gradient.shape != self.data.shape:
+            raise ValueError(
+                f"a gradient of shape {tuple(gradient.shape)} reached a tensor of shape {tuple(self.shape)}: "
+                "the pullback of an operation on it returns the wrong shape"
+            )
         if self._filled:
             self._grad += gradient
-        elif fresh and self._arena is None and getattr(gradient, "base", gradient) is None:  # not a view
+            return
+        if fresh and self._arena is None and getattr(gradient, "base", gradient) is None:  # not a view
             self._grad = gradient
         elif self._grad is None:
             self._grad = namespace(gradient).asarray(gradient, copy=True)
         elif gradient is not self._grad:
             self._grad[...] = gradient
-        self._filled = True
+        self._filled = 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -167,21 +198,6 @@ class Tensor:
         """The device of the array; None on NumPy."""
         return device(self.data)
 
-    def __len__(self) -> int:
-        if not self.data.shape:
-            raise TypeError("len() of a 0-d tensor")
-        return self.data.shape[0]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        """For `numpy.asarray(tensor)`, plots and scikit-learn: the values, without their history."""
-        import numpy as np
-
-        host = to_numpy(self.data)
-        wanted = host.dtype if dtype is None else np.dtype(dtype)
-        if copy is False and (wanted != host.dtype or host is not self.data):
-            raise ValueError("the values of this tensor cannot be had as that array without a copy")
-        return np.array(host, dtype=wanted, copy=True if copy else None)
-
     def __dlpack__(self, **options: Any) -> Any:
         """The memory, for `from_dlpack` of another library, which then shares it.
 
@@ -200,83 +216,62 @@ class Tensor:
         """The values as a NumPy array (a copy if they are on a device)."""
         return to_numpy(self.data)
 
-    def item(self) -> Any:
-        """The only element as a Python number. This waits for the device."""
-        return to_numpy(self.data).item()
-
-    def tolist(self) -> Any:
-        """The values as nested lists of Python numbers; one number of a 0-d tensor."""
-        return to_numpy(self.data).tolist()
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __complex__(self) -> complex:
-        return complex(self.item())
-
-    def __index__(self) -> int:
-        value = self.item() if self.size == 1 else None
-        if not isinstance(value, int):
-            raise TypeError(f"only a whole number is an index, got a tensor {tuple(self.shape)} {self.dtype}")
-        return value
-
-    def __round__(self, digits: int | None = None) -> Any:
-        return round(self.item(), digits)
-
-    def __format__(self, spec: str) -> str:
-        """As a number, if it is one: `f"{loss:.3f}"`."""
-        if self.data.shape:
-            if spec:
-                raise TypeError(f"a tensor of shape {tuple(self.shape)} has no format {spec!r}; a number has")
-            return str(self)
-        return format(self.item(), spec)
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        """Write into the values; of a tensor that requires a gradient only in `no_grad`, as PyTorch has it.
-
-        Raises:
-            RuntimeError: a gradient would be lost.
-        """
-        if _state.enabled and (self.requires_grad or getattr(value, "requires_grad", False)):
-            raise RuntimeError(
-                "writing into a tensor would lose its gradient: do it in `with xpnet.no_grad():`, or make "
-                "another with operations"
-            )
-        index = tuple(array_of(i) for i in (index if isinstance(index, tuple) else (index,)))
-        if not any(hasattr(i, "dtype") or i is Ellipsis for i in index):
-            index = (*index, ...)
-        if isinstance(value, list):
-            value = asarray(value)
-        value = array_of(value)
-        if hasattr(value, "dtype"):
-            value = asarray(value, dtype_name(self.dtype), backend=backend_of(self.data))
-        self.data[index] = value
-
-    def _in_place(self, result: Any) -> Tensor:
-        """What `p -= x` gives: in `no_grad` a parameter keeps its place, other names mean another tensor.
-
-        Raises:
-            RuntimeError: of a parameter outside `no_grad`, where the new value would not be the model's.
-        """
-        if self._pullback is not None or not self.requires_grad:
-            return result
-        if _state.enabled:
-            raise RuntimeError(
-                "a tensor that is trained is changed in place only in `with xpnet.no_grad():`, as in "
-                "p -= lr * p.grad, or through p.data"
-            )
-        self.data[...] = array_of(result)
-        return self
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
-
     def detach(self) -> Tensor:
         """The same array without its history."""
         return Tensor(self.data)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set `requires_grad` of a leaf; returns the tensor."""
+        if not self._is_leaf and not requires_grad:
+            raise RuntimeError("requires_grad_(False) of a computed tensor: use x.detach()")
+        self.requires_grad = requires_grad
+        return self
+
+    def retain_grad(self) -> None:
+        """Have `backward` leave the gradient of this computed tensor in `.grad`; leaves have theirs anyway.
+
+        Raises:
+            RuntimeError: no gradient will reach it.
+
+        >>> import xpnet
+        >>> x = xpnet.tensor([1.0, 2.0], requires_grad=True)
+        >>> y = x * 3
+        >>> y.retain_grad()
+        >>> (y * y).sum().backward()
+        >>> y.grad
+        array([ 6., 12.], dtype=float32)
+        """
+        if (self._is_leaf and self.requires_grad) or hasattr(self, "_kept"):
+            return
+        pullback = self._pullback
+        if pullback is None:
+            raise RuntimeError("retain_grad() of a tensor that no gradient reaches: it needs a graph")
+        kept: list[Array] = []  # not the tensor itself, which would then hold itself
+
+        def keep(dy: Array) -> None:
+            total = kept[0] + dy if kept else namespace(dy).asarray(dy, copy=True)
+            kept[:] = [total]
+
+        if isinstance(pullback, tuple):
+            first = min(i for i, _ in self._parents or ())
+
+            def keeping(i: int, back: Callable[..., Any]) -> Callable[..., Any]:
+                def call(dy: Array, out: Array | None) -> Any:
+                    if i == first:
+                        keep(dy)
+                    return back(dy, out)
+
+                return call
+
+            self._pullback = tuple(keeping(i, back) for i, back in enumerate(pullback))
+        else:
+
+            def call(dy: Array) -> Any:
+                keep(dy)
+                return pullback(dy)
+
+            self._pullback = call
+        self._kept = kept
 
     def backward(self, gradient: Array | None = None, retain_graph: bool = False) -> None:
         """Add the gradient of this tensor to the `.grad` of every leaf it was computed from.
@@ -315,12 +310,35 @@ class Tensor:
                     f"backward(): gradient of shape {tuple(gradient.shape)} for a tensor of shape "
                     f"{tuple(self.shape)}"
                 )
+        if isinstance(self.data, NUMPY):
+            _backward(self, gradient, retain_graph)
+            return
         with on_device(self.data):
             _backward(self, gradient, retain_graph)
+
+    def __reduce__(self) -> Any:
+        """A copy or a pickle is a leaf."""
+        values = namespace(self.data).asarray(self.data, copy=True)
+        return _restore, (type(self), values, self.requires_grad, self._grad if self._filled else None)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if not self._is_leaf and self.requires_grad:
+            raise RuntimeError("a tensor with a history is not copied: take x.detach() or x.clone()")
+        make, arguments = self.__reduce__()
+        memo[id(self)] = copy = make(*arguments)
+        return copy
 
     def __repr__(self) -> str:
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({self.data}{grad})"
+
+
+def _restore(kind: type[Tensor], values: Array, requires_grad: bool, gradient: Array | None) -> Tensor:
+    """A leaf from a copy or a pickle."""
+    leaf = _new(kind)
+    Tensor.__init__(leaf, values, requires_grad)
+    leaf.grad = gradient
+    return leaf
 
 
 def array_of(x: Any) -> Array:
@@ -479,8 +497,10 @@ class Op(Protocol[P]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """The value: a Tensor if an argument is one, else an array."""
 
-    def kernel(self, backend: str, min_size: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Register a kernel for first arguments of `backend` with at least `min_size` elements."""
+    def kernel(
+        self, backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register a kernel for first arguments of `backend`: see `xpnet.dispatch.Kernel`."""
 
 
 def differentiable(body: Callable[P, tuple[Any, Pullback]]) -> Op[P]:
@@ -525,10 +545,10 @@ def differentiable(body: Callable[P, tuple[Any, Pullback]]) -> Op[P]:
             # a NumPy scalar among arrays is a number: float64 must not spread from it
             values = [v.item() if isinstance(a, generic) else v for a, v in zip(args, values, strict=True)]
         _state.recording = needed = bool(parents) and _state.enabled
-        if kernels or "numpy" in unloaded or not values or type(values[0]) is not ndarray:
-            value, pullback = run(kernels, body, values, kwargs)
-        else:
+        if values and type(values[0]) is ndarray and is_left_to_body(kernels, values[0]):
             value, pullback = body(*values, **kwargs)
+        else:
+            value, pullback = run(kernels, body, values, kwargs)
         if not needed:
             return Tensor(value) if tensors else value
         result = _new(Tensor)  # without __init__: this is the hot path
@@ -566,7 +586,7 @@ def no_grad() -> Iterator[None]:
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
-    """A Tensor on the default backend.
+    """A Tensor on the default backend, with memory of its own; `Tensor(array)` shares that of the array.
 
     Args:
         data: an array of any backend, or nested Python numbers (floats become float32).
@@ -577,7 +597,10 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     >>> xpnet.tensor([1, 2]).dtype
     dtype('int64')
     """
-    return Tensor(asarray(data, dtype), requires_grad)
+    array = asarray(data, dtype)
+    if hasattr(data, "dtype"):  # memory of its own: `t += 1` must not change the array it was made from
+        array = namespace(array).asarray(array, copy=True)
+    return Tensor(array, requires_grad)
 
 
 def gradcheck(

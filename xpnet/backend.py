@@ -195,6 +195,7 @@ def available_backends() -> list[str]:
 
 _NAMESPACES: dict[type, Any] = {np.ndarray: _numpy}
 _NAMES: dict[type, str] = {np.ndarray: "numpy"}
+NUMPY = (np.ndarray, np.generic)  # a tuple: a union would be made anew in each call
 SCALARS = (int, float, bool, type(None))
 
 
@@ -208,7 +209,7 @@ def _learn(array: Any) -> None:
         raise TypeError(
             f"expected an array or a Tensor, got {kind.__name__}; make one with xpnet.asarray(...)"
         )
-    if isinstance(array, np.generic | np.ndarray):
+    if isinstance(array, NUMPY):
         _NAMESPACES[kind], _NAMES[kind] = _numpy, "numpy"
         return
     try:
@@ -273,13 +274,15 @@ def device(array: Array) -> Any:
 
 def device_key(array: Array) -> Any:
     """The device of an array as a key of a dict: `cupy.cuda.Device` has no hash."""
+    if isinstance(array, NUMPY):
+        return None
     place = device(array)
     return getattr(place, "id", place)
 
 
 def on_device(array: Array) -> AbstractContextManager[Any]:
     """Make the array's CUDA device current, for what CuPy computes; nothing elsewhere."""
-    if type(array) is np.ndarray or backend_name(array) != "cupy":
+    if isinstance(array, NUMPY) or backend_name(array) != "cupy":
         return _NOWHERE
     return namespace(array).on(array.data.device_id)
 

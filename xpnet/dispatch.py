@@ -34,10 +34,17 @@ class KernelError(RuntimeError):
 
 
 class Kernel(NamedTuple):
-    """A launcher and the number of elements below which its first argument is left to the body."""
+    """A launcher, and what it leaves to the body.
+
+    Attributes:
+        launcher: called like the body.
+        min_size: the number of elements below which the first argument is left to the body.
+        anywhere: arguments that may be of any library and device, since the launcher moves them.
+    """
 
     launcher: Callable[..., Any]
-    min_size: int
+    min_size: int = 0
+    anywhere: tuple[str, ...] = ()
 
 
 Kernels = dict[str, Kernel]
@@ -54,8 +61,10 @@ class Fusable(Protocol[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """What a kernel makes of the arguments, or the body."""
 
-    def kernel(self, backend: str, min_size: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Register a kernel for first arguments of `backend` with at least `min_size` elements."""
+    def kernel(
+        self, backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register a kernel for first arguments of `backend`: see `xpnet.dispatch.Kernel`."""
 
 
 _with_kernels: list[Any] = []
@@ -64,9 +73,11 @@ _with_kernels: list[Any] = []
 def own(op: Any, body: Callable[..., Any], kernels: Kernels) -> Any:
     """Give an op its body and its kernels, and `kernel` to add some."""
 
-    def kernel(backend: str, min_size: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def kernel(
+        backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def register(launcher: Callable[P, R]) -> Callable[P, R]:
-            kernels[backend] = Kernel(launcher, min_size)
+            kernels[backend] = Kernel(launcher, min_size, anywhere)
             if op not in _with_kernels:
                 _with_kernels.append(op)
             return launcher
@@ -93,11 +104,19 @@ def load_kernels(backend: str) -> None:
         load()
 
 
+def is_left_to_body(kernels: Kernels, first: np.ndarray) -> bool:
+    """Whether no kernel takes this NumPy array: the quick answer for small networks, where it counts."""
+    if "numpy" in unloaded:
+        load_kernels("numpy")
+    kernel = kernels.get("numpy")
+    return kernel is None or kernel.min_size > first.size
+
+
 def run(kernels: Kernels, body: Callable[..., R], args: Any, kwargs: dict[str, Any]) -> R:
     """`body(*args, **kwargs)`, or what a kernel makes of it, on the device of the arguments.
 
     Raises:
-        DeviceError: a kernel would have met arrays of two backends or devices. Targets may be anywhere.
+        DeviceError: a kernel would have met arrays of two backends or devices.
     """
     first = args[0] if args else next(iter(kwargs.values()))
     if type(first) in SCALARS:
@@ -113,7 +132,7 @@ def run(kernels: Kernels, body: Callable[..., R], args: Any, kwargs: dict[str, A
             return body(*args, **kwargs)
         with on_device(first):
             return body(*args, **kwargs)
-    _check_places(body, first, args, kwargs)
+    _check_places(body, kernel.anywhere, first, args, kwargs)
     with on_device(first):
         try:
             result = kernel.launcher(*args, **kwargs)
@@ -122,13 +141,15 @@ def run(kernels: Kernels, body: Callable[..., R], args: Any, kwargs: dict[str, A
         return body(*args, **kwargs) if result is NotImplemented else result
 
 
-def _check_places(body: Callable[..., Any], first: Any, args: Any, kwargs: dict[str, Any]) -> None:
+def _check_places(
+    body: Callable[..., Any], anywhere: tuple[str, ...], first: Any, args: Any, kwargs: dict[str, Any]
+) -> None:
     """A kernel takes addresses: an array from elsewhere must not reach it."""
     kind, place = type(first), None if type(first) is np.ndarray else device_key(first)
     for i, a in enumerate((*args, *kwargs.values())):
         if hasattr(a, "dtype") and (type(a) is not kind or (place is not None and device_key(a) != place)):
             names = (*list(signature(body).parameters)[: len(args)], *kwargs)
-            if names[i] != "target" and not isinstance(a, np.generic | np.dtype):
+            if names[i] not in anywhere and not isinstance(a, np.generic | np.dtype):
                 raise DeviceError(
                     f"{body.__name__}: {names[i]} is on {where(a)}, the first argument on {where(first)}; "
                     "move one with xpnet.asarray(x) or model.to(backend)"
@@ -141,7 +162,7 @@ def fusable(body: Callable[P, R]) -> Fusable[P, R]:
 
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not kernels and "numpy" not in unloaded and args and type(args[0]) is np.ndarray:
+        if args and type(args[0]) is np.ndarray and is_left_to_body(kernels, args[0]):
             return body(*args, **kwargs)
         return run(kernels, body, args, kwargs)
 

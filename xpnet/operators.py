@@ -1,14 +1,16 @@
-"""Arithmetic, reductions, indexing and shape operations, attached to `Tensor` as operators and methods."""
+"""Arithmetic, reductions, indexing and shape operations: the ops behind `Tensor`'s operators and methods."""
 
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
 
+from xpnet import methods
 from xpnet.arrays import floating, gather, is_half, keep, scatter_add, sum_in_float32, zero
-from xpnet.autograd import Pullback, Tensor, differentiable
+from xpnet.autograd import Pullback, Tensor, _state, array_of, differentiable
 from xpnet.backend import SCALARS, Array, asarray, backend_name, backend_of, device, dtype_name, namespace
 
 Result = tuple[Array, Pullback]
@@ -305,67 +307,109 @@ def _index(part: Any, x: Array) -> Any:
     return asarray(np.asarray(part) if isinstance(part, list) else part, backend=backend_of(x))
 
 
-# ---- Tensor gets its operators ----------------------------------------------------------------------------
+# ---- what Tensor's methods need beside ops ----------------------------------------------------------------
 
 
-def _method(op: Any) -> Any:
-    return lambda self, *args, **kwargs: op(self, *args, **kwargs)
+@differentiable
+def clone(x: Array) -> Result:
+    """A copy."""
+    return namespace(x).asarray(x, copy=True), lambda dy: dy
 
 
-def _reflected(op: Any) -> Any:
-    return lambda self, other: op(other, self)
+@differentiable
+def squeeze(x: Array, axis: int) -> Result:
+    """Without an axis of length 1."""
+    xp = namespace(x)
+    return xp.squeeze(x, axis=axis), lambda dy: xp.reshape(dy, x.shape)
 
 
-def _in_place(op: Any) -> Any:
-    return lambda self, other: self._in_place(op(self, other))
+@differentiable
+def select(x: Array, indices: Array, axis: int) -> Result:
+    """One element along `axis` for each index; `indices` has the axis, of length 1."""
+    xp = namespace(x, indices)
+    shape = [1] * x.ndim
+    shape[axis] = x.shape[axis]
+    places = xp.reshape(xp.arange(x.shape[axis], dtype=indices.dtype, device=device(x)), tuple(shape))
+    chosen = places == indices
+    value = xp.sum(keep(x, chosen), axis=axis, keepdims=True, dtype=x.dtype)
+    return value, lambda dy: keep(xp.broadcast_to(dy, x.shape) + 0, chosen)
 
 
-def _compare(name: str) -> Any:
-    def method(self: Tensor, other: Any) -> Array:
-        return getattr(self.data, name)(other.data if isinstance(other, Tensor) else other)
-
-    return method
+def compare(name: str, x: Tensor, other: Any) -> Array:
+    """An array of bool, element by element."""
+    return getattr(x.data, name)(array_of(other))
 
 
-for _name, _op in {
-    "add": add,
-    "sub": subtract,
-    "mul": multiply,
-    "truediv": divide,
-    "pow": power,
-    "matmul": matmul,
-}.items():
-    setattr(Tensor, f"__{_name}__", _method(_op))
-    setattr(Tensor, f"__r{_name}__", _reflected(_op))
-    setattr(Tensor, f"__i{_name}__", _in_place(_op))
-for _name, _op in {
-    "__neg__": negative,
-    "__abs__": absolute,
-    "__getitem__": getitem,
-    "exp": exp,
-    "log": log,
-    "sqrt": sqrt,
-    "abs": absolute,
-    "sum": sum,
-    "mean": mean,
-    "max": max,
-    "min": min,
-}.items():
-    setattr(Tensor, _name, _method(_op))
-for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
-    setattr(Tensor, _name, _compare(_name))
-# a comparison is of elements, a dictionary goes by identity
-Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
+def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
+    """x = op(x, other) in the memory of x where nothing is recorded, by PyTorch's rules.
+
+    Raises:
+        RuntimeError: x is a leaf that requires a gradient, and gradients are recorded.
+        TypeError: the result is of a wider kind than x, such as float in an integer tensor.
+        ValueError: the result is larger than x.
+    """
+    if _recorded(x, other):
+        if x.requires_grad and x._is_leaf:
+            raise RuntimeError(
+                f"a {type(x).__name__} that is trained is changed in place only in `with xpnet.no_grad():`, "
+                "as in p -= lr * p.grad, or through p.data"
+            )
+        return op(x, other)
+    data, other = x.data, array_of(other)
+    if hasattr(other, "dtype") and _kind(other) > _kind(data):
+        raise TypeError(f"in place: {other.dtype} does not fit a tensor of {data.dtype}; use x = x + y")
+    value = op(data, other)
+    if tuple(value.shape) != tuple(data.shape):
+        raise ValueError(
+            f"in place: a result of shape {tuple(value.shape)} does not fit a tensor of shape "
+            f"{tuple(data.shape)}"
+        )
+    if value.dtype != data.dtype:
+        if _kind(value) > _kind(data):
+            raise TypeError(f"in place: {value.dtype} does not fit a tensor of {data.dtype}; use x = x + y")
+        value = namespace(value).astype(value, data.dtype)
+    overwrite(x, value)
+    return x
 
 
-def _reshape_method(self: Tensor, *shape: Any) -> Tensor:
-    return reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+def overwrite(x: Tensor, value: Array) -> None:
+    """Other values of the same shape and dtype, in the same memory."""
+    if isinstance(x.data, np.generic):  # NumPy's scalars have none
+        x.data = value
+    else:
+        x.data[...] = value
 
 
-def _transpose_method(self: Tensor, *axes: Any) -> Tensor:
-    return transpose(self, axes or None)
+def assign(x: Tensor, index: Any, value: Any) -> None:
+    """x[index] = value, which is not recorded.
+
+    Raises:
+        RuntimeError: gradients are recorded and x or the value requires one.
+    """
+    if _recorded(x, value):
+        raise RuntimeError(
+            "writing into a tensor would lose its gradient: do it in `with xpnet.no_grad():`, or make "
+            "another with operations"
+        )
+    index = tuple(_index(i, x.data) for i in (index if isinstance(index, tuple) else (index,)))
+    if not any(hasattr(i, "dtype") or i is Ellipsis for i in index):
+        index = (*index, ...)
+    value = array_of(value)
+    if not isinstance(value, int | float | bool):
+        value = np.asarray(value) if isinstance(value, list | tuple) else value
+        value = asarray(value, backend=backend_of(x.data))
+        value = namespace(value).astype(value, x.data.dtype, copy=False)
+    x.data[index] = value
 
 
-Tensor.reshape = _reshape_method  # type: ignore[attr-defined]
-Tensor.transpose = _transpose_method  # type: ignore[attr-defined]
-Tensor.T = property(transpose)  # type: ignore[attr-defined]
+def _recorded(x: Tensor, other: Any) -> bool:
+    return _state.enabled and (x.requires_grad or (isinstance(other, Tensor) and other.requires_grad))
+
+
+def _kind(x: Array) -> int:
+    """bool, integers, floats: 0, 1, 2."""
+    name = str(x.dtype)
+    return 0 if "bool" in name else 1 if "int" in name else 2
+
+
+methods.ops = sys.modules[__name__]

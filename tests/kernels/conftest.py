@@ -14,6 +14,7 @@ import pytest
 from tests import emulator
 from xpnet.backend import to_numpy
 from xpnet.cuda import loader
+from xpnet.notes import check_errors
 
 
 class Launch:
@@ -52,6 +53,11 @@ class Launch:
             with loader.use(emulator.EmuModule, arch), emulator.schedule(**schedule):
                 yield
         emulator.check_guards()
+
+    def read(self, x: Any) -> None:
+        """Wait for x, as whoever reads it does, and raise what has been noted."""
+        self.numpy(x)
+        check_errors()
 
     @staticmethod
     def numpy(x: Any) -> np.ndarray:

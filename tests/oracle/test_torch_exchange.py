@@ -142,9 +142,9 @@ def test_a_torch_tensor_becomes_an_array_on_the_same_memory():
     theirs[1, 2] = 70.0
     ours[0, 0] = 30.0
     assert (ours[1, 2], theirs[0, 0]) == (70.0, 30.0)
-    tensor = xpnet.tensor(theirs)
+    tensor = xpnet.tensor(theirs)  # a copy, as torch.tensor makes one: `tensor += 1` leaves `theirs` alone
     theirs[0, 1] = 5.0
-    assert tensor.data[0, 1] == 5.0
+    assert tensor.data[0, 1] == 1.0
     with xpnet.use_backend("torch"):
         parameter = torch.nn.Parameter(theirs)
         assert xpnet.asarray(parameter).data_ptr() == theirs.data_ptr()

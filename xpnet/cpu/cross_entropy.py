@@ -14,7 +14,7 @@ from xpnet.functional import losses
 _EMPTY = np.empty((0, 0), np.float32)
 
 
-@losses.cross_entropy.kernel("numpy", SMALL)
+@losses.cross_entropy.kernel("numpy", SMALL, anywhere=("target", "weight"))
 def cross_entropy(
     logits: Array,
     target: Any,

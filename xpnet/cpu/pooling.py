@@ -8,12 +8,12 @@ import numpy as np
 
 from xpnet.backend import Array
 from xpnet.cpu.launch import SMALL, kernel
-from xpnet.functional import convolution
+from xpnet.functional import pooling
 
 Size = int | tuple[int, int]
 
 
-@convolution.max_pool2d.kernel("numpy", SMALL)
+@pooling.max_pool2d.kernel("numpy", SMALL)
 def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
     """One pass forward, one backward; one byte of each window is kept."""
     from xpnet.functional.convolution import _pair

@@ -11,7 +11,8 @@ import numpy as np
 from xpnet.autograd import is_recording, is_unit
 from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
 from xpnet.cuda import loader
-from xpnet.functional import losses
+from xpnet.functional.losses import beside
+from xpnet.functional.losses import cross_entropy as op
 from xpnet.functional.weighing import report
 from xpnet.notes import note_on
 
@@ -169,7 +170,7 @@ def _indices(target: Any, logits: Array, ignore_index: int) -> Array | None:
     return loader.contiguous(target)
 
 
-@losses.cross_entropy.kernel("cupy")
+@op.kernel("cupy", anywhere=("target", "weight"))
 def cross_entropy(
     logits: Array,
     target: Any,
@@ -190,6 +191,9 @@ def cross_entropy(
     gradient that has already been rounded would lose what loss scaling is for), or over the gradient if it is
     in place.
     """
+    if weight is not None:
+        weight = beside(weight, logits)
+        namespace(logits, weight)
     if (
         logits.ndim != 2
         or loader.dtype_name(logits.dtype) not in loader.CTYPES

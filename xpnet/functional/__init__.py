@@ -1,24 +1,18 @@
 """Layers and losses as functions of Tensors or arrays. `import xpnet.functional as F`."""
 
 from xpnet.functional.activations import (
-    elu,
-    gelu,
-    hardtanh,
-    leaky_relu,
     lecun_tanh,
     log_softmax,
     maxout,
-    relu,
     sigmoid,
     softmax,
     softplus,
     tanh,
 )
-from xpnet.functional.convolution import avg_pool2d, conv2d, global_avg_pool2d, max_pool2d
 from xpnet.functional.dropout import dropout
+from xpnet.functional.images import avg_pool2d, conv2d, global_avg_pool2d, max_pool2d
 from xpnet.functional.linear import bias_activation, flatten, linear
 from xpnet.functional.losses import (
-    binary_cross_entropy_with_logits,
     cross_entropy,
     mse_loss,
     multi_margin_loss,
@@ -26,6 +20,14 @@ from xpnet.functional.losses import (
     perceptron_loss,
 )
 from xpnet.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm
+from xpnet.functional.options import (
+    binary_cross_entropy_with_logits,
+    elu,
+    gelu,
+    hardtanh,
+    leaky_relu,
+    relu,
+)
 from xpnet.functional.regularizers import l1, l2
 
 __all__ = [

@@ -69,11 +69,13 @@ def lecun_tanh(x: Array) -> Result:
 
 
 @differentiable
-def hardtanh(x: Array) -> Result:
-    """x clipped to [-1, 1]; derivative 1 strictly inside, else 0."""
+def hardtanh(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Result:
+    """x clipped to [min_val, max_val]; derivative 1 strictly inside, else 0."""
     floating("hardtanh", x)
+    if not min_val <= max_val:
+        raise ValueError(f"hardtanh: min_val must be at most max_val, got {min_val} and {max_val}")
     xp = namespace(x)
-    return xp.clip(x, -1.0, 1.0), lambda dy: keep(dy, (x > -1) & (x < 1))
+    return xp.clip(x, min_val, max_val), lambda dy: keep(dy, (x > min_val) & (x < max_val))
 
 
 @differentiable
@@ -111,13 +113,27 @@ def maxout(x: Array, pieces: int = 2) -> Result:
 
 
 @differentiable
-def softplus(x: Array) -> Result:
-    """log(1 + exp(x)), without overflow; its derivative is the sigmoid."""
+def softplus(x: Array, beta: float = 1.0, threshold: float = 20.0) -> Result:
+    """log(1 + exp(beta x)) / beta, without overflow; its derivative is sigmoid(beta x).
+
+    Args:
+        x: any shape.
+        beta: how sharp the bend is, not 0.
+        threshold: where beta x is above it, the result is x.
+    """
     floating("softplus", x)
-    xp = namespace(x)
-    e = xp.exp(-xp.abs(x))
-    y = xp.maximum(x, zero(x)) + xp.log1p(e)
-    return y, lambda dy: dy * (xp.where(x >= 0, xp.ones_like(e), e) / (1 + e))
+    if not beta:
+        raise ValueError("softplus: beta must not be 0")
+    xp, z = namespace(x), x * beta
+    e = xp.exp(-xp.abs(z))
+    line = z > threshold
+    y = xp.where(line, x, (xp.maximum(z, zero(z)) + xp.log1p(e)) * (1 / beta))
+
+    def pullback(dy: Array) -> Array:
+        slope = xp.where(z >= 0, xp.ones_like(e), e) / (1 + e)
+        return xp.where(line, dy, dy * slope)
+
+    return y, pullback
 
 
 @differentiable
@@ -135,9 +151,38 @@ def gelu(x: Array) -> Result:
 
 
 @differentiable
-def softmax(x: Array, axis: int = -1) -> Result:
-    """exp(x) / sum exp(x) along `axis`; shifted by the largest element, so that it cannot overflow."""
+def gelu_tanh(x: Array) -> Result:
+    """x / 2 (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3), which is nearly gelu."""
+    floating("gelu", x)
+    xp, z = namespace(x), widen(x)
+    c, d = math.sqrt(2 / math.pi), 0.044715
+    t = xp.tanh(c * (z + d * z * z * z))
+
+    def pullback(dy: Array) -> Array:
+        slope = 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * (c * (1 + 3 * d * z * z))
+        return xp.astype(dy * slope, x.dtype, copy=False)
+
+    return xp.astype(0.5 * z * (1 + t), x.dtype, copy=False), pullback
+
+
+def one_axis(axis: int, dim: int | None) -> int:
+    """PyTorch's spelling or NumPy's, of which one may be used."""
+    if dim is not None and axis != -1:
+        raise TypeError(f"axis and dim are one thing: pass one of them, got axis={axis} and dim={dim}")
+    return axis if dim is None else dim
+
+
+@differentiable
+def softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
+    """exp(x) / sum exp(x) along `axis`; shifted by the largest element, so that it cannot overflow.
+
+    Args:
+        x: any shape.
+        axis: the default is the last one.
+        dim: PyTorch's name for `axis`.
+    """
     floating("softmax", x)
+    axis = one_axis(axis, dim)
     xp = namespace(x)
     z = widen(x)
     e = xp.exp(z - _largest(z, axis))
@@ -151,9 +196,10 @@ def softmax(x: Array, axis: int = -1) -> Result:
 
 
 @differentiable
-def log_softmax(x: Array, axis: int = -1) -> Result:
-    """log(softmax(x)) = x - max - log sum exp(x - max)."""
+def log_softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
+    """log(softmax(x)) = x - max - log sum exp(x - max); arguments as for `softmax`."""
     floating("log_softmax", x)
+    axis = one_axis(axis, dim)
     xp = namespace(x)
     z = widen(x)
     shifted = z - _largest(z, axis)

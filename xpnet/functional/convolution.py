@@ -1,12 +1,12 @@
-"""Convolution and pooling of images (N, C, H, W)."""
+"""Convolution of images (N, C, H, W)."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from xpnet.arrays import alike, col2im, floating, im2col, keep, pad, sum_in_float32, unpad, widen, windows
-from xpnet.autograd import Pullback, Tensor, differentiable
+from xpnet.arrays import alike, col2im, im2col, pad, sum_in_float32, unpad, windows
+from xpnet.autograd import Pullback, differentiable
 from xpnet.backend import Array, device, namespace
 
 Result = tuple[Array, Pullback]
@@ -25,10 +25,14 @@ def _pair(value: Size, name: str, at_least: int) -> tuple[int, int]:
     return pair
 
 
+def _check_images(x: Array, name: str) -> None:
+    if x.ndim != 4:
+        raise ValueError(f"{name}: expected images of shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}")
+
+
 def _output(x: Array, kernel: Any, stride: Any, padding: Any, dilation: Any, name: str) -> tuple[int, int]:
     """Output height and width, floor((n + 2p - d(k - 1) - 1) / s) + 1."""
-    if x.ndim != 4:
-        raise ValueError(f"{name}: expected images of shape (N, C, H, W), got {tuple(x.shape)}")
+    _check_images(x, name)
     size = tuple(
         (n + 2 * p - d * (k - 1) - 1) // s + 1
         for n, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
@@ -141,83 +145,3 @@ def pad_images(x: Array, padding: tuple[int, int], value: float = 0.0) -> Array:
 def unpad_images(x: Array, padding: tuple[int, int]) -> Array:
     """The inside of padded images."""
     return x if padding == (0, 0) else unpad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
-
-
-def _pooling(x: Array, kernel_size: Size, stride: Size | None, padding: Size, name: str, fill: float) -> Any:
-    """The padded images, the places of the window's elements in them, the padding and the kernel size."""
-    kernel, pads = _pair(kernel_size, "kernel_size", 1), _pair(padding, "padding", 0)
-    strides = kernel if stride is None else _pair(stride, "stride", 1)
-    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
-        raise ValueError(f"{name}: padding {pads} must be at most half the window {kernel}")
-    size = _output(x, kernel, strides, pads, (1, 1), name)
-    return pad_images(x, pads, fill), windows(kernel, strides, (1, 1), size), pads, kernel
-
-
-@differentiable
-def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Result:
-    """The maximum of each window; the first of equal maxima gets the gradient. NaN wins.
-
-    Args:
-        x: (N, C, H, W).
-        kernel_size: of the window.
-        stride: step of the window; default: the kernel size.
-        padding: added on every side, never chosen; at most half the window.
-
-    Raises:
-        ValueError: a window larger than the image, or too much padding.
-    """
-    xp, x = namespace(x), floating("max_pool2d", x)
-    padded, places, pads, _ = _pooling(x, kernel_size, stride, padding, "max_pool2d", -math.inf)
-    y = padded[places[0]] + 0
-    winner = xp.zeros(y.shape, dtype=xp.uint8 if len(places) < 256 else xp.int32, device=device(x))
-    for i, place in enumerate(places[1:], start=1):
-        candidate = padded[place]
-        better = (candidate > y) | (candidate != candidate)
-        y = xp.where(better, candidate, y)
-        winner = xp.where(better, xp.full_like(winner, i), winner)
-
-    def pullback(dy: Array) -> Array:
-        dx = xp.zeros_like(padded)
-        for i, place in enumerate(places):
-            dx[place] += keep(dy, winner == i)
-        return unpad_images(dx, pads)
-
-    return y, pullback
-
-
-@differentiable
-def avg_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Result:
-    """The mean of each window, padding zeros included.
-
-    Args:
-        x: (N, C, H, W).
-        kernel_size: of the window.
-        stride: step of the window; default: the kernel size.
-        padding: zeros added on every side; at most half the window.
-
-    Raises:
-        ValueError: a window larger than the image, or too much padding.
-    """
-    xp, x = namespace(x), floating("avg_pool2d", x)
-    padded, places, pads, kernel = _pooling(x, kernel_size, stride, padding, "avg_pool2d", 0.0)
-    y = widen(padded[places[0]]) + 0  # the sum may be too large for float16, where the mean is not
-    for place in places[1:]:
-        y += padded[place]
-    y = xp.astype(y * (1 / math.prod(kernel)), x.dtype, copy=False)
-
-    def pullback(dy: Array) -> Array:
-        dx, share = xp.zeros_like(padded), dy * (1 / math.prod(kernel))
-        for place in places:
-            dx[place] += share
-        return unpad_images(dx, pads)
-
-    return y, pullback
-
-
-def global_avg_pool2d(x: Array | Tensor) -> Array | Tensor:
-    """The mean over all positions: (N, C, H, W) -> (N, C) (Lin et al., 2014)."""
-    from xpnet.operators import mean
-
-    if x.ndim != 4:
-        raise ValueError(f"global_avg_pool2d: expected images of shape (N, C, H, W), got {tuple(x.shape)}")
-    return mean(x, axis=(2, 3))

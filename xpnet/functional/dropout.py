@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from xpnet import random
 from xpnet.arrays import floating
 from xpnet.autograd import Pullback, Tensor, differentiable
 from xpnet.backend import Array, backend_of, namespace
+from xpnet.functional.public import result
 
 
-def dropout(x: Array | Tensor, p: float = 0.5, training: bool = True) -> Array | Tensor:
+def dropout(x: Array | Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """Set each element to 0 with probability p, multiply the others by 1/(1 - p) (Srivastava et al., 2014).
 
     Args:
         x: any shape.
         p: the probability of *dropping* an element, in [0, 1].
         training: False gives x unchanged; the expectation is the same.
+        inplace: write the result over x; where gradients are recorded, x stays as it is: use the result.
 
     Raises:
         ValueError: p is outside [0, 1].
@@ -29,7 +33,7 @@ def dropout(x: Array | Tensor, p: float = 0.5, training: bool = True) -> Array |
         raise ValueError(f"dropout: p is the probability of dropping, in [0, 1], got {p}")
     if not training or p == 0:
         return x
-    return philox_dropout(x, p, random.generators[random.DROPOUT].next_key())
+    return result(x, philox_dropout(x, p, random.generators[random.DROPOUT].next_key()), inplace)
 
 
 @differentiable

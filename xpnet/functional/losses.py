@@ -109,9 +109,8 @@ def check_labels(
 
 
 def _class_weight(weight: Any, like: Array, classes: int, name: str) -> Array:
-    """The weight of each class, of any library and number type, in the dtype and on the device of `like`."""
-    if type(weight) is not type(like) and _is_host(weight):
-        weight = asarray(weight, backend=backend_of(like))
+    """The weight of each class, of any number type, in the dtype and on the device of `like`."""
+    weight = beside(weight, like)
     xp = namespace(like, weight)
     if tuple(weight.shape) != (classes,):
         raise ValueError(
@@ -120,9 +119,13 @@ def _class_weight(weight: Any, like: Array, classes: int, name: str) -> Array:
     return xp.astype(weight, like.dtype, copy=False)
 
 
-def _is_host(x: Any) -> bool:
-    """Whether x is no array of a backend's device: a list, a Series, a NumPy array."""
-    return isinstance(x, np.ndarray) or not hasattr(x, "__array_namespace__")
+def beside(weight: Any, like: Array) -> Array:
+    """A weight from the host (a list, a Series, a NumPy array) on the device of `like`; another as it is."""
+    if type(weight) is type(like) or (
+        hasattr(weight, "__array_namespace__") and not isinstance(weight, np.ndarray)
+    ):
+        return weight
+    return asarray(weight, backend=backend_of(like))
 
 
 def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
@@ -183,6 +186,7 @@ def cross_entropy(
     logits: Array,
     target: Any,
     weight: Array | None = None,
+    *,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
@@ -211,13 +215,16 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     floating("cross_entropy", logits, "the logits")
+    options: dict[str, Any] = {
+        "ignore_index": ignore_index,
+        "label_smoothing": label_smoothing,
+        "reduction": reduction,
+    }
     if logits.ndim != 2:
-        return _over_positions(logits, target, weight, ignore_index, label_smoothing, reduction)
+        return _over_positions(cross_entropy, logits, target, weight, options)
     xp = namespace(logits)
     if is_half(logits):  # the sums over classes and rows need float32
-        value, wide = cross_entropy.body(
-            widen(logits), target, weight, ignore_index, label_smoothing, reduction
-        )
+        value, wide = cross_entropy.body(widen(logits), target, weight, **options)
         return xp.astype(value, logits.dtype), lambda dy: (xp.astype(wide(widen(dy))[0], logits.dtype),)
     if weight is not None:
         weight = _class_weight(weight, logits, logits.shape[1], "cross_entropy")
@@ -274,11 +281,11 @@ def _soft_cross_entropy(
     return value, pullback
 
 
-def _over_positions(logits: Array, target: Any, *options: Any) -> Result:
+def _over_positions(loss: Any, logits: Array, target: Any, weight: Any, options: dict[str, Any]) -> Result:
     """Logits (N, C, ...) with a target for every position: make each position a row."""
-    xp = namespace(logits)
+    xp, name = namespace(logits), loss.__name__
     if logits.ndim < 2:
-        raise ValueError(f"cross_entropy: expected logits of shape (N, C), got {tuple(logits.shape)}")
+        raise ValueError(f"{name}: expected an input of shape (N, C), got {tuple(logits.shape)}")
     classes, n = logits.shape[1], logits.ndim
 
     def to_rows(a: Array) -> Array:
@@ -297,11 +304,11 @@ def _over_positions(logits: Array, target: Any, *options: Any) -> Result:
         rows = namespace(target).reshape(target, (-1,))
     else:
         raise ValueError(
-            f"cross_entropy: logits {tuple(logits.shape)} need class indices of shape {positions} or "
+            f"{name}: inputs {tuple(logits.shape)} need class indices of shape {positions} or "
             f"probabilities of shape {tuple(logits.shape)}, got {tuple(target.shape)}"
         )
-    value, pullback = cross_entropy.body(to_rows(logits), rows, *options)
-    if options[-1] == "none":
+    value, pullback = loss.body(to_rows(logits), rows, weight, **options)
+    if options["reduction"] == "none":
         value = xp.reshape(value, positions)
     return value, lambda dy: (from_rows(pullback(dy if dy.ndim == 0 else xp.reshape(dy, (-1,)))[0]),)
 
@@ -311,14 +318,15 @@ def nll_loss(
     log_probabilities: Array,
     target: Any,
     weight: Array | None = None,
+    *,
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Result:
     """-log p[y], from the output of `log_softmax`.
 
     Args:
-        log_probabilities: (N, C).
-        target: class indices (N,).
+        log_probabilities: (N, C), or (N, C, ...) with one label a position.
+        target: class indices (N,) or (N, ...).
         weight: (C,) weight of each class.
         ignore_index: rows with this label count for nothing.
         reduction: "mean" (divides by the sum of the weights), "sum" or "none".
@@ -328,7 +336,8 @@ def nll_loss(
     """
     xp, x = namespace(log_probabilities), floating("nll_loss", log_probabilities, "the input")
     if x.ndim != 2:
-        raise ValueError(f"nll_loss: expected log-probabilities of shape (N, C), got {tuple(x.shape)}")
+        options = {"ignore_index": ignore_index, "reduction": reduction}
+        return _over_positions(nll_loss, x, target, weight, options)
     y, rows = _labels(target, x, x.shape[1], ignore_index, "nll_loss")
     if weight is not None:
         weight = _class_weight(weight, x, x.shape[1], "nll_loss")
@@ -341,13 +350,25 @@ def nll_loss(
 
 
 @differentiable
-def multi_margin_loss(scores: Array, target: Any, margin: float = 1.0, reduction: str = "mean") -> Result:
-    """Multiclass hinge: sum over k != y of max(0, margin - s_y + s_k), divided by C (Crammer & Singer, 2001).
+def multi_margin_loss(
+    scores: Array,
+    target: Any,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Array | None = None,
+    *,
+    reduction: str = "mean",
+) -> Result:
+    """Multiclass hinge: w_y / C times the sum over k != y of max(0, margin - s_y + s_k)^p.
+
+    Crammer & Singer, 2001; the decks' form is C times this one.
 
     Args:
         scores: (N, C).
         target: class indices (N,).
-        margin: how far ahead the right score should be. The decks' form is C times this one.
+        p: 1, or 2 for squares.
+        margin: how far ahead the right score should be.
+        weight: (C,) weight of each class; "mean" still divides by N.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -356,12 +377,19 @@ def multi_margin_loss(scores: Array, target: Any, margin: float = 1.0, reduction
     xp = namespace(floating("multi_margin_loss", scores, "the input"))
     if scores.ndim != 2:
         raise ValueError(f"multi_margin_loss: expected scores of shape (N, C), got {tuple(scores.shape)}")
+    if p not in (1, 2):
+        raise ValueError(f"multi_margin_loss: p must be 1 or 2, got {p!r}")
     classes = scores.shape[1]
     y, rows = _labels(target, scores, classes, None, "multi_margin_loss")
+    if weight is not None:
+        weight = _class_weight(weight, scores, classes, "multi_margin_loss")
+        weight = xp.take(weight, xp.astype(y, xp.int64))
+        rows = weight if rows is None else rows * weight
     hinge = margin + scores - xp.expand_dims(take_columns(scores, y), axis=1)
     active = ~(hinge <= 0) & (one_hot(y, classes, scores.dtype) == 0)
-    losses = xp.sum(keep(hinge, active), axis=1, dtype=scores.dtype) / classes
-    active = xp.astype(active, scores.dtype) / classes
+    hinge = keep(hinge, active)
+    losses = xp.sum(hinge if p == 1 else hinge * hinge, axis=1, dtype=scores.dtype) / classes
+    active = (xp.astype(active, scores.dtype) if p == 1 else 2 * hinge) / classes
     if rows is not None:
         losses, active = losses * rows, active * xp.expand_dims(rows, axis=1)
     value, spread = _reduce(losses, reduction)
@@ -378,7 +406,7 @@ def multi_margin_loss(scores: Array, target: Any, margin: float = 1.0, reduction
 
 
 @differentiable
-def binary_cross_entropy_with_logits(logits: Array, target: Any, reduction: str = "mean") -> Result:
+def binary_cross_entropy_with_logits(logits: Array, target: Any, *, reduction: str = "mean") -> Result:
     """-t log sigmoid(z) - (1 - t) log(1 - sigmoid(z)), without overflow; gradient sigmoid(z) - t.
 
     Args:
@@ -395,7 +423,42 @@ def binary_cross_entropy_with_logits(logits: Array, target: Any, reduction: str 
 
 
 @differentiable
-def mse_loss(x: Array, target: Any, reduction: str = "mean") -> Result:
+def weighted_binary_cross_entropy(
+    logits: Array, target: Any, weight: Any, pos_weight: Any, *, reduction: str = "mean"
+) -> Result:
+    """-w (q t log s + (1 - t) log(1 - s)), s = sigmoid(z); gradient w ((1 - t) s - q t (1 - s))."""
+    name = "binary_cross_entropy_with_logits"
+    xp = namespace(floating(name, logits, "the logits"))
+    t = _same_shape(logits, target, name)
+    w, q = _spread(weight, logits, f"{name}: weight"), _spread(pos_weight, logits, f"{name}: pos_weight")
+    e = xp.exp(-xp.abs(logits))
+    low = xp.maximum(-logits, zero(logits)) + xp.log1p(e)  # -log sigmoid(z)
+    high = logits + low  # -log sigmoid(-z)
+    sigmoid = xp.where(logits >= 0, xp.ones_like(e), e) / (1 + e)
+    return _elementwise(
+        w * (q * t * low + (1 - t) * high),
+        reduction,
+        lambda: w * ((1 - t) * sigmoid - q * t * (1 - sigmoid)),
+        lambda: w * (q * low - high),
+    )
+
+
+def _spread(weight: Any, like: Array, name: str) -> Array:
+    """A weight of each element, in the dtype and place of `like`; ones for None."""
+    xp = namespace(like)
+    if weight is None:
+        return xp.ones_like(like)
+    weight = asarray(array_like(weight), dtype_name(like.dtype), backend=backend_of(like))
+    try:
+        return xp.broadcast_to(weight, like.shape)
+    except ValueError:
+        raise ValueError(
+            f"{name} of shape {tuple(weight.shape)} does not fit an input of shape {tuple(like.shape)}"
+        ) from None
+
+
+@differentiable
+def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
     """(x - t)^2; gradient 2 (x - t).
 
     Args:

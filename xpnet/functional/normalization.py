@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from xpnet.arrays import floating, widen
-from xpnet.autograd import Pullback, differentiable
+from xpnet.autograd import Pullback, Tensor, differentiable
 from xpnet.backend import Array, namespace
 
 Result = tuple[Array, Pullback]
@@ -234,8 +235,12 @@ def group_norm(
 
 
 def instance_norm(
-    x: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
-) -> Array:
+    x: Array | Tensor,
+    *,
+    weight: Array | Tensor | None = None,
+    bias: Array | Tensor | None = None,
+    eps: float = 1e-5,
+) -> Any:
     """Standardise each channel of each sample over its positions (Ulyanov et al., 2016).
 
     Args:

@@ -12,7 +12,7 @@ from xpnet.nn.activation import (
     Softplus,
     Tanh,
 )
-from xpnet.nn.container import Residual, Sequential
+from xpnet.nn.container import Identity, ModuleDict, ModuleList, Residual, Sequential
 from xpnet.nn.convolution import AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from xpnet.nn.dropout import Dropout
 from xpnet.nn.linear import Flatten, Linear, Maxout
@@ -34,6 +34,7 @@ __all__ = [
     "GlobalAvgPool2d",
     "GroupNorm",
     "Hardtanh",
+    "Identity",
     "InstanceNorm2d",
     "LayerNorm",
     "LeCunTanh",
@@ -42,6 +43,8 @@ __all__ = [
     "MaxPool2d",
     "Maxout",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "Parameter",
     "ReLU",
     "Residual",

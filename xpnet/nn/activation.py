@@ -5,22 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import functional as F
+from xpnet.functional import activations
 from xpnet.nn.module import Module
 
 
 class ReLU(Module):
-    """max(x, 0)."""
+    """max(x, 0); `inplace` is taken, and changes nothing."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = inplace
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
-        return F.relu(x)
+        return activations.relu(x)
 
 
 class LeakyReLU(Module):
-    """x for x > 0, else negative_slope * x."""
+    """x for x > 0, else negative_slope * x; `inplace` is taken, and changes nothing."""
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = negative_slope
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        self.negative_slope, self.inplace = negative_slope, inplace
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -32,10 +36,10 @@ class LeakyReLU(Module):
 
 
 class ELU(Module):
-    """x for x > 0, else alpha (exp(x) - 1)."""
+    """x for x > 0, else alpha (exp(x) - 1); `inplace` is taken, and changes nothing."""
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = alpha
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        self.alpha, self.inplace = alpha, inplace
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -71,34 +75,66 @@ class LeCunTanh(Module):
 
 
 class Hardtanh(Module):
-    """x clipped to [-1, 1]."""
+    """x clipped to [min_val, max_val]; `inplace` is taken, and changes nothing."""
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        if not min_val < max_val:
+            raise ValueError(f"Hardtanh: min_val must be below max_val, got {min_val} and {max_val}")
+        self.min_val, self.max_val, self.inplace = min_val, max_val, inplace
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
-        return F.hardtanh(x)
+        return F.hardtanh(x, self.min_val, self.max_val)
+
+    def extra_repr(self) -> str:
+        """The range."""
+        return "" if (self.min_val, self.max_val) == (-1, 1) else f"{self.min_val}, {self.max_val}"
 
 
 class Softplus(Module):
-    """log(1 + exp(x))."""
+    """log(1 + exp(beta x)) / beta; x where beta x is above the threshold."""
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        if not beta:
+            raise ValueError("Softplus: beta must not be 0")
+        self.beta, self.threshold = beta, threshold
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
-        return F.softplus(x)
+        return F.softplus(x, self.beta, self.threshold)
+
+    def extra_repr(self) -> str:
+        """Beta."""
+        return "" if self.beta == 1 else f"beta={self.beta}"
 
 
 class GELU(Module):
-    """x Phi(x)."""
+    """x Phi(x); with `approximate="tanh"` nearly so, as in `functional.gelu`."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f'GELU: approximate must be "none" or "tanh", got {approximate!r}')
+        self.approximate = approximate
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
-        return F.gelu(x)
+        return F.gelu(x, self.approximate)
+
+    def extra_repr(self) -> str:
+        """The form, if it is not exact."""
+        return "" if self.approximate == "none" else f"approximate={self.approximate!r}"
 
 
 class Softmax(Module):
-    """exp(x) / sum exp(x) along `axis`, to read probabilities; train on the logits with `cross_entropy`."""
+    """exp(x) / sum exp(x) along `dim`, to read probabilities; train on the logits with `cross_entropy`.
 
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+    Args:
+        dim: default the last axis.
+        axis: NumPy's name for `dim`.
+    """
+
+    def __init__(self, dim: int = -1, *, axis: int | None = None) -> None:
+        self.dim = self.axis = dim if axis is None else axis
 
     def forward(self, x: Any) -> Any:
         """The same shape."""

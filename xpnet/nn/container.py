@@ -2,18 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from operator import index as as_integer
+from typing import Any, Self
 
 from xpnet.nn.module import Module
 from xpnet.operators import add
 
 
-class Sequential(Module):
+class Identity(Module):
+    """Its input, unchanged; takes and ignores any arguments, to stand in for another layer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def forward(self, x: Any) -> Any:
+        """The input."""
+        return x
+
+
+class _Row(Module):
+    """Modules in a row, `layers`; their names are their numbers unless they were given others."""
+
+    layers: list[Module]
+    _names: list[str | None]
+
+    def __init__(self, layers: Iterable[Any], names: Iterable[str | None] | None = None) -> None:
+        layers = list(layers)
+        for i, layer in enumerate(layers):
+            self._check(layer, f"element {i}")
+        self.layers = layers
+        if names is not None:
+            self._names = list(names)
+
+    def _check(self, layer: Any, what: str) -> Module:
+        if not isinstance(layer, Module):
+            raise TypeError(f"{type(self).__name__}: {what} is {type(layer).__name__}, expected a Module")
+        return layer
+
+    def _name(self, i: int) -> str:
+        names = vars(self).get("_names", ())
+        return (names[i] if i < len(names) else None) or str(i)
+
+    def _children(self) -> Iterator[tuple[str, Any]]:
+        for name, child in super()._children():
+            number = name.removeprefix("layers.")
+            yield (self._name(int(number)) if number != name else name), child
+
+    def __getattr__(self, name: str) -> Any:
+        names = vars(self).get("_names", ())
+        if name in names:
+            return self.layers[names.index(name)]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+    def __contains__(self, module: object) -> bool:
+        return any(module is layer for layer in self.layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, slice):
+            return self.layers[index]
+        names = [self._name(i) for i in range(*index.indices(len(self)))] if "_names" in vars(self) else None
+        part = type(self).__new__(type(self))
+        _Row.__init__(part, self.layers[index], names)
+        return part
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        layers = list(self.layers)
+        layers[as_integer(index)] = self._check(module, f"element {index}")
+        self.layers = layers
+
+    def __delitem__(self, index: Any) -> None:
+        del self.layers[index]
+        if "_names" in vars(self):
+            del self._names[index]
+
+    def insert(self, index: int, module: Module) -> Self:
+        """Put a module before position `index`; returns the container."""
+        layers = list(self.layers)
+        layers.insert(index, self._check(module, f"element {index}"))
+        self.layers = layers
+        if "_names" in vars(self):
+            self._names.insert(index, None)
+        return self
+
+    def append(self, module: Module) -> Self:
+        """Add a module at the end; returns the container."""
+        return self.insert(len(self.layers), module)
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add modules at the end; returns the container."""
+        for module in list(modules):
+            self.append(module)
+        return self
+
+    def pop(self, index: int = -1) -> Module:
+        """Take a module out."""
+        module = self.layers[index]
+        del self[index]
+        return module
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add a module with a name at the end, or put it in the place of the one with that name."""
+        layer = self._check(module, f"element {name!r}")
+        taken = [self._name(i) for i in range(len(self))]
+        if name in taken:
+            self[taken.index(name)] = layer
+            return
+        names = list(vars(self).get("_names", [None] * len(self)))
+        self.append(layer)
+        self._names = [*names, name]
+
+    register_module = add_module
+
+
+class Sequential(_Row):
     """Layers applied one after the other.
 
     Args:
-        *layers: modules, or one list of modules.
+        *layers: modules, one list of modules, or one dict of modules by name.
 
     >>> from xpnet import nn
     >>> nn.Sequential(nn.Linear(2, 3), nn.ReLU())
@@ -21,18 +133,21 @@ class Sequential(Module):
       (0): Linear(2, 3)
       (1): ReLU()
     )
+    >>> model = nn.Sequential({"hidden": nn.Linear(2, 3), "act": nn.ReLU()})
+    >>> model.hidden, [name for name, _ in model.named_parameters()]
+    (Linear(2, 3), ['hidden.weight', 'hidden.bias'])
     """
 
     def __init__(self, *layers: Any) -> None:
+        if len(layers) == 1 and isinstance(layers[0], Mapping):
+            for name in layers[0]:
+                if not isinstance(name, str) or not name or "." in name:
+                    raise ValueError(f"Sequential: a name is a string without dots, got {name!r}")
+            super().__init__(layers[0].values(), layers[0])
+            return
         if len(layers) == 1 and isinstance(layers[0], list | tuple):
             layers = tuple(layers[0])
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                raise TypeError(f"Sequential: element {i} is {type(layer).__name__}, expected a Module")
-        self.layers = list(layers)
-
-    def _children(self) -> Iterator[tuple[str, Any]]:
-        return ((name.removeprefix("layers."), child) for name, child in super()._children())
+        super().__init__(layers)
 
     def forward(self, x: Any) -> Any:
         """The last layer's output."""
@@ -40,14 +155,88 @@ class Sequential(Module):
             x = layer(x)
         return x
 
+
+class ModuleList(_Row):
+    """A list of modules, to be used in `forward` of the module that holds it.
+
+    >>> from xpnet import nn
+    >>> blocks = nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])
+    >>> len(blocks.append(nn.ReLU())), blocks[-1]
+    (4, ReLU())
+    """
+
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        super().__init__(() if modules is None else modules)
+
+    def __add__(self, other: Iterable[Module]) -> ModuleList:
+        return ModuleList([*self, *other])
+
+    def __iadd__(self, other: Iterable[Module]) -> Self:
+        return self.extend(other)
+
+
+class ModuleDict(Module):
+    """Modules by name, to be used in `forward` of the module that holds it.
+
+    >>> from xpnet import nn
+    >>> heads = nn.ModuleDict({"left": nn.Linear(2, 1), "right": nn.Linear(2, 1, bias=False)})
+    >>> [name for name, _ in heads.named_parameters()]
+    ['left.weight', 'left.bias', 'right.weight']
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
+        self.named: dict[str, Module] = {}
+        self.update({} if modules is None else modules)
+
+    def _children(self) -> Iterator[tuple[str, Any]]:
+        return ((name.removeprefix("named."), child) for name, child in super()._children())
+
+    def __getitem__(self, name: str) -> Module:
+        return self.named[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise KeyError(f"ModuleDict: a name is a string without dots, got {name!r}")
+        if not isinstance(module, Module):
+            raise TypeError(f"ModuleDict: {name!r} is {type(module).__name__}, expected a Module")
+        self.named = {**self.named, name: module}
+
+    def __delitem__(self, name: str) -> None:
+        del self.named[name]
+
     def __len__(self) -> int:
-        return len(self.layers)
+        return len(self.named)
 
-    def __getitem__(self, index: Any) -> Any:
-        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.named)
 
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self.layers)
+    def __contains__(self, name: object) -> bool:
+        return name in self.named
+
+    def keys(self) -> KeysView[str]:
+        """The names."""
+        return self.named.keys()
+
+    def values(self) -> ValuesView[Module]:
+        """The modules."""
+        return self.named.values()
+
+    def items(self) -> ItemsView[str, Module]:
+        """(name, module) pairs."""
+        return self.named.items()
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add modules, or replace those of the same names."""
+        for name, module in modules.items() if hasattr(modules, "items") else modules:
+            self[name] = module
+
+    def pop(self, name: str) -> Module:
+        """Take a module out."""
+        return self.named.pop(name)
+
+    def clear(self) -> None:
+        """Take all modules out."""
+        self.named = {}
 
 
 class Residual(Module):

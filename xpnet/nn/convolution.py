@@ -7,6 +7,7 @@ from typing import Any
 
 from xpnet import functional as F
 from xpnet import init
+from xpnet.functional.images import padding_widths
 from xpnet.nn.module import Module
 from xpnet.nn.parameter import Parameter
 from xpnet.nn.sizes import size, window
@@ -15,14 +16,14 @@ Size = int | tuple[int, int]
 
 
 class Conv2d(Module):
-    """A convolution of (N, C, H, W).
+    """A convolution of (N, C, H, W) or (C, H, W).
 
     Args:
         in_channels: C.
         out_channels: O.
         kernel_size: of the window.
         stride: step of the window.
-        padding: zeros on every side.
+        padding: zeros on every side; "same" for the size of the input (stride 1), "valid" for none.
         dilation: distance between the elements of the window.
         groups: independent parts of the channels.
         bias: whether to add one; not needed before a norm.
@@ -39,7 +40,7 @@ class Conv2d(Module):
         out_channels: int,
         kernel_size: Size,
         stride: Size = 1,
-        padding: Size = 0,
+        padding: Size | str = 0,
         dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
@@ -50,7 +51,11 @@ class Conv2d(Module):
         in_channels = size("Conv2d", "in_channels", in_channels)
         out_channels = size("Conv2d", "out_channels", out_channels)
         kernel_size, stride = window("Conv2d", "kernel_size", kernel_size), window("Conv2d", "stride", stride)
-        padding, dilation = window("Conv2d", "padding", padding, 0), window("Conv2d", "dilation", dilation)
+        dilation = window("Conv2d", "dilation", dilation)
+        if isinstance(padding, str):
+            padding_widths(padding, (1, 1), stride, dilation)  # says what is wrong with it
+        else:
+            padding = window("Conv2d", "padding", padding, 0)
         groups = size("Conv2d", "groups", groups)
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"Conv2d: groups={groups} must divide {in_channels} and {out_channels} channels")
@@ -73,7 +78,7 @@ class Conv2d(Module):
 
 
 class _Pool2d(Module):
-    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
+    def _set(self, kernel_size: Size, stride: Size | None, padding: Size) -> None:
         name = type(self).__name__
         self.kernel_size = window(name, "kernel_size", kernel_size)
         self.stride = None if stride is None else window(name, "stride", stride)
@@ -87,17 +92,43 @@ class _Pool2d(Module):
 class MaxPool2d(_Pool2d):
     """The maximum of each window; arguments as for `functional.max_pool2d`."""
 
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        dilation: Size = 1,
+        *,
+        ceil_mode: bool = False,
+    ) -> None:
+        self._set(kernel_size, stride, padding)
+        self.dilation, self.ceil_mode = window("MaxPool2d", "dilation", dilation), ceil_mode
+
     def forward(self, x: Any) -> Any:
         """(N, C, H, W) -> (N, C, H', W')."""
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
 
 class AvgPool2d(_Pool2d):
     """The mean of each window; arguments as for `functional.avg_pool2d`."""
 
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        self._set(kernel_size, stride, padding)
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+        self.divisor_override = divisor_override
+
     def forward(self, x: Any) -> Any:
         """(N, C, H, W) -> (N, C, H', W')."""
-        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+        options = (self.ceil_mode, self.count_include_pad, self.divisor_override)
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, *options)
 
 
 class GlobalAvgPool2d(Module):

@@ -17,7 +17,7 @@ from xpnet.nn.module import Module
 _KINDS: dict[str, type[Module]] = {
     name: kind
     for name, kind in vars(nn).items()
-    if isinstance(kind, type) and issubclass(kind, Module) and kind is not Module
+    if isinstance(kind, type) and issubclass(kind, Module) and kind.forward is not Module.forward
 }
 _INITIAL = ("weight_init", "bias_init")
 
@@ -86,7 +86,10 @@ def _make(description: Mapping[str, Any], made: list[Module]) -> Module:
         raise ValueError(f"unknown kind of layer {kind!r}; kinds are {', '.join(sorted(_KINDS))}")
     arguments = {name: decode(value) for name, value in arguments.items()}
     try:
-        module = _KINDS[kind](*arguments.pop("layers", ()), **arguments)
+        layers = arguments.pop("layers", ())
+        if "names" in arguments:
+            layers = (dict(zip(arguments.pop("names"), layers, strict=True)),)
+        module = _KINDS[kind](*layers, **arguments)
     except TypeError as error:
         raise ValueError(f"{kind}: {error}") from None
     made.append(module)
@@ -98,7 +101,10 @@ def _arguments(module: Module) -> dict[str, Any]:
     if isinstance(module, nn.Maxout):
         units = module.out_features // module.pieces
         return {**_arguments_of(nn.Linear, module), "out_features": units, "pieces": module.pieces}
-    return _arguments_of(type(module), module)
+    found = _arguments_of(type(module), module)
+    if isinstance(module, nn.Sequential) and hasattr(module, "_names"):
+        found["names"] = [module._name(i) for i in range(len(module))]
+    return found
 
 
 def _arguments_of(kind: type, module: Any) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def _arguments_of(kind: type, module: Any) -> dict[str, Any]:
             found[name] = module.running_mean is not None
         elif name == "dtype":
             found[name] = _dtype(module)
-        elif name not in _INITIAL:
+        elif name not in _INITIAL and name not in ("args", "kwargs"):
             found[name] = getattr(module, name)
     return found
 

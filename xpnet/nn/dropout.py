@@ -11,14 +11,16 @@ from xpnet.nn.module import Module
 class Dropout(Module):
     """In training, set each element to 0 with probability `p` and scale the rest by 1/(1 - p).
 
+    `inplace` is taken for the sake of PyTorch's spelling, and changes nothing.
+
     Raises:
         ValueError: p is outside [0, 1].
     """
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"Dropout: p is the probability of dropping, in [0, 1], got {p}")
-        self.p = p
+        self.p, self.inplace = p, inplace
 
     def forward(self, x: Any) -> Any:
         """The same shape."""

@@ -81,11 +81,11 @@ class Maxout(Linear):
 
 
 class Flatten(Module):
-    """Merge all axes from `start_dim` on: (N, C, H, W) -> (N, C H W)."""
+    """Merge the axes from `start_dim` to `end_dim`: (N, C, H, W) -> (N, C H W)."""
 
-    def __init__(self, start_dim: int = 1) -> None:
-        self.start_dim = start_dim
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Any) -> Any:
         """The reshaped input."""
-        return F.flatten(x, self.start_dim)
+        return F.flatten(x, self.start_dim, self.end_dim)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple, Self
+
+import numpy as np
 
 from xpnet.autograd import Tensor, array_of
 from xpnet.backend import (
@@ -13,20 +15,50 @@ from xpnet.backend import (
     _load,
     asarray,
     backend_of,
+    device_key,
     dtype_name,
     namespace,
     where,
 )
-from xpnet.nn.parameter import Arena, Buffer, Parameter, gather, has_views, runs
+from xpnet.nn.parameter import LENT, Arena, Buffer, Parameter, forget_gradients, gather, has_views, runs
+from xpnet.nn.parts import PLAIN, parts, reaches
 
-ForwardHook = Callable[[Any, tuple[Any, ...], Any], None]
+ForwardHook = Callable[[Any, tuple[Any, ...], Any], Any]
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+class Keys(NamedTuple):
+    """What `load_state_dict` did not find a partner for."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class HookHandle:
+    """Takes a hook away again: `handle.remove()`, or a call of the handle."""
+
+    def __init__(self, module: Module, hook: ForwardHook) -> None:
+        self._module, self._hook = module, hook
+
+    def remove(self) -> None:
+        """No calls from here on; once is enough."""
+        left = tuple(h for h in self._module._forward_hooks if h is not self._hook)
+        if left:
+            self._module._forward_hooks = left
+        else:
+            vars(self._module).pop("_forward_hooks", None)
+
+    __call__ = remove
 
 
 class Module:
     """Base class of layers and models: assign Parameters, Buffers and Modules as attributes, write `forward`.
 
-    Names are paths of attributes, as in PyTorch: `"0.weight"`, `"encoder.bias"`. A list or tuple of modules
-    is numbered: `"layers.0.weight"`.
+    Names are paths of attributes, as in PyTorch: `"0.weight"`, `"encoder.bias"`. Lists, tuples and dicts of
+    modules are looked into, nested ones, too: `"layers.0.weight"`, `"heads.left.weight"`.
+
+    Nothing is lost without a word: what would not be found or trained (a set of modules, a Tensor where a
+    Parameter is meant, an array in a parameter's place) is refused by name.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -40,6 +72,7 @@ class Module:
     """
 
     training: bool = True
+    _part = True
     _forward_hooks: tuple[ForwardHook, ...] = ()  # on the class: a module without hooks has no attribute
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -54,79 +87,165 @@ class Module:
             raise self._locate(error, args) from None
         if self._forward_hooks:
             for hook in self._forward_hooks:
-                hook(self, args, output)
+                changed = hook(self, args, output)
+                if changed is not None:
+                    output = changed
         return output
 
-    def add_forward_hook(self, hook: ForwardHook) -> Callable[[], None]:
+    def register_forward_hook(self, hook: ForwardHook) -> HookHandle:
         """Have `hook(module, inputs, output)` called after each forward pass of this module.
 
-        It sees what the layer computed and must not change it. Copies and pickles have no hooks.
+        What it returns, unless None, takes the place of the output. Copies and pickles have no hooks.
 
         Returns:
-            A function that takes the hook away again.
+            A handle; `handle.remove()`, or `handle()`, takes the hook away again.
 
         >>> import xpnet
         >>> from xpnet import nn
         >>> layer, shapes = nn.Linear(2, 3), []
-        >>> remove = layer.add_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
+        >>> handle = layer.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
         >>> for _ in range(2):
         ...     _ = layer(xpnet.asarray([[1.0, 2.0]]))
-        ...     remove()
+        ...     handle.remove()
         >>> shapes
         [(1, 3)]
         """
         self._forward_hooks = (*self._forward_hooks, hook)
+        return HookHandle(self, hook)
 
-        def remove() -> None:
-            left = tuple(h for h in self._forward_hooks if h is not hook)
-            if left:
-                self._forward_hooks = left
-            else:
-                vars(self).pop("_forward_hooks", None)
-
-        return remove
+    add_forward_hook = register_forward_hook
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_forward_hooks"}
+
+    # ---- parts ----
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; what would drop a part of the model without a word is refused.
+
+        Raises:
+            TypeError: an array or a number where a Parameter is, a Tensor to be trained that is no Parameter,
+                or modules in a container that has no order.
+            ValueError: the module would contain itself.
+        """
+        old = vars(self).get(name)
+        if isinstance(old, Parameter | Buffer) and value is not None and value is not old:
+            value = self._successor(name, old, value)
+        elif type(value) not in PLAIN:
+            for path, part in parts(name, value):
+                if isinstance(part, Module) and reaches(part, self):
+                    raise ValueError(
+                        f"{type(self).__name__}.{path}: the {type(part).__name__} would contain itself; keep "
+                        "the way back outside of the tree, as in weakref.ref(module)"
+                    )
+        object.__setattr__(self, name, value)
+
+    def _successor(self, name: str, old: Parameter | Buffer, value: Any) -> Any:
+        """What takes the place of a parameter or a buffer; a buffer takes new values as they are."""
+        if isinstance(value, type(old)):
+            return value
+        label, kind = f"{type(self).__name__}.{name}", type(value).__name__
+        if isinstance(old, Parameter):
+            raise TypeError(
+                f"{label} is a Parameter, {kind} cannot take its place: set its values with "
+                f"{name}.data[...] = x, or make another one with nn.Parameter(x)"
+            )
+        if isinstance(value, Tensor) and value.requires_grad:
+            raise TypeError(f"{label} is a Buffer, which has no gradient: pass x.detach()")
+        if not hasattr(value, "dtype"):
+            raise TypeError(f"{label} is a Buffer: expected a Tensor or an array, got {kind}")
+        return type(old)(value, persistent=old.persistent)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Set a parameter under a name that is not an attribute yet."""
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(f"register_parameter({name!r}): expected a Parameter, got {type(param).__name__}")
+        self._register(name, param)
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Set a buffer under a name that is not an attribute yet.
+
+        Args:
+            name: of the attribute.
+            tensor: a Tensor, an array, or None.
+            persistent: whether it is in `state_dict`.
+        """
+        if tensor is not None and not hasattr(tensor, "dtype"):
+            raise TypeError(f"register_buffer({name!r}): expected a Tensor, got {type(tensor).__name__}")
+        self._register(name, None if tensor is None else Buffer(tensor, persistent=persistent))
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Set a module under a name that is not an attribute yet."""
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"add_module({name!r}): expected a Module, got {type(module).__name__}")
+        self._register(name, module)
+
+    register_module = add_module
+
+    def _register(self, name: str, value: Any) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a part must be a string, got {name!r}")
+        if not name or "." in name:
+            raise KeyError(f"the name of a part must not be empty or contain a dot, got {name!r}")
+        if hasattr(self, name) and vars(self).get(name, self) is not None:
+            raise KeyError(f"{type(self).__name__} has an attribute {name!r} already")
+        setattr(self, name, value)
 
     # ---- the tree ----
 
     def _children(self) -> Iterator[tuple[str, Any]]:
         """Attributes that are part of the model, by name."""
         for name, value in vars(self).items():
-            if isinstance(value, Parameter | Buffer | Module):
-                yield name, value
-            elif isinstance(value, list | tuple):
-                for i, item in enumerate(value):
-                    if isinstance(item, Parameter | Buffer | Module):
-                        yield f"{name}.{i}", item
+            if type(value) not in PLAIN:
+                yield from parts(name, value)
 
-    def _walk(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    def _walk(self, prefix: str = "", above: tuple[Module, ...] = ()) -> Iterator[tuple[str, Any]]:
+        above = (*above, self)
         for name, value in self._children():
-            yield prefix + name, value
             if isinstance(value, Module):
-                yield from value._walk(f"{prefix}{name}.")
+                if any(value is module for module in above):  # a list may have changed since it was set
+                    raise ValueError(f"{prefix}{name}: the {type(value).__name__} contains itself")
+                yield prefix + name, value
+                yield from value._walk(f"{prefix}{name}.", above)
+            else:
+                yield prefix + name, value
 
-    def _unique(self, kind: type) -> list[tuple[str, Any]]:
+    def _unique(self, kind: type, recurse: bool = True) -> list[tuple[str, Any]]:
         seen: set[int] = set()
         found = []
-        for name, value in self._walk():
+        for name, value in self._walk() if recurse else self._children():
             if isinstance(value, kind) and id(value) not in seen:
                 seen.add(id(value))
                 found.append((name, value))
         return found
 
-    def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """(name, parameter) pairs in order of definition; a shared parameter appears once."""
-        return self._unique(Parameter)
+    def named_parameters(self, recurse: bool = True) -> list[tuple[str, Parameter]]:
+        """(name, parameter) pairs in order of definition; a shared parameter appears once.
 
-    def parameters(self) -> list[Parameter]:
+        Args:
+            recurse: those of the modules inside, too.
+        """
+        return self._unique(Parameter, recurse)
+
+    def parameters(self, recurse: bool = True) -> list[Parameter]:
         """The parameters, in order of definition."""
-        return [p for _, p in self.named_parameters()]
+        return [p for _, p in self._unique(Parameter, recurse)]
 
-    def named_buffers(self) -> list[tuple[str, Buffer]]:
+    def named_buffers(self, recurse: bool = True) -> list[tuple[str, Buffer]]:
         """(name, buffer) pairs in order of definition."""
-        return self._unique(Buffer)
+        return self._unique(Buffer, recurse)
+
+    def buffers(self, recurse: bool = True) -> list[Buffer]:
+        """The buffers, in order of definition."""
+        return [b for _, b in self._unique(Buffer, recurse)]
+
+    def named_children(self) -> list[tuple[str, Module]]:
+        """(name, module) pairs of the modules directly inside this one; a shared one appears once."""
+        return self._unique(Module, recurse=False)
+
+    def children(self) -> list[Module]:
+        """The modules directly inside this one."""
+        return [m for _, m in self.named_children()]
 
     def named_modules(self) -> list[tuple[str, Module]]:
         """(name, module) pairs, this module first under the name `""`."""
@@ -135,6 +254,37 @@ class Module:
     def modules(self) -> list[Module]:
         """This module and every one inside it."""
         return [m for _, m in self.named_modules()]
+
+    def get_submodule(self, target: str) -> Module:
+        """The module of that name, as `named_modules` gives it; `""` is this module.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        for name, module in [("", self), *self._walk()]:
+            if name == target and isinstance(module, Module):
+                return module
+        raise AttributeError(f"{type(self).__name__} has no module {target!r}")
+
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call `function` with every module inside and with this one, last; returns the module.
+
+        >>> from xpnet import nn
+        >>> _ = nn.Sequential(nn.Linear(2, 2), nn.ReLU()).apply(lambda m: print(type(m).__name__))
+        Linear
+        ReLU
+        Sequential
+        """
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Train all parameters, or freeze them with `requires_grad_(False)`; returns the module."""
+        for p in self.parameters():
+            p.requires_grad = requires_grad
+        return self
 
     # ---- theta ----
 
@@ -163,75 +313,139 @@ class Module:
         """All gradients as one vector, in the order of `theta`; zero where there is none."""
         run = self._vector()
         for p in run.parameters:
-            if not p._filled:
+            if p._filled:
+                p._filled = LENT
+            else:
                 p._grad[...] = namespace(p.data).zeros_like(p.data)
         return run.grad
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for p in self.parameters():
-            p._filled = False
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or set those that there are to 0."""
+        forget_gradients(self.parameters(), set_to_none)
 
     # ---- modes, devices, state ----
 
-    def train(self, mode: bool = True) -> Module:
-        """Set training mode here and below: dropout drops, batch norm uses the batch. Returns the module."""
-        for module in self.modules():
-            module.training = mode
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode here and below: dropout drops, batch norm uses the batch. Returns the module.
+
+        It calls `train` of the modules inside: one that overrides it, to stay frozen say, has its way.
+        """
+        self.training = mode
+        for child in self.children():
+            child.train(mode)
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """Set evaluation mode: `train(False)`."""
         return self.train(False)
 
-    def to(self, backend: str, device: Any = None) -> Module:
-        """Move parameters, gradients and buffers to another backend or device, in place; returns the module.
+    def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> Self:
+        """Move parameters, gradients and buffers to another backend, device or dtype, in place.
 
-        The state of an optimizer follows at its next step.
+        Args:
+            backend: its name; or a dtype, as in `to("float16")`.
+            device: where on that backend.
+            dtype: of all that are floating-point.
+
+        Returns:
+            The module. The state of an optimizer follows at its next step.
+
+        Raises:
+            ValueError: there is no such backend or device.
+            TypeError: the dtype is not floating-point.
 
         >>> from xpnet import nn
         >>> model = nn.Linear(2, 3).to("numpy")
+        >>> model.to("float64").weight.dtype
+        dtype('float64')
         """
-        target = _load(backend, device)
-        for _, buffer in self.named_buffers():
-            buffer.data = asarray(buffer.data, backend=target)
-        groups: dict[str, list[Parameter]] = {}
+        if backend is not None and _float_name(backend) in _FLOATS:
+            backend, dtype = None, backend
+        elif device is not None and _float_name(device) in _FLOATS:
+            device, dtype = None, device
+        if dtype is not None and _float_name(dtype) not in _FLOATS:
+            raise TypeError(f"to(): dtype must be one of {', '.join(_FLOATS)}, got {dtype!r}")
+        name = None if dtype is None else _float_name(dtype)
+        target = None if backend is None else _load(backend, device)
+        for buffer in self.buffers():
+            if not buffer.on_host:
+                floats = name if dtype_name(buffer.dtype) in _FLOATS else None
+                buffer.data = asarray(buffer.data, floats, backend=target or backend_of(buffer.data))
+        groups: dict[Any, list[Parameter]] = {}
         for p in self.parameters():
-            groups.setdefault(str(p.dtype), []).append(p)
-        for group in groups.values():
-            if has_views(target):
-                Arena(group, target)
-            else:
-                _move_separately(group, target)
+            place = target or backend_of(p.data)
+            groups.setdefault((place, device_key(p.data), name or dtype_name(p.dtype)), []).append(p)
+        for (_, _, wanted), group in groups.items():
+            place = target or backend_of(group[0].data)
+            if not has_views(place) or name is not None:
+                _move_separately(group, place, wanted)
+            if has_views(place):
+                Arena(group, place)
         return self
+
+    def half(self) -> Self:
+        """All floating-point parameters and buffers in float16."""
+        return self.to(dtype="float16")
+
+    def bfloat16(self) -> Self:
+        """In bfloat16."""
+        return self.to(dtype="bfloat16")
+
+    def float(self) -> Self:
+        """In float32."""
+        return self.to(dtype="float32")
+
+    def double(self) -> Self:
+        """In float64."""
+        return self.to(dtype="float64")
 
     def _saved(self) -> dict[str, Tensor]:
         """Parameters and buffers by name; as in PyTorch, a shared one under each of its names."""
-        return {name: t for name, t in self._walk() if isinstance(t, Parameter | Buffer)}
+        saved: dict[str, Tensor] = {}
+        for name, t in self._walk():
+            is_saved = isinstance(t, Parameter) or (isinstance(t, Buffer) and t.persistent)
+            if is_saved and saved.setdefault(name, t) is not t:
+                raise ValueError(f"{type(self).__name__}: two parts have the name {name!r}")
+        return saved
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of all parameters and buffers by name, on the model's device."""
         return {name: namespace(t.data).asarray(t.data, copy=True) for name, t in self._saved().items()}
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Keys:
         """Copy values from `state`, from any backend, into the parameters and buffers.
 
         Args:
             state: name -> array, as `state_dict` gives, or that of the same module in PyTorch.
             strict: names must match exactly; otherwise only common names are copied.
 
+        Returns:
+            The pair (missing_keys, unexpected_keys): names that only the model has, and only the state.
+
         Raises:
             ValueError: names are missing or unexpected, or a shape differs. Nothing has changed then.
+            TypeError: the state is not a mapping.
+
+        >>> from xpnet import nn
+        >>> layer = nn.Linear(2, 1)
+        >>> layer.load_state_dict({"weight": [[1.0, 2.0]], "gain": 3.0}, strict=False)
+        Keys(missing_keys=['bias'], unexpected_keys=['gain'])
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict: expected names and arrays, got {type(state).__name__}")
         own = self._saved()
-        # PyTorch's batch norm counts batches, for an average that xpnet does not offer
-        state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-        missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        # PyTorch's batch norm counts batches, here only that with momentum=None does
+        state = {k: v for k, v in state.items() if k in own or not k.endswith("num_batches_tracked")}
+        missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
         if strict and (missing or unexpected):
             raise ValueError(
                 f"state does not fit {type(self).__name__}: missing {missing}, unexpected {unexpected}"
             )
-        common = [(name, t, state[name]) for name, t in own.items() if name in state]
+        common = [
+            (name, t, state[name] if hasattr(state[name], "shape") else np.asarray(state[name]))
+            for name, t in own.items()
+            if name in state
+        ]
         for name, t, value in common:
             if tuple(value.shape) != tuple(t.shape):
                 raise ValueError(
@@ -239,6 +453,7 @@ class Module:
                 )
         for _, t, value in common:
             t.data[...] = asarray(value, dtype=dtype_name(t.dtype), backend=backend_of(t.data))
+        return Keys(missing, unexpected)
 
     # ---- messages ----
 
@@ -252,6 +467,8 @@ class Module:
             if inputs:
                 data = array_of(inputs[0])
                 for name, value in self._children():
+                    if getattr(value, "on_host", False):
+                        continue
                     if isinstance(value, Tensor) and where(value.data) != where(data):
                         details = (
                             f"{type(value).__name__.lower()} {name!r} is on {where(value.data)}, the input "
@@ -280,14 +497,19 @@ class Module:
         return head + "\n" + "\n".join(lines) + "\n)"
 
 
-def _move_separately(parameters: list[Parameter], target: Backend) -> None:
-    """Move parameters to a backend without views."""
+def _float_name(dtype: Any) -> str:
+    """The name of a dtype given as an object, a NumPy type or a string."""
+    return getattr(dtype, "__name__", None) or dtype_name(dtype)
+
+
+def _move_separately(parameters: list[Parameter], target: Backend, dtype: str) -> None:
+    """Move parameters to a backend without views, or to another dtype."""
     for p in parameters:
         if p._arena is not None:
             p._arena.alive = False
         gradient = p.grad
-        p._arena, p._filled, p._grad = None, False, None
-        p.data = asarray(p.data, backend=target)
+        p._arena, p._filled, p._grad = None, 0, None
+        p.data = asarray(p.data, dtype, backend=target)
         p._grad = target.xp.zeros_like(p.data)
         if gradient is not None:
-            p._accumulate(asarray(gradient, backend=target))
+            p._accumulate(asarray(gradient, dtype, backend=target))

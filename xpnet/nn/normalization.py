@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from xpnet import functional as F
 from xpnet import init
 from xpnet.nn.module import Module
-from xpnet.nn.parameter import Buffer, Parameter
+from xpnet.nn.parameter import Buffer, HostBuffer, Parameter
 from xpnet.nn.sizes import epsilon, size
+from xpnet.operators import reshape
 
 
 class _Affine(Module):
-    """A learned scale (from 1) and shift (from 0) of each channel or element, or neither."""
+    """A learned scale (from 1) and shift (from 0) of each channel or element, the scale alone, or neither."""
 
     weight: Parameter | None
     bias: Parameter | None
 
-    def __init__(self, shape: tuple[int, ...], affine: bool, dtype: str) -> None:
+    def __init__(self, shape: tuple[int, ...], affine: bool, bias: bool, dtype: str) -> None:
         self.weight = Parameter(init.constant(shape, 1.0, dtype=dtype)) if affine else None
-        self.bias = Parameter(init.zeros(shape, dtype=dtype)) if affine else None
+        self.bias = Parameter(init.zeros(shape, dtype=dtype)) if affine and bias else None
 
 
 class _BatchNorm(_Affine):
@@ -30,18 +33,31 @@ class _BatchNorm(_Affine):
         self,
         num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        *,
+        bias: bool = True,
         dtype: str = "float32",
     ) -> None:
         num_features = size(type(self).__name__, "num_features", num_features)
-        super().__init__((num_features,), affine, dtype)
+        super().__init__((num_features,), affine, bias, dtype)
         self.num_features, self.eps = num_features, epsilon(type(self).__name__, eps)
         self.momentum = momentum
         tracked = track_running_stats
         self.running_mean = Buffer(init.zeros((num_features,), dtype=dtype)) if tracked else None
         self.running_var = Buffer(init.constant((num_features,), 1.0, dtype=dtype)) if tracked else None
+        if tracked and momentum is None:
+            self.num_batches_tracked = HostBuffer(np.int64(0))
+
+    def share_of_batch(self) -> float:
+        """The weight of this batch in the running statistics; it is counted for their plain average."""
+        if self.momentum is not None:
+            return self.momentum
+        if not self.training or self.running_mean is None:
+            return 0.0
+        self.num_batches_tracked += 1
+        return 1 / int(self.num_batches_tracked)
 
     def forward(self, x: Any) -> Any:
         """The same shape."""
@@ -57,7 +73,7 @@ class _BatchNorm(_Affine):
             self.weight,
             self.bias,
             self.training,
-            self.momentum,
+            self.momentum if self.momentum is not None else self.share_of_batch(),
             self.eps,
         )
 
@@ -72,9 +88,10 @@ class BatchNorm1d(_BatchNorm):
     Args:
         num_features: C.
         eps: added to the variance.
-        momentum: weight of the new batch in the running statistics.
+        momentum: weight of the new batch in the running statistics; None for the average of all batches.
         affine: learn a scale and a shift a channel.
         track_running_stats: keep running statistics for evaluation.
+        bias: False for no shift.
         dtype: default float32.
     """
 
@@ -94,6 +111,7 @@ class LayerNorm(_Affine):
         normalized_shape: the sizes of those axes, or of the last one.
         eps: added to the variance.
         elementwise_affine: learn a scale and a shift an element.
+        bias: False for no shift.
         dtype: default float32.
     """
 
@@ -102,11 +120,13 @@ class LayerNorm(_Affine):
         normalized_shape: int | tuple[int, ...],
         eps: float = 1e-5,
         elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
         dtype: str = "float32",
     ) -> None:
         sizes = normalized_shape if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
         shape = tuple(size("LayerNorm", "normalized_shape", n) for n in sizes)
-        super().__init__(shape, elementwise_affine, dtype)
+        super().__init__(shape, elementwise_affine, bias, dtype)
         self.normalized_shape, self.eps = shape, epsilon("LayerNorm", eps)
 
     def forward(self, x: Any) -> Any:
@@ -126,6 +146,7 @@ class GroupNorm(_Affine):
         num_channels: C of (N, C, ...).
         eps: added to the variance.
         affine: learn a scale and a shift a channel.
+        bias: False for no shift.
         dtype: default float32.
 
     Raises:
@@ -138,13 +159,15 @@ class GroupNorm(_Affine):
         num_channels: int,
         eps: float = 1e-5,
         affine: bool = True,
+        *,
+        bias: bool = True,
         dtype: str = "float32",
     ) -> None:
         num_groups = size("GroupNorm", "num_groups", num_groups)
         num_channels = size("GroupNorm", "num_channels", num_channels)
         if num_channels % num_groups:
             raise ValueError(f"GroupNorm: {num_channels} channels do not split into {num_groups} groups")
-        super().__init__((num_channels,), affine, dtype)
+        super().__init__((num_channels,), affine, bias, dtype)
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, epsilon("GroupNorm", eps)
 
     def forward(self, x: Any) -> Any:
@@ -160,24 +183,34 @@ class InstanceNorm2d(_Affine):
     """Standardise each channel of each image (Ulyanov et al., 2016).
 
     Args:
-        num_features: C of (N, C, H, W).
+        num_features: C of (N, C, H, W) or (C, H, W).
         eps: added to the variance.
         affine: learn a scale and a shift a channel; off by default, as in PyTorch.
+        bias: False for no shift.
         dtype: default float32.
     """
 
     def __init__(
-        self, num_features: int, eps: float = 1e-5, affine: bool = False, dtype: str = "float32"
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        *,
+        affine: bool = False,
+        bias: bool = True,
+        dtype: str = "float32",
     ) -> None:
         num_features = size("InstanceNorm2d", "num_features", num_features)
-        super().__init__((num_features,), affine, dtype)
+        super().__init__((num_features,), affine, bias, dtype)
         self.num_features, self.eps = num_features, epsilon("InstanceNorm2d", eps)
 
     def forward(self, x: Any) -> Any:
         """The same shape."""
-        if x.ndim != 4 or x.shape[1] != self.num_features or math.prod(x.shape[2:]) < 2:
-            raise ValueError(f"InstanceNorm2d: expected (N, {self.num_features}, H, W), got {tuple(x.shape)}")
-        return F.instance_norm(x, self.weight, self.bias, self.eps)
+        shape = tuple(x.shape)
+        if len(shape) not in (3, 4) or shape[-3] != self.num_features or math.prod(shape[-2:]) < 2:
+            raise ValueError(f"InstanceNorm2d: expected (N, {self.num_features}, H, W), got {shape}")
+        if len(shape) == 3:
+            return reshape(self.forward(reshape(x, (1, *shape))), shape)
+        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:
         """The number of channels."""

@@ -9,24 +9,63 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from xpnet.autograd import Tensor
-from xpnet.backend import Array, Backend, asarray, backend_of, device_key, dtype_name, named_dtype, namespace
+import numpy as np
+
+from xpnet.autograd import LENT, Tensor
+from xpnet.backend import (
+    Array,
+    Backend,
+    asarray,
+    backend_of,
+    device_key,
+    dtype_name,
+    named_dtype,
+    namespace,
+    to_numpy,
+)
 
 _DATA: Any = Tensor.__dict__["data"]  # the slot itself
 
 
 class Buffer(Tensor):
-    """State that is saved and moved with a model but not trained, such as running statistics."""
+    """State that is saved and moved with a model but not trained, such as running statistics.
+
+    Args:
+        data: a Tensor or an array.
+        persistent: whether it is in the state that is saved.
+    """
+
+    __slots__ = ("persistent",)
+    _part = True
+    on_host = False
+
+    def __init__(self, data: Any, *, persistent: bool = True) -> None:
+        super().__init__(data.data if isinstance(data, Tensor) else _own(data))
+        self.persistent = persistent
+
+    def __reduce__(self) -> Any:
+        values = namespace(self.data).asarray(self.data, copy=True)
+        return _restore_buffer, (type(self), values, self.persistent)
+
+
+class HostBuffer(Buffer):
+    """A buffer that the host reads, a NumPy array that stays where it is when a model is moved."""
 
     __slots__ = ()
+    on_host = True
 
-    def __init__(self, data: Any) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else data)
+    def __init__(self, data: Any, *, persistent: bool = True) -> None:
+        super().__init__(Tensor(np.array(to_numpy(data))), persistent=persistent)
 
-    def _in_place(self, result: Any) -> Tensor:
-        """`self.count += 1` keeps the buffer."""
-        self.data = result.data
-        return self
+
+def _own(data: Any) -> Array:
+    """An array of our own: a parameter is changed in place, an array that somebody has must not be."""
+    array = asarray(data)
+    return namespace(array).asarray(array, copy=True) if hasattr(data, "dtype") else array
+
+
+def _restore_buffer(kind: type[Buffer], values: Array, persistent: bool) -> Buffer:
+    return kind(Tensor(values), persistent=persistent)
 
 
 class Parameter(Tensor):
@@ -37,9 +76,10 @@ class Parameter(Tensor):
     """
 
     __slots__ = ()
+    _part = True
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else asarray(data), requires_grad)
+        super().__init__(data.data if isinstance(data, Tensor) else _own(data), requires_grad)
 
     def _assign(self, value: Array) -> None:
         """Set `data`: in an arena the view stays, or theta would no longer hold the parameter."""
@@ -56,17 +96,6 @@ class Parameter(Tensor):
             view[...] = value
 
     data = property(_DATA.__get__, _assign)
-
-    def __reduce__(self) -> Any:
-        values = namespace(self.data).asarray(self.data, copy=True)
-        return _restore, (type(self), values, self.requires_grad, self.grad)
-
-
-def _restore(kind: type[Parameter], values: Array, requires_grad: bool, gradient: Array | None) -> Parameter:
-    """A parameter from a copy or a pickle."""
-    parameter = kind(Tensor(values), requires_grad)
-    parameter.grad = gradient
-    return parameter
 
 
 class Arena:
@@ -99,11 +128,32 @@ class Arena:
             p._arena = None  # so that `data` takes the view itself
             p.data = xp.reshape(self.theta[offset:stop], shape)
             p._grad = xp.reshape(self.grad[offset:stop], shape)
-            p._filled = False
+            p._filled = 0
             p._arena, p._offset = self, offset
             if gradient is not None:
                 p._accumulate(asarray(gradient, backend=backend))
             offset = stop
+
+    def renew_gradients(self) -> None:
+        """Other memory for the gradients: somebody has kept what they were."""
+        xp = namespace(self.grad)
+        self.grad = xp.asarray(self.grad, copy=True)
+        for p in self.parameters:
+            if p._arena is self:
+                p._grad = xp.reshape(self.grad[p._offset : p._offset + p.size], tuple(p.shape))
+                p._filled = min(p._filled, 1)
+
+
+def forget_gradients(parameters: Iterable[Tensor], set_to_none: bool = True) -> None:
+    """No gradients from here on, or zeros in those that there are."""
+    for p in parameters:
+        if not set_to_none:
+            if p._grad is not None and p._filled:
+                p._grad[...] = namespace(p.data).zeros_like(p.data)
+        elif p._filled == LENT:
+            p._forget()
+        else:
+            p._filled = 0
 
 
 def has_views(backend: Backend) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import nn
+from xpnet.functional.images import padding_widths
 from xpnet.nn.convolution import Size
 from xpnet.onnx.graph import Graph, Value, translates
 
@@ -52,12 +53,13 @@ def maxout(graph: Graph, layer: nn.Maxout, x: Value) -> str:
 
 @translates(nn.Flatten)
 def flatten(graph: Graph, layer: nn.Flatten, x: Value) -> str:
-    """Axes before start_dim stay."""
-    return graph.reshape(x.name, [0] * (layer.start_dim % len(x.shape)) + [-1])
+    """Axes before start_dim and after end_dim stay."""
+    first, last = layer.start_dim % len(x.shape), layer.end_dim % len(x.shape)
+    return graph.reshape(x.name, [0] * first + [-1] + list(x.shape[last + 1 :]))
 
 
-@translates(nn.Dropout)
-def dropout(graph: Graph, layer: nn.Dropout, x: Value) -> str:
+@translates(nn.Dropout, nn.Identity)
+def nothing(graph: Graph, layer: Any, x: Value) -> str:
     """Nothing."""
     return x.name
 
@@ -65,11 +67,23 @@ def dropout(graph: Graph, layer: nn.Dropout, x: Value) -> str:
 # ---- activations ----
 
 
-@translates(nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Softplus)
+@translates(nn.ReLU, nn.Sigmoid, nn.Tanh)
 def elementwise(graph: Graph, layer: Any, x: Value) -> str:
     """Operators that ONNX has."""
-    names = {nn.ReLU: "Relu", nn.Sigmoid: "Sigmoid", nn.Tanh: "Tanh", nn.Softplus: "Softplus"}
+    names = {nn.ReLU: "Relu", nn.Sigmoid: "Sigmoid", nn.Tanh: "Tanh"}
     return graph.add(names[type(layer)], x.name)
+
+
+@translates(nn.Softplus)
+def softplus(graph: Graph, layer: nn.Softplus, x: Value) -> str:
+    """log(1 + exp(beta x)) / beta, and x above the threshold."""
+    if layer.beta == 1 and layer.threshold == 20:  # ONNX bends on, by less than 1e-8
+        return graph.add("Softplus", x.name)
+    beta = graph.constant(layer.beta, x.dtype)
+    scaled = graph.add("Mul", x.name, beta)
+    bend = graph.add("Div", graph.add("Softplus", scaled), beta)
+    line = graph.add("Greater", scaled, graph.constant(layer.threshold, x.dtype))
+    return graph.add("Where", line, x.name, bend)
 
 
 @translates(nn.LeakyReLU)
@@ -93,14 +107,20 @@ def lecun_tanh(graph: Graph, layer: nn.LeCunTanh, x: Value) -> str:
 
 @translates(nn.Hardtanh)
 def hardtanh(graph: Graph, layer: nn.Hardtanh, x: Value) -> str:
-    """Clipped to [-1, 1]."""
-    return graph.add("Clip", x.name, graph.constant(-1, x.dtype), graph.constant(1, x.dtype))
+    """Clipped."""
+    low, high = (graph.constant(end, x.dtype) for end in (layer.min_val, layer.max_val))
+    return graph.add("Clip", x.name, low, high)
 
 
 @translates(nn.GELU)
 def gelu(graph: Graph, layer: nn.GELU, x: Value) -> str:
-    """x Phi(x) = x / 2 (1 + erf(x / sqrt 2)); opset 18 has no Gelu."""
-    erf = graph.add("Erf", graph.add("Mul", x.name, graph.constant(math.sqrt(0.5), x.dtype)))
+    """x Phi(x) = x / 2 (1 + erf(x / sqrt 2)), or with tanh; opset 18 has no Gelu."""
+    if layer.approximate == "tanh":
+        cube = graph.add("Mul", x.name, graph.add("Mul", x.name, x.name))
+        inner = graph.add("Add", x.name, graph.add("Mul", cube, graph.constant(0.044715, x.dtype)))
+        erf = graph.add("Tanh", graph.add("Mul", inner, graph.constant(math.sqrt(2 / math.pi), x.dtype)))
+    else:
+        erf = graph.add("Erf", graph.add("Mul", x.name, graph.constant(math.sqrt(0.5), x.dtype)))
     phi = graph.add("Mul", graph.add("Add", erf, graph.constant(1, x.dtype)), graph.constant(0.5, x.dtype))
     return graph.add("Mul", x.name, phi)
 
@@ -118,6 +138,19 @@ def _pair(size: Size) -> list[int]:
     return [size, size] if isinstance(size, int) else list(size)
 
 
+def _conv_pads(layer: nn.Conv2d) -> list[int]:
+    """Before height and width, then after."""
+    if not isinstance(layer.padding, str):
+        return _pair(layer.padding) * 2
+    return [
+        side
+        for sides in zip(
+            *padding_widths(layer.padding, layer.kernel_size, layer.stride, layer.dilation), strict=True
+        )
+        for side in sides
+    ]
+
+
 @translates(nn.Conv2d)
 def conv2d(graph: Graph, layer: nn.Conv2d, x: Value) -> str:
     """The layouts are the same."""
@@ -129,7 +162,7 @@ def conv2d(graph: Graph, layer: nn.Conv2d, x: Value) -> str:
         *bias,
         kernel_shape=list(layer.kernel_size),
         strides=_pair(layer.stride),
-        pads=_pair(layer.padding) * 2,
+        pads=_conv_pads(layer),
         dilations=_pair(layer.dilation),
         group=layer.groups,
     )
@@ -137,15 +170,22 @@ def conv2d(graph: Graph, layer: nn.Conv2d, x: Value) -> str:
 
 @translates(nn.MaxPool2d, nn.AvgPool2d)
 def pool2d(graph: Graph, layer: Any, x: Value) -> str:
-    """The mean counts the padding's zeros."""
+    """A divisor of its own has no counterpart."""
     average = isinstance(layer, nn.AvgPool2d)
+    if average and layer.divisor_override is not None:
+        raise TypeError("AvgPool2d with divisor_override has no operator in ONNX")
+    options: dict[str, Any] = {"ceil_mode": int(layer.ceil_mode)}
+    if average:
+        options["count_include_pad"] = int(layer.count_include_pad)
+    else:
+        options["dilations"] = _pair(layer.dilation)
     return graph.add(
         "AveragePool" if average else "MaxPool",
         x.name,
         kernel_shape=_pair(layer.kernel_size),
         strides=_pair(layer.kernel_size if layer.stride is None else layer.stride),
         pads=_pair(layer.padding) * 2,
-        **({"count_include_pad": 1} if average else {}),
+        **options,
     )
 
 
@@ -173,6 +213,8 @@ def _scale_channels(graph: Graph, y: str, layer: Any, x: Value) -> str:
         return y
     shape = (-1, *(1 for _ in x.shape[2:]))
     scaled = graph.add("Mul", y, graph.constant(layer.weight.numpy().reshape(shape), x.dtype))
+    if layer.bias is None:
+        return scaled
     return graph.add("Add", scaled, graph.constant(layer.bias.numpy().reshape(shape), x.dtype))
 
 
@@ -183,7 +225,8 @@ def batch_norm(graph: Graph, layer: Any, x: Value) -> str:
         axes = [0, *range(2, len(x.shape))]
         return _scale_channels(graph, _standardize(graph, x.name, axes, layer.eps, x.dtype), layer, x)
     plain = np.ones(layer.num_features), np.zeros(layer.num_features)
-    weight, bias = plain if layer.weight is None else (layer.weight, layer.bias)
+    weight = plain[0] if layer.weight is None else layer.weight
+    bias = plain[1] if layer.bias is None else layer.bias
     statistics = weight, bias, layer.running_mean, layer.running_var
     constants = [graph.constant(values, x.dtype) for values in statistics]
     return graph.add("BatchNormalization", x.name, *constants, epsilon=float(layer.eps))

@@ -50,7 +50,7 @@ def clip_grad_norm(params: Any, max_norm: float) -> Array:
         The norm before clipping, a 0-d array on the device: reading it waits, this function does not.
 
     Raises:
-        ValueError: no parameter has a gradient.
+        ValueError: no parameter has a gradient, or max_norm is below 0.
 
     >>> import xpnet
     >>> x = xpnet.tensor([3.0, 4.0], requires_grad=True)
@@ -58,6 +58,8 @@ def clip_grad_norm(params: Any, max_norm: float) -> Array:
     >>> float(xpnet.optim.clip_grad_norm([x], 1.0))
     10.0
     """
+    if not max_norm >= 0:
+        raise ValueError(f"clip_grad_norm: max_norm must be at least 0, got {max_norm}")
     gradients = gradients_of(params)
     if not gradients:
         raise ValueError("clip_grad_norm: no parameter has a gradient; call it after backward()")

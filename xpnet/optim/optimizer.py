@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any, ClassVar
 
+from numpy import ndarray
+
 from xpnet.arrays import is_half, widen
 from xpnet.autograd import Tensor
 from xpnet.backend import Array, asarray, backend_of, is_capturing, namespace, on_device, to_numpy
-from xpnet.nn.parameter import Run, gather, runs
+from xpnet.nn.parameter import Run, forget_gradients, gather, runs
 
 
 class Optimizer:
@@ -87,8 +89,16 @@ class Optimizer:
         """Update one stretch in place; `step` counts from 1."""
         raise NotImplementedError
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss and its gradients, called first.
+
+        Returns:
+            The loss that the closure returned.
+        """
+        loss = None if closure is None else closure()
         stretches = self._stretches
         for stretch in stretches:
             if not stretch.current() or stretch.names != self.moment_names(stretch.group):
@@ -104,19 +114,30 @@ class Optimizer:
         factor, self.half_factor = self.half_factor, 1.0
         for stretch in self._stretches:
             if stretch.run.parameters[0]._filled:
+                if type(stretch.theta) is ndarray:
+                    self._update(stretch, factor)
+                    continue
                 with on_device(stretch.theta):
-                    step = stretch.step + 1
-                    theta, grad = stretch.operands(factor)
-                    self.update(theta, grad, stretch.moments, step, stretch.group)
-                    stretch.write()
-                    if not is_capturing(stretch.theta):  # a captured step is run, and counted, at its replays
-                        stretch.step = step
+                    self._update(stretch, factor)
+        return loss
 
-    def zero_grad(self) -> None:
-        """Forget the gradients; the next `backward` overwrites them."""
+    def _update(self, stretch: _Stretch, factor: float) -> None:
+        step = stretch.step + 1
+        if stretch.master is None:
+            self.update(stretch.theta, stretch.grad, stretch.moments, step, stretch.group)
+        else:
+            self.update(*stretch.operands(factor), stretch.moments, step, stretch.group)
+            stretch.write()
+        if not is_capturing(stretch.theta):  # a captured step is run, and counted, at its replays
+            stretch.step = step
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, so that the next `backward` begins anew; or set those that there are to 0.
+
+        Parameters without a gradient are left alone by `step`, those with 0 are not: momentum goes on.
+        """
         for group in self.param_groups:
-            for p in group["params"]:
-                p._filled = False
+            forget_gradients(group["params"], set_to_none)
 
     # ---- stretches and their state ----
 
@@ -286,17 +307,22 @@ class _Stretch:
         self.master = master
         self.sizes = [p.size for p in run.parameters]
         self.theta, self._grad = run.theta, run.grad
+        self._gradients = run.arena.grad if run.arena is not None else None
         self._data = run.parameters[0].data
 
     @property
     def grad(self) -> Array:
-        """The gradients; a parameter outside an arena may have adopted another array since the last step."""
-        return self._grad if self.run.arena is not None else self.run.grad
+        """The gradients, in other memory where somebody has kept those of an earlier step."""
+        arena = self.run.arena
+        if arena is None:
+            return self.run.grad
+        if arena.grad is not self._gradients:
+            self._gradients, self._grad = arena.grad, self.run.grad
+        return self._grad
 
     def operands(self, factor: float) -> tuple[Array, Array]:
-        """What a step works on: theta and its gradient, or in float32 its copy and factor * gradient."""
-        if self.master is None:
-            return self.theta, self.grad
+        """What a step of a 16-bit type works on, in float32: its copy and factor * gradient."""
+        assert self.master is not None
         xp = namespace(self.theta)
         # parameters that somebody else has written since the last step; in place, for captured steps
         same = self.theta == xp.astype(self.master, self.theta.dtype)

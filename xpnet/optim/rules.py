@@ -167,6 +167,7 @@ class Adagrad(Optimizer):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
+        *,
         eps_inside: bool = False,
     ) -> None:
         super().__init__(
@@ -302,6 +303,7 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
+        *,
         eps_inside: bool = False,
     ) -> None:
         super().__init__(

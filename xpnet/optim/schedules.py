@@ -136,20 +136,37 @@ class CosineAnnealingLR(Schedule):
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
-    def rate(self, base: float, t: int) -> float:
+    def rate(self, base: float, t: float) -> float:
         """eta_min + (base - eta_min) (1 + cos(pi t / T_max)) / 2."""
         return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * t / self.T_max)) / 2
 
 
 class CosineAnnealingWarmRestarts(CosineAnnealingLR):
-    """Half a cosine of `T_0` steps, again and again (Loshchilov & Hutter, 2017: SGDR)."""
+    """Half a cosine of `T_0` steps, again and again, each `T_mult` times as long as the one before.
 
-    def __init__(self, optimizer: Optimizer, T_0: int, eta_min: float = 0.0) -> None:
+    Loshchilov & Hutter, 2017: SGDR.
+
+    Raises:
+        ValueError: T_0 is below 1, or T_mult is no whole number of at least 1.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> None:
+        if not isinstance(T_mult, int) or T_mult < 1:
+            raise ValueError(
+                f"CosineAnnealingWarmRestarts: T_mult must be a whole number of at least 1, got {T_mult}"
+            )
+        self.T_mult = T_mult
         super().__init__(optimizer, T_0, eta_min)
 
-    def rate(self, base: float, t: int) -> float:
-        """That of the cosine at t mod T_0."""
-        return super().rate(base, t % self.T_max)
+    def rate(self, base: float, t: float) -> float:
+        """That of the cosine that is running at t."""
+        length = self.T_max
+        while t >= length:
+            t -= length
+            length *= self.T_mult
+            if self.T_mult == 1:
+                t %= length
+        return super().rate(base, t * self.T_max / length)
 
 
 class WarmupLR(Schedule):

@@ -46,8 +46,8 @@ class LossScaler:
     ) -> None:
         if not (scale >= SMALLEST and growth >= 1 and 0 < backoff < 1 and growth_interval >= 1):
             raise ValueError(
-                "LossScaler: expected scale >= 2**-24, growth >= 1, 0 < backoff < 1, growth_interval >= 1, "
-                f"got {scale}, {growth}, {backoff} and {growth_interval}"
+                "LossScaler: expected scale >= 2**-24, growth >= 1, 0 < backoff < 1 and growth_interval >= 1,"
+                f" got {scale}, {growth}, {backoff} and {growth_interval}"
             )
         self.scale, self.growth, self.backoff = float(scale), growth, backoff
         self.growth_interval, self.largest = growth_interval, largest

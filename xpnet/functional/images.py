@@ -1,0 +1,150 @@
+"""Convolution and pooling as PyTorch offers them: of batches and of single images, with every option."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xpnet.arrays import pad, unpad
+from xpnet.autograd import Pullback, Tensor, differentiable
+from xpnet.backend import Array
+from xpnet.functional import convolution, pooling
+from xpnet.functional.convolution import Size, _pair
+from xpnet.functional.public import of
+from xpnet.operators import mean, reshape
+
+
+def _on_images(op: Callable[..., Any], x: Any, *arguments: Any) -> Any:
+    """`op` of a batch; one image (C, H, W) is a batch of one."""
+    if x.ndim != 3:
+        return op(x, *arguments)
+    y = op(reshape(x, (1, *x.shape)), *arguments)
+    return reshape(y, tuple(y.shape[1:]))
+
+
+@differentiable
+def zero_pad(x: Array, widths: tuple[tuple[int, int], tuple[int, int]]) -> tuple[Array, Pullback]:
+    """Zeros above and below, left and right of images (N, C, H, W)."""
+    full = [(0, 0), (0, 0), *widths]
+    return pad(x, full), lambda dy: unpad(dy, full)
+
+
+@of(convolution.conv2d)
+def conv2d(
+    x: Array | Tensor,
+    weight: Array | Tensor,
+    bias: Array | Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Any:
+    """Cross-correlation: y[n, o, h, w] = b[o] + sum_cij W[o, c, i, j] x[n, c, s h + d i - p, s w + d j - p].
+
+    Args:
+        x: (N, C, H, W) or (C, H, W).
+        weight: (O, C / groups, kH, kW).
+        bias: (O,) or None.
+        stride: step of the window.
+        padding: zeros added on every side; "same" for the size of x (stride 1), "valid" for none.
+        dilation: distance between the elements of the window.
+        groups: O and C are split into this many independent parts.
+
+    Returns:
+        (N, O, H', W') or (O, H', W'), H' = floor((H + 2 padding - dilation (kH - 1) - 1) / stride) + 1.
+
+    Raises:
+        ValueError: shapes that do not fit, "same" with a stride, or an unknown word.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> x, w = xpnet.asarray([[[[1.0, 2.0], [3.0, 4.0]]]]), xpnet.asarray([[[[1.0, 1.0], [1.0, 1.0]]]])
+    >>> float(F.conv2d(x, w)[0, 0, 0, 0])
+    10.0
+    >>> F.conv2d(x, w, padding="same").shape
+    (1, 1, 2, 2)
+    """
+    if not isinstance(padding, str):
+        return _on_images(convolution.conv2d, x, weight, bias, stride, padding, dilation, groups)
+    widths = padding_widths(padding, tuple(weight.shape[2:]), stride, dilation)
+    if all(before == after for before, after in widths):
+        even = (widths[0][0], widths[1][0])
+        return _on_images(convolution.conv2d, x, weight, bias, stride, even, dilation, groups)
+
+    def padded(images: Any, *arguments: Any) -> Any:
+        return convolution.conv2d(zero_pad(images, widths), *arguments)
+
+    return _on_images(padded, x, weight, bias, stride, 0, dilation, groups)
+
+
+def padding_widths(padding: str, kernel: Any, stride: Size, dilation: Size) -> Any:
+    """The padding that a word means, before and after height and width."""
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding != "same":
+        raise ValueError(f'conv2d: padding must be numbers, "same" or "valid", got {padding!r}')
+    if _pair(stride, "stride", 1) != (1, 1):
+        raise ValueError(f'conv2d: padding="same" needs stride 1, got {stride}')
+    reach = [d * (k - 1) for d, k in zip(_pair(dilation, "dilation", 1), kernel, strict=True)]
+    return tuple((r // 2, r - r // 2) for r in reach)
+
+
+@of(pooling.max_pool2d)
+def max_pool2d(
+    x: Array | Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+) -> Any:
+    """The maximum of each window; the first of equal maxima gets the gradient. NaN wins.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W).
+        kernel_size: of the window.
+        stride: step of the window; default: the kernel size.
+        padding: added on every side, never chosen; at most half the window.
+        dilation: distance between the elements of the window.
+        ceil_mode: windows that only begin in the image count, too.
+
+    Raises:
+        ValueError: a window larger than the image, or too much padding.
+    """
+    if dilation in (1, (1, 1)) and not ceil_mode:
+        return _on_images(pooling.max_pool2d, x, kernel_size, stride, padding)
+    return _on_images(pooling.max_pool2d_spread, x, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+@of(pooling.avg_pool2d)
+def avg_pool2d(
+    x: Array | Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """The mean of each window.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W).
+        kernel_size: of the window.
+        stride: step of the window; default: the kernel size.
+        padding: zeros added on every side; at most half the window.
+        ceil_mode: windows that only begin in the image count, too.
+        count_include_pad: divide by the padding's zeros, too.
+        divisor_override: divide by this instead.
+
+    Raises:
+        ValueError: a window larger than the image, too much padding, or a divisor of 0.
+    """
+    options = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _on_images(pooling.avg_pool2d, x, *options)
+
+
+def global_avg_pool2d(x: Array | Tensor) -> Any:
+    """The mean over all positions: (N, C, H, W) -> (N, C), (C, H, W) -> (C,) (Lin et al., 2014)."""
+    if x.ndim not in (3, 4):
+        raise ValueError(f"global_avg_pool2d: expected images of shape (N, C, H, W), got {tuple(x.shape)}")
+    return mean(x, axis=(-2, -1))

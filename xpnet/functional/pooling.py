@@ -1,0 +1,148 @@
+"""Pooling of images (N, C, H, W): one value for each window."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from xpnet.arrays import floating, keep, pad, unpad, widen, windows
+from xpnet.autograd import Pullback, differentiable
+from xpnet.backend import Array, asarray, backend_of, device, dtype_name, namespace
+from xpnet.functional.convolution import Size, _check_images, _output, _pair
+
+Result = tuple[Array, Pullback]
+Pair = tuple[int, int]
+
+
+class Windows(NamedTuple):
+    """Where the windows are.
+
+    Attributes:
+        kernel: height and width of a window.
+        stride: of the windows.
+        padding: before the image.
+        size: how many windows there are, down and across.
+        widths: all padding, for `pad`: with `ceil_mode` the last windows may need more after the image.
+        places: for each element of a window, the index of the values that it meets.
+    """
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    size: Pair
+    widths: list[tuple[int, int]]
+    places: list[tuple[slice, ...]]
+
+
+def _windows(
+    x: Array,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Size,
+    dilation: Size,
+    ceil_mode: bool,
+    name: str,
+) -> Windows:
+    _check_images(x, name)
+    kernel, pads = _pair(kernel_size, "kernel_size", 1), _pair(padding, "padding", 0)
+    strides = kernel if stride is None else _pair(stride, "stride", 1)
+    spread = _pair(dilation, "dilation", 1)
+    if any(2 * p > d * (k - 1) + 1 for p, k, d in zip(pads, kernel, spread, strict=True)):
+        raise ValueError(f"{name}: padding {pads} must be at most half the window {kernel}")
+    size = _output(x, kernel, strides, pads, spread, name)
+    extra = [0, 0]
+    if ceil_mode:
+        for i, (n, k, s, p, d) in enumerate(zip(x.shape[2:], kernel, strides, pads, spread, strict=True)):
+            reach = d * (k - 1) + 1
+            count = -(-(n + 2 * p - reach) // s) + 1
+            if (count - 1) * s >= n + p:  # a window that would begin behind the image is left out
+                count -= 1
+            size = (*size[:i], count, *size[i + 1 :])
+            extra[i] = max(0, (count - 1) * s + reach - n - 2 * p)
+    widths = [(0, 0), (0, 0), *((p, p + e) for p, e in zip(pads, extra, strict=True))]
+    return Windows(kernel, strides, pads, size, widths, windows(kernel, strides, spread, size))
+
+
+def _max_pool(x: Array, w: Windows) -> Result:
+    xp = namespace(x)
+    plain = not any(map(any, w.widths))
+    padded = x if plain else pad(x, w.widths, -math.inf)
+    y = padded[w.places[0]] + 0
+    winner = xp.zeros(y.shape, dtype=xp.uint8 if len(w.places) < 256 else xp.int32, device=device(x))
+    for i, place in enumerate(w.places[1:], start=1):
+        candidate = padded[place]
+        better = (candidate > y) | (candidate != candidate)
+        y = xp.where(better, candidate, y)
+        winner = xp.where(better, xp.full_like(winner, i), winner)
+
+    def pullback(dy: Array) -> Array:
+        dx = xp.zeros_like(padded)
+        for i, place in enumerate(w.places):
+            dx[place] += keep(dy, winner == i)
+        return dx if plain else unpad(dx, w.widths)
+
+    return y, pullback
+
+
+@differentiable
+def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Result:
+    """The maximum of each window: the form that kernels take."""
+    x = floating("max_pool2d", x)
+    return _max_pool(x, _windows(x, kernel_size, stride, padding, 1, False, "max_pool2d"))
+
+
+@differentiable
+def max_pool2d_spread(
+    x: Array, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool
+) -> Result:
+    """The maximum of each window, with dilation and windows that are cut off at the end."""
+    x = floating("max_pool2d", x)
+    return _max_pool(x, _windows(x, kernel_size, stride, padding, dilation, ceil_mode, "max_pool2d"))
+
+
+@differentiable
+def avg_pool2d(
+    x: Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Result:
+    """The mean of each window; arguments as for the public function."""
+    if divisor_override is not None and not divisor_override:
+        raise ValueError("avg_pool2d: divisor_override must not be 0")
+    xp, x = namespace(x), floating("avg_pool2d", x)
+    w = _windows(x, kernel_size, stride, padding, 1, ceil_mode, "avg_pool2d")
+    plain = not any(map(any, w.widths))
+    padded = x if plain else pad(x, w.widths)
+    share = _share(x, w, count_include_pad, divisor_override)
+    y = widen(padded[w.places[0]]) + 0  # the sum may be too large for float16, where the mean is not
+    for place in w.places[1:]:
+        y += padded[place]
+    y = xp.astype(y * share, x.dtype, copy=False)
+
+    def pullback(dy: Array) -> Array:
+        dx, part = xp.zeros_like(padded), xp.astype(dy * share, x.dtype, copy=False)
+        for place in w.places:
+            dx[place] += part
+        return dx if plain else unpad(dx, w.widths)
+
+    return y, pullback
+
+
+def _share(x: Array, w: Windows, count_include_pad: bool, divisor: int | None) -> float | Array:
+    """1 / the number of elements that each window counts: a number, or (size) where windows differ."""
+    if divisor is not None:
+        return 1 / divisor
+    counts = []
+    for n, k, s, p, size in zip(x.shape[2:], w.kernel, w.stride, w.padding, w.size, strict=True):
+        ends = [(i * s - p, min(i * s - p + k, n + p)) for i in range(size)]
+        counts.append([e - b if count_include_pad else min(e, n) - max(b, 0) for b, e in ends])
+    if all(len(set(axis)) <= 1 for axis in counts):
+        return 1 / (counts[0][0] * counts[1][0])
+    shares = np.asarray([[1 / (a * b) for b in counts[1]] for a in counts[0]])
+    return asarray(shares, dtype_name(widen(x[:0, ...]).dtype), backend=backend_of(x))
