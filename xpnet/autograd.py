@@ -315,6 +315,7 @@ class Tensor(Methods):
             gradient = _unit(self.data)
         else:
             gradient = array_of(gradient)
+            namespace(self.data, gradient)  # refuses another backend or device
             if tuple(gradient.shape) != tuple(self.shape):
                 raise ValueError(
                     f"backward(): gradient of shape {tuple(gradient.shape)} for a tensor of shape "

@@ -108,7 +108,8 @@ def _load(name: str, device: Any) -> Backend:
     if name == "cupy":
         count = xp.cuda.runtime.getDeviceCount()
         number = getattr(device, "id", device)
-        if number is not None and (not isinstance(number, int) or number not in range(count)):
+        number = int(number) if isinstance(number, np.integer) else number
+        if number is not None and (type(number) is not int or number not in range(count)):
             raise ValueError(f"backend 'cupy' has the devices 0 to {count - 1}, not {device!r}")
         return Backend(name, xp, xp.cuda.Device(number))  # None: the current device
     try:
@@ -138,7 +139,7 @@ def set_backend(name: str, device: Any = None) -> None:
     Args:
         name: `"numpy"`, `"cupy"`, `"array_api_strict"` or `"torch"`.
         device: where on that backend; a CUDA device number for cupy, `"device1"` for array_api_strict,
-            `"cpu"` or `"cuda"` for torch. Default: the backend's own default.
+            `"cpu"` or `"cuda"` for torch. Default: the backend's own default, on cupy the current device.
 
     Raises:
         ValueError: the name or the device is unknown.

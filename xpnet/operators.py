@@ -368,8 +368,11 @@ def select(x: Array, indices: Array, axis: int) -> Result:
 
 def compare(name: str, x: Tensor, other: Any) -> Array:
     """An array of bool, element by element."""
+    other = array_of(other)
+    if hasattr(other, "shape"):
+        namespace(x.data, other)  # refuses another backend
     with on_device(x.data):
-        return getattr(x.data, name)(array_of(other))
+        return getattr(x.data, name)(other)
 
 
 def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
