@@ -51,8 +51,8 @@ def check_errors() -> None:
                 )
             raise ValueError(
                 f"{OPS[op]}: label {label} of row {row} is out of range: with {classes} classes, labels are "
-                f"0 to {classes - 1}; its loss and gradient are NaN (in this call or an earlier one: a device is "
-                "not waited for)"
+                f"0 to {classes - 1}; its loss and gradient are NaN (in this call or in an earlier one "
+                "that nobody has read)"
             )
 
 

@@ -30,7 +30,7 @@ def instances(arch: int) -> dict[str, list[str]]:
 @notes.check_labels.kernel("cupy")
 def check_labels(target: Array, dtype: Any, classes: int, ignore_index: int | None, op: int) -> Any:
     """See `xpnet.notes.check_labels`: one launch."""
-    ctype = loader.CTYPES.get(loader.dtype_name(dtype))
+    ctype = loader.CTYPES.get(np.dtype(dtype).name)
     if ctype is None:
         return NotImplemented
     xp = namespace(target)
