@@ -166,13 +166,13 @@ class Ledger:
         else:
             self.equal += 1
 
-    def verdict(self, limits):
-        """Fail on a difference, and on more samples of a reason than `limits` allows."""
+    def verdict(self, most=0, *reasons):
+        """Fail on a difference, on a reason not among `reasons`, and on more than `most` samples with one."""
         shown = "\n".join(self.different[:MOST_SHOWN])
         assert not self.different, f"{len(self.different)} samples differ, {self.equal} are equal:\n{shown}"
-        excess = {r: n for r, n in self.reasons.items() if n > limits.get(r, 0)}
-        assert not excess, f"more than stated: {excess}, of {limits}"
-        assert self.equal or limits, "no sample was compared"
+        assert set(self.reasons) <= set(reasons), f"not stated: {set(self.reasons) - set(reasons)}"
+        assert self.reasons.total() <= most, f"{self.reasons.total()} samples, stated {most}: {self.reasons}"
+        assert self.equal or reasons, "no sample was compared"
 
 
 def described(value):

@@ -67,7 +67,14 @@ def conv2d(
         correlate(a, blocks, biases, out, window, edges, spread, _rows(a, edges), threads(), work=work)
         return out
 
+    def by_body(number: int, dy: Array) -> Array:
+        """The gradient of x (0) or the weight (1), without zeros between rows: 0 inf is NaN."""
+        options = stride, padding, dilation, groups
+        return convolution.conv2d.body(x, weight, None, *options)[1][number](dy, None)
+
     def to_x(dy: Array, out: Array | None) -> Array:
+        if not np.isfinite(np.sum(weight)):
+            return by_body(0, dy)
         flipped = np.swapaxes(weight, 0, 1)[:, :, ::-1, ::-1]
         edges = (reach[0] - pads[0], reach[1] - pads[1])
         return convolve(np.ascontiguousarray(dy, np.float32), flipped, None, edges, x.shape)
@@ -77,6 +84,8 @@ def conv2d(
         sums = weight_gradient(x, dy, window, pads, spread, _rows(x, pads), threads(), work=work)
         dw = np.empty((sums.shape[1], 4, terms), np.float32)
         dw[...] = np.swapaxes(np.sum(sums, axis=0)[:, :terms], 1, 2)
+        if not np.isfinite(np.sum(dw)):
+            return by_body(1, dy)
         return dw.reshape(-1, terms)[:outputs].reshape(weight.shape)
 
     def to_bias(dy: Array, out: Array | None) -> Array:
