@@ -14,6 +14,8 @@ from xpnet.backend import BACKENDS, Backend
 DEVICES = {"array_api_strict": "device1", "torch": "cpu"}
 ONCE = ("kernels", "emulator")  # folders whose tests choose their arrays themselves
 
+collect_ignore = ["typing"]  # scripts for type checkers, some of them wrong
+
 settings.register_profile(
     "xpnet", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
