@@ -2,6 +2,7 @@
 
 from importlib import import_module as _import_module
 from importlib.util import find_spec as _find_spec
+from typing import TYPE_CHECKING
 
 from xpnet import operators as _operators  # gives Tensor its operators
 from xpnet.autograd import Tensor, differentiable, gradcheck, no_grad, tensor
@@ -78,14 +79,40 @@ _SUBMODULES = (
 )
 
 
-def __getattr__(name: str) -> object:
-    """Submodules load on first use, so that `import xpnet` is fast."""
-    import importlib
+if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
+    from xpnet import classic as classic
+    from xpnet import cuda as cuda
+    from xpnet import data as data
+    from xpnet import ensemble as ensemble
+    from xpnet import functional as functional
+    from xpnet import init as init
+    from xpnet import interop as interop
+    from xpnet import lab as lab
+    from xpnet import nn as nn
+    from xpnet import notes as notes
+    from xpnet import onnx as onnx
+    from xpnet import optim as optim
+    from xpnet import parallel as parallel
+    from xpnet import parity as parity
+    from xpnet import random as random
+    from xpnet import search as search
+    from xpnet import sklearn as sklearn
+    from xpnet import train as train
+    from xpnet.cuda import warmup as warmup
+    from xpnet.saving import load as load
+    from xpnet.saving import save as save
+else:
 
-    if name in _SUBMODULES:
-        return importlib.import_module(f"xpnet.{name}")
-    if name in ("load", "save"):
-        return getattr(importlib.import_module("xpnet.saving"), name)
-    if name == "warmup":
-        return importlib.import_module("xpnet.cuda").warmup
-    raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        """Submodules load on first use, so that `import xpnet` is fast."""
+        if name in _SUBMODULES:
+            return _import_module(f"xpnet.{name}")
+        if name in ("load", "save"):
+            return getattr(_import_module("xpnet.saving"), name)
+        if name == "warmup":
+            return _import_module("xpnet.cuda").warmup
+        raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """For TAB: with the submodules that have not been loaded."""
+        return sorted({*globals(), *__all__, *_SUBMODULES})

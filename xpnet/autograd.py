@@ -494,8 +494,8 @@ class Op(Protocol[P]):
     body: Callable[P, tuple[Any, Any]]
     kernels: Kernels
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """The value: a Tensor if an argument is one, else an array."""
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        """The value: a Tensor if an argument is one, else an array, which type checkers take for one, too."""
 
     def kernel(
         self, backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -27,8 +27,8 @@ Operand = Any  # a Tensor, an array of the same backend, or a Python number
 class Extremum(NamedTuple):
     """What `max(dim=...)` and `min(dim=...)` give, as in PyTorch."""
 
-    values: Any
-    indices: Any
+    values: Tensor
+    indices: Array
 
 
 def _axis(axis: Axis, dim: Axis, keepdims: bool, keepdim: bool) -> tuple[Axis, bool]:
@@ -198,6 +198,14 @@ class Methods:
         """The mean over `axis`, in PyTorch's spelling `dim`; default: over all elements."""
         return ops.mean(self, *_axis(axis, dim, keepdims, keepdim))
 
+    @overload
+    def max(
+        self, *, axis: Axis = None, keepdims: bool = False, dim: None = None, keepdim: bool = False
+    ) -> Tensor: ...
+    @overload
+    def max(
+        self, *, axis: None = None, keepdims: bool = False, dim: int, keepdim: bool = False
+    ) -> Extremum: ...
     def max(
         self,
         *,
@@ -217,6 +225,14 @@ class Methods:
         """
         return self._extremum("max", axis, keepdims, dim, keepdim)
 
+    @overload
+    def min(
+        self, *, axis: Axis = None, keepdims: bool = False, dim: None = None, keepdim: bool = False
+    ) -> Tensor: ...
+    @overload
+    def min(
+        self, *, axis: None = None, keepdims: bool = False, dim: int, keepdim: bool = False
+    ) -> Extremum: ...
     def min(
         self,
         *,
@@ -292,7 +308,7 @@ class Methods:
 
     # ---- Python's own hands ----
 
-    def item(self) -> Any:
+    def item(self) -> float:
         """The only element as a Python number. This waits for the device."""
         return to_numpy(self.data).item()
 
@@ -310,7 +326,7 @@ class Methods:
         return complex(self.item())
 
     def __index__(self) -> int:
-        value = self.item() if math.prod(self.data.shape) == 1 else None
+        value: Any = self.item() if math.prod(self.data.shape) == 1 else None
         if not isinstance(value, int):
             raise TypeError(
                 f"only a whole number is an index, got a tensor {tuple(self.data.shape)} {self.data.dtype}"

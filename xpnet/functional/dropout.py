@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from xpnet import random
 from xpnet.arrays import floating
 from xpnet.autograd import Pullback, Tensor, differentiable
@@ -11,7 +9,7 @@ from xpnet.backend import Array, backend_of, namespace
 from xpnet.functional.public import result
 
 
-def dropout(x: Array | Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+def dropout(x: Array | Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Set each element to 0 with probability p, multiply the others by 1/(1 - p) (Srivastava et al., 2014).
 
     Args:

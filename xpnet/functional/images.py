@@ -38,7 +38,7 @@ def conv2d(
     padding: Size | str = 0,
     dilation: Size = 1,
     groups: int = 1,
-) -> Any:
+) -> Tensor:
     """Cross-correlation: y[n, o, h, w] = b[o] + sum_cij W[o, c, i, j] x[n, c, s h + d i - p, s w + d j - p].
 
     Args:
@@ -96,7 +96,7 @@ def max_pool2d(
     padding: Size = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-) -> Any:
+) -> Tensor:
     """The maximum of each window; the first of equal maxima gets the gradient. NaN wins.
 
     Args:
@@ -124,7 +124,7 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> Any:
+) -> Tensor:
     """The mean of each window.
 
     Args:
@@ -143,7 +143,7 @@ def avg_pool2d(
     return _on_images(pooling.avg_pool2d, x, *options)
 
 
-def global_avg_pool2d(x: Array | Tensor) -> Any:
+def global_avg_pool2d(x: Array | Tensor) -> Tensor:
     """The mean over all positions: (N, C, H, W) -> (N, C), (C, H, W) -> (C,) (Lin et al., 2014)."""
     if x.ndim not in (3, 4):
         raise ValueError(f"global_avg_pool2d: expected images of shape (N, C, H, W), got {tuple(x.shape)}")

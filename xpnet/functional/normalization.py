@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from xpnet.arrays import floating, widen
 from xpnet.autograd import Pullback, Tensor, differentiable
@@ -240,7 +239,7 @@ def instance_norm(
     weight: Array | Tensor | None = None,
     bias: Array | Tensor | None = None,
     eps: float = 1e-5,
-) -> Any:
+) -> Tensor:
     """Standardise each channel of each sample over its positions (Ulyanov et al., 2016).
 
     Args:

@@ -11,7 +11,7 @@ from xpnet.functional.public import of, result
 
 
 @of(activations.relu)
-def relu(x: Array | Tensor, inplace: bool = False) -> Any:
+def relu(x: Array | Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0); derivative 1 for x > 0, else 0 (Nair & Hinton, 2010).
 
     Args:
@@ -30,25 +30,25 @@ def relu(x: Array | Tensor, inplace: bool = False) -> Any:
 
 
 @of(activations.leaky_relu)
-def leaky_relu(x: Array | Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Any:
+def leaky_relu(x: Array | Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x for x > 0, else negative_slope * x (Maas et al., 2013); `inplace` as for `relu`."""
     return result(x, activations.leaky_relu(x, negative_slope), inplace)
 
 
 @of(activations.elu)
-def elu(x: Array | Tensor, alpha: float = 1.0, inplace: bool = False) -> Any:
+def elu(x: Array | Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x for x > 0, else alpha (exp(x) - 1) (Clevert et al., 2016); `inplace` as for `relu`."""
     return result(x, activations.elu(x, alpha), inplace)
 
 
 @of(activations.hardtanh)
-def hardtanh(x: Array | Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
+def hardtanh(x: Array | Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x clipped to [min_val, max_val]; derivative 1 strictly inside, else 0; `inplace` as for `relu`."""
     return result(x, activations.hardtanh(x, min_val, max_val), inplace)
 
 
 @of(activations.gelu)
-def gelu(x: Array | Tensor, approximate: str = "none") -> Any:
+def gelu(x: Array | Tensor, approximate: str = "none") -> Tensor:
     """x Phi(x), Phi the standard normal distribution (Hendrycks & Gimpel, 2016).
 
     Args:
@@ -73,7 +73,7 @@ def binary_cross_entropy_with_logits(
     *,
     reduction: str = "mean",
     pos_weight: Any = None,
-) -> Any:
+) -> Tensor:
     """-w (q t log sigmoid(z) + (1 - t) log(1 - sigmoid(z))), without overflow.
 
     Args:

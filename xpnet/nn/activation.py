@@ -6,10 +6,10 @@ from typing import Any
 
 from xpnet import functional as F
 from xpnet.functional import activations
-from xpnet.nn.module import Module
+from xpnet.nn.module import Layer
 
 
-class ReLU(Module):
+class ReLU(Layer):
     """max(x, 0); `inplace` is taken, and changes nothing."""
 
     def __init__(self, inplace: bool = False) -> None:
@@ -20,7 +20,7 @@ class ReLU(Module):
         return activations.relu(x)
 
 
-class LeakyReLU(Module):
+class LeakyReLU(Layer):
     """x for x > 0, else negative_slope * x; `inplace` is taken, and changes nothing."""
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
@@ -35,7 +35,7 @@ class LeakyReLU(Module):
         return f"{self.negative_slope}"
 
 
-class ELU(Module):
+class ELU(Layer):
     """x for x > 0, else alpha (exp(x) - 1); `inplace` is taken, and changes nothing."""
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
@@ -50,7 +50,7 @@ class ELU(Module):
         return f"{self.alpha}"
 
 
-class Sigmoid(Module):
+class Sigmoid(Layer):
     """1 / (1 + exp(-x))."""
 
     def forward(self, x: Any) -> Any:
@@ -58,7 +58,7 @@ class Sigmoid(Module):
         return F.sigmoid(x)
 
 
-class Tanh(Module):
+class Tanh(Layer):
     """tanh(x)."""
 
     def forward(self, x: Any) -> Any:
@@ -66,7 +66,7 @@ class Tanh(Module):
         return F.tanh(x)
 
 
-class LeCunTanh(Module):
+class LeCunTanh(Layer):
     """1.7159 tanh(2x/3)."""
 
     def forward(self, x: Any) -> Any:
@@ -74,7 +74,7 @@ class LeCunTanh(Module):
         return F.lecun_tanh(x)
 
 
-class Hardtanh(Module):
+class Hardtanh(Layer):
     """x clipped to [min_val, max_val]; `inplace` is taken, and changes nothing."""
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
@@ -91,7 +91,7 @@ class Hardtanh(Module):
         return "" if (self.min_val, self.max_val) == (-1, 1) else f"{self.min_val}, {self.max_val}"
 
 
-class Softplus(Module):
+class Softplus(Layer):
     """log(1 + exp(beta x)) / beta; x where beta x is above the threshold."""
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
@@ -108,7 +108,7 @@ class Softplus(Module):
         return "" if self.beta == 1 else f"beta={self.beta}"
 
 
-class GELU(Module):
+class GELU(Layer):
     """x Phi(x); with `approximate="tanh"` nearly so, as in `functional.gelu`."""
 
     def __init__(self, approximate: str = "none") -> None:
@@ -125,7 +125,7 @@ class GELU(Module):
         return "" if self.approximate == "none" else f"approximate={self.approximate!r}"
 
 
-class Softmax(Module):
+class Softmax(Layer):
     """exp(x) / sum exp(x) along `dim`, to read probabilities; train on the logits with `cross_entropy`.
 
     Args:

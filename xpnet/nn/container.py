@@ -6,11 +6,11 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from operator import index as as_integer
 from typing import Any, Self
 
-from xpnet.nn.module import Module
+from xpnet.nn.module import Layer, Module
 from xpnet.operators import add
 
 
-class Identity(Module):
+class Identity(Layer):
     """Its input, unchanged; takes and ignores any arguments, to stand in for another layer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -121,7 +121,7 @@ class _Row(Module):
     register_module = add_module
 
 
-class Sequential(_Row):
+class Sequential(_Row, Layer):
     """Layers applied one after the other.
 
     Args:
@@ -239,7 +239,7 @@ class ModuleDict(Module):
         self.named = {}
 
 
-class Residual(Module):
+class Residual(Layer):
     """x + body(x), or shortcut(x) + body(x) (He et al., 2016).
 
     Args:

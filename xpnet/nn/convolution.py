@@ -8,14 +8,14 @@ from typing import Any
 from xpnet import functional as F
 from xpnet import init
 from xpnet.functional.images import padding_widths
-from xpnet.nn.module import Module
+from xpnet.nn.module import Layer
 from xpnet.nn.parameter import Parameter
 from xpnet.nn.sizes import size, window
 
 Size = int | tuple[int, int]
 
 
-class Conv2d(Module):
+class Conv2d(Layer):
     """A convolution of (N, C, H, W) or (C, H, W).
 
     Args:
@@ -77,7 +77,7 @@ class Conv2d(Module):
         return f"{channels}, {self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class _Pool2d(Module):
+class _Pool2d(Layer):
     def _set(self, kernel_size: Size, stride: Size | None, padding: Size) -> None:
         name = type(self).__name__
         self.kernel_size = window(name, "kernel_size", kernel_size)
@@ -131,7 +131,7 @@ class AvgPool2d(_Pool2d):
         return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, *options)
 
 
-class GlobalAvgPool2d(Module):
+class GlobalAvgPool2d(Layer):
     """The mean over all positions: (N, C, H, W) -> (N, C)."""
 
     def forward(self, x: Any) -> Any:

@@ -19,7 +19,7 @@ _KINDS: dict[str, type[Module]] = {
     for name, kind in vars(nn).items()
     if isinstance(kind, type) and issubclass(kind, Module) and kind.forward is not Module.forward
 }
-_INITIAL = ("weight_init", "bias_init")
+_LEFT_OUT = ("weight_init", "bias_init", "inplace", "axis", "args", "kwargs")  # they change no result
 
 
 def describe(module: Module) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _arguments_of(kind: type, module: Any) -> dict[str, Any]:
             found[name] = module.running_mean is not None
         elif name == "dtype":
             found[name] = _dtype(module)
-        elif name not in _INITIAL and name not in ("args", "kwargs"):
+        elif name not in _LEFT_OUT:
             found[name] = getattr(module, name)
     return found
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import functional as F
-from xpnet.nn.module import Module
+from xpnet.nn.module import Layer
 
 
-class Dropout(Module):
+class Dropout(Layer):
     """In training, set each element to 0 with probability `p` and scale the rest by 1/(1 - p).
 
     `inplace` is taken for the sake of PyTorch's spelling, and changes nothing.

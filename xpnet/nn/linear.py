@@ -6,12 +6,12 @@ from typing import Any
 
 from xpnet import functional as F
 from xpnet import init
-from xpnet.nn.module import Module
+from xpnet.nn.module import Layer
 from xpnet.nn.parameter import Parameter
 from xpnet.nn.sizes import size
 
 
-class Linear(Module):
+class Linear(Layer):
     """y = x W^T + b.
 
     Args:
@@ -80,7 +80,7 @@ class Maxout(Linear):
         return f"{self.in_features}, {self.out_features // self.pieces}, pieces={self.pieces}"
 
 
-class Flatten(Module):
+class Flatten(Layer):
     """Merge the axes from `start_dim` to `end_dim`: (N, C, H, W) -> (N, C H W)."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -495,6 +495,15 @@ class Module:
             return head + ")"
         lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in children]
         return head + "\n" + "\n".join(lines) + "\n)"
+
+
+class Layer(Module):
+    """A module of one array that gives one: for type checkers, who then know that of the layers here."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Any) -> Tensor:
+            """`forward` and the hooks."""
 
 
 def _float_name(dtype: Any) -> str:

@@ -9,13 +9,13 @@ import numpy as np
 
 from xpnet import functional as F
 from xpnet import init
-from xpnet.nn.module import Module
+from xpnet.nn.module import Layer
 from xpnet.nn.parameter import Buffer, HostBuffer, Parameter
 from xpnet.nn.sizes import epsilon, size
 from xpnet.operators import reshape
 
 
-class _Affine(Module):
+class _Affine(Layer):
     """A learned scale (from 1) and shift (from 0) of each channel or element, the scale alone, or neither."""
 
     weight: Parameter | None
