@@ -310,3 +310,12 @@ def test_python_m_xpnet():
         check=True,
     )
     assert done.stdout == f"xpnet {xpnet.__version__}\n"
+
+
+@pytest.mark.host
+def test_info_knows_a_cupy_by_its_plain_name(monkeypatch, capsys):
+    import xpnet.cli.info as command
+
+    monkeypatch.setattr(command, "version", lambda package: f"version of {package}")
+    assert main(["info"]) == 0
+    assert "version of cupy\n" in capsys.readouterr().out

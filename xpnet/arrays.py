@@ -20,6 +20,7 @@ from xpnet.backend import (
     device,
     device_key,
     dtype_name,
+    is_capturing,
     namespace,
     to_numpy,
 )
@@ -43,6 +44,8 @@ def zero(like: Array) -> Array:
     """A 0-d zero of the dtype and device of `like`, kept: binary functions of the standard take arrays."""
     key = like.dtype if type(like) is np.ndarray else (type(like), like.dtype, device_key(like))
     found = _ZEROS.get(key)
+    if found is None and is_capturing(like):
+        return namespace(like).zeros((), dtype=like.dtype, device=device(like))
     if found is None:
         found = _ZEROS[key] = namespace(like).zeros((), dtype=like.dtype, device=device(like))
     return found
@@ -103,6 +106,8 @@ def alike(op: str, x: Array, weight: Array, bias: Array | None = None) -> None:
 def arange(n: int, like: Array) -> Array:
     """0, 1, ..., n-1 (int64) on the device of `like`; kept between calls, so do not change it."""
     key = n if type(like) is np.ndarray else (namespace(like), device_key(like), n)
+    if is_capturing(like):  # it would be made by the replays only, and must be theirs
+        return namespace(like).arange(n, dtype=namespace(like).int64, device=device(like))
     found = _ARANGES.get(key)
     if found is None:
         if len(_ARANGES) > 64:

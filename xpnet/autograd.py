@@ -36,7 +36,17 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, cast
 
 from numpy import generic, ndarray
 
-from xpnet.backend import NUMPY, Array, asarray, device, device_key, namespace, on_device, to_numpy
+from xpnet.backend import (
+    NUMPY,
+    Array,
+    asarray,
+    device,
+    device_key,
+    is_capturing,
+    namespace,
+    on_device,
+    to_numpy,
+)
 from xpnet.dispatch import Kernels, is_left_to_body, own, run
 from xpnet.methods import Methods
 
@@ -305,6 +315,7 @@ class Tensor(Methods):
             gradient = _unit(self.data)
         else:
             gradient = array_of(gradient)
+            namespace(self.data, gradient)  # refuses another backend or device
             if tuple(gradient.shape) != tuple(self.shape):
                 raise ValueError(
                     f"backward(): gradient of shape {tuple(gradient.shape)} for a tensor of shape "
@@ -459,7 +470,9 @@ def _unit(like: Array) -> Array:
     key = (type(like), like.dtype, device_key(like), like.shape)
     unit = _UNITS.get(key)
     if unit is None:
-        unit = _UNITS[key] = namespace(like).ones_like(like)
+        unit = namespace(like).ones_like(like)
+        if not is_capturing(like):  # it would be made by the replays only
+            _UNITS[key] = unit
     return unit
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from difflib import get_close_matches
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import array_api_compat
 import numpy as np
@@ -20,6 +21,8 @@ import numpy as np
 from xpnet import _numpy
 from xpnet.incoming import ordinary
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Array = Any
 """An array of any backend."""
 
@@ -105,7 +108,8 @@ def _load(name: str, device: Any) -> Backend:
     if name == "cupy":
         count = xp.cuda.runtime.getDeviceCount()
         number = getattr(device, "id", device)
-        if number is not None and (not isinstance(number, int) or number not in range(count)):
+        number = int(number) if isinstance(number, np.integer) else number
+        if number is not None and (type(number) is not int or number not in range(count)):
             raise ValueError(f"backend 'cupy' has the devices 0 to {count - 1}, not {device!r}")
         return Backend(name, xp, xp.cuda.Device(number))  # None: the current device
     try:
@@ -135,7 +139,7 @@ def set_backend(name: str, device: Any = None) -> None:
     Args:
         name: `"numpy"`, `"cupy"`, `"array_api_strict"` or `"torch"`.
         device: where on that backend; a CUDA device number for cupy, `"device1"` for array_api_strict,
-            `"cpu"` or `"cuda"` for torch. Default: the backend's own default.
+            `"cpu"` or `"cuda"` for torch. Default: the backend's own default, on cupy the current device.
 
     Raises:
         ValueError: the name or the device is unknown.
@@ -285,6 +289,31 @@ def on_device(array: Array) -> AbstractContextManager[Any]:
     if isinstance(array, NUMPY) or backend_name(array) != "cupy":
         return _NOWHERE
     return namespace(array).on(array.data.device_id)
+
+
+def following(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a function on the device of the first array, Tensor, Module or holder of one that it is given."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for thing in (*args, *kwargs.values()):
+            array = _array_in(thing)
+            if array is not None:
+                with on_device(array):
+                    return function(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _array_in(thing: Any) -> Array | None:
+    if isinstance(thing, list | tuple) and thing:
+        thing = thing[0]
+    thing = getattr(thing, "model", thing)  # of a Trainer
+    if hasattr(thing, "parameters"):
+        thing = next(iter(thing.parameters()), None)
+    array = thing.data if hasattr(thing, "requires_grad") and hasattr(thing, "backward") else thing
+    return array if hasattr(array, "dtype") and hasattr(array, "shape") else None
 
 
 def is_capturing(array: Array) -> bool:

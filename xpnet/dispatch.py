@@ -147,7 +147,11 @@ def _check_places(
     """A kernel takes addresses: an array from elsewhere must not reach it."""
     kind, place = type(first), None if type(first) is np.ndarray else device_key(first)
     for i, a in enumerate((*args, *kwargs.values())):
-        if hasattr(a, "dtype") and (type(a) is not kind or (place is not None and device_key(a) != place)):
+        if (
+            hasattr(a, "dtype")
+            and not isinstance(a, type)
+            and (type(a) is not kind or (place is not None and device_key(a) != place))
+        ):
             names = (*list(signature(body).parameters)[: len(args)], *kwargs)
             if names[i] not in anywhere and not isinstance(a, np.generic | np.dtype):
                 raise DeviceError(

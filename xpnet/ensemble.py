@@ -10,7 +10,7 @@ from xpnet import functional as F
 from xpnet import random
 from xpnet.arrays import widen
 from xpnet.autograd import array_of
-from xpnet.backend import Array, asarray, namespace
+from xpnet.backend import Array, asarray, following, namespace
 from xpnet.data import Dataset
 from xpnet.nn import Dropout, Module
 from xpnet.optim import CosineAnnealingWarmRestarts, Optimizer
@@ -47,6 +47,7 @@ class Ensemble(Module):
             raise ValueError("Ensemble: no models")
         self.models = list(models)
 
+    @following
     def forward(self, x: Any) -> Array:
         """log mean_k p_k = max + log mean_k exp(log p_k - max): no small probability becomes log 0."""
         logs = [F.log_softmax(array_of(model(x))) for model in self.models]
@@ -55,6 +56,7 @@ class Ensemble(Module):
         top = xp.max(stacked, axis=0)
         return top + xp.log(xp.mean(xp.exp(stacked - top), axis=0))
 
+    @following
     def predict_proba(self, data: Any) -> Array:
         """Class probabilities, (n, C), of samples (n, ...), a Dataset or a DataLoader; in evaluation mode."""
         scores = predict(self, data)
@@ -155,6 +157,7 @@ class Snapshots(Callback):
             model.load_state_dict(state["models"][str(i)])
 
 
+@following
 def average_weights(models: Sequence[Module], data: Any = None) -> Module:
     """One model with the mean weights of several of the same build; costs no more than one of them.
 

@@ -7,13 +7,15 @@ the address that the host has; and whatever makes the host wait anyway (`to_nump
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from xpnet.backend import Array, backend_name, device_key, namespace, on_synchronise
+from xpnet.dispatch import fusable
 
-OPS = ("", "cross_entropy", "nll_loss", "multi_margin_loss", "a metric")
+OPS = ("", "cross_entropy", "nll_loss", "multi_margin_loss", "a metric", "an index")
 """The op behind each number in a note; 0 is no note."""
 
 _notes: dict[Any, tuple[np.ndarray, Array]] = {}  # a device -> its note as the host and as the device sees it
@@ -36,14 +38,21 @@ def check_errors() -> None:
 
     Raises:
         ValueError: names the op, a label that is out of range, its row and the valid range.
+        IndexError: likewise for an index.
     """
     for host, _ in _notes.values():
         if host[0]:
             op, label, classes, row = (int(v) for v in host)
             discard_errors()
+            if OPS[op] == "an index":
+                raise IndexError(
+                    f"index {label if label >= 0 else label - classes} (entry {row}) is out of range for an "
+                    f"axis of {classes} elements"
+                )
             raise ValueError(
                 f"{OPS[op]}: label {label} of row {row} is out of range: with {classes} classes, labels are "
-                f"0 to {classes - 1}; its loss and gradient are NaN"
+                f"0 to {classes - 1}; its loss and gradient are NaN (in this call or an earlier one: a device is "
+                "not waited for)"
             )
 
 
@@ -53,6 +62,37 @@ def discard_errors() -> None:
         if device is not host:
             namespace(device).wait(device)
         host[...] = 0
+
+
+@fusable
+def check_labels(
+    target: Array, dtype: Any, classes: int, ignore_index: int | None, op: int
+) -> tuple[Array, Array]:
+    """Labels on a CUDA device, looked at there: one that is out of range is noted (`xpnet.notes`).
+
+    Args:
+        target: (N,) integers.
+        dtype: of the second result.
+        classes: labels are 0 to classes - 1.
+        ignore_index: the label of rows that do not count, or None.
+        op: whose labels they are, its place in `xpnet.notes.OPS`.
+
+    Returns:
+        (N,) int64 labels, and what each row counts: 1, 0 if it is ignored, NaN if its label is out of range.
+    """
+    xp, note = namespace(target), note_on(target)
+    target = xp.astype(target, xp.int64)
+    wrong = (target < 0) | (target >= classes)
+    rows = xp.ones_like(target, dtype=dtype)
+    if ignore_index is not None:
+        skip = target == ignore_index
+        wrong, rows = wrong & ~skip, rows * xp.astype(~skip, dtype)
+    rows = xp.where(wrong, xp.full_like(rows, math.nan), rows)
+    if target.shape[0]:
+        row = xp.argmax(xp.astype(wrong, xp.int8))
+        found = xp.stack([xp.full_like(row, op), xp.take(target, row), xp.full_like(row, classes), row])
+        note += xp.where(xp.any(wrong) & (note[0] == 0), found, xp.zeros_like(found))
+    return xp.where(wrong | (rows == 0), xp.zeros_like(target), target), rows
 
 
 on_synchronise.append(check_errors)

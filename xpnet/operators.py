@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 import sys
 from typing import Any
@@ -11,7 +12,18 @@ import numpy as np
 from xpnet import methods
 from xpnet.arrays import floating, gather, is_half, keep, scatter_add, sum_in_float32, zero
 from xpnet.autograd import Pullback, Tensor, _state, array_of, differentiable
-from xpnet.backend import SCALARS, Array, asarray, backend_name, backend_of, device, dtype_name, namespace
+from xpnet.backend import (
+    SCALARS,
+    Array,
+    asarray,
+    backend_name,
+    backend_of,
+    device,
+    dtype_name,
+    namespace,
+    on_device,
+)
+from xpnet.notes import OPS, check_labels
 
 Result = tuple[Array, Pullback]
 Axis = int | tuple[int, ...] | None
@@ -276,8 +288,9 @@ def getitem(x: Array, index: Any) -> Result:
     xp = namespace(x)
     index = tuple(_index(i, x) for i in (index if isinstance(index, tuple) else (index,)))
     if any(hasattr(i, "dtype") for i in index):
-        if len(index) == 1 and backend_name(x) == "cupy":
-            index = _counted(index[0], x)
+        if backend_name(x) == "cupy":  # which wraps around what is out of range
+            index = _counted(index[0], x) if len(index) == 1 else index
+            index = tuple(_in_range(i, x, _axis(index, k)) for k, i in enumerate(index))
         return gather(x, index), lambda dy: scatter_add(tuple(x.shape), index, dy)
     if Ellipsis not in index:
         index = (*index, ...)
@@ -289,6 +302,24 @@ def getitem(x: Array, index: Any) -> Result:
         return dx
 
     return x[index], pullback
+
+
+def _axis(index: tuple[Any, ...], k: int) -> int:
+    """The axis that entry k of an index selects from; negative after an ellipsis."""
+    if any(i is Ellipsis for i in index[:k]):
+        return -builtins.sum(i is not None for i in index[k:])
+    return builtins.sum(1 if i is not None else 0 for i in index[:k])
+
+
+def _in_range(index: Any, x: Array, axis: int) -> Any:
+    """Integers on a CUDA device, looked at there: one that is out of range is noted (`xpnet.notes`)."""
+    if not hasattr(index, "dtype") or index.dtype.kind not in "iu" or not -x.ndim <= axis < x.ndim:
+        return index
+    xp, n = namespace(x), x.shape[axis]
+    flat = xp.reshape(xp.astype(index, xp.int64), (-1,))
+    op = OPS.index("an index")
+    places, _ = check_labels(xp.where(flat < 0, flat + n, flat), xp.float32, n, None, op)
+    return xp.reshape(places, index.shape)
 
 
 def _counted(index: Array, x: Array) -> tuple[Array, ...]:
@@ -337,7 +368,11 @@ def select(x: Array, indices: Array, axis: int) -> Result:
 
 def compare(name: str, x: Tensor, other: Any) -> Array:
     """An array of bool, element by element."""
-    return getattr(x.data, name)(array_of(other))
+    other = array_of(other)
+    if hasattr(other, "shape"):
+        namespace(x.data, other)  # refuses another backend
+    with on_device(x.data):
+        return getattr(x.data, name)(other)
 
 
 def in_place(op: Any, x: Tensor, other: Any) -> Tensor:

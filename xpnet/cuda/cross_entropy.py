@@ -162,7 +162,8 @@ def _indices(target: Any, logits: Array, ignore_index: int) -> Array | None:
             return None
         if ((host != ignore_index) & ((host < 0) | (host >= logits.shape[1]))).any():
             return None
-        target = asarray(host, backend=backend_of(logits))
+        target = host
+    target = asarray(target, backend=backend_of(logits))
     if target.shape != logits.shape[:1] or target.dtype.kind not in "iu":
         return None
     if target.dtype.kind == "u" or target.dtype.itemsize < 4:

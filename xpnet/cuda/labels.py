@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from xpnet import notes
 from xpnet.backend import Array, namespace
 from xpnet.cuda import loader
-from xpnet.functional import losses
 from xpnet.notes import note_on
 
 FILE = "labels.cu"
@@ -27,9 +27,9 @@ def instances(arch: int) -> dict[str, list[str]]:
     }
 
 
-@losses.check_labels.kernel("cupy")
+@notes.check_labels.kernel("cupy")
 def check_labels(target: Array, dtype: Any, classes: int, ignore_index: int | None, op: int) -> Any:
-    """See `xpnet.functional.losses.check_labels`: one launch."""
+    """See `xpnet.notes.check_labels`: one launch."""
     ctype = loader.CTYPES.get(loader.dtype_name(dtype))
     if ctype is None:
         return NotImplemented

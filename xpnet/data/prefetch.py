@@ -74,10 +74,10 @@ class _CudaContext:
 
     def __init__(self) -> None:
         self.parts: list[Any] = []
-        if str(get_backend()) == "cupy":
-            import cupy
-
-            self.parts = [cupy.cuda.Device(), cupy.cuda.get_current_stream()]
+        backend = get_backend()
+        if str(backend) == "cupy":
+            with backend.device:
+                self.parts = [backend.device, backend.xp.cuda.get_current_stream()]
 
     def __enter__(self) -> None:
         for part in self.parts:

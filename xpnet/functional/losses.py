@@ -20,9 +20,8 @@ from xpnet.backend import (
     namespace,
     to_numpy,
 )
-from xpnet.dispatch import fusable
 from xpnet.functional.weighing import report
-from xpnet.notes import OPS, note_on
+from xpnet.notes import OPS, check_labels
 
 Result = tuple[Array, Pullback]
 
@@ -58,7 +57,7 @@ def _labels(
         raise TypeError(f"{name}: class indices must be integers, got {kind}")
     valid = None
     if backend_name(target) == backend_name(like) == "cupy":
-        namespace(target, like)
+        target = asarray(target, backend=backend_of(like))  # from another device
         op = OPS.index(name if name in OPS else "a metric")
         return check_labels(target, like.dtype, classes, ignore_index, op)
     if target.shape[0]:
@@ -75,37 +74,6 @@ def _labels(
     backend = backend_of(like)
     target = asarray(target, "int64", backend=backend)  # torch takes smaller integers for masks
     return target, None if valid is None else asarray(valid, dtype_name(like.dtype), backend=backend)
-
-
-@fusable
-def check_labels(
-    target: Array, dtype: Any, classes: int, ignore_index: int | None, op: int
-) -> tuple[Array, Array]:
-    """Labels on a CUDA device, looked at there: one that is out of range is noted (`xpnet.notes`).
-
-    Args:
-        target: (N,) integers.
-        dtype: of the second result.
-        classes: labels are 0 to classes - 1.
-        ignore_index: the label of rows that do not count, or None.
-        op: whose labels they are, its place in `xpnet.notes.OPS`.
-
-    Returns:
-        (N,) int64 labels, and what each row counts: 1, 0 if it is ignored, NaN if its label is out of range.
-    """
-    xp, note = namespace(target), note_on(target)
-    target = xp.astype(target, xp.int64)
-    wrong = (target < 0) | (target >= classes)
-    rows = xp.ones_like(target, dtype=dtype)
-    if ignore_index is not None:
-        skip = target == ignore_index
-        wrong, rows = wrong & ~skip, rows * xp.astype(~skip, dtype)
-    rows = xp.where(wrong, xp.full_like(rows, math.nan), rows)
-    if target.shape[0]:
-        row = xp.argmax(xp.astype(wrong, xp.int8))
-        found = xp.stack([xp.full_like(row, op), xp.take(target, row), xp.full_like(row, classes), row])
-        note += xp.where(xp.any(wrong) & (note[0] == 0), found, xp.zeros_like(found))
-    return xp.where(wrong | (rows == 0), xp.zeros_like(target), target), rows
 
 
 def _class_weight(weight: Any, like: Array, classes: int, name: str) -> Array:

@@ -21,6 +21,7 @@ from xpnet.backend import (
     dtype_name,
     named_dtype,
     namespace,
+    on_device,
     to_numpy,
 )
 
@@ -118,7 +119,11 @@ class Arena:
         self.theta = xp.empty(size, dtype=dtype, device=backend.device)
         self.grad = xp.zeros(size, dtype=dtype, device=backend.device)
         self.alive = True
-        offset = 0
+        with on_device(self.theta):
+            self._take_over(backend)
+
+    def _take_over(self, backend: Backend) -> None:
+        xp, offset = backend.xp, 0
         for p in self.parameters:
             if p._arena is not None:
                 p._arena.alive = False
@@ -161,9 +166,10 @@ def has_views(backend: Backend) -> bool:
     if backend.name not in _HAS_VIEWS:
         xp = backend.xp
         base = xp.zeros(4, device=backend.device)
-        view = xp.reshape(base[1:3], (1, 2))
-        view[...] = xp.ones((1, 2), device=backend.device)
-        _HAS_VIEWS[backend.name] = bool(base[1] == 1)
+        with on_device(base):
+            view = xp.reshape(base[1:3], (1, 2))
+            view[...] = xp.ones((1, 2), device=backend.device)
+            _HAS_VIEWS[backend.name] = bool(base[1] == 1)
     return _HAS_VIEWS[backend.name]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet.arrays import widen
 from xpnet.autograd import array_of
-from xpnet.backend import Array, namespace
+from xpnet.backend import Array, following, namespace
 from xpnet.data import DataLoader
 from xpnet.nn.normalization import _BatchNorm
 from xpnet.train.callbacks import Callback
@@ -23,6 +23,7 @@ class _EnoughError(Exception):
     """The layer in question has been reached: the rest of the network does not matter."""
 
 
+@following
 def recompute_batch_norm(model: Module, data: Any) -> None:
     """Set each batch norm's running statistics to the mean and variance over all samples.
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from xpnet.autograd import array_of, no_grad
-from xpnet.backend import Array, asarray, namespace
+from xpnet.backend import Array, asarray, following, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.data.dataset import as_array
 from xpnet.functional.weighing import weighed
@@ -19,6 +19,7 @@ Batches = Iterable[tuple[Any, Any]]
 _BATCH = 1024  # no gradients are kept, so batches can be large
 
 
+@following
 def evaluate(
     model: Any,
     data: Dataset | Batches,
@@ -79,6 +80,7 @@ def as_dataset(data: Any) -> Any:
     return data
 
 
+@following
 def predict(model: Any, data: Any) -> Array:
     """The model's output for each sample.
 

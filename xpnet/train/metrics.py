@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet.arrays import arange, take_columns
 from xpnet.autograd import Tensor, array_of
-from xpnet.backend import Array, array_like, namespace, to_numpy
+from xpnet.backend import Array, array_like, following, namespace, to_numpy
 from xpnet.functional.losses import _labels as class_indices
 from xpnet.functional.weighing import added_up, report
 
@@ -50,6 +50,7 @@ def check_metrics(metrics: Any) -> None:
             )
 
 
+@following
 def accuracy(logits: Array | Tensor, target: Any) -> Array:
     """The share of rows whose largest score is at the target.
 
@@ -75,6 +76,7 @@ def accuracy(logits: Array | Tensor, target: Any) -> Array:
     return share_of(best & (xp.argmax(scores, axis=1) == labels), rows)
 
 
+@following
 def scores_and_labels(logits: Array | Tensor, target: Any, name: str) -> tuple[Array, Array, Array | None]:
     """(N, C) scores, (N,) int64 labels, judged as by the losses, and what each counts (None: all 1).
 
@@ -145,6 +147,7 @@ def top_k_accuracy(k: int) -> Metric:
     if k < 1:
         raise ValueError(f"top_k_accuracy: k must be at least 1, got {k}")
 
+    @following
     def top(logits: Array | Tensor, target: Any) -> Array:
         scores, labels, rows = scores_and_labels(logits, target, top.__name__)
         xp = namespace(scores)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import functional as F
-from xpnet.backend import Array, namespace
+from xpnet.backend import Array, following, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional.regularizers import l1, l2
 from xpnet.functional.weighing import Weight, added_up, ratio, times, weighed
@@ -126,6 +126,7 @@ class Trainer:
 
     # ---- training ----
 
+    @following
     def fit(
         self,
         train: Dataset | Batches,

@@ -1,4 +1,4 @@
-"""CuPy: faults that are known and not mended yet. Each test goes to its place when its fault is mended."""
+"""CuPy: indices, constants of captured ops, and whatever is no op, on the device of its arrays."""
 
 import threading
 
@@ -11,10 +11,6 @@ from xpnet import nn, optim, to_numpy
 from xpnet.data import DataLoader, Dataset
 from xpnet.ensemble import Ensemble, average_weights
 from xpnet.train import Trainer, accuracy, recompute_batch_norm
-
-
-def open_fault(reason, raises=None):
-    return pytest.mark.xfail(strict=True, reason=reason, raises=raises)
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +36,9 @@ def data():
     return x, np.arange(8) % 3
 
 
-# ---- values that are wrong, without an error --------------------------------------------------------------
+# ---- indices and constants --------------------------------------------------------------------------------
 
 
-@open_fault("CuPy wraps indices around: rows 0 and 1 of 4 for [0, 9]", pytest.fail.Exception)
 @pytest.mark.parametrize("index", [[0, 9], [-9]])
 @pytest.mark.parametrize("where", ["host", "device"])
 def test_an_index_out_of_range_is_refused(index, where):
@@ -65,7 +60,6 @@ def stream(cupy):
         stream.synchronize()
 
 
-@open_fault("arange of a captured op is kept, and never made if the graph is not launched", AssertionError)
 def test_a_constant_first_needed_under_capture_is_right_outside_of_it(cupy, stream):
     from xpnet import arrays
 
@@ -73,6 +67,8 @@ def test_a_constant_first_needed_under_capture_is_right_outside_of_it(cupy, stre
     y = xpnet.asarray(np.array([0, 1, 2, 0]))
     expected = to_numpy(F.multi_margin_loss(x, y))
     arrays._ARANGES.clear()
+    junk = [cupy.full(4, 7, np.int64) for _ in range(50)]  # what the memory holds that it will be given
+    del junk
     stream.begin_capture()
     captured = F.multi_margin_loss(x, y)
     stream.end_capture()
@@ -82,7 +78,6 @@ def test_a_constant_first_needed_under_capture_is_right_outside_of_it(cupy, stre
     np.testing.assert_array_equal(found, expected)
 
 
-@open_fault("the kept arange is freed when 65 sizes have been seen, a graph still reads it", AssertionError)
 def test_a_replay_reads_its_constants_after_many_other_sizes(cupy, stream):
     x = xpnet.asarray(np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32))
     y, out = xpnet.asarray(np.array([0, 1, 2, 0])), cupy.zeros((), np.float32)
@@ -99,20 +94,6 @@ def test_a_replay_reads_its_constants_after_many_other_sizes(cupy, stream):
     assert float(out.get()) == pytest.approx(expected, rel=1e-6)
 
 
-@open_fault("a NaN that CuPy itself has read leaves its note, and the next call is blamed", ValueError)
-def test_a_note_whose_nan_has_been_read_does_not_blame_the_next_call():
-    x = xpnet.asarray(np.ones((4, 3), np.float32))
-    bad = F.cross_entropy(x, xpnet.asarray(np.array([0, 1, 9, 2])))
-    try:
-        assert np.isnan(float(bad))  # CuPy's own float()
-        to_numpy(F.cross_entropy(x, xpnet.asarray(np.array([0, 1, 2, 2]))))
-    finally:
-        xpnet.notes.discard_errors()
-
-
-@open_fault(
-    "batches made ahead go to the current device, in a thread that is not set_backend's", AssertionError
-)
 def test_batches_made_ahead_go_to_the_device_of_set_backend(second):
     found = []
 
@@ -132,10 +113,9 @@ def test_batches_made_ahead_go_to_the_device_of_set_backend(second):
     assert found == [second, second]
 
 
-# ---- errors of CuPy's own where the arrays are all on one device ------------------------------------------
+# ---- on the device of the arrays --------------------------------------------------------------------------
 
 
-@open_fault("a target on another device reaches the fused kernel: an illegal address on a GPU")
 def test_a_target_on_another_device_is_refused_or_moved(second):
     x, y = data()
     with xpnet.use_backend("cupy", second):
@@ -148,7 +128,6 @@ def test_a_target_on_another_device_is_refused_or_moved(second):
     assert np.isfinite(value)
 
 
-@open_fault("nn.parameter.has_views writes on the current device", ValueError)
 def test_a_model_moves_to_a_device_that_is_not_current(second, monkeypatch):
     monkeypatch.setattr("xpnet.nn.parameter._HAS_VIEWS", {})
     with xpnet.use_backend("numpy"):
@@ -170,7 +149,6 @@ FOLLOW = {
 }
 
 
-@open_fault("an arena is made on the current device: on a GPU its copies are ordered by nothing")
 @pytest.mark.parametrize("first", ["step", "noise"])
 def test_an_arena_follows_its_parameters(first, second, monkeypatch):
     monkeypatch.setattr("xpnet.nn.parameter._HAS_VIEWS", {"cupy": True})
@@ -185,7 +163,6 @@ def test_an_arena_follows_its_parameters(first, second, monkeypatch):
     assert p.data.device.id == second
 
 
-@open_fault("what is no op works on the current device", ValueError)
 @pytest.mark.parametrize("what", FOLLOW)
 def test_what_is_no_op_follows_its_arrays(what, second):
     with xpnet.use_backend("cupy", second):
