@@ -162,8 +162,8 @@ def cross_entropy(
     """Softmax and negative log-likelihood in one: log sum exp(z) - z[y]; its gradient is softmax(z) - e(y).
 
     Args:
-        logits: (N, C), or (N, C, ...) with one label a position.
-        target: class indices, integers (N,) or (N, ...), of any backend; or probabilities, like `logits`.
+        logits: (N, C), (N, C, ...) with one label a position, or (C).
+        target: class indices, integers (N,), (N, ...) or (), of any backend; or probabilities, like `logits`.
         weight: (C,) weight of each class; "mean" divides by the sum of the weights of the targets.
         ignore_index: rows with this label count for nothing.
         label_smoothing: in [0, 1], the share of the target spread over all classes (Szegedy et al., 2016).
@@ -253,7 +253,7 @@ def _over_positions(loss: Any, logits: Array, target: Any, weight: Any, options:
     """Logits (N, C, ...) with a target for every position: make each position a row."""
     xp, name = namespace(logits), loss.__name__
     if logits.ndim < 2:
-        raise ValueError(f"{name}: expected an input of shape (N, C), got {tuple(logits.shape)}")
+        return _one_row(loss, logits, target, weight, **options)
     classes, n = logits.shape[1], logits.ndim
 
     def to_rows(a: Array) -> Array:
@@ -281,6 +281,23 @@ def _over_positions(loss: Any, logits: Array, target: Any, weight: Any, options:
     return value, lambda dy: (from_rows(pullback(dy if dy.ndim == 0 else xp.reshape(dy, (-1,)))[0]),)
 
 
+def _one_row(loss: Any, x: Array, target: Any, *arguments: Any, **options: Any) -> Result:
+    """An input (C) with the class index of one row, () or (1,), or its probabilities (C): a batch of one."""
+    xp, target = namespace(x), array_like(target)
+    shape = tuple(target.shape)
+    likely = shape == tuple(x.shape) and "int" not in str(target.dtype)
+    if x.ndim != 1 or not (shape in ((), (1,)) or likely):
+        raise ValueError(
+            f"{loss.__name__}: expected an input of shape (N, C), got {tuple(x.shape)}; (C) goes with one "
+            f"label, not with a target of shape {shape}"
+        )
+    batch = target if shape == (1,) and not likely else namespace(target).expand_dims(target, axis=0)
+    value, pullback = loss.body(xp.expand_dims(x, axis=0), batch, *arguments, **options)
+    rows = value.shape
+    y = value if batch is target else xp.reshape(value, ())
+    return y, lambda dy: (pullback(xp.reshape(dy, rows))[0][0, ...],)
+
+
 @differentiable
 def nll_loss(
     log_probabilities: Array,
@@ -293,8 +310,8 @@ def nll_loss(
     """-log p[y], from the output of `log_softmax`.
 
     Args:
-        log_probabilities: (N, C), or (N, C, ...) with one label a position.
-        target: class indices (N,) or (N, ...).
+        log_probabilities: (N, C), (N, C, ...) with one label a position, or (C).
+        target: class indices (N,), (N, ...) or ().
         weight: (C,) weight of each class.
         ignore_index: rows with this label count for nothing.
         reduction: "mean" (divides by the sum of the weights), "sum" or "none".
@@ -332,8 +349,8 @@ def multi_margin_loss(
     Crammer & Singer, 2001; the decks' form is C times this one.
 
     Args:
-        scores: (N, C).
-        target: class indices (N,).
+        scores: (N, C) or (C).
+        target: class indices (N,) or ().
         p: 1, or 2 for squares.
         margin: how far ahead the right score should be.
         weight: (C,) weight of each class; "mean" still divides by N.
@@ -344,7 +361,7 @@ def multi_margin_loss(
     """
     xp = namespace(floating("multi_margin_loss", scores, "the input"))
     if scores.ndim != 2:
-        raise ValueError(f"multi_margin_loss: expected scores of shape (N, C), got {tuple(scores.shape)}")
+        return _one_row(multi_margin_loss, scores, target, p, margin, weight, reduction=reduction)
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p must be 1 or 2, got {p!r}")
     classes = scores.shape[1]
