@@ -610,6 +610,8 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     >>> xpnet.tensor([1, 2]).dtype
     dtype('int64')
     """
+    if data is None:
+        raise TypeError("tensor(): expected numbers or an array, got None")
     array = asarray(data, dtype)
     if hasattr(data, "dtype"):  # memory of its own: `t += 1` must not change the array it was made from
         array = namespace(array).asarray(array, copy=True)
