@@ -181,3 +181,14 @@ def test_nan_is_not_hidden(case):
     with np.errstate(invalid="ignore"):
         y, expected = case.function(*tensors(arrays)).numpy(), case.oracle(*arrays)
     np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+
+
+@pytest.mark.parametrize("name", ["sum", "mean"])
+@pytest.mark.parametrize("axis", [0, -1, None])
+def test_a_0d_array_may_be_reduced(name, axis, backend):
+    if backend == "array_api_strict" and axis is not None:
+        pytest.skip("the standard has no axis there")
+    x = xpnet.tensor(np.float64(2.0).reshape(()), requires_grad=True)
+    y = getattr(x, name)(axis)
+    y.backward()
+    assert (y.item(), float(x.grad)) == (2.0, 1.0)

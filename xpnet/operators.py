@@ -212,7 +212,7 @@ def _restore(y: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
     if keepdims:
         return y
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    reduced = [a % x.ndim for a in axes]
+    reduced = [a % x.ndim for a in axes if x.ndim]  # NumPy and PyTorch let a 0-d array have an axis 0
     return namespace(y).reshape(y, tuple(1 if i in reduced else n for i, n in enumerate(x.shape)))
 
 
