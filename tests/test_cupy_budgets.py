@@ -53,6 +53,15 @@ def test_a_step_of_the_benchmark(case, launches, cpucuda):
     assert n.launches + n.products <= launches, n
 
 
+def counted(step, cpucuda):
+    """The counts of a step when kernels are compiled and the pool is filled."""
+    for _ in range(2):
+        step()
+    with cpucuda.count(places=True) as n:
+        step()
+    return n
+
+
 def step_of(model, optimizer, between=lambda: None, loss=F.cross_entropy):
     x = xpnet.asarray(np.random.default_rng(0).standard_normal((32, 20)).astype(np.float32))
     y = xpnet.asarray(np.arange(32) % 4)
@@ -79,10 +88,7 @@ RULES = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta")
 def test_a_step_of_every_rule(name, cpucuda):
     model = network(nn.ReLU())
     step = step_of(model, getattr(optim, name)(model, lr=0.01, weight_decay=1e-3))
-    for _ in range(2):
-        step()
-    with cpucuda.count(places=True) as n:
-        step()
+    n = counted(step, cpucuda)
     nothing_waits(n)
     assert n.launches + n.products <= 23, n
 
@@ -95,10 +101,7 @@ def test_activations_do_not_wait(kind, fused, cpucuda):
     model = network(getattr(nn, kind)())
     step = step_of(model, optim.SGD(model, lr=0.01))
     with xpnet.fused(fused):
-        for _ in range(2):
-            step()
-        with cpucuda.count(places=True) as n:
-            step()
+        n = counted(step, cpucuda)
     nothing_waits(n)
 
 
@@ -108,10 +111,7 @@ def test_losses_do_not_wait(name, fused, cpucuda):
     model = network(nn.ReLU())
     step = step_of(model, optim.SGD(model, lr=0.01), loss=getattr(F, name))
     with xpnet.fused(fused):
-        for _ in range(2):
-            step()
-        with cpucuda.count(places=True) as n:
-            step()
+        n = counted(step, cpucuda)
     nothing_waits(n)
 
 
@@ -125,10 +125,7 @@ def test_clipping_and_noise_do_not_wait(cpucuda):
         noise()
 
     step = step_of(model, optim.Adam(model), between)
-    for _ in range(2):
-        step()
-    with cpucuda.count(places=True) as n:
-        step()
+    n = counted(step, cpucuda)
     nothing_waits(n)
 
 
@@ -139,3 +136,22 @@ def test_a_mask_waits_once(cpucuda):
     with cpucuda.count(places=True) as n:
         x[mask].sum().backward()
     assert n.synchronisations == 1, n  # how many elements are there?
+
+
+def test_a_loss_scaler_waits_once(cpucuda):
+    from xpnet.train import LossScaler
+
+    scaler, gradients = LossScaler(), [xpnet.asarray(np.ones(100), "float16") for _ in range(3)]
+    scaler.unscale(gradients)
+    with cpucuda.count(places=True) as n:
+        scaler.unscale(gradients)
+    assert n.synchronisations == 1, n  # are all finite? As in PyTorch
+
+
+def test_the_goal_of_batch_norm_and_dropout_with_clipping(cpucuda):
+    layers = [layer for a in (20, 16) for layer in (nn.Linear(a, 16), nn.BatchNorm1d(16), nn.ReLU())]
+    model = nn.Sequential(*layers[:3], nn.Dropout(0.5), *layers[3:], nn.Linear(16, 4))
+    optimizer = optim.SGD(model, lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    n = counted(step_of(model, optimizer, lambda: optim.clip_grad_norm(model, 1.0)), cpucuda)
+    nothing_waits(n)
+    assert n.launches + n.products <= 32, n
