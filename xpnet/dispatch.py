@@ -13,6 +13,7 @@ and runs instead whenever the first argument is an array of that backend. Where 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from functools import wraps
@@ -127,7 +128,7 @@ def run(kernels: Kernels, body: Callable[..., R], args: Any, kwargs: dict[str, A
     if name in unloaded:
         load_kernels(name)
     kernel = kernels.get(name) if _enabled else None
-    if kernel is None or kernel.min_size > first.size:
+    if kernel is None or (kernel.min_size and math.prod(first.shape) < kernel.min_size):
         if name != "cupy":
             return body(*args, **kwargs)
         with on_device(first):
