@@ -60,12 +60,9 @@ def keep(x: Array, mask: Array) -> Array:
     A product with the mask would be NaN where x is infinite: gradients are, of sqrt(relu(x)) say, just where
     the mask is 0.
     """
-    if type(x) is np.ndarray and x.size > 2048 and x.dtype.itemsize in _INTEGERS:
-        integer = _INTEGERS[x.dtype.itemsize]
-        bits = mask.view(np.int8).astype(integer)
-        np.negative(bits, bits)  # all bits or none: a sixth of the time of `where`, which branches
-        bits &= x.view(integer)
-        return bits.view(x.dtype)
+    if type(x) is np.ndarray and x.ndim and x.dtype.itemsize in _INTEGERS:
+        # the bits, as whole numbers, times 1 or 0: a fifth of the time of `where`, which branches
+        return (x.view(_INTEGERS[x.dtype.itemsize]) * mask).view(x.dtype)
     return namespace(x).where(mask, x, zero(x))
 
 
@@ -105,6 +102,8 @@ def alike(op: str, x: Array, weight: Array, bias: Array | None = None) -> None:
 
 def arange(n: int, like: Array) -> Array:
     """0, 1, ..., n-1 (int64) on the device of `like`; kept between calls, so do not change it."""
+    if type(like) is np.ndarray and n in _ARANGES:
+        return _ARANGES[n]
     key = n if type(like) is np.ndarray else (namespace(like), device_key(like), n)
     if is_capturing(like):  # it would be made by the replays only, and must be theirs
         return namespace(like).arange(n, dtype=namespace(like).int64, device=device(like))

@@ -467,7 +467,7 @@ _UNITS: dict[Any, Array] = {}
 
 def _unit(like: Array) -> Array:
     """The gradient of a loss with respect to itself: one shared array of one element per kind of array."""
-    key = (type(like), like.dtype, device_key(like), like.shape)
+    key = (type(like), like.dtype, None if isinstance(like, NUMPY) else device_key(like), like.shape)
     unit = _UNITS.get(key)
     if unit is None:
         unit = namespace(like).ones_like(like)

@@ -151,11 +151,13 @@ class Arena:
 
 def forget_gradients(parameters: Iterable[Tensor], set_to_none: bool = True) -> None:
     """No gradients from here on, or zeros in those that there are."""
-    for p in parameters:
-        if not set_to_none:
+    if not set_to_none:
+        for p in parameters:
             if p._grad is not None and p._filled:
                 p._grad[...] = namespace(p.data).zeros_like(p.data)
-        elif p._filled == LENT:
+        return
+    for p in parameters:
+        if p._filled == LENT:
             p._forget()
         else:
             p._filled = 0

@@ -114,8 +114,10 @@ class Optimizer:
         factor, self.half_factor = self.half_factor, 1.0
         for stretch in self._stretches:
             if stretch.run.parameters[0]._filled:
-                if type(stretch.theta) is ndarray:
-                    self._update(stretch, factor)
+                if type(stretch.theta) is ndarray and stretch.master is None:  # nothing to look at
+                    step = stretch.step + 1
+                    self.update(stretch.theta, stretch.grad, stretch.moments, step, stretch.group)
+                    stretch.step = step
                     continue
                 with on_device(stretch.theta):
                     self._update(stretch, factor)
