@@ -118,3 +118,29 @@ def test_a_half_model_trains_as_well_as_a_float32_one(scaled, half, backend):
         accuracies.append(history["val_accuracy"][-1])
     assert accuracies[0] > 0.9
     assert accuracies[1] == pytest.approx(accuracies[0], abs=0.02)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_update_with_infinite_gradients_is_left_out_on_a_device_as_on_the_host(name, backend):
+    """Also the count of steps, on which Adam's correction depends; a device is asked one update later."""
+    if backend == "array_api_strict":
+        pytest.skip("the standard has no float16")
+    found = []
+    for where in ("numpy", backend):
+        with xpnet.use_backend(where):
+            theta = parameter([1.0, -2.0, 3.0], "float16")
+            rule, scaler = RULES[name]([theta]), LossScaler(scale=16.0)
+            for i in range(7):
+                theta.grad = None
+                gradient = [0.5, -1.0, np.inf if i in (0, 3) else 2.0]
+                theta.grad = xpnet.asarray(np.float32(gradient) * scaler.scale, "float16")
+                if scaler.unscale([theta.grad], optimizer=rule):
+                    rule.step()
+            state = rule.state_dict()["state"][0]
+            found.append((scaler.state_dict(), state["step"], host(theta.data), host(state["master"])))
+    (scale, steps, low, master), (our_scale, our_steps, our_low, our_master) = found
+    assert our_scale == scale == {"scale": 4.0, "good": 3, "skipped": 2}
+    assert our_steps == steps == 5
+    np.testing.assert_allclose(our_master, master, rtol=2e-6)
+    np.testing.assert_array_equal(our_low, low)
+    assert np.isfinite(master).all()

@@ -44,6 +44,25 @@ def page_locked(n: int) -> tuple[np.ndarray, Any]:
     return host, cupy.ndarray((n,), np.int64, mapped)
 
 
+class Flag:
+    """A truth that a device finds, read on the host later, when the device has long been past it."""
+
+    def __init__(self) -> None:
+        self.host, self.device = page_locked(1)
+        self.event = cupy.cuda.Event(disable_timing=True)
+
+    def set(self, truth: Any) -> None:
+        """Note a 0-d array of bool, in the order of the current stream."""
+        self.device[...] = truth
+        self.event.record()
+
+    def get(self) -> bool:
+        """What was set; waits only if the device is not there yet."""
+        if not self.event.done:
+            self.event.synchronize()
+        return bool(self.host[0])
+
+
 def wait(x: Any) -> None:
     """Wait until the device of `x` has done all it was given."""
     x.device.synchronize()

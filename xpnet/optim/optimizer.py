@@ -27,7 +27,10 @@ class Optimizer:
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
-    half_factor: float = 1.0  # of 16-bit gradients in the next step, in float32: see `LossScaler.unscale`
+    # what `LossScaler.unscale` asks of the next step:
+    half_factor: float = 1.0  # a factor of 16-bit gradients, in float32
+    finite: Array | None = None  # on a device: whether the step holds, else everything stays as it was
+    settle: Callable[[], object] | None = None  # tells later, by `take_back`, that it did not
 
     def __init__(self, params: Any, **defaults: Any) -> None:
         if hasattr(params, "parameters"):
@@ -41,6 +44,7 @@ class Optimizer:
             raise ValueError("params is empty: there is nothing to train")
         groups = params if isinstance(params[0], dict) else [{"params": params}]
         self.defaults = defaults
+        self._uncertain: list[_Stretch] = []
         self.param_groups: list[dict[str, Any]] = []
         for group in groups:
             self.add_param_group(group)
@@ -99,6 +103,7 @@ class Optimizer:
             The loss that the closure returned.
         """
         loss = None if closure is None else closure()
+        settle, self.settle = self.settle, None  # about this step: nobody may ask before it is made
         stretches = self._stretches
         for stretch in stretches:
             if not stretch.current() or stretch.names != self.moment_names(stretch.group):
@@ -112,6 +117,7 @@ class Optimizer:
                 self._split()
                 break
         factor, self.half_factor = self.half_factor, 1.0
+        finite, self.finite, self._uncertain = self.finite, None, []
         for stretch in self._stretches:
             if stretch.run.parameters[0]._filled:
                 if type(stretch.theta) is ndarray and stretch.master is None:  # nothing to look at
@@ -120,8 +126,19 @@ class Optimizer:
                     stretch.step = step
                     continue
                 with on_device(stretch.theta):
+                    before = None if finite is None else stretch.copies()
                     self._update(stretch, factor)
+                    if before is not None:
+                        self._uncertain.append(stretch)
+                        stretch.keep_if(finite, before)
+        self.settle = settle
         return loss
+
+    def take_back(self) -> None:
+        """The last step was not one: its gradients were not finite, and `keep_if` has undone it."""
+        for stretch in self._uncertain:
+            stretch.step -= 1
+        self._uncertain = []
 
     def _update(self, stretch: _Stretch, factor: float) -> None:
         step = stretch.step + 1
@@ -187,6 +204,9 @@ class Optimizer:
 
     def _collect(self) -> None:
         """Read the state of all stretches into one dict a parameter, as copies."""
+        settle, self.settle = self.settle, None
+        if settle is not None:
+            settle()
         for stretch in getattr(self, "_stretches", []):
             for p, part in parts_of(stretch.run, stretch.sizes):
                 values = stretch.state()
@@ -227,7 +247,8 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the state by parameter number, since identities change."""
-        return {**vars(self), "_stretches": [], "_state": self.state_dict()["state"]}
+        state = self.state_dict()["state"]
+        return {**vars(self), "_stretches": [], "_uncertain": [], "_state": state}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         vars(self).update(saved)
@@ -331,6 +352,20 @@ class _Stretch:
         self.master[...] = xp.where(same, self.master, widen(self.theta))
         grad = widen(self.grad)
         return self.master, grad if factor == 1 else grad * factor
+
+    def copies(self) -> list[Array]:
+        """The arrays that a step changes, as they are now."""
+        return [namespace(a).asarray(a, copy=True) for a in self._changed()]
+
+    def keep_if(self, finite: Array, before: list[Array]) -> None:
+        """Undo a step on the device unless `finite` holds: nothing waits to know."""
+        xp = namespace(self.theta)
+        for array, old in zip(self._changed(), before, strict=True):
+            array[...] = xp.where(finite, array, old)
+        self.write()
+
+    def _changed(self) -> list[Array]:
+        return [self.theta if self.master is None else self.master, *self.moments]
 
     def write(self) -> None:
         """Round the float32 copy into theta."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet.arrays import is_half, widen
-from xpnet.backend import Array
+from xpnet.backend import Array, backend_name, namespace
 from xpnet.optim import Optimizer
 from xpnet.optim.gradients import sum_of_squares
 
@@ -32,8 +32,8 @@ class LossScaler:
     Raises:
         ValueError: factors on the wrong side of 1, or a scale below 2^-24.
 
-    To see whether the gradients are finite the host waits for the device, once an update, as in PyTorch; only
-    models in float16 need this.
+    Only models in float16 need this. On CUDA no update waits for it, unless something between `backward` and
+    the step reads the gradients (clipping, a penalty): then the host waits once an update, as in PyTorch.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class LossScaler:
         self.growth_interval, self.largest = growth_interval, largest
         self.good = 0  # updates since the scale changed
         self.skipped = 0  # updates left out
+        self._flag: Any = None  # what a device says of the last update ...
+        self._waiting: Optimizer | None = None  # ... of this optimizer, if it has not been asked yet
 
     def unscale(
         self, gradients: Sequence[Array], share: float = 1.0, optimizer: Optimizer | None = None
@@ -63,32 +65,62 @@ class LossScaler:
             gradients: float arrays.
             share: another factor.
             optimizer: whose step follows at once. It divides 16-bit gradients itself, in float32, so that
-                those below 6e-8 are not lost; in place they would be.
+                those below 6e-8 are not lost; in place they would be. On CUDA nothing waits then: the answer
+                is yes, the step undoes itself on the device if the gradients are not finite, and the scale
+                and the count of steps follow at the next update.
         """
+        scale = self.scale  # that of the loss, which what the last update turned out to be may change now
+        self.settle()
         exact = widen if optimizer is not None else lambda g: g  # the numbers that the step will use
-        norms = [sum_of_squares(exact(g) * (1 / self.scale)) for g in gradients]  # of g itself it overflows
-        finite = math.isfinite(float(sum(norms[1:], norms[0])))
-        factor = share / self.scale
+        norms = [sum_of_squares(exact(g) * (1 / scale)) for g in gradients]  # of g itself it overflows
+        norm, factor = sum(norms[1:], norms[0]), share / scale
+        later = optimizer is not None and backend_name(norm) == "cupy"
+        finite = later or math.isfinite(float(norm))
         if finite:
             for gradient in gradients:
                 if optimizer is None or not is_half(gradient):
                     gradient *= factor
             if optimizer is not None:
                 optimizer.half_factor = factor
+        if later and optimizer is not None:
+            optimizer.finite, optimizer.settle = namespace(norm).isfinite(norm), self.settle
+            self._flag = self._flag or namespace(norm).Flag()
+            self._flag.set(optimizer.finite)
+            self._waiting = optimizer
+            return True
+        self._adapt(finite)
+        return finite
+
+    def settle(self) -> None:
+        """Take note of what a device has found of the last update."""
+        optimizer, self._waiting = self._waiting, None
+        if optimizer is not None and self._flag is not None:
+            finite = self._flag.get()
+            if not finite:
+                optimizer.take_back()
+            self._adapt(finite)
+
+    def _adapt(self, finite: bool) -> None:
+        if finite:
             self.good += 1
             if self.good >= self.growth_interval:
                 self.scale, self.good = min(self.scale * self.growth, self.largest), 0
         else:
             self.scale = max(self.scale * self.backoff, SMALLEST)
             self.good, self.skipped = 0, self.skipped + 1
-        return finite
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.settle()
+        return {**vars(self), "_flag": None}
 
     def state_dict(self) -> dict[str, Any]:
-        """The scale and the counts."""
+        """The scale and the counts. On CUDA this waits for the last update."""
+        self.settle()
         return {"scale": self.scale, "good": self.good, "skipped": self.skipped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
+        self._waiting = None
         self.scale = max(state["scale"], SMALLEST)
         self.good, self.skipped = state["good"], state["skipped"]
 
