@@ -212,14 +212,19 @@ def _restore(y: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
     if keepdims:
         return y
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    reduced = [a % x.ndim for a in axes if x.ndim]  # NumPy and PyTorch let a 0-d array have an axis 0
+    reduced = [a % x.ndim for a in axes]
     return namespace(y).reshape(y, tuple(1 if i in reduced else n for i, n in enumerate(x.shape)))
+
+
+def _axis_of(x: Array, axis: Axis) -> Axis:
+    """NumPy and PyTorch let a 0-d array have an axis 0; CuPy and the standard do not."""
+    return None if x.ndim == 0 and axis in (0, -1) else axis
 
 
 @differentiable
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """The sum over `axis` (default: all), in the dtype of `x`; of whole numbers and truths in 64 bits."""
-    xp = namespace(x)
+    xp, axis = namespace(x), _axis_of(x, axis)
     if xp.isdtype(x.dtype, "bool"):
         x = xp.astype(x, xp.int64)
     if xp.isdtype(x.dtype, "integral"):
@@ -233,7 +238,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 @differentiable
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """The mean over `axis` (default: all)."""
-    xp = namespace(floating("mean", x))
+    xp, axis = namespace(floating("mean", x)), _axis_of(x, axis)
     y = xp.mean(x, axis=axis, keepdims=keepdims)
     count = math.prod(x.shape) // (math.prod(y.shape) or 1)
     share = 1 / count if count else 0.0  # a factor below 1: a large count overflows float16
@@ -242,7 +247,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 
 def _extremum(name: str) -> Any:
     def body(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
-        xp = namespace(x)
+        xp, axis = namespace(x), _axis_of(x, axis)
         y = getattr(xp, name)(x, axis=axis, keepdims=keepdims)
 
         def pullback(dy: Array) -> Array:
