@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -57,3 +58,19 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
             pytest.skip(str(error))
         xpnet.manual_seed(0)
         yield chosen
+
+
+@pytest.fixture
+def cupy(backend: Backend) -> ModuleType:
+    """CuPy, for tests that are about it; they run under `--backend cupy` only."""
+    if backend.name != "cupy":
+        pytest.skip("about CuPy")
+    return pytest.importorskip("cupy")
+
+
+@pytest.fixture
+def second(cupy: ModuleType) -> int:
+    """The number of a device that is not the current one."""
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("one device")
+    return 1

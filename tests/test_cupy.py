@@ -11,12 +11,7 @@ from xpnet import functional as F
 from xpnet import nn, optim, to_numpy
 from xpnet.backend import namespace
 
-
-@pytest.fixture(autouse=True)
-def cupy(backend):
-    if backend != "cupy":
-        pytest.skip("about CuPy")
-    return pytest.importorskip("cupy")
+pytestmark = pytest.mark.usefixtures("cupy")
 
 
 def data(n=24, classes=5, features=20, seed=0):
@@ -137,13 +132,6 @@ def test_a_captured_step_counts_its_replays(cupy):
 
 
 # ---- a device other than the current one ------------------------------------------------------------------
-
-
-@pytest.fixture
-def second(cupy):
-    if cupy.cuda.runtime.getDeviceCount() < 2:
-        pytest.skip("one device")
-    return 1
 
 
 def train(steps=3, x=None, y=None):

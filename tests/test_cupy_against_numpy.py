@@ -19,10 +19,7 @@ TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
 each_path = pytest.mark.parametrize("fused", [True, False], ids=["fused", "bodies"])
 
 
-@pytest.fixture(autouse=True)
-def on_cupy(backend):
-    if backend != "cupy":
-        pytest.skip("compares CuPy with NumPy")
+pytestmark = pytest.mark.usefixtures("cupy")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

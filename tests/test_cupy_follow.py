@@ -12,19 +12,7 @@ from xpnet.data import DataLoader, Dataset
 from xpnet.ensemble import Ensemble, average_weights
 from xpnet.train import Trainer, accuracy, recompute_batch_norm
 
-
-@pytest.fixture(autouse=True)
-def cupy(backend):
-    if backend != "cupy":
-        pytest.skip("about CuPy")
-    return pytest.importorskip("cupy")
-
-
-@pytest.fixture
-def second(cupy):
-    if cupy.cuda.runtime.getDeviceCount() < 2:
-        pytest.skip("one device")
-    return 1
+pytestmark = pytest.mark.usefixtures("cupy")
 
 
 def network():

@@ -13,19 +13,7 @@ from xpnet import nn, optim, to_numpy
 from xpnet.data import DataLoader, Dataset
 from xpnet.train import Callback, Trainer
 
-
-@pytest.fixture(autouse=True)
-def cupy(backend):
-    if backend != "cupy":
-        pytest.skip("about CuPy")
-    return pytest.importorskip("cupy")
-
-
-@pytest.fixture
-def second(cupy):
-    if cupy.cuda.runtime.getDeviceCount() < 2:
-        pytest.skip("one device")
-    return 1
+pytestmark = pytest.mark.usefixtures("cupy")
 
 
 def data():
