@@ -47,7 +47,7 @@ from xpnet.backend import (
     on_device,
     to_numpy,
 )
-from xpnet.dispatch import Kernels, is_left_to_body, own, run
+from xpnet.dispatch import Kernels, OwnsKernels, is_left_to_body, own, run
 from xpnet.methods import Methods
 
 if TYPE_CHECKING:
@@ -495,7 +495,7 @@ def is_recording() -> bool:
 # ---- making ops -------------------------------------------------------------------------------------------
 
 
-class Op(Protocol[P]):
+class Op(OwnsKernels, Protocol[P]):
     """What `differentiable` makes of a body: a function of Tensors and arrays.
 
     Attributes:
@@ -503,17 +503,10 @@ class Op(Protocol[P]):
         kernels: what may run instead, by backend.
     """
 
-    __name__: str
     body: Callable[P, tuple[Any, Any]]
-    kernels: Kernels
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         """The value: a Tensor if an argument is one, else an array, which type checkers take for one, too."""
-
-    def kernel(
-        self, backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Register a kernel for first arguments of `backend`: see `xpnet.dispatch.Kernel`."""
 
 
 def differentiable(body: Callable[P, tuple[Any, Pullback]]) -> Op[P]:

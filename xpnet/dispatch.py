@@ -52,20 +52,25 @@ Kernels = dict[str, Kernel]
 """The kernels of an op, by backend."""
 
 
-class Fusable(Protocol[P, R]):
-    """A function that owns its body and its kernels."""
+class OwnsKernels(Protocol):
+    """What has a name, kernels, and a way to add some."""
 
     __name__: str
-    body: Callable[P, R]
     kernels: Kernels
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """What a kernel makes of the arguments, or the body."""
 
     def kernel(
         self, backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register a kernel for first arguments of `backend`: see `xpnet.dispatch.Kernel`."""
+
+
+class Fusable(OwnsKernels, Protocol[P, R]):
+    """A function that owns its body and its kernels."""
+
+    body: Callable[P, R]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What a kernel makes of the arguments, or the body."""
 
 
 _with_kernels: list[Any] = []
