@@ -100,8 +100,8 @@ class XpnetColumn(Column):
 
     def missing(self) -> str | None:
         import xpnet
-        from xpnet.backend import backend_name
-        from xpnet.dispatch import registered
+        from xpnet.core.backend import backend_name
+        from xpnet.core.registry import registered
 
         try:
             with xpnet.use_backend(self.backend):

@@ -120,7 +120,7 @@ template <int WARPS, typename A> __device__ __forceinline__ A block_sum(A v, A* 
 }
 
 // ---- mistakes in the data ------------------------------------------------------------------------------------
-// one mistake is kept, {op, value, limit, row}, until the host looks (xpnet/notes.py): no kernel waits
+// one mistake is kept, {op, value, limit, row}, until the host looks (xpnet/core/notes.py): no kernel waits
 __device__ __forceinline__ void report(i64* note, int op, i64 value, i64 limit, i64 row) {
     if (atomicCAS(reinterpret_cast<unsigned long long*>(note), 0ull, (unsigned long long)op) == 0ull) {
         note[1] = value;

@@ -16,7 +16,7 @@ from scipy import special
 
 import xpnet
 from xpnet import functional as F
-from xpnet import operators as ops
+from xpnet.core import operators as ops
 
 Arrays = list[np.ndarray]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import xpnet
-from xpnet.backend import BACKENDS, Backend
+from xpnet.core.backend import BACKENDS, Backend
 
 # the fake second device shows every array that is made on the default device by mistake
 DEVICES = {"array_api_strict": "device1", "torch": "cpu"}

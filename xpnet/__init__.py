@@ -4,9 +4,10 @@ from importlib import import_module as _import_module
 from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING
 
-from xpnet import operators as _operators  # gives Tensor its operators
-from xpnet.autograd import Tensor, differentiable, gradcheck, no_grad, tensor
-from xpnet.backend import (
+from xpnet.core import operators as _operators  # gives Tensor its operators
+from xpnet.core import random
+from xpnet.core.autograd import Tensor, differentiable, gradcheck, no_grad, tensor
+from xpnet.core.backend import (
     BackendUnavailableError,
     DeviceError,
     asarray,
@@ -17,9 +18,9 @@ from xpnet.backend import (
     to_numpy,
     use_backend,
 )
-from xpnet.dispatch import fused_kernels as fused
-from xpnet.dispatch import unloaded as _unloaded
-from xpnet.random import manual_seed
+from xpnet.core.random import manual_seed
+from xpnet.core.registry import fused_kernels as fused
+from xpnet.core.registry import unloaded as _unloaded
 
 # a backend's kernels register when its first array arrives; Numba itself loads when the first one runs
 _unloaded["cupy"] = lambda: _import_module("xpnet.cuda")
@@ -58,57 +59,52 @@ __all__ = [
     "warmup",
 ]
 
-_SUBMODULES = (
-    "classic",
-    "cuda",
-    "data",
-    "ensemble",
-    "functional",
-    "init",
-    "interop",
-    "lab",
-    "nn",
-    "notes",
-    "onnx",
-    "optim",
-    "parallel",
-    "parity",
-    "search",
-    "sklearn",
-    "train",
+_PACKAGES = (
+    *("classic", "core", "cuda", "data", "diagnostics", "ensemble", "functional", "init", "io", "lab", "nn"),
+    *("optim", "parallel", "report", "search", "sklearn", "train"),
 )
+_SUBMODULES = {
+    **{name: f"xpnet.{name}" for name in _PACKAGES},
+    "interop": "xpnet.io.torch",
+    "notes": "xpnet.core.notes",
+    "onnx": "xpnet.io.onnx",
+    "parity": "xpnet.diagnostics.parity",
+}
 
 
 if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet import classic as classic
+    from xpnet import core as core
     from xpnet import cuda as cuda
     from xpnet import data as data
+    from xpnet import diagnostics as diagnostics
     from xpnet import ensemble as ensemble
     from xpnet import functional as functional
     from xpnet import init as init
-    from xpnet import interop as interop
+    from xpnet import io as io
     from xpnet import lab as lab
     from xpnet import nn as nn
-    from xpnet import notes as notes
-    from xpnet import onnx as onnx
     from xpnet import optim as optim
     from xpnet import parallel as parallel
-    from xpnet import parity as parity
-    from xpnet import random as random
+    from xpnet import report as report
     from xpnet import search as search
     from xpnet import sklearn as sklearn
     from xpnet import train as train
+    from xpnet.core import notes as notes
     from xpnet.cuda import warmup as warmup
-    from xpnet.saving import load as load
-    from xpnet.saving import save as save
+    from xpnet.diagnostics import parity as parity
+    from xpnet.io import onnx as onnx
+    from xpnet.io import torch as interop  # noqa: F401
+    from xpnet.io.model import load as load
+    from xpnet.io.model import save as save
 else:
 
     def __getattr__(name: str) -> object:
         """Submodules load on first use, so that `import xpnet` is fast."""
         if name in _SUBMODULES:
-            return _import_module(f"xpnet.{name}")
+            return _import_module(_SUBMODULES[name])
         if name in ("load", "save"):
-            return getattr(_import_module("xpnet.saving"), name)
+            return getattr(_import_module("xpnet.io.model"), name)
         if name == "warmup":
             return _import_module("xpnet.cuda").warmup
         raise AttributeError(f"module 'xpnet' has no attribute {name!r}")

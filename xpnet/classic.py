@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet import random
-from xpnet.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
+from xpnet.core import random
+from xpnet.core.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
 
 # ---- McCulloch and Pitts: fixed weights -------------------------------------------------------------------
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xpnet import functional as F
-from xpnet import random
-from xpnet.arrays import widen
-from xpnet.autograd import array_of
-from xpnet.backend import Array, asarray, following, namespace
+from xpnet.core import random
+from xpnet.core.arrays import widen
+from xpnet.core.autograd import array_of
+from xpnet.core.backend import Array, asarray, following, namespace
 from xpnet.data import Dataset
 from xpnet.nn import Dropout, Module
+from xpnet.nn.inference import evaluating
 from xpnet.optim import CosineAnnealingWarmRestarts, Optimizer
 from xpnet.train import Callback, predict, recompute_batch_norm
-from xpnet.train.evaluation import evaluating
 
 if TYPE_CHECKING:
     from xpnet.train import Trainer

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import random
-from xpnet.backend import Array, asarray
+from xpnet.core import random
+from xpnet.core.backend import Array, asarray
 
 Shape = tuple[int, ...]
 Initializer = Callable[..., Array]

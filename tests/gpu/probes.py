@@ -127,8 +127,8 @@ def probe_relu() -> dict[str, Any]:
 def probe_dropout() -> dict[str, Any]:
     """One key, whose masks every replay repeats: what a captured step must change."""
     import xpnet
+    from xpnet.core.random import Key
     from xpnet.cuda.dropout import philox_dropout
-    from xpnet.random import Key
 
     x = xpnet.asarray(np.ones((64, 32), np.float32))
 
@@ -243,7 +243,8 @@ def probe_step_without_cublas() -> dict[str, Any]:
     """The same of a small network whose products are sums of outer ones: what refuses besides cuBLAS?"""
     import cupy
 
-    from xpnet import arrays, nn, optim
+    from xpnet import nn, optim
+    from xpnet.core import arrays
 
     def product(a: Any, b: Any, out: Any = None) -> Any:
         return cupy.sum(a[..., :, :, None] * b[..., None, :, :], axis=-2, out=out)

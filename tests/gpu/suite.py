@@ -21,7 +21,7 @@ KERNELS = ["tests/kernels", "--ignore=tests/kernels/test_nvrtc.py", "--ignore=te
 SUITE = ["tests", "--ignore=tests/kernels", "--ignore=tests/oracle"]
 SMALL = {
     "kernels": ["tests/kernels/test_gradients.py"],
-    "suite": ["tests/test_dropout.py"],
+    "suite": ["tests/functional/test_dropout.py"],
 }
 
 

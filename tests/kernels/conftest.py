@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tests import emulator
-from xpnet.backend import to_numpy
+from xpnet.core.backend import to_numpy
+from xpnet.core.notes import check_errors
 from xpnet.cuda import loader
-from xpnet.notes import check_errors
 
 
 class Launch:
@@ -45,7 +45,7 @@ class Launch:
                 if here.arch < arch:
                     pytest.skip(f"this GPU is below sm_{arch}")
                 patch.setattr(here, "arch", arch if arch < 90 else here.arch)
-                xp = importlib.import_module("xpnet._cupy")
+                xp = importlib.import_module("xpnet.core.cupy_namespace")
                 patch.setattr(xp, "empty", _poisoned(xp.empty))
                 yield
                 return

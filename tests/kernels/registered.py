@@ -10,7 +10,7 @@ from typing import Any
 
 import xpnet
 from tests.kernels.conftest import Launch
-from xpnet import dispatch
+from xpnet.core import registry as dispatch
 
 
 @contextmanager

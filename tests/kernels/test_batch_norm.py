@@ -429,8 +429,8 @@ def test_gives_way(launch: Launch) -> None:
 def test_one_launch_each_way(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the op with Tensors: the values and gradients of the body, by one kernel each way."""
     import xpnet
-    from xpnet import dispatch
-    from xpnet.backend import backend_name
+    from xpnet.core import registry as dispatch
+    from xpnet.core.backend import backend_name
 
     launched: list[str] = []
     kernel = loader.kernel

@@ -390,8 +390,8 @@ def test_recorded_call_makes_the_gradient_in_one_pass(
 ) -> None:
     """Through the op: one launch of the pass for loss and gradient, none in backward."""
     import xpnet
-    from xpnet import dispatch
-    from xpnet.backend import backend_name
+    from xpnet.core import registry as dispatch
+    from xpnet.core.backend import backend_name
     from xpnet.cuda import loader
 
     launched: list[str] = []

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.kernels.conftest import Launch
 from xpnet import cuda
+from xpnet.core.notes import OPS, discard_errors
 from xpnet.cuda.labels import check_labels as launcher
-from xpnet.notes import OPS, discard_errors
 
 DTYPES = ["float32", "float64", "float16", "bfloat16"]
 

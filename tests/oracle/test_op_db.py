@@ -24,7 +24,7 @@ from tests.oracle.torch_samples import (  # noqa: E402
     wide,
 )
 from xpnet import functional as F  # noqa: E402
-from xpnet import operators  # noqa: E402
+from xpnet.core import operators  # noqa: E402
 
 pytestmark = pytest.mark.host
 

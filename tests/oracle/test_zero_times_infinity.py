@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.test_zero_times_infinity import CASES
+from tests.functional.test_zero_times_infinity import CASES
 
 torch = pytest.importorskip("torch")
 

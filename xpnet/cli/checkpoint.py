@@ -9,8 +9,8 @@ from typing import Any
 
 from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.cli.setup import Setup
+from xpnet.io.files import check_writable
 from xpnet.train import Checkpoint, Trainer, load_checkpoint
-from xpnet.train.checkpoint import check_writable
 from xpnet.train.resume import check_settings, settings_of
 
 

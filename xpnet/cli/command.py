@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from xpnet import __version__
-from xpnet.backend import BACKENDS
 from xpnet.cli.data import SOURCES
 from xpnet.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, BadInputError
 from xpnet.cli.model import MODELS
+from xpnet.core.backend import BACKENDS
 from xpnet.optim.by_name import OPTIMIZERS
 
 

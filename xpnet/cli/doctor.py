@@ -11,9 +11,9 @@ from xpnet.cli.data import SOURCES, choose
 from xpnet.cli.errors import FAILED, OK, bad_input
 from xpnet.cli.model import versions
 from xpnet.cli.setup import check_options, prepare
-from xpnet.train.checkpoint import check_writable
-from xpnet.train.diagnostics import worst
-from xpnet.train.diagnostics.doctor import examine
+from xpnet.diagnostics import worst
+from xpnet.diagnostics.doctor import examine
+from xpnet.io.files import check_writable
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from xpnet import to_numpy
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
-from xpnet.saving import Saved, load
+from xpnet.io.model import Saved, load
 
 _TOLERANCE = 1e-4  # of deep networks in float32, whose sums are taken in another order
 
@@ -23,7 +23,7 @@ def export(options: argparse.Namespace) -> int:
         shape = options.shape or saved.facts.get("shape")
         if shape is None:
             raise BadInputError(f"{options.model} does not say the shape of a sample: add --shape 3,32,32")
-        from xpnet import onnx
+        from xpnet.io import onnx
 
         names = saved.facts.get("class_names")
         onnx.export(

@@ -10,9 +10,10 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from xpnet import BackendUnavailableError, __version__, dispatch, use_backend
-from xpnet.backend import BACKENDS
+from xpnet import BackendUnavailableError, __version__, use_backend
 from xpnet.cli.errors import OK
+from xpnet.core import registry as dispatch
+from xpnet.core.backend import BACKENDS
 
 _PACKAGES = (
     "numpy", "array-api-compat", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch", "array-api-strict",

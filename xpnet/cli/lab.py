@@ -10,9 +10,9 @@ from pathlib import Path
 from xpnet.cli import output
 from xpnet.cli.data import choose_backend
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
+from xpnet.io.files import atomic_write, check_writable
 from xpnet.lab import Experiment, Result, catalogue
 from xpnet.lab.gallery import as_page, as_text
-from xpnet.train.checkpoint import atomic_write, check_writable
 
 
 def lab(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet import __version__, nn
 from xpnet.data.preprocessing import Preprocessing
-from xpnet.saving import load
+from xpnet.io.model import load
 
 
 def mlp(inputs: int, layers: list[int], classes: int, dropout: float) -> nn.Sequential:

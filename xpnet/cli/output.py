@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from xpnet.cli.errors import BadInputError
+from xpnet.io.files import atomic_write
 from xpnet.train import History
-from xpnet.train.checkpoint import atomic_write
 
 _PICTURES = (".png", ".svg", ".pdf")
 

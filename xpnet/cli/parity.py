@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from xpnet import manual_seed, nn, parallel, to_numpy, use_backend
-from xpnet.backend import BACKENDS
 from xpnet.cli import output
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
 from xpnet.cli.model import mlp
+from xpnet.core.backend import BACKENDS
 from xpnet.data import load_digits
-from xpnet.parallel.parity import compare_ranks
-from xpnet.parity import compare, second_backend
-from xpnet.train.checkpoint import check_writable
+from xpnet.diagnostics.parity import compare, second_backend
+from xpnet.diagnostics.ranks import compare_ranks
+from xpnet.io.files import check_writable
 
 
 def parity(options: argparse.Namespace) -> int:

@@ -19,8 +19,8 @@ from xpnet.cli.model import load_model
 from xpnet.data.dataset import check_finite
 from xpnet.data.folder import SUFFIXES, decode
 from xpnet.data.table import read_table
+from xpnet.io.files import check_writable
 from xpnet.train import predict as apply
-from xpnet.train.checkpoint import check_writable
 
 _SHOWN = 10
 

@@ -13,8 +13,8 @@ from xpnet import to_numpy
 from xpnet.cli.errors import BadInputError
 from xpnet.cli.pictures import visible
 from xpnet.cli.setup import Setup
+from xpnet.report.report import check_report
 from xpnet.train import Diagnostics, Trainer, write_report
-from xpnet.train.report import check_report
 
 
 def report_path(asked: str | None) -> str | None:

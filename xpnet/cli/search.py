@@ -18,6 +18,7 @@ from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
 from xpnet.cli.executors import make_executor
 from xpnet.cli.model import versions
 from xpnet.cli.setup import Data, prepare, read_data
+from xpnet.io.files import check_writable
 from xpnet.search import (
     CoarseToFine,
     Outcome,
@@ -37,7 +38,6 @@ from xpnet.search.objective import Report
 from xpnet.search.space import Params
 from xpnet.search.strategies import Round, ranked
 from xpnet.train import Callback, EarlyStopping, LearningRate, StopOnDivergence, Trainer
-from xpnet.train.checkpoint import check_writable
 
 SPACE = Space(
     {

@@ -22,8 +22,9 @@ from xpnet.cli.pictures import write_preview, write_samples
 from xpnet.cli.report import report_path, write_page
 from xpnet.cli.setup import check_options, prepare
 from xpnet.data import Dataset
+from xpnet.io.files import check_writable, require_safetensors
+from xpnet.io.model import save
 from xpnet.parallel import Communicator, synchronize_batch_norm
-from xpnet.saving import save
 from xpnet.train import (
     Callback,
     Diagnostics,
@@ -34,7 +35,6 @@ from xpnet.train import (
     TrainingDivergedError,
     confusion_matrix,
 )
-from xpnet.train.checkpoint import check_writable, require_safetensors
 
 
 def train(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array
+from xpnet.core.backend import Array
 from xpnet.cpu.launch import SMALL, flat, kernel
 from xpnet.functional import activations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array
+from xpnet.core.backend import Array
 from xpnet.cpu.launch import kernel, threads
 from xpnet.functional import convolution
 

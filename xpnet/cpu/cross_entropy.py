@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.autograd import is_recording, is_unit
-from xpnet.backend import Array
+from xpnet.core.autograd import is_recording, is_unit
+from xpnet.core.backend import Array
 from xpnet.cpu.launch import SMALL, kernel
 from xpnet.functional import losses
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array
+from xpnet.core.backend import Array
+from xpnet.core.random import Key, keep_threshold
 from xpnet.cpu.launch import SMALL, kernel, threads
 from xpnet.functional.dropout import philox_dropout as op
-from xpnet.random import Key, keep_threshold
 
 
 @op.kernel("numpy", SMALL)

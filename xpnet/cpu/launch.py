@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.dispatch import KernelError
+from xpnet.core.registry import KernelError
 
 log = logging.getLogger("xpnet.cpu")
 

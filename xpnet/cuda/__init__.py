@@ -14,9 +14,9 @@ import importlib.util
 import logging
 from types import ModuleType
 
-from xpnet.backend import use_backend
+from xpnet.core.backend import use_backend
+from xpnet.core.notes import check_errors
 from xpnet.cuda import loader
-from xpnet.notes import check_errors
 
 __all__ = ["check_errors", "instances", "launchers", "warmup"]
 

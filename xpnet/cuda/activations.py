@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet import arrays
-from xpnet.backend import Array, namespace
+from xpnet.core import arrays
+from xpnet.core.backend import Array, namespace
 from xpnet.cuda import loader
 from xpnet.functional import activations
 from xpnet.functional.linear import bias_activation as bias_activation_op
@@ -186,7 +186,7 @@ def _add_parts(sums: Array, out: Array) -> None:
 
 @arrays.sum_rows.kernel("cupy")
 def sum_rows(x: Array, out: Array | None = None) -> Any:
-    """See `xpnet.arrays.sum_rows`."""
+    """See `xpnet.core.arrays.sum_rows`."""
     if x.ndim != 2 or x.dtype.name not in loader.CTYPES or x.shape[1] == 0:
         return NotImplemented
     ldx = loader.row_stride(x)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.backend import Array, namespace
+from xpnet.core.backend import Array, namespace
 from xpnet.cuda import loader
 from xpnet.functional import normalization
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.autograd import is_recording, is_unit
-from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.core.autograd import is_recording, is_unit
+from xpnet.core.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.core.notes import note_on
 from xpnet.cuda import loader
 from xpnet.functional.losses import beside
 from xpnet.functional.losses import cross_entropy as op
 from xpnet.functional.weighing import report
-from xpnet.notes import note_on
 
 FILE = "cross_entropy.cu"
 PARTS = 32  # as in the source

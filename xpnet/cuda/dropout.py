@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import random
-from xpnet.backend import Array, namespace
+from xpnet.core import random
+from xpnet.core.backend import Array, namespace
+from xpnet.core.random import Key, keep_threshold
 from xpnet.cuda import loader
 from xpnet.functional.dropout import philox_dropout as op
-from xpnet.random import Key, keep_threshold
 
 FILE = "dropout.cu"
 BLOCK = 256

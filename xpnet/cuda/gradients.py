@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, namespace
+from xpnet.core.backend import Array, namespace
 from xpnet.cuda import loader
 from xpnet.optim import gradients
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import notes
-from xpnet.backend import Array, namespace
+from xpnet.core import notes
+from xpnet.core.backend import Array, namespace
+from xpnet.core.notes import note_on
 from xpnet.cuda import loader
-from xpnet.notes import note_on
 
 FILE = "labels.cu"
 BLOCK = 256

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, namespace
+from xpnet.core.backend import Array, namespace
 
 log = logging.getLogger("xpnet.cuda")
 Kernel = Callable[..., None]

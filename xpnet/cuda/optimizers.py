@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, is_capturing, namespace
+from xpnet.core.backend import Array, is_capturing, namespace
 from xpnet.cuda import loader
 from xpnet.optim import rules
 

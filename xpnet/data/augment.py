@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import random
-from xpnet.arrays import one_hot, pad
-from xpnet.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
+from xpnet.core import random
+from xpnet.core.arrays import one_hot, pad
+from xpnet.core.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
 from xpnet.data.dataset import Dataset, check_finite, take
 from xpnet.data.resample import (
     Size,

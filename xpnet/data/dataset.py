@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, array_like, asarray, namespace, to_numpy
+from xpnet.core.backend import Array, array_like, asarray, namespace, to_numpy
 
 
 class ReuseWarning(UserWarning):
@@ -147,7 +147,7 @@ def take(array: Array, indices: Any) -> Array:
     """Rows of an array, in the order of `indices` (NumPy integers, or integers on the array's device)."""
     if type(array) is np.ndarray:
         return array.take(indices, axis=0)
-    from xpnet.backend import backend_of
+    from xpnet.core.backend import backend_of
 
     return namespace(array).take(array, asarray(indices, backend=backend_of(array)), axis=0)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, asarray, backend_of, namespace
+from xpnet.core.backend import Array, asarray, backend_of, namespace
 from xpnet.data.resample import Size, as_float, check_pictures, pair
 
 _Pair = tuple[int, ...]

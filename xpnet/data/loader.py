@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from xpnet import random
-from xpnet.backend import Array, asarray, backend_of, get_backend
+from xpnet.core import random
+from xpnet.core.backend import Array, asarray, backend_of, get_backend
 from xpnet.data.augment import Augmentation, Draw
 from xpnet.data.dataset import Dataset, take
 from xpnet.data.prefetch import PinnedBuffers, prefetched

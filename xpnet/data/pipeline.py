@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array
+from xpnet.core.backend import Array
 from xpnet.data.preprocessing import ChannelMean, MeanImage, MinMax, Preprocessing, Standardize
 from xpnet.data.whitening import ZCA, PCAWhiten
 

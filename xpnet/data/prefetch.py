@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import get_backend
+from xpnet.core.backend import get_backend
 
 _END = object()
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
+from xpnet.core.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
 from xpnet.data.dataset import as_array, check_finite
 
 

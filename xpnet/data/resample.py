@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import gather
-from xpnet.backend import Array, asarray, backend_of, dtype_name, namespace
+from xpnet.core.arrays import gather
+from xpnet.core.backend import Array, asarray, backend_of, dtype_name, namespace
 
 Size = int | tuple[int, int]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import random
-from xpnet.backend import to_numpy
+from xpnet.core import random
+from xpnet.core.backend import to_numpy
 
 
 def _seed(seed: int | None) -> int:

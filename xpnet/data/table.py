@@ -15,8 +15,8 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from xpnet.core.incoming import ordinary
 from xpnet.data.dataset import Dataset
-from xpnet.incoming import ordinary
 
 _EMPTY = "is empty: fill it or drop the line"
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from xpnet.backend import Array, asarray, namespace
+from xpnet.core.autograd import array_of
+from xpnet.core.backend import Array, namespace
 from xpnet.data.resample import Size, as_float, check_pictures, pair, resize_shorter
+from xpnet.functional import softmax
+from xpnet.nn.inference import evaluating, in_batches
 
 Views = Callable[[Array], Iterable[Array]]
 
@@ -72,17 +75,14 @@ def predict_views(model: Any, x: Any, views: Views = flips, batch_size: int = 25
     Raises:
         ValueError: no pictures.
     """
-    from xpnet import functional as F
-    from xpnet.train.evaluation import evaluating
-
     found = []
     with evaluating(model):
-        for i in range(0, x.shape[0], batch_size):
-            part = as_float(asarray(x[i : min(i + batch_size, x.shape[0]), ...]))
+        for batch in in_batches(x, batch_size):
+            part = as_float(batch)
             total, count = None, 0
             for view in views(part):
                 scores = model(view)
-                p = F.softmax(getattr(scores, "data", scores) if hasattr(scores, "backward") else scores)
+                p = softmax(array_of(scores))
                 total, count = p if total is None else total + p, count + 1
             if total is None:
                 raise ValueError("predict_views: `views` gave no views")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, namespace
+from xpnet.core.backend import Array, namespace
 from xpnet.data.preprocessing import Preprocessing
 
 

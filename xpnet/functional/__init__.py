@@ -1,5 +1,6 @@
 """Layers and losses as functions of Tensors or arrays. `import xpnet.functional as F`."""
 
+from xpnet.core.operators import flatten
 from xpnet.functional.activations import (
     lecun_tanh,
     log_softmax,
@@ -11,7 +12,7 @@ from xpnet.functional.activations import (
 )
 from xpnet.functional.dropout import dropout
 from xpnet.functional.images import avg_pool2d, conv2d, global_avg_pool2d, max_pool2d
-from xpnet.functional.linear import bias_activation, flatten, linear
+from xpnet.functional.linear import bias_activation, linear
 from xpnet.functional.losses import (
     cross_entropy,
     mse_loss,

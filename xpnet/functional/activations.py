@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from xpnet.arrays import erf, floating, keep, widen, zero
-from xpnet.autograd import Pullback, differentiable
-from xpnet.backend import Array, namespace
+from xpnet.core.arrays import erf, floating, keep, widen, zero
+from xpnet.core.autograd import Pullback, differentiable
+from xpnet.core.backend import Array, namespace
 
 Result = tuple[Array, Pullback]
 

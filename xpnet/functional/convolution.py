@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.arrays import alike, col2im, im2col, pad, sum_in_float32, unpad, windows
-from xpnet.autograd import Pullback, differentiable
-from xpnet.backend import Array, device, namespace
+from xpnet.core.arrays import alike, col2im, im2col, pad, sum_in_float32, unpad, windows
+from xpnet.core.autograd import Pullback, differentiable
+from xpnet.core.backend import Array, device, namespace
 
 Result = tuple[Array, Pullback]
 Size = int | tuple[int, int]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from xpnet import random
-from xpnet.arrays import floating
-from xpnet.autograd import Pullback, Tensor, differentiable
-from xpnet.backend import Array, backend_of, namespace
+from xpnet.core import random
+from xpnet.core.arrays import floating
+from xpnet.core.autograd import Pullback, Tensor, differentiable
+from xpnet.core.backend import Array, backend_of, namespace
 from xpnet.functional.public import result
 
 

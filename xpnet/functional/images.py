@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xpnet.arrays import pad, unpad
-from xpnet.autograd import Pullback, Tensor, differentiable
-from xpnet.backend import Array
+from xpnet.core.arrays import pad, unpad
+from xpnet.core.autograd import Pullback, Tensor, differentiable
+from xpnet.core.backend import Array
+from xpnet.core.operators import mean, reshape
 from xpnet.functional import convolution, pooling
 from xpnet.functional.convolution import Size, _pair
 from xpnet.functional.public import of
-from xpnet.operators import mean, reshape
 
 
 def _on_images(op: Callable[..., Any], x: Any, *arguments: Any) -> Any:

@@ -1,12 +1,12 @@
-"""The affine map, and flattening the axes before it."""
+"""The affine map."""
 
 from __future__ import annotations
 
 import math
 
-from xpnet.arrays import alike, matmul, sum_rows
-from xpnet.autograd import Pullback, differentiable
-from xpnet.backend import Array, namespace
+from xpnet.core.arrays import alike, matmul, sum_rows
+from xpnet.core.autograd import Pullback, differentiable
+from xpnet.core.backend import Array, namespace
 from xpnet.functional import activations
 
 
@@ -100,17 +100,3 @@ def bias_activation(
 
 
 FUSED_ACTIVATIONS = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu")
-
-
-@differentiable
-def flatten(x: Array, start_dim: int = 1, end_dim: int = -1) -> tuple[Array, Pullback]:
-    """Merge the axes from `start_dim` to `end_dim`: (N, C, H, W) -> (N, C H W)."""
-    xp, n = namespace(x), max(x.ndim, 1)
-    if not (-n <= start_dim < n and -n <= end_dim < n and start_dim % n <= end_dim % n):
-        raise ValueError(
-            f"flatten: start_dim={start_dim} and end_dim={end_dim} are not axes in order of an array of "
-            f"shape {tuple(x.shape)}"
-        )
-    first, last = start_dim % n, end_dim % n + 1
-    shape = (*x.shape[:first], math.prod(x.shape[first:last]), *x.shape[last:])
-    return xp.reshape(x, shape), lambda dy: xp.reshape(dy, x.shape)

@@ -8,9 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import add_to_columns, floating, is_half, keep, one_hot, sum_last, take_columns, widen, zero
-from xpnet.autograd import Pullback, differentiable, is_unit
-from xpnet.backend import (
+from xpnet.core.arrays import (
+    add_to_columns,
+    floating,
+    is_half,
+    keep,
+    one_hot,
+    sum_last,
+    take_columns,
+    widen,
+    zero,
+)
+from xpnet.core.autograd import Pullback, differentiable, is_unit
+from xpnet.core.backend import (
     Array,
     array_like,
     asarray,
@@ -20,8 +30,8 @@ from xpnet.backend import (
     namespace,
     to_numpy,
 )
+from xpnet.core.notes import OPS, check_labels
 from xpnet.functional.weighing import report
-from xpnet.notes import OPS, check_labels
 
 Result = tuple[Array, Pullback]
 

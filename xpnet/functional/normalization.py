@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from xpnet.arrays import floating, widen
-from xpnet.autograd import Pullback, Tensor, differentiable
-from xpnet.backend import Array, namespace
+from xpnet.core.arrays import floating, widen
+from xpnet.core.autograd import Pullback, Tensor, differentiable
+from xpnet.core.backend import Array, namespace
 
 Result = tuple[Array, Pullback]
 Axes = tuple[int, ...]

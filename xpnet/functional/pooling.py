@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpnet.arrays import floating, keep, pad, unpad, widen, windows
-from xpnet.autograd import Pullback, differentiable
-from xpnet.backend import Array, asarray, backend_of, device, dtype_name, namespace
+from xpnet.core.arrays import floating, keep, pad, unpad, widen, windows
+from xpnet.core.autograd import Pullback, differentiable
+from xpnet.core.backend import Array, asarray, backend_of, device, dtype_name, namespace
 from xpnet.functional.convolution import Size, _check_images, _output, _pair
 
 Result = tuple[Array, Pullback]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from xpnet.autograd import Tensor, array_of
-from xpnet.backend import Array
-from xpnet.operators import _recorded, overwrite
+from xpnet.core.autograd import Tensor, array_of
+from xpnet.core.backend import Array
+from xpnet.core.operators import _recorded, overwrite
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

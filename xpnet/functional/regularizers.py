@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from xpnet.arrays import widen
-from xpnet.autograd import Pullback, Tensor, differentiable
-from xpnet.backend import Array, namespace
+from xpnet.core.arrays import widen
+from xpnet.core.autograd import Pullback, Tensor, differentiable
+from xpnet.core.backend import Array, namespace
 
-if TYPE_CHECKING:
-    from xpnet.nn import Module
+
+class HasParameters(Protocol):
+    """A module, say."""
+
+    def parameters(self) -> Iterable[Tensor]:
+        """What is trained."""
 
 
 @differentiable
@@ -32,13 +36,13 @@ def _norm(w: Array, terms: Array, strength: float) -> Array:
     return xp.astype(xp.sum(terms, dtype=terms.dtype) * strength, w.dtype, copy=False)
 
 
-def weights(model: Module | Iterable[Tensor]) -> list[Tensor]:
+def weights(model: HasParameters | Iterable[Tensor]) -> list[Tensor]:
     """The parameters a penalty applies to: those with two or more axes, so no biases and no norms."""
     parameters: Any = model.parameters() if hasattr(model, "parameters") else model
     return [p for p in parameters if p.ndim >= 2]
 
 
-def l2(model: Module | Iterable[Tensor], strength: float) -> Tensor:
+def l2(model: HasParameters | Iterable[Tensor], strength: float) -> Tensor:
     """strength * sum of W^2 over the weights; gradient 2 strength W (deck S2; S1: strength = lambda / 2m).
 
     The reading in probability: a Gaussian prior on the weights.
@@ -51,7 +55,7 @@ def l2(model: Module | Iterable[Tensor], strength: float) -> Tensor:
     return _penalty(squared_norm, model, strength)
 
 
-def l1(model: Module | Iterable[Tensor], strength: float) -> Tensor:
+def l1(model: HasParameters | Iterable[Tensor], strength: float) -> Tensor:
     """strength * sum of |W| over the weights; a Laplace prior, which drives weights to exactly 0."""
     return _penalty(absolute_norm, model, strength)
 

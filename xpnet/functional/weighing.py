@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from xpnet.backend import Array, namespace
+from xpnet.core.backend import Array, namespace
 
 _listener: ContextVar[list[Weight] | None] = ContextVar("xpnet_weighing", default=None)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import to_numpy
+from xpnet.core.backend import to_numpy
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Experiment:
     def __call__(self) -> Result:
         """Run with seed 0 on the default backend; the random streams of the caller are put back."""
         from xpnet import manual_seed
-        from xpnet.random import generator_state, set_generator_state
+        from xpnet.core.random import generator_state, set_generator_state
 
         state = generator_state()
         try:

@@ -6,8 +6,8 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from operator import index as as_integer
 from typing import Any, Self
 
+from xpnet.core.operators import add
 from xpnet.nn.module import Layer, Module
-from xpnet.operators import add
 
 
 class Identity(Layer):

@@ -11,7 +11,7 @@ from inspect import signature
 from typing import Any
 
 from xpnet import nn
-from xpnet.backend import dtype_name
+from xpnet.core.backend import dtype_name
 from xpnet.nn.module import Module
 
 _KINDS: dict[str, type[Module]] = {

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from xpnet.autograd import Tensor, array_of
-from xpnet.backend import (
+from xpnet.core.autograd import Tensor, array_of
+from xpnet.core.backend import (
     Array,
     Backend,
     DeviceError,

@@ -9,10 +9,10 @@ import numpy as np
 
 from xpnet import functional as F
 from xpnet import init
+from xpnet.core.operators import reshape
 from xpnet.nn.module import Layer
 from xpnet.nn.parameter import Buffer, HostBuffer, Parameter
 from xpnet.nn.sizes import epsilon, size
-from xpnet.operators import reshape
 
 
 class _Affine(Layer):

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.autograd import LENT, Tensor
-from xpnet.backend import (
+from xpnet.core.autograd import LENT, Tensor
+from xpnet.core.backend import (
     Array,
     Backend,
     asarray,

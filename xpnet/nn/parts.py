@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.autograd import Tensor
+from xpnet.core.autograd import Tensor
 
 PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), np.dtype, range})  # most attributes
 _NUMBERED = (list, tuple, deque, UserList)

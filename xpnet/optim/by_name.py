@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.functional.regularizers import weights
 from xpnet.nn.module import Module
 from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
@@ -46,8 +45,8 @@ def make_optimizer(name: str, model: Module, lr: float | None = None, weight_dec
 
 def decayed_weights(model: Module, weight_decay: float) -> list[dict[str, Any]]:
     """Two parameter groups: the weights with weight decay, biases and norms without."""
-    others = [p for p in model.parameters() if p.ndim < 2]
+    parameters = list(model.parameters())
     return [
-        {"params": weights(model), "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]

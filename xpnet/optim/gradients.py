@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet import random
-from xpnet.arrays import widen
-from xpnet.autograd import Tensor
-from xpnet.backend import Array, asarray, backend_name, backend_of, namespace, on_device
-from xpnet.dispatch import fusable
+from xpnet.core import random
+from xpnet.core.arrays import widen
+from xpnet.core.autograd import Tensor
+from xpnet.core.backend import Array, asarray, backend_name, backend_of, namespace, on_device
+from xpnet.core.registry import fusable
 from xpnet.nn.parameter import gather, runs
 
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from numpy import ndarray
 
-from xpnet.arrays import is_half, widen
-from xpnet.autograd import Tensor
-from xpnet.backend import Array, asarray, backend_of, is_capturing, namespace, on_device, to_numpy
+from xpnet.core.arrays import is_half, widen
+from xpnet.core.autograd import Tensor
+from xpnet.core.backend import Array, asarray, backend_of, is_capturing, namespace, on_device, to_numpy
 from xpnet.nn.parameter import Run, forget_gradients, gather, runs
 
 

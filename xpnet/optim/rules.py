@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from xpnet.backend import Array, backend_name, namespace
-from xpnet.dispatch import fusable
+from xpnet.core.backend import Array, backend_name, namespace
+from xpnet.core.registry import fusable
 from xpnet.optim.optimizer import Optimizer
 
 # elements a piece: theta, gradient, moments and temporaries of one piece stay in the cache

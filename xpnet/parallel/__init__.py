@@ -7,7 +7,7 @@ from xpnet.parallel.communicator import Communicator, MPICommunicator, NCCLCommu
 def __getattr__(name: str) -> object:
     """What trains loads on first use: the Trainer itself needs this package."""
     if name in ("RankDifference", "compare_ranks"):
-        from xpnet.parallel import parity
+        from xpnet.diagnostics import ranks as parity
 
         return getattr(parity, name)
     raise AttributeError(f"module 'xpnet.parallel' has no attribute {name!r}")

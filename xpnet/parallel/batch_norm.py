@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.autograd import Pullback, array_of, differentiable
-from xpnet.backend import Array, asarray, backend_of, namespace
+from xpnet.core.autograd import Pullback, array_of, differentiable
+from xpnet.core.backend import Array, asarray, backend_of, namespace
+from xpnet.core.operators import reshape, sqrt, sum
 from xpnet.nn.module import Module
 from xpnet.nn.normalization import _BatchNorm
-from xpnet.operators import reshape, sqrt, sum
 from xpnet.parallel.communicator import Communicator
 
 

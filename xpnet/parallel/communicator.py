@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, asarray, backend_name, backend_of, namespace, to_numpy
+from xpnet.core.backend import Array, asarray, backend_name, backend_of, namespace, to_numpy
 
 
 class Communicator:

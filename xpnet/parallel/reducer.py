@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from xpnet.autograd import Tensor, on_complete
-from xpnet.backend import Array
+from xpnet.core.autograd import Tensor, on_complete
+from xpnet.core.backend import Array
 from xpnet.nn.parameter import gather, runs
 from xpnet.parallel.communicator import CHUNK, Communicator
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xpnet import random
+from xpnet.core import random
 from xpnet.nn.module import Module
 from xpnet.nn.parameter import gather, runs
 from xpnet.parallel.communicator import Communicator

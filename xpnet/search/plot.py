@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.io.files import atomic_write
 from xpnet.search.result import SearchResult
 from xpnet.search.space import Choice
-from xpnet.train.checkpoint import atomic_write
 
 
 def parallel_coordinates(result: SearchResult, figure: Any = None) -> Any:

@@ -9,7 +9,8 @@ from concurrent.futures import Executor
 from contextlib import ExitStack
 from typing import Any
 
-from xpnet import dispatch, get_backend
+from xpnet import get_backend
+from xpnet.core import registry as dispatch
 from xpnet.search.executor import Runner, serial
 from xpnet.search.journal import Journal
 from xpnet.search.pool import WorkerPool

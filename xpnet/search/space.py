@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xpnet import random
+from xpnet.core import random
 
 Params = dict[str, Any]  # settings, nested as the space is
 Limits = tuple[float | None, float | None]

@@ -12,8 +12,18 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet import nn, random
-from xpnet.backend import Array, Backend, _load, asarray, backend_of, dtype_name, get_backend, use_backend
+from xpnet import nn
+from xpnet.core import random
+from xpnet.core.backend import (
+    Array,
+    Backend,
+    _load,
+    asarray,
+    backend_of,
+    dtype_name,
+    get_backend,
+    use_backend,
+)
 from xpnet.data import DataLoader, Dataset, split
 from xpnet.data.dataset import take
 from xpnet.optim.by_name import OPTIMIZERS, decayed_weights, make_optimizer

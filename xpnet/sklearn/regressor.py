@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
 from xpnet import functional as F
-from xpnet.backend import Array, dtype_name
+from xpnet.core.backend import Array, dtype_name
 from xpnet.data.dataset import take
 from xpnet.sklearn.base import Estimator, documented
 from xpnet.sklearn.validation import check_pairs, check_weights, like_input, on_host, uneven

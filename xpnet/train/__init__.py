@@ -1,39 +1,14 @@
 """Training: the epoch loop, its callbacks and metrics, and saved models."""
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+
+from xpnet.io.files import load_arrays, save_arrays
 from xpnet.train.averaging import EMA, SWA, WeightAveraging
 from xpnet.train.batch_norm import ExactBatchNorm, recompute_batch_norm
 from xpnet.train.callbacks import Callback, TrainingDivergedError
-from xpnet.train.checkpoint import load_arrays, save_arrays
 from xpnet.train.classification import Confusion, f1, precision, precision_recall_f1, recall
 from xpnet.train.cross_validation import CrossValidation, cross_validate
-from xpnet.train.diagnostics import (
-    Checkup,
-    CheckupError,
-    Diagnostics,
-    Finding,
-    LocateNonFinite,
-    Observation,
-    activation_scale,
-    class_balance,
-    class_order,
-    constant_features,
-    dead_units,
-    doctor,
-    first_non_finite,
-    generalization_gap,
-    gradient_check,
-    gradient_scale,
-    initial_loss,
-    input_scale,
-    leakage,
-    learning_rate_check,
-    observe,
-    overfit,
-    same_sign_gradients,
-    saturation,
-    update_ratio,
-    worst,
-)
 from xpnet.train.evaluation import evaluate, predict
 from xpnet.train.gradients import GradientClipping, GradientNoise
 from xpnet.train.history import History
@@ -43,11 +18,52 @@ from xpnet.train.lr_finder import LRFinder
 from xpnet.train.metrics import accuracy, confusion_matrix, top_k_accuracy
 from xpnet.train.model_checkpoint import Checkpoint, ModelCheckpoint
 from xpnet.train.progress import Progress
-from xpnet.train.report import Report, write_report
 from xpnet.train.resume import load_checkpoint
 from xpnet.train.scaling import LossScaler
 from xpnet.train.stopping import EarlyStopping, MovingAverageStopping, StopOnDivergence
 from xpnet.train.trainer import Trainer
+
+if TYPE_CHECKING:  # what `__getattr__` finds
+    from xpnet.diagnostics import (
+        Checkup,
+        CheckupError,
+        Diagnostics,
+        Finding,
+        LocateNonFinite,
+        Observation,
+        activation_scale,
+        class_balance,
+        class_order,
+        constant_features,
+        dead_units,
+        first_non_finite,
+        generalization_gap,
+        gradient_check,
+        gradient_scale,
+        initial_loss,
+        input_scale,
+        leakage,
+        learning_rate_check,
+        overfit,
+        same_sign_gradients,
+        saturation,
+        update_ratio,
+        worst,
+    )
+    from xpnet.diagnostics.doctor import doctor as doctor
+    from xpnet.diagnostics.observe import observe as observe
+    from xpnet.report import Report as Report
+    from xpnet.report import write_report as write_report
+else:
+
+    def __getattr__(name: str) -> object:
+        """Diagnostics and reports look at training, which does not know them; they load on first use."""
+        if name in ("Report", "write_report"):
+            return getattr(_import_module("xpnet.report"), name)
+        if name in __all__:
+            return getattr(_import_module("xpnet.diagnostics"), name)
+        raise AttributeError(f"module 'xpnet.train' has no attribute {name!r}")
+
 
 __all__ = [
     "EMA",

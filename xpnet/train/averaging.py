@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from xpnet.arrays import widen
-from xpnet.backend import Array, asarray, backend_of, namespace, to_numpy
-from xpnet.dispatch import fusable
+from xpnet.core.arrays import widen
+from xpnet.core.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.core.registry import fusable
 from xpnet.nn.parameter import Run, gather, runs
 from xpnet.optim.optimizer import parts_of
 from xpnet.optim.rules import piecewise

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from xpnet.arrays import widen
-from xpnet.autograd import array_of
-from xpnet.backend import Array, following, namespace
+from xpnet.core.arrays import widen
+from xpnet.core.autograd import array_of
+from xpnet.core.backend import Array, following, namespace
 from xpnet.data import DataLoader
+from xpnet.nn.inference import evaluating
 from xpnet.nn.normalization import _BatchNorm
 from xpnet.train.callbacks import Callback
-from xpnet.train.evaluation import as_dataset, evaluating, in_order
+from xpnet.train.evaluation import as_dataset, in_order
 
 if TYPE_CHECKING:
     from xpnet.nn import Module

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import scatter_add
-from xpnet.autograd import Tensor, array_of
-from xpnet.backend import Array, array_like, backend_name, namespace, to_numpy
+from xpnet.core.arrays import scatter_add
+from xpnet.core.autograd import Tensor, array_of
+from xpnet.core.backend import Array, array_like, backend_name, namespace, to_numpy
 from xpnet.train.metrics import IGNORED, scores_and_labels
 
 _AVERAGES = ("macro", "micro", "weighted", None)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpnet import functional as F
-from xpnet import manual_seed, optim, random
+from xpnet import manual_seed, optim
+from xpnet.core import random
 from xpnet.data import DataLoader, Dataset, k_fold
 from xpnet.data.preprocessing import Preprocessing
 from xpnet.train.callbacks import Callback

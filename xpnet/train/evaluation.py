@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from xpnet.autograd import array_of, no_grad
-from xpnet.backend import Array, asarray, following, namespace
+from xpnet.core.autograd import array_of
+from xpnet.core.backend import Array, following, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.data.dataset import as_array
 from xpnet.functional.weighing import weighed
+from xpnet.nn.inference import BATCH, evaluating, in_batches, outputs
 from xpnet.train.classification import ClassificationScore, Confusion, confusion_counts
 from xpnet.train.metrics import IGNORED, Mean, Metric, accuracy, check_metrics
 
 Batches = Iterable[tuple[Any, Any]]
-
-_BATCH = 1024  # no gradients are kept, so batches can be large
 
 
 @following
@@ -102,27 +100,8 @@ def predict(model: Any, data: Any) -> Array:
     if isinstance(data, Dataset | DataLoader):
         batches: Iterable[Any] = (x for x, _ in in_order(data))
     else:
-        x = as_array(data)
-        n = x.shape[0]
-        batches = (asarray(x[i : min(i + _BATCH, n), ...]) for i in range(0, n, _BATCH))
-    with evaluating(model):
-        parts = [array_of(model(x)) for x in batches]
-    if not parts:
-        raise ValueError("predict: no samples")
-    return parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts)
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Evaluation mode without gradients for a `with` block; then each module's own mode again."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+        batches = in_batches(as_array(data))
+    return outputs(model, batches)
 
 
 def _note_use(data: Any) -> None:
@@ -133,7 +112,7 @@ def _note_use(data: Any) -> None:
 
 def in_order(data: Any) -> Batches:
     """A Dataset as large batches in its order; batches as they are."""
-    return DataLoader(data, _BATCH, shuffle=False) if isinstance(data, Dataset) else data
+    return DataLoader(data, BATCH, shuffle=False) if isinstance(data, Dataset) else data
 
 
 def _are_classes(output: Any, target: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xpnet import optim
-from xpnet.backend import Array
+from xpnet.core.backend import Array
 from xpnet.train.callbacks import Callback
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xpnet.io.files import atomic_write, check_writable
 from xpnet.train.callbacks import Callback
-from xpnet.train.checkpoint import atomic_write, check_writable
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet import random
-from xpnet.autograd import no_grad
-from xpnet.backend import asarray
+from xpnet.core import random
+from xpnet.core.autograd import no_grad
+from xpnet.core.backend import asarray
 from xpnet.data import DataLoader
 from xpnet.nn.normalization import _BatchNorm
 

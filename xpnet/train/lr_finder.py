@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet import random
+from xpnet.core import random
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.gradients import GradientClipping
 

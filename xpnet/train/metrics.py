@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import arange, take_columns
-from xpnet.autograd import Tensor, array_of
-from xpnet.backend import Array, array_like, following, namespace, to_numpy
+from xpnet.core.arrays import arange, take_columns
+from xpnet.core.autograd import Tensor, array_of
+from xpnet.core.backend import Array, array_like, following, namespace, to_numpy
 from xpnet.functional.losses import _labels as class_indices
 from xpnet.functional.weighing import added_up, report
 

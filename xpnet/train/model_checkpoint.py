@@ -8,8 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xpnet.io.files import check_writable, copy_file, require_safetensors
 from xpnet.train.callbacks import Callback
-from xpnet.train.checkpoint import check_writable, copy_file, require_safetensors
 from xpnet.train.monitor import check_monitor, sign_of
 
 if TYPE_CHECKING:

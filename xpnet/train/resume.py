@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet import random
-from xpnet.backend import dtype_name, to_numpy
+from xpnet.core import random
+from xpnet.core.backend import dtype_name, to_numpy
+from xpnet.io.files import load_tree, plain, save_tree
 from xpnet.train.callbacks import Callback
-from xpnet.train.checkpoint import load_tree, plain, save_tree
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from xpnet.arrays import is_half, widen
-from xpnet.backend import Array, backend_name, namespace
+from xpnet.core.arrays import is_half, widen
+from xpnet.core.backend import Array, backend_name, namespace
 from xpnet.optim import Optimizer
 from xpnet.optim.gradients import sum_of_squares
 

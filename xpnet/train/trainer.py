@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from xpnet import functional as F
-from xpnet.backend import Array, following, namespace
+from xpnet.core.backend import Array, following, namespace
+from xpnet.core.notes import discard_errors
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional.regularizers import l1, l2
 from xpnet.functional.weighing import Weight, added_up, ratio, times, weighed
-from xpnet.notes import discard_errors
 from xpnet.optim.gradients import gradients_of
 from xpnet.parallel.communicator import Communicator
 from xpnet.parallel.reducer import Reducer

@@ -6,7 +6,8 @@ import warnings
 import numpy as np
 
 from xpnet import functional as F
-from xpnet import nn, random
+from xpnet import nn
+from xpnet.core import random
 from xpnet.data import ReuseWarning, load_digits, split
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.train import evaluate

@@ -1,0 +1,140 @@
+"""The registry of fused kernels."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet.core import registry as dispatch
+from xpnet.core.autograd import differentiable
+from xpnet.core.backend import namespace
+
+
+@pytest.fixture
+def double(backend):
+    """An op with a kernel, both of which say which of them ran."""
+    ran = []
+
+    @differentiable
+    def double_for_test(x, scale=2.0):
+        """Scale."""
+        ran.append("body")
+        return x * scale, lambda dy: dy * scale
+
+    @double_for_test.kernel(str(backend))
+    def kernel(x, scale=2.0):
+        if scale == 0:
+            return NotImplemented
+        ran.append("kernel")
+        return namespace(x).add(x, x), lambda dy: dy * scale
+
+    return double_for_test, ran
+
+
+def test_the_kernel_runs_for_its_backend(double, backend):
+    op, ran = double
+    x = xpnet.tensor([1.0], requires_grad=True)
+    op(x).backward()
+    op(x=xpnet.asarray([1.0]))
+    assert ran == ["kernel", "kernel"]
+    assert xpnet.to_numpy(x.grad) == 2
+    assert list(op.kernels) == [str(backend)]
+    assert str(backend) in dispatch.registered()["double_for_test"]
+
+
+def test_a_kernel_may_decline(double):
+    op, ran = double
+    assert op(xpnet.tensor([1.0]), 0.0).item() == 0
+    assert ran == ["body"]
+
+
+def test_the_body_runs_on_other_backends(double, backend):
+    op, ran = double
+    with xpnet.use_backend("array_api_strict" if backend == "numpy" else "numpy"):
+        op(xpnet.tensor([1.0]))
+    assert ran == ["body"]
+
+
+def test_the_switch_for_a_block(double):
+    op, ran = double
+    with xpnet.fused(False):
+        assert not dispatch.is_enabled()
+        op(xpnet.tensor([1.0]))
+    with pytest.raises(KeyError), xpnet.fused(False):
+        raise KeyError
+    op(xpnet.tensor([1.0]))
+    assert ran == ["body", "kernel"]
+
+
+def test_the_switch_as_a_call(double):
+    op, ran = double
+    xpnet.fused(False)
+    op(xpnet.tensor([1.0]))
+    xpnet.fused(True)
+    op(xpnet.tensor([1.0]))
+    assert ran == ["body", "kernel"]
+
+
+def test_an_op_keeps_its_name_and_documentation(double):
+    op, _ = double
+    assert op.__name__ == "double_for_test"
+    assert op.__doc__ == "Scale."
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(("value", "expected"), [("0", "False"), ("1", "True")])
+def test_the_environment_variable(value, expected):
+    code = "from xpnet.core import registry; print(registry.is_enabled())"
+    environment = {**os.environ, "XPNET_FUSED": value}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == expected
+
+
+def test_functions_that_are_not_differentiable_have_kernels_too(backend):
+    @dispatch.fusable
+    def plain_for_test(x):
+        return "body"
+
+    @plain_for_test.kernel(str(backend))
+    def kernel(x):
+        return NotImplemented if x.shape == (1,) else "kernel"
+
+    assert plain_for_test(xpnet.asarray([1.0, 2.0])) == "kernel"
+    assert plain_for_test(x=xpnet.asarray([1.0, 2.0])) == "kernel"
+    assert plain_for_test(xpnet.asarray([1.0])) == "body"
+
+
+@pytest.mark.parametrize("name", ["relu", "cross_entropy", "max_pool2d", "batch_norm", "conv2d", "adam_step"])
+def test_an_op_of_the_user_with_the_name_of_ours_keeps_its_own_body(name):
+    """However large the array: a kernel belongs to its op, not to a name."""
+
+    def body(x):
+        return x * 3, lambda dy: dy * 3
+
+    body.__name__ = name
+    op = differentiable(body)
+    x = xpnet.tensor(np.ones(1 << 16, np.float32), requires_grad=True)
+    y = op(x)
+    y.sum().backward()
+    assert float(xpnet.to_numpy(y.data).sum()) == 3 << 16
+    assert float(xpnet.to_numpy(x.grad).sum()) == 3 << 16
+    assert op.body is body
+    assert op.kernels == {}
+
+
+@pytest.mark.host
+def test_kernels_register_when_the_first_array_of_their_backend_arrives():
+    pytest.importorskip("numba")
+    code = """
+import numpy as np, xpnet
+from xpnet import functional as F
+assert not F.relu.kernels
+F.relu(np.ones(3, np.float32))
+assert set(F.relu.kernels) == {"numpy"}, F.relu.kernels
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

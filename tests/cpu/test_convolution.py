@@ -1,0 +1,221 @@
+"""Convolution, pooling and ReLU in the CPU kernels (extra `cpu`) against the Array API body in float64."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import xpnet
+from xpnet import functional as F
+from xpnet.core import registry as dispatch
+
+pytest.importorskip("numba", reason='the CPU kernels need pip install "xpnet[cpu]"')
+from xpnet.cpu import convolution, launch
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture(autouse=True, params=["serial", "parallel"])
+def every_size(monkeypatch, request):
+    """Send small arrays to the kernels too, and count the launches."""
+    dispatch.load_kernels("numpy")
+    for op in (F.conv2d, F.max_pool2d, F.relu):
+        monkeypatch.setitem(op.kernels, "numpy", dispatch.Kernel(op.kernels["numpy"].launcher, 0))
+    monkeypatch.setattr(launch, "PARALLEL", 0 if request.param == "parallel" else 1 << 62)
+    launches = []
+    original = launch._locked
+
+    def counted(function):
+        call = original(function)
+        return lambda *args, **options: (launches.append(function.name), call(*args, **options))[1]
+
+    monkeypatch.setattr(launch, "_locked", counted)
+    monkeypatch.setattr(launch, "_kernels", {})
+    return launches
+
+
+ALL = ["correlate", "correlate", "weight_gradient"]
+
+
+def step(arrays, dy, dtype, **options):
+    """y, dx, dw and db in `dtype`; float64 runs the body."""
+    tensors = [xpnet.tensor(a.astype(dtype), requires_grad=True) for a in arrays]
+    with xpnet.fused(dtype == "float32"):
+        y = F.conv2d(*tensors, **options)
+        y.backward(dy(y.shape).astype(dtype))
+    return [y.numpy(), *(t.grad for t in tensors)]
+
+
+def check(x, weight, bias=None, seed=0, rtol=2e-6, **options):
+    """All results to `rtol` of the largest, or of what a sum of so many normal terms would be."""
+    arrays = [a.astype("float32") for a in (x, weight, bias) if a is not None]
+    dy = lambda shape: np.random.default_rng(seed).normal(size=shape).astype("float32")
+    found, expected = (step(arrays, dy, dtype, **options) for dtype in ("float32", "float64"))
+    long = math.sqrt(found[0][:, 0].size)  # of dw and db
+    for a, b, scale in zip(found, expected, [1, 1, long, long], strict=False):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(scale, np.abs(b).max(initial=0)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 7)] * 2, *[st.integers(1, 40)] * 2),
+    outputs=st.integers(1, 9),
+    window=st.tuples(*[st.integers(1, 5)] * 2),
+    dilation=st.tuples(*[st.integers(1, 3)] * 2),
+    margin=st.tuples(*[st.floats(0, 1)] * 2),
+    seed=st.integers(0, 99),
+)
+def test_any_shape(shape, outputs, window, dilation, margin, seed, every_size):
+    reach = [d * (k - 1) for d, k in zip(dilation, window, strict=True)]
+    padding = tuple(round(m * r) for m, r in zip(margin, reach, strict=True))
+    if any(n + 2 * p <= r for n, p, r in zip(shape[2:], padding, reach, strict=True)):
+        return
+    rng, before = np.random.default_rng(seed), len(every_size)
+    weight = rng.normal(size=(outputs, shape[1], *window))
+    bias = rng.normal(size=outputs) if seed % 2 else None
+    check(rng.normal(size=shape), weight, bias, seed, padding=padding, dilation=dilation)
+    assert sorted(every_size[before:]) == ALL
+
+
+def test_a_large_weight_is_the_body_s(every_size):
+    F.conv2d(np.ones((1, 512, 1, 1), "float32"), np.ones((512, 512, 1, 1), "float32"))
+    assert every_size == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [
+        ((40, 16, 9, 9), (32, 16, 3, 3)),
+        ((2, 3, 70, 90), (5, 3, 5, 5)),
+        ((9, 33, 6, 6), (7, 33, 1, 1)),
+        ((2, 70, 6, 6), (9, 70, 3, 3)),
+    ],
+)
+def test_many_jobs(shape, window, every_size):
+    """More rows or terms than are taken at a time: several images in a job, several jobs in an image."""
+    rng = np.random.default_rng(0)
+    check(rng.normal(size=shape), rng.normal(size=window), padding=window[2] // 2)
+    assert sorted(every_size) == ALL
+
+
+def test_long_sums_of_the_weight_gradient_keep_their_accuracy():
+    """500,000 terms with a mean: a plain float32 sum would be off by 1e-4 and more."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(1, 1, size=(128, 1, 64, 64)).astype("float32"), np.ones((1, 1, 3, 3), "float32")
+    ones = lambda shape: np.ones(shape, "float32")
+    found, expected = (step([x, weight], ones, d, padding=1)[2] for d in ("float32", "float64"))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_infinity_reach_their_neighbours_alone(value):
+    x = np.random.default_rng(0).normal(size=(3, 2, 9, 40)).astype("float32")
+    x[1, 0, 4, 39] = value  # at the end of a row, next to the margin that the next row shares
+    weight = np.ones((5, 2, 3, 3), "float32")
+    y = F.conv2d(x, weight, padding=1)
+    expected = np.zeros(y.shape, bool)
+    expected[1, :, 3:6, 38:] = True
+    np.testing.assert_array_equal(~np.isfinite(y), expected)
+    with xpnet.fused(False):
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(F.conv2d(x, weight, padding=1)))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_infinite_weight_is_the_body_s(value):
+    x = np.random.default_rng(0).normal(size=(2, 2, 5, 6)).astype("float32")
+    weight = np.ones((3, 2, 3, 3), "float32")
+    weight[1, 0, 0, 2] = value
+    y = F.conv2d(x, weight, padding=1)
+    with xpnet.fused(False):
+        np.testing.assert_allclose(y, F.conv2d(x, weight, padding=1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [{"stride": 2}, {"groups": 2}, {"padding": 3}, {"stride": (1, 2)}, {"padding": (1, 3)}]
+)
+def test_other_cases_are_the_body_s(options, every_size):
+    rng = np.random.default_rng(0)
+    depth = 4 // options.get("groups", 1)
+    check(rng.normal(size=(2, 4, 7, 8)), rng.normal(size=(6, depth, 3, 3)), **options)
+    assert every_size == []
+
+
+def test_one_bad_shape_is_refused_as_by_the_body():
+    with pytest.raises(ValueError, match="smaller than the window"):
+        F.conv2d(np.ones((1, 1, 2, 2), "float32"), np.ones((1, 1, 3, 3), "float32"))
+    with pytest.raises(ValueError, match="2 channels does not fit"):
+        F.conv2d(np.ones((1, 2, 4, 4), "float32"), np.ones((1, 1, 3, 3), "float32"))
+    with pytest.raises(ValueError, match="stride must be"):
+        F.conv2d(np.ones((1, 1, 4, 4), "float32"), np.ones((1, 1, 3, 3), "float32"), stride=0)
+
+
+def test_views_are_taken(every_size):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 9, 8, 3)).astype("float32").transpose(0, 3, 1, 2)
+    weight = rng.normal(size=(3, 3, 4, 5)).astype("float32").transpose(2, 0, 1, 3)[:, :, :2]
+    check(x, weight)
+    y = F.conv2d(x, weight)
+    with xpnet.fused(False):
+        np.testing.assert_allclose(y, F.conv2d(x, weight), rtol=1e-5, atol=1e-5)
+
+
+def test_the_sum_of_each_output_does_not_depend_on_the_jobs(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(5, 3, 11, 13)), rng.normal(size=(6, 3, 3, 3))
+    x, weight = x.astype("float32"), weight.astype("float32")
+    y = F.conv2d(x, weight, padding=1)
+    for span in (1, 100, 10_000):
+        monkeypatch.setattr(convolution, "_SPAN", span)
+        np.testing.assert_array_equal(F.conv2d(x, weight, padding=1), y)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 6, 10), (1, 1, 2, 2), (5, 4, 32, 34)])
+def test_max_pool_is_the_body_s(shape, every_size):
+    rng = np.random.default_rng(0)
+    x = rng.integers(-3, 3, size=shape).astype("float32")  # many equal values
+    x[rng.random(shape) < 0.1] = np.nan
+    x[rng.random(shape) < 0.1] = np.inf
+    dy = rng.normal(size=(*shape[:2], shape[2] // 2, shape[3] // 2)).astype("float32")
+    results = []
+    for fused in (True, False):
+        t = xpnet.tensor(x, requires_grad=True)
+        with xpnet.fused(fused):
+            y = F.max_pool2d(t, 2)
+            y.backward(dy)
+        results.append((y.numpy(), t.grad))
+    assert every_size == ["max_pool", "max_pool_gradient"]
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [((2, 3, 7, 8), {}), ((2, 3, 8, 7), {}), ((2, 3, 8, 8), {"stride": 1}), ((2, 3, 8, 8), {"padding": 1})],
+)
+def test_other_poolings_are_the_body_s(shape, options, every_size):
+    F.max_pool2d(np.ones(shape, "float32"), 2, **options)
+    F.max_pool2d(np.ones(shape, "float64"), 2)
+    assert every_size == []
+
+
+@pytest.mark.parametrize("shape", [(5,), (7, 11), (0, 3), (3, 4, 5, 6)])
+def test_relu_is_the_body_s(shape, every_size):
+    rng = np.random.default_rng(0)
+    x, dy = (rng.normal(size=shape).astype("float32").T for _ in range(2))
+    x[rng.random(x.shape) < 0.2] = 0
+    x[rng.random(x.shape) < 0.1] = np.nan
+    dy[rng.random(x.shape) < 0.1] = np.inf
+    results = []
+    for fused in (True, False):
+        t = xpnet.tensor(x, requires_grad=True)
+        with xpnet.fused(fused), np.errstate(invalid="ignore"):
+            y = F.relu(t)
+            y.backward(dy)
+        results.append((y.numpy(), t.grad))
+    assert every_size == ["relu_gradient"]
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -1,0 +1,186 @@
+"""Files of arrays: exact, whole or absent, and damage is noticed."""
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import functional as F
+from xpnet import nn, optim
+from xpnet.data import Dataset
+from xpnet.io.files import atomic_write, copy_file
+from xpnet.train import Checkpoint, Trainer, load_arrays, load_checkpoint, save_arrays
+
+safetensors = pytest.importorskip("safetensors.numpy")
+
+
+def test_a_model_comes_back_exactly(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, dtype="float64"))
+    save_arrays(tmp_path / "m", model.state_dict(), {"layers": [3, 4, 2], "name": "µ"})
+    arrays, facts = load_arrays(tmp_path / "m")
+    assert facts == {"layers": [3, 4, 2], "name": "µ"}
+    xpnet.manual_seed(1)
+    other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, dtype="float64"))
+    other.load_state_dict(arrays)
+    for name, array in model.state_dict().items():
+        found = other.state_dict()[name]
+        assert found.dtype == array.dtype
+        assert np.array_equal(xpnet.to_numpy(found), xpnet.to_numpy(array)), name
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    "array", [np.float32(2.5), np.zeros((0, 3)), np.arange(6).reshape(2, 3).T, np.array([True])]
+)
+def test_every_shape_and_layout(tmp_path, array):
+    save_arrays(tmp_path / "a", {"a": array})
+    arrays, facts = load_arrays(tmp_path / "a")
+    assert (arrays["a"].shape, arrays["a"].dtype, facts) == (array.shape, array.dtype, {})
+    assert np.array_equal(arrays["a"], array)
+
+
+@pytest.mark.host
+def test_every_flipped_byte_is_noticed(tmp_path):
+    path = tmp_path / "a"
+    save_arrays(path, {"w": np.arange(4, dtype=np.float32)}, {"seed": 7})
+    content = path.read_bytes()
+    arrays, facts = load_arrays(path)
+    survived = []
+    for i in range(len(content)):
+        path.write_bytes(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :])
+        with suppress(ValueError):
+            found, read = load_arrays(path)
+            survived.append(i)  # only padding may change without a meaning
+            assert read == facts
+            assert np.array_equal(found["w"], arrays["w"])
+    assert len(survived) <= 8
+
+
+@pytest.mark.host
+def test_truncated_and_foreign_files_are_refused(tmp_path):
+    path = tmp_path / "a"
+    save_arrays(path, {"w": np.arange(4, dtype=np.float32)})
+    content = path.read_bytes()
+    for cut in (0, 5, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:cut])
+        with pytest.raises(ValueError, match="not a safetensors file, or a damaged one"):
+            load_arrays(path)
+    path.write_bytes(safetensors.save({"w": np.zeros(2)}, {"format": "pt"}))
+    with pytest.raises(ValueError, match="not one that xpnet saved"):
+        load_arrays(path)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        load_arrays(tmp_path / "none")
+
+
+@pytest.mark.host
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def fail():
+        with atomic_write(path) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert path.read_bytes() == b"old"
+    with atomic_write(path) as file:
+        file.write(b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.host
+def test_unwritable_paths_are_named(tmp_path):
+    for path in (tmp_path / "no" / "a", tmp_path):
+        with pytest.raises(OSError, match=f"cannot write {path}"):
+            save_arrays(path, {})
+
+
+@pytest.mark.host
+def test_without_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("xpnet.io.files.find_spec", lambda name: None)
+    for call in (lambda: save_arrays(tmp_path / "a", {}), lambda: load_arrays(tmp_path / "a")):
+        with pytest.raises(ImportError, match=r'pip install "xpnet\[save\]"'):
+            call()
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("links", [True, False])
+def test_a_second_name_for_a_file(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr("os.link", lambda *names: (_ for _ in ()).throw(OSError("not here")))
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_bytes(b"one")
+    copy_file(a, b)
+    copy_file(a, b)  # also where both names are of one file already
+    with atomic_write(a) as file:
+        file.write(b"two")
+    assert (a.read_bytes(), b.read_bytes()) == (b"two", b"one")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.host
+@pytest.mark.skipif(os.name != "posix", reason="asks the system which processes live")
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    dead, alive = tmp_path / f".a.{process.pid}.tmp", tmp_path / f".a.{os.getppid()}.tmp"
+    for path in (dead, alive):
+        path.write_bytes(b"half")
+    with atomic_write(tmp_path / "a") as file:
+        file.write(b"whole")
+    assert not dead.exists()
+    assert alive.exists()
+
+
+# ---- facts as people have them ----
+
+FACTS = [
+    (np.float32(0.5), 0.5),
+    (np.float64(0.1), 0.1),
+    (np.int64(3), 3),
+    (np.bool_(True), True),
+    (np.str_("a"), "a"),
+    (np.array([1, 2]), [1, 2]),
+    (np.array(["a", "b"]), ["a", "b"]),
+    (np.array(2.5), 2.5),
+    (Path("a/b"), str(Path("a/b"))),
+    ((1, np.int32(2)), [1, 2]),
+    ({"x": [np.float32(1)]}, {"x": [1.0]}),
+    (None, None),
+]
+
+
+@pytest.mark.parametrize(("fact", "read"), FACTS)
+def test_facts_come_back_as_python_has_them(fact, read, tmp_path):
+    path = tmp_path / "m.safetensors"
+    xpnet.save(nn.Linear(2, 2), path, facts={"fact": fact})
+    found = xpnet.load(path).facts["fact"]
+    assert found == read
+    assert type(found) is type(read)
+
+
+@pytest.mark.parametrize(("fact", "read"), [f for f in FACTS if not isinstance(f[0], np.ndarray)])
+def test_facts_of_a_checkpoint_likewise(fact, read, tmp_path):
+    model = nn.Linear(2, 2)
+    checkpoint = Checkpoint(tmp_path / "c", facts={"fact": fact})
+    data = Dataset(np.ones((4, 2), np.float32), np.zeros(4, int))
+    Trainer(model, F.cross_entropy, optim.SGD(model), [checkpoint]).fit(data, epochs=1)
+    found = load_checkpoint(tmp_path / "c")["facts"]["fact"]
+    assert found == read
+    assert type(found) is type(read)
+
+
+@pytest.mark.parametrize("fact", [{1, 2}, object(), b"bytes", lambda: 0, 1j])
+def test_a_fact_that_json_cannot_hold_is_named(fact, tmp_path):
+    with pytest.raises(TypeError, match=r"facts\['a'\]\[1\]: JSON cannot hold a \w+"):
+        xpnet.save(nn.Linear(2, 2), tmp_path / "m", facts={"a": [0, fact]})
+    assert not (tmp_path / "m").exists()

@@ -1,0 +1,85 @@
+"""Accumulated gradients, epochs and evaluations of weighted losses are those of one large batch."""
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import functional as F
+from xpnet import nn, optim, to_numpy
+from xpnet.data import DataLoader, Dataset
+from xpnet.train import LossScaler, Trainer, evaluate
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(64, 4)).astype(np.float32)
+PLAIN = RNG.integers(0, 3, 64)
+SOME = np.where(np.arange(64) < 20, -100, PLAIN)  # a whole batch of 16 is ignored
+WEIGHT = np.float32([1, 10, 0.1])
+
+
+def weighted(loss):
+    return lambda z, y: loss(z, y, weight=xpnet.asarray(WEIGHT))
+
+
+def by_position(z, y):
+    """As for segmentation: (N, C, 2), the second position of some rows ignored."""
+    z, y = z.reshape((z.shape[0], 3, 1)), np.asarray(to_numpy(y))
+    both = np.stack([y, np.where(y == 1, -100, y)], axis=1)
+    from xpnet.core.operators import getitem
+
+    return F.cross_entropy(getitem(z, (slice(None), slice(None), np.array([0, 0]))), both)
+
+
+CASES = {
+    "plain": (F.cross_entropy, PLAIN),
+    "ignored": (F.cross_entropy, SOME),
+    "class weights": (weighted(F.cross_entropy), PLAIN),
+    "class weights, ignored": (weighted(F.cross_entropy), SOME),
+    "smoothed, ignored": (lambda z, y: F.cross_entropy(z, y, label_smoothing=0.1), SOME),
+    "nll": (lambda z, y: weighted(F.nll_loss)(F.log_softmax(z), y), SOME),
+    "positions": (by_position, SOME),
+    "hinge": (F.multi_margin_loss, PLAIN),
+    "a loss of one's own": (lambda z, y: (z * z).mean(), PLAIN),
+}
+
+
+def trained(loss, y, size, accumulate, **options):
+    xpnet.manual_seed(0)
+    model = nn.Linear(4, 3)
+    trainer = Trainer(model, loss, optim.SGD(model, lr=1.0), accumulate=accumulate, metrics=[], **options)
+    history = trainer.fit(DataLoader(Dataset(X, y), size, shuffle=False), epochs=1)
+    return to_numpy(model.weight.data), history["train_loss"][0]
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("options", [{}, {"scaler": LossScaler(8.0)}], ids=["", "scaled"])
+def test_accumulation_is_one_large_batch(name, options):
+    loss, y = CASES[name]
+    weights, value = trained(loss, y, 64, 1)
+    for size, accumulate in ((16, 4), (8, 8), (20, 9)):
+        parts, mean = trained(loss, y, size, accumulate, **options)
+        np.testing.assert_allclose(parts, weights, rtol=1e-5, atol=1e-6)
+        assert mean == pytest.approx(value, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_evaluation_does_not_depend_on_the_batches(name):
+    loss, y = CASES[name]
+    model = nn.Linear(4, 3)
+    whole = loss(model(xpnet.tensor(X)), y).item()
+    for size in (5, 16, 64):
+        found = evaluate(model, DataLoader(Dataset(X, y), size, shuffle=False), loss, metrics=[])["loss"]
+        assert found == pytest.approx(whole, rel=1e-5)
+
+
+def test_of_several_terms_the_weighted_one_counts():
+    """Ignored rows count for nothing, also where a penalty is added to the loss."""
+    model = nn.Linear(4, 3)
+    loss = lambda z, y: F.cross_entropy(z, y) + F.l2(model, 0.1)
+    whole = loss(model(xpnet.tensor(X)), SOME).item()
+    data = DataLoader(Dataset(X, SOME), 24, shuffle=False)
+    assert evaluate(model, data, loss, metrics=[])["loss"] == pytest.approx(whole, rel=1e-5)
+
+
+def test_data_without_a_label_have_no_loss():
+    model = nn.Linear(4, 3)
+    assert np.isnan(evaluate(model, Dataset(X, np.full(64, -100)), F.cross_entropy, metrics=[])["loss"])

@@ -1,0 +1,1 @@
+"""The ground floor: backends, ops, tensors, random numbers; it knows no layer and no kernel."""

@@ -1,0 +1,469 @@
+"""Arithmetic, reductions, indexing and shape operations: the ops behind `Tensor`'s operators and methods."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import sys
+from typing import Any
+
+import numpy as np
+
+from xpnet.core import methods
+from xpnet.core.arrays import floating, gather, is_half, keep, scatter_add, sum_in_float32, zero
+from xpnet.core.autograd import Pullback, Tensor, _state, array_of, differentiable
+from xpnet.core.backend import (
+    SCALARS,
+    Array,
+    asarray,
+    backend_name,
+    backend_of,
+    device,
+    dtype_name,
+    namespace,
+    on_device,
+)
+from xpnet.core.notes import OPS, check_labels
+
+Result = tuple[Array, Pullback]
+Axis = int | tuple[int, ...] | None
+
+
+def unbroadcast(dy: Array, x: Array) -> Array:
+    """The gradient of broadcasting `x`: sum over the axes that were repeated."""
+    if dy.shape == x.shape:
+        return dy
+    xp = namespace(dy)
+    extra = dy.ndim - x.ndim
+    axes = tuple(range(extra)) + tuple(
+        i + extra for i, n in enumerate(x.shape) if n == 1 != dy.shape[i + extra]
+    )
+    return xp.reshape(sum_in_float32(dy, axis=axes), x.shape)
+
+
+def meet(a: Array, b: Array, name: str) -> tuple[Array, Array]:
+    """Both arguments in one dtype: whole numbers and truth values take the floating-point type of the other.
+
+    Raises:
+        TypeError: two floating-point types, of which one would spread without a word.
+        DeviceError: two backends or devices.
+    """
+    xp = namespace(a, b)
+    if type(b) in SCALARS or type(a) in SCALARS or a.dtype is b.dtype or a.dtype == b.dtype:
+        return a, b
+    floats = [xp.isdtype(x.dtype, "real floating") or is_half(x) for x in (a, b)]
+    if all(floats):
+        narrow, wide = sorted((a, b), key=lambda x: xp.finfo(x.dtype).bits)
+        raise TypeError(
+            f"{name}: {dtype_name(wide.dtype)} reached a tensor of dtype {dtype_name(narrow.dtype)}; convert "
+            f"one, as in xpnet.asarray(x, {dtype_name(narrow.dtype)!r})"
+        )
+    if floats[0]:
+        b = xp.astype(b, a.dtype)
+    elif floats[1]:
+        a = xp.astype(a, b.dtype)
+    return a, b
+
+
+# ---- arithmetic -------------------------------------------------------------------------------------------
+
+
+@differentiable
+def add(a: Array, b: Array) -> Result:
+    """a + b."""
+    a, b = meet(a, b, "add")
+    return a + b, (lambda dy, out: unbroadcast(dy, a), lambda dy, out: unbroadcast(dy, b))
+
+
+@differentiable
+def subtract(a: Array, b: Array) -> Result:
+    """a - b."""
+    a, b = meet(a, b, "subtract")
+    return a - b, (lambda dy, out: unbroadcast(dy, a), lambda dy, out: unbroadcast(-dy, b))
+
+
+@differentiable
+def multiply(a: Array, b: Array) -> Result:
+    """a * b."""
+    a, b = meet(a, b, "multiply")
+    return a * b, (lambda dy, out: unbroadcast(dy * b, a), lambda dy, out: unbroadcast(dy * a, b))
+
+
+@differentiable
+def divide(a: Array, b: Array) -> Result:
+    """a / b."""
+    a, b = meet(a, b, "divide")
+    y = a / b
+    return y, (lambda dy, out: unbroadcast(dy / b, a), lambda dy, out: unbroadcast(-dy * y / b, b))
+
+
+@differentiable
+def power(a: Array, b: Array) -> Result:
+    """a ** b; the gradient with respect to the exponent needs a > 0, or a = 0 and b >= 0, where it is 0."""
+    a, b = meet(a, b, "power")
+    xp = namespace(a, b)
+    y = a**b
+
+    def to_base(dy: Array, out: Array | None) -> Array:
+        if not hasattr(b, "shape"):
+            return unbroadcast(dy * b * a ** (b - 1) if b else xp.zeros_like(dy), a)
+        # x ** 0 is 1 everywhere, although 0 * 0 ** -1 is not a number
+        flat = b == 0
+        return unbroadcast(
+            xp.where(flat, zero(dy), dy * b * a ** (xp.where(flat, xp.ones_like(b), b) - 1)), a
+        )
+
+    def to_exponent(dy: Array, out: Array | None) -> Array:
+        base = a if hasattr(a, "shape") else xp.full((), a, dtype=b.dtype, device=device(b))
+        still = (base == 0) & (b >= 0)  # 0 ** b is 0 there, although 0 * log 0 is not a number
+        slope = dy * y * xp.log(xp.where(still, xp.ones_like(base), base))
+        return unbroadcast(xp.where(still, zero(dy), slope), b)
+
+    return y, (to_base, to_exponent)
+
+
+@differentiable
+def negative(x: Array) -> Result:
+    """-x."""
+    return -x, lambda dy: -dy
+
+
+@differentiable
+def matmul(a: Array, b: Array) -> Result:
+    """a @ b for matrices, vectors, and stacks of matrices that broadcast."""
+    xp = namespace(a, b)
+    y = a @ b
+
+    def left(dy: Array, out: Array | None) -> Array:
+        if b.ndim == 1:  # y[..., i] = a[..., i, :] . b
+            return dy * b if a.ndim == 1 else unbroadcast(xp.expand_dims(dy, axis=-1) * b, a)
+        if a.ndim == 1:
+            return unbroadcast(xp.sum(b * xp.expand_dims(dy, axis=-2), axis=-1), a)
+        return unbroadcast(dy @ xp.matrix_transpose(b), a)
+
+    def right(dy: Array, out: Array | None) -> Array:
+        if a.ndim == 1:
+            return (
+                dy * a
+                if b.ndim == 1
+                else unbroadcast(xp.expand_dims(a, axis=-1) * xp.expand_dims(dy, axis=-2), b)
+            )
+        if b.ndim == 1:
+            return unbroadcast(xp.sum(a * xp.expand_dims(dy, axis=-1), axis=-2), b)
+        return unbroadcast(xp.matrix_transpose(a) @ dy, b)
+
+    return y, (left, right)
+
+
+# ---- elementwise functions --------------------------------------------------------------------------------
+
+
+@differentiable
+def exp(x: Array) -> Result:
+    """e ** x."""
+    floating("exp", x)
+    y = namespace(x).exp(x)
+    return y, lambda dy: dy * y
+
+
+@differentiable
+def log(x: Array) -> Result:
+    """The natural logarithm."""
+    floating("log", x)
+    return namespace(x).log(x), lambda dy: dy / x
+
+
+@differentiable
+def sqrt(x: Array) -> Result:
+    """The square root."""
+    floating("sqrt", x)
+    y = namespace(x).sqrt(x)
+    return y, lambda dy: dy / (2 * y)
+
+
+@differentiable
+def absolute(x: Array) -> Result:
+    """|x|, with derivative sign(x), 0 at 0."""
+    xp = namespace(x)
+    return xp.abs(x), lambda dy: dy * xp.sign(x)
+
+
+@differentiable
+def maximum(a: Array, b: Array) -> Result:
+    """The larger of a and b, elementwise; on a tie each gets half of the gradient."""
+    a, b = meet(a, b, "maximum")
+    xp = namespace(a, b)
+    a, b = (
+        x if hasattr(x, "shape") else xp.asarray(x, dtype=o.dtype, device=device(o))
+        for x, o in ((a, b), (b, a))
+    )
+
+    def share(dy: Array, mine: Array, other: Array) -> Array:
+        return unbroadcast(keep(dy, mine > other) + 0.5 * keep(dy, mine == other), mine)
+
+    return xp.maximum(a, b), (lambda dy, out: share(dy, a, b), lambda dy, out: share(dy, b, a))
+
+
+# ---- reductions -------------------------------------------------------------------------------------------
+
+
+def _restore(y: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
+    """Give a reduced array its reduced axes back, as ones, so that it broadcasts against `x`."""
+    if keepdims:
+        return y
+    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    reduced = [a % x.ndim for a in axes]
+    return namespace(y).reshape(y, tuple(1 if i in reduced else n for i, n in enumerate(x.shape)))
+
+
+def _axis_of(x: Array, axis: Axis) -> Axis:
+    """NumPy and PyTorch let a 0-d array have an axis 0; CuPy and the standard do not."""
+    return None if x.ndim == 0 and axis in (0, -1) else axis
+
+
+@differentiable
+def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
+    """The sum over `axis` (default: all), in the dtype of `x`; of whole numbers and truths in 64 bits."""
+    xp, axis = namespace(x), _axis_of(x, axis)
+    if xp.isdtype(x.dtype, "bool"):
+        x = xp.astype(x, xp.int64)
+    if xp.isdtype(x.dtype, "integral"):
+        y = xp.sum(x, axis=axis, keepdims=keepdims)
+    else:
+        y = sum_in_float32(x, axis, keepdims)
+    # + 0: a broadcast view has repeated memory, which in-place code must never see
+    return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) + 0
+
+
+@differentiable
+def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
+    """The mean over `axis` (default: all)."""
+    xp, axis = namespace(floating("mean", x)), _axis_of(x, axis)
+    y = xp.mean(x, axis=axis, keepdims=keepdims)
+    count = math.prod(x.shape) // (math.prod(y.shape) or 1)
+    share = 1 / count if count else 0.0  # a factor below 1: a large count overflows float16
+    return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) * share
+
+
+def _extremum(name: str) -> Any:
+    def body(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
+        xp, axis = namespace(x), _axis_of(x, axis)
+        y = getattr(xp, name)(x, axis=axis, keepdims=keepdims)
+
+        def pullback(dy: Array) -> Array:
+            hit = x == _restore(y, x, axis, keepdims)
+            ties = xp.sum(xp.astype(hit, dy.dtype), axis=axis, keepdims=True)
+            return xp.where(hit, _restore(dy, x, axis, keepdims) / ties, zero(dy))
+
+        return y, pullback
+
+    body.__name__, body.__doc__ = (
+        name,
+        f"The {name}imum over `axis` (default: all); ties share the gradient equally.",
+    )
+    return differentiable(body)
+
+
+max = _extremum("max")
+min = _extremum("min")
+
+
+# ---- shape ------------------------------------------------------------------------------------------------
+
+
+@differentiable
+def reshape(x: Array, shape: tuple[int, ...]) -> Result:
+    """The same elements in another shape; one entry may be -1."""
+    xp = namespace(x)
+    return xp.reshape(x, shape), lambda dy: xp.reshape(dy, x.shape)
+
+
+@differentiable
+def flatten(x: Array, start_dim: int = 1, end_dim: int = -1) -> Result:
+    """Merge the axes from `start_dim` to `end_dim`: (N, C, H, W) -> (N, C H W)."""
+    xp, n = namespace(x), x.ndim or 1
+    if not (-n <= start_dim < n and -n <= end_dim < n and start_dim % n <= end_dim % n):
+        raise ValueError(
+            f"flatten: start_dim={start_dim} and end_dim={end_dim} are not axes in order of an array of "
+            f"shape {tuple(x.shape)}"
+        )
+    first, last = start_dim % n, end_dim % n + 1
+    shape = (*x.shape[:first], math.prod(x.shape[first:last]), *x.shape[last:])
+    return xp.reshape(x, shape), lambda dy: xp.reshape(dy, x.shape)
+
+
+@differentiable
+def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Result:
+    """Permute the axes (default: reverse them)."""
+    xp = namespace(x)
+    axes = tuple(range(x.ndim))[::-1] if axes is None else tuple(a % x.ndim for a in axes)
+    inverse = tuple(axes.index(i) for i in range(x.ndim))
+    return xp.permute_dims(x, axes), lambda dy: xp.permute_dims(dy, inverse)
+
+
+@differentiable
+def getitem(x: Array, index: Any) -> Result:
+    """x[index] for slices, integers, None, masks, integer arrays of any backend; repeated indices add up."""
+    xp = namespace(x)
+    index = tuple(_index(i, x) for i in (index if isinstance(index, tuple) else (index,)))
+    if any(hasattr(i, "dtype") for i in index):
+        if backend_name(x) == "cupy":  # which wraps around what is out of range
+            index = _counted(index[0], x) if len(index) == 1 else index
+            index = tuple(_in_range(i, x, _axis(index, k)) for k, i in enumerate(index))
+        return gather(x, index), lambda dy: scatter_add(tuple(x.shape), index, dy)
+    if Ellipsis not in index:
+        index = (*index, ...)
+
+    def pullback(dy: Array) -> Array:
+        dx = xp.zeros_like(x)
+        place = tuple(i for i in index if i is not None)  # None only adds axes of length 1
+        dx[place] = xp.reshape(dy, dx[place].shape)
+        return dx
+
+    return x[index], pullback
+
+
+def _axis(index: tuple[Any, ...], k: int) -> int:
+    """The axis that entry k of an index selects from; negative after an ellipsis."""
+    if any(i is Ellipsis for i in index[:k]):
+        return -builtins.sum(i is not None for i in index[k:])
+    return builtins.sum(1 if i is not None else 0 for i in index[:k])
+
+
+def _in_range(index: Any, x: Array, axis: int) -> Any:
+    """Integers on a CUDA device, looked at there: one that is out of range is noted (`xpnet.notes`)."""
+    if not hasattr(index, "dtype") or index.dtype.kind not in "iu" or not -x.ndim <= axis < x.ndim:
+        return index
+    xp, n = namespace(x), x.shape[axis]
+    flat = xp.reshape(xp.astype(index, xp.int64), (-1,))
+    op = OPS.index("an index")
+    places, _ = check_labels(xp.where(flat < 0, flat + n, flat), xp.float32, n, None, op)
+    return xp.reshape(places, index.shape)
+
+
+def _counted(index: Array, x: Array) -> tuple[Array, ...]:
+    """A mask as the positions of its ones: to count them CuPy waits, so not again for the gradient."""
+    if index.dtype != bool or tuple(index.shape) != tuple(x.shape[: index.ndim]) or not index.ndim:
+        return (index,)
+    return namespace(x).nonzero(index)
+
+
+def _index(part: Any, x: Array) -> Any:
+    """One entry of an index; arrays, lists and Tensors become arrays where `x` lives."""
+    if part is None or isinstance(part, int | slice | type(...)):
+        return part
+    if isinstance(part, np.integer):
+        return int(part)
+    return asarray(np.asarray(part) if isinstance(part, list) else part, backend=backend_of(x))
+
+
+# ---- what Tensor's methods need beside ops ----------------------------------------------------------------
+
+
+@differentiable
+def clone(x: Array) -> Result:
+    """A copy."""
+    return namespace(x).asarray(x, copy=True), lambda dy: dy
+
+
+@differentiable
+def squeeze(x: Array, axis: int) -> Result:
+    """Without an axis of length 1."""
+    xp = namespace(x)
+    return xp.squeeze(x, axis=axis), lambda dy: xp.reshape(dy, x.shape)
+
+
+@differentiable
+def select(x: Array, indices: Array, axis: int) -> Result:
+    """One element along `axis` for each index; `indices` has the axis, of length 1."""
+    xp = namespace(x, indices)
+    shape = [1] * x.ndim
+    shape[axis] = x.shape[axis]
+    places = xp.reshape(xp.arange(x.shape[axis], dtype=indices.dtype, device=device(x)), tuple(shape))
+    chosen = places == indices
+    value = xp.sum(keep(x, chosen), axis=axis, keepdims=True, dtype=x.dtype)
+    return value, lambda dy: keep(xp.broadcast_to(dy, x.shape) + 0, chosen)
+
+
+def compare(name: str, x: Tensor, other: Any) -> Array:
+    """An array of bool, element by element."""
+    other = array_of(other)
+    if hasattr(other, "shape"):
+        namespace(x.data, other)  # refuses another backend
+    with on_device(x.data):
+        return getattr(x.data, name)(other)
+
+
+def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
+    """x = op(x, other) in the memory of x where nothing is recorded, by PyTorch's rules.
+
+    Raises:
+        RuntimeError: x is a leaf that requires a gradient, and gradients are recorded.
+        TypeError: the result is of a wider kind than x, such as float in an integer tensor.
+        ValueError: the result is larger than x.
+    """
+    if _recorded(x, other):
+        if x.requires_grad and x._is_leaf:
+            raise RuntimeError(
+                f"a {type(x).__name__} that is trained is changed in place only in `with xpnet.no_grad():`, "
+                "as in p -= lr * p.grad, or through p.data"
+            )
+        return op(x, other)
+    data, other = x.data, array_of(other)
+    if hasattr(other, "dtype") and _kind(other) > _kind(data):
+        raise TypeError(f"in place: {other.dtype} does not fit a tensor of {data.dtype}; use x = x + y")
+    value = op(data, other)
+    if tuple(value.shape) != tuple(data.shape):
+        raise ValueError(
+            f"in place: a result of shape {tuple(value.shape)} does not fit a tensor of shape "
+            f"{tuple(data.shape)}"
+        )
+    if value.dtype != data.dtype:
+        if _kind(value) > _kind(data):
+            raise TypeError(f"in place: {value.dtype} does not fit a tensor of {data.dtype}; use x = x + y")
+        value = namespace(value).astype(value, data.dtype)
+    overwrite(x, value)
+    return x
+
+
+def overwrite(x: Tensor, value: Array) -> None:
+    """Other values of the same shape and dtype, in the same memory."""
+    if isinstance(x.data, np.generic):  # NumPy's scalars have none
+        x.data = value
+    else:
+        x.data[...] = value
+
+
+def assign(x: Tensor, index: Any, value: Any) -> None:
+    """x[index] = value, which is not recorded.
+
+    Raises:
+        RuntimeError: gradients are recorded and x or the value requires one.
+    """
+    if _recorded(x, value):
+        raise RuntimeError(
+            "writing into a tensor would lose its gradient: do it in `with xpnet.no_grad():`, or make "
+            "another with operations"
+        )
+    index = tuple(_index(i, x.data) for i in (index if isinstance(index, tuple) else (index,)))
+    if not any(hasattr(i, "dtype") or i is Ellipsis for i in index):
+        index = (*index, ...)
+    value = array_of(value)
+    if not isinstance(value, int | float | bool):
+        value = np.asarray(value) if isinstance(value, list | tuple) else value
+        value = asarray(value, backend=backend_of(x.data))
+        value = namespace(value).astype(value, x.data.dtype, copy=False)
+    x.data[index] = value
+
+
+def _recorded(x: Tensor, other: Any) -> bool:
+    return _state.enabled and (x.requires_grad or (isinstance(other, Tensor) and other.requires_grad))
+
+
+def _kind(x: Array) -> int:
+    """bool, integers, floats: 0, 1, 2."""
+    name = str(x.dtype)
+    return 0 if "bool" in name else 1 if "int" in name else 2
+
+
+methods.ops = sys.modules[__name__]

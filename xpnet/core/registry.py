@@ -1,0 +1,212 @@
+"""An op owns its body and its kernels: the Array API body is the reference, a kernel is the fast path.
+
+A body becomes an op by `@differentiable` or, if it has no gradient, `@fusable`. A kernel of it, a function of
+the same signature and the same result for the arrays of one backend, belongs to that op::
+
+    @batch_norm.kernel("cupy")
+    def launch(x, weight, bias, ...):
+        ...
+
+and runs instead whenever the first argument is an array of that backend. Where it cannot take its arguments
+(an unusual dtype, say) it returns NotImplemented, and the body runs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
+
+import numpy as np
+
+from xpnet.core.backend import SCALARS, DeviceError, backend_name, device_key, on_device, where
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_enabled = os.environ.get("XPNET_FUSED", "1") != "0"
+
+
+class KernelError(RuntimeError):
+    """A kernel that cannot be compiled or started here; nothing was computed."""
+
+
+class Kernel(NamedTuple):
+    """A launcher, and what it leaves to the body.
+
+    Attributes:
+        launcher: called like the body.
+        min_size: the number of elements below which the first argument is left to the body.
+        anywhere: arguments that may be of any library and device, since the launcher moves them.
+    """
+
+    launcher: Callable[..., Any]
+    min_size: int = 0
+    anywhere: tuple[str, ...] = ()
+
+
+Kernels = dict[str, Kernel]
+"""The kernels of an op, by backend."""
+
+
+class OwnsKernels(Protocol):
+    """What has a name, kernels, and a way to add some."""
+
+    __name__: str
+    kernels: Kernels
+
+    def kernel(
+        self, backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register a kernel for first arguments of `backend`: see `xpnet.core.registry.Kernel`."""
+
+
+class Fusable(OwnsKernels, Protocol[P, R]):
+    """A function that owns its body and its kernels."""
+
+    body: Callable[P, R]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What a kernel makes of the arguments, or the body."""
+
+
+_with_kernels: list[Any] = []
+
+
+def own(op: Any, body: Callable[..., Any], kernels: Kernels) -> Any:
+    """Give an op its body and its kernels, and `kernel` to add some."""
+
+    def kernel(
+        backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        def register(launcher: Callable[P, R]) -> Callable[P, R]:
+            kernels[backend] = Kernel(launcher, min_size, anywhere)
+            if op not in _with_kernels:
+                _with_kernels.append(op)
+            return launcher
+
+        return register
+
+    op.body, op.kernels, op.kernel = body, kernels, kernel
+    return op
+
+
+def ops_with_kernels() -> list[Any]:
+    """Every op that has a kernel so far."""
+    return list(_with_kernels)
+
+
+unloaded: dict[str, Callable[[], object]] = {}
+"""What registers the kernels of a backend, until its first array arrives; `xpnet` fills it."""
+
+
+def load_kernels(backend: str) -> None:
+    """Register the kernels of a backend if that has not been done."""
+    load = unloaded.pop(backend, None)
+    if load is not None:
+        load()
+
+
+def is_left_to_body(kernels: Kernels, first: np.ndarray) -> bool:
+    """Whether no kernel takes this NumPy array: the quick answer for small networks, where it counts."""
+    if "numpy" in unloaded:
+        load_kernels("numpy")
+    kernel = kernels.get("numpy")
+    return kernel is None or kernel.min_size > first.size
+
+
+def run(kernels: Kernels, body: Callable[..., R], args: Any, kwargs: dict[str, Any]) -> R:
+    """`body(*args, **kwargs)`, or what a kernel makes of it, on the device of the arguments.
+
+    Raises:
+        DeviceError: a kernel would have met arrays of two backends or devices.
+    """
+    first = args[0] if args else next(iter(kwargs.values()))
+    if type(first) in SCALARS:
+        first = next((a for a in args if type(a) not in SCALARS), None)
+        if first is None:
+            return body(*args, **kwargs)
+    name = "numpy" if type(first) is np.ndarray else backend_name(first)
+    if name in unloaded:
+        load_kernels(name)
+    kernel = kernels.get(name) if _enabled else None
+    if kernel is None or (kernel.min_size and math.prod(first.shape) < kernel.min_size):
+        if name != "cupy":
+            return body(*args, **kwargs)
+        with on_device(first):
+            return body(*args, **kwargs)
+    _check_places(body, kernel.anywhere, first, args, kwargs)
+    with on_device(first):
+        try:
+            result = kernel.launcher(*args, **kwargs)
+        except KernelError:  # it has said so: an optional speed-up ends no run
+            return body(*args, **kwargs)
+        return body(*args, **kwargs) if result is NotImplemented else result
+
+
+def _check_places(
+    body: Callable[..., Any], anywhere: tuple[str, ...], first: Any, args: Any, kwargs: dict[str, Any]
+) -> None:
+    """A kernel takes addresses: an array from elsewhere must not reach it."""
+    kind, place = type(first), None if type(first) is np.ndarray else device_key(first)
+    for i, a in enumerate((*args, *kwargs.values())):
+        if not hasattr(a, "dtype") or isinstance(a, type):  # a dtype's class has one, too
+            continue
+        if type(a) is not kind or (place is not None and device_key(a) != place):
+            names = (*list(signature(body).parameters)[: len(args)], *kwargs)
+            if names[i] not in anywhere and not isinstance(a, np.generic | np.dtype):
+                raise DeviceError(
+                    f"{body.__name__}: {names[i]} is on {where(a)}, the first argument on {where(first)}; "
+                    "move one with xpnet.asarray(x) or model.to(backend)"
+                )
+
+
+def fusable(body: Callable[P, R]) -> Fusable[P, R]:
+    """Let kernels stand in for a function without a gradient, by the backend of its first argument."""
+    kernels: Kernels = {}
+
+    @wraps(body)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if args and type(args[0]) is np.ndarray and is_left_to_body(kernels, args[0]):
+            return body(*args, **kwargs)
+        return run(kernels, body, args, kwargs)
+
+    return cast("Fusable[P, R]", own(call, body, kernels))
+
+
+class fused_kernels:
+    """Switch every fused kernel on or off, at once or for a `with` block. Public as `xpnet.fused`.
+
+    `XPNET_FUSED=0` in the environment starts with all of them off.
+
+    >>> import xpnet
+    >>> with xpnet.fused(False):
+    ...     pass  # the Array API bodies run here, on every backend
+    """
+
+    def __init__(self, flag: bool) -> None:
+        global _enabled
+        self._previous, _enabled = _enabled, bool(flag)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        global _enabled
+        _enabled = self._previous
+
+
+def registered() -> dict[str, list[str]]:
+    """The backends that have a kernel for each op that has any, by the op's name; two of a name share one."""
+    found: dict[str, set[str]] = {}
+    for op in _with_kernels:
+        found.setdefault(op.__name__, set()).update(op.kernels)
+    return {name: sorted(backends) for name, backends in sorted(found.items())}
+
+
+def is_enabled() -> bool:
+    """Whether registered kernels are used."""
+    return _enabled

@@ -1,0 +1,270 @@
+"""Arrays and facts in one file, safetensors with JSON: no pickle, nothing half-written, damage is noticed."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from xpnet.core.backend import to_numpy
+
+_FORMAT = "xpnet 1"
+
+
+def require_safetensors() -> None:
+    """Refuse early where the package is missing.
+
+    Raises:
+        ImportError: naming the extra.
+    """
+    if find_spec("safetensors") is None:
+        raise ImportError('saving and loading need safetensors: pip install "xpnet[save]"')
+
+
+@contextmanager
+def atomic_write(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
+    """A binary file that takes its name when the block ends without an error, and vanishes otherwise.
+
+    A temporary file in the same folder is renamed, so readers see the old content or the new, never half.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    file, temporary = _open_beside(Path(path))
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(Path(path).parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def copy_file(source: str | PathLike[str], target: str | PathLike[str]) -> None:
+    """Give a file a second name, atomically; as a copy where the file system knows no links.
+
+    Files that `atomic_write` makes are replaced and never changed, so two names can share one.
+
+    Raises:
+        OSError: the target cannot be written.
+    """
+    file, temporary = _open_beside(Path(target))
+    file.close()
+    temporary.unlink()
+    try:
+        os.link(source, temporary)
+    except OSError:
+        with atomic_write(target) as copy:
+            copy.write(Path(source).read_bytes())
+        return
+    os.replace(temporary, target)
+    temporary.unlink(missing_ok=True)  # two names of one file: the system leaves both
+    _sync_folder(Path(target).parent)
+
+
+def check_writable(path: str | PathLike[str]) -> None:
+    """Refuse early what `atomic_write` would refuse after the work.
+
+    Raises:
+        OSError: naming the path and the reason.
+    """
+    file, temporary = _open_beside(Path(path))
+    file.close()
+    temporary.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut; only POSIX systems can open a folder for that."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Delete what killed processes left beside a file; that of a living one, named after its id, stays."""
+    if os.name != "posix":
+        return
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        owner = path.name.split(".")[-2]
+        if owner.isdecimal() and int(owner) != os.getpid():
+            try:
+                os.kill(int(owner), 0)  # asks whether it lives
+            except ProcessLookupError:
+                path.unlink(missing_ok=True)
+            except OSError:
+                continue
+
+
+def _open_beside(target: Path) -> tuple[IO[bytes], Path]:
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        _remove_leftovers(target)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        return temporary.open("wb"), temporary
+    except OSError as error:
+        raise type(error)(f"cannot write {target}: {error.strerror}") from None
+
+
+def save_arrays(
+    path: str | PathLike[str], arrays: Mapping[str, Any], facts: Mapping[str, Any] | None = None
+) -> None:
+    """Write arrays of any backend, and facts about them, to a file.
+
+    Args:
+        path: the file, replaced if it exists.
+        arrays: name -> array or Tensor, such as `model.state_dict()`.
+        facts: anything JSON can hold; numbers and arrays of NumPy and paths become what it can.
+
+    Raises:
+        ImportError: safetensors is missing.
+        OSError: the file cannot be written.
+        TypeError: a fact that JSON cannot hold, by name.
+
+    >>> import os, tempfile, numpy as np
+    >>> from xpnet.train import load_arrays, save_arrays
+    >>> path = os.path.join(tempfile.mkdtemp(), "a.safetensors")
+    >>> save_arrays(path, {"w": np.ones(2, dtype=np.float32)}, {"seed": 0})
+    >>> load_arrays(path)
+    ({'w': array([1., 1.], dtype=float32)}, {'seed': 0})
+    """
+    require_safetensors()
+    from safetensors.numpy import save
+
+    host = {name: np.asarray(_exact(a), order="C") for name, a in arrays.items()}
+    text = json.dumps(plain(facts or {}))
+    with atomic_write(path) as file:
+        file.write(save(host, {"format": _FORMAT, "facts": text, "sha256": _digest(host, text)}))
+
+
+def plain(value: Any, name: str = "facts", keep: bool = False) -> Any:
+    """Nested facts as JSON holds them: numbers of NumPy become Python's, arrays lists, paths texts.
+
+    Args:
+        value: the facts.
+        name: what they are called in messages.
+        keep: leave arrays as they are.
+
+    Raises:
+        TypeError: naming what JSON cannot hold.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, f"{name}[{key!r}]", keep) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{name}[{i}]", keep) for i, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        return plain(value.item(), name)
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return value if keep else plain(to_numpy(value).tolist(), name)
+    if isinstance(value, PathLike):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{name}: JSON cannot hold a {type(value).__name__}: {value!r}")
+
+
+def _exact(array: Any) -> np.ndarray:
+    """The values on the host; bfloat16, which safetensors' NumPy side lacks, as float32, which holds them."""
+    host = to_numpy(array)
+    return host.astype(np.float32) if str(host.dtype) == "bfloat16" else host
+
+
+def load_arrays(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays, on the host, and the facts that `save_arrays` wrote.
+
+    Raises:
+        ImportError: safetensors is missing.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or was not written by `save_arrays`.
+    """
+    require_safetensors()
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error})") from None
+    if header.get("format") != _FORMAT:
+        raise ValueError(f"{path}: a safetensors file, but not one that xpnet saved")
+    if header.get("sha256") != _digest(arrays, header.get("facts", "")):
+        raise ValueError(f"{path}: the file is damaged: its content does not match its checksum")
+    return arrays, json.loads(header["facts"])
+
+
+_ARRAY = "__array__"  # the only key of a dict that stands for an array
+
+
+def save_tree(path: str | PathLike[str], tree: Any) -> None:
+    """Write nested dicts and lists with arrays of any backend in them, and what JSON can hold.
+
+    Numbers come back exactly, NaN and infinity too; keys come back as strings and tuples as lists.
+
+    Raises:
+        ImportError: safetensors is missing.
+        OSError: the file cannot be written.
+    """
+    arrays: dict[str, Any] = {}
+
+    def strip(value: Any) -> Any:
+        if hasattr(value, "dtype") and hasattr(value, "shape"):
+            arrays[str(len(arrays))] = value
+            return {_ARRAY: len(arrays) - 1}
+        if isinstance(value, Mapping):
+            return {str(key): strip(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [strip(item) for item in value]
+        return value
+
+    stripped = strip(tree)
+    save_arrays(path, arrays, {"tree": stripped})
+
+
+def load_tree(path: str | PathLike[str]) -> Any:
+    """What `save_tree` wrote, with NumPy arrays.
+
+    Raises:
+        ImportError: safetensors is missing.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or was not written by `save_tree`.
+    """
+    arrays, facts = load_arrays(path)
+    if "tree" not in facts:
+        raise ValueError(f"{path}: a file of xpnet, but not a checkpoint")
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, dict):
+            if value.keys() == {_ARRAY}:
+                return arrays[str(value[_ARRAY])]
+            return {key: fill(item) for key, item in value.items()}
+        return [fill(item) for item in value] if isinstance(value, list) else value
+
+    return fill(facts["tree"])
+
+
+def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"\0{name}\0{array.dtype}\0{array.shape}\0".encode())
+        digest.update(array.reshape(-1).data)
+    return digest.hexdigest()

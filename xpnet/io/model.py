@@ -1,0 +1,131 @@
+"""`xpnet.save` and `xpnet.load`: a model, its preprocessing and facts in one safetensors file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+from xpnet.core.backend import Array
+from xpnet.data.dataset import as_array
+from xpnet.data.pipeline import describe as describe_preprocessing
+from xpnet.data.pipeline import from_description as make_preprocessing
+from xpnet.data.preprocessing import Preprocessing
+from xpnet.io.files import load_arrays, plain, save_arrays
+from xpnet.nn.description import describe, from_description
+from xpnet.nn.inference import in_batches, outputs
+from xpnet.nn.module import Module
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a file holds.
+
+    Attributes:
+        model: in evaluation mode.
+        preprocessing: fitted; None if there is none.
+        facts: whatever was saved beside them.
+    """
+
+    model: Any
+    preprocessing: Preprocessing | None
+    facts: dict[str, Any]
+
+    def predict(self, x: Any) -> Array:
+        """The model's output for samples that are not preprocessed yet, as `xpnet.train.predict` gives it."""
+        if self.preprocessing is not None:
+            x = self.preprocessing.transform(x)
+        return outputs(self.model, in_batches(as_array(x)))
+
+
+def save(
+    model: Module,
+    path: str | PathLike[str],
+    preprocessing: Preprocessing | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model to a file, whole or not at all.
+
+    Args:
+        model: a Module on any backend.
+        path: the file, replaced if it exists.
+        preprocessing: fitted on the training set, to be applied to every sample.
+        facts: anything else that JSON can hold, such as the names of the classes; numbers and arrays of NumPy
+            and paths become what it can.
+
+    Raises:
+        ImportError: safetensors is missing.
+        OSError: the file cannot be written.
+        TypeError: a fact that JSON cannot hold, by name.
+
+    Any reader of safetensors finds the weights under `model.<name>`, with PyTorch's names and layouts, and
+    the statistics under `preprocessing.<name>`. A model of your own classes is saved, too, but only your code
+    can make it again: `xpnet.load(path, Net())`.
+
+    >>> import os, tempfile, numpy as np, xpnet
+    >>> from xpnet import nn
+    >>> from xpnet.data import Standardize
+    >>> x = np.float32([[1.0, 20.0], [3.0, 10.0]])
+    >>> model, scaler = nn.Sequential(nn.Linear(2, 3), nn.ReLU()), Standardize().fit(x)
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
+    >>> xpnet.save(model, path, scaler, {"class_names": ["a", "b", "c"]})
+    >>> saved = xpnet.load(path)
+    >>> bool((saved.predict(x) == model(scaler.transform(x))).all())
+    True
+    >>> saved.facts["class_names"]
+    ['a', 'b', 'c']
+    """
+    arrays = {f"model.{name}": array for name, array in model.state_dict().items()}
+    if preprocessing is not None:
+        arrays |= {f"preprocessing.{name}": a for name, a in preprocessing.state_dict().items()}
+    try:
+        layers, reason = describe(model), None
+    except TypeError as error:
+        layers, reason = None, str(error)
+    content = {
+        "content": "model",
+        "class": type(model).__name__,
+        "layers": layers,
+        "reason": reason,
+        "preprocessing": None if preprocessing is None else describe_preprocessing(preprocessing),
+        "facts": plain(facts or {}),
+    }
+    save_arrays(path, arrays, content)
+
+
+def load(path: str | PathLike[str], model: Module | None = None) -> Saved:
+    """Read what `save` wrote.
+
+    Args:
+        path: the file.
+        model: a model to take the weights, where it is; default: one like the saved one is made, on the
+            default backend.
+
+    Raises:
+        ImportError: safetensors is missing.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, holds something else, or holds a model that needs `model`.
+    """
+    arrays, content = load_arrays(path)
+    if content.get("content") != "model":
+        hint = "; resume from it with Trainer.fit(..., resume=path)" if "tree" in content else ""
+        raise ValueError(f"{path}: not a saved model, as xpnet.save writes it{hint}")
+    if model is None:
+        if content["layers"] is None:
+            raise ValueError(
+                f"{path}: holds the weights of a {content['class']}, which cannot be made from the file "
+                f"({content['reason']}); make it and pass it: load(path, model)"
+            )
+        model = from_description(content["layers"])
+    parts: dict[str, dict[str, Any]] = {"model": {}, "preprocessing": {}}
+    for name, array in arrays.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = array
+    model.load_state_dict(parts["model"])
+    model.eval()
+    preprocessing = None
+    if content["preprocessing"] is not None:
+        preprocessing = make_preprocessing(content["preprocessing"])
+        preprocessing.load_state_dict(parts["preprocessing"])
+    return Saved(model, preprocessing, content["facts"])

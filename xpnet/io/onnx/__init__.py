@@ -1,0 +1,13 @@
+"""Models as ONNX files (extra `onnx`): `xpnet.onnx.export(model, "model.onnx", shape)`."""
+
+try:
+    import onnx as _onnx  # noqa: F401  the package of that name, not this one
+except ImportError:
+    raise ImportError('xpnet.io.onnx needs onnx: pip install "xpnet[onnx]"') from None
+
+from xpnet.io.onnx import layers as _layers  # noqa: F401  registers what layers become
+from xpnet.io.onnx import preprocessing as _preprocessing  # noqa: F401  likewise
+from xpnet.io.onnx.graph import Graph, Value, translates
+from xpnet.io.onnx.model import export, to_onnx
+
+__all__ = ["Graph", "Value", "export", "to_onnx", "translates"]

@@ -1,0 +1,256 @@
+"""What each layer of xpnet.nn becomes in evaluation mode, in operators of opset 18."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from xpnet import nn
+from xpnet.functional.images import padding_widths
+from xpnet.io.onnx.graph import Graph, Value, translates
+from xpnet.nn.convolution import Size
+
+# ---- containers ----
+
+
+@translates(nn.Sequential)
+def sequential(graph: Graph, layer: nn.Sequential, x: Value) -> str:
+    """One after the other."""
+    for i, child in enumerate(layer):
+        x = graph.apply(child, x, str(i))
+    return x.name
+
+
+@translates(nn.Residual)
+def residual(graph: Graph, layer: nn.Residual, x: Value) -> str:
+    """x + body(x)."""
+    shortcut = x.name if layer.shortcut is None else graph.apply(layer.shortcut, x, "shortcut").name
+    return graph.add("Add", shortcut, graph.apply(layer.body, x, "body").name)
+
+
+# ---- affine ----
+
+
+@translates(nn.Linear)
+def linear(graph: Graph, layer: nn.Linear, x: Value) -> str:
+    """Gemm takes two axes; more need a product and a sum."""
+    bias = [] if layer.bias is None else [graph.constant(layer.bias, x.dtype)]
+    if len(x.shape) == 2:
+        return graph.add("Gemm", x.name, graph.constant(layer.weight, x.dtype), *bias, transB=1)
+    y = graph.add("MatMul", x.name, graph.constant(layer.weight.numpy().T, x.dtype))
+    return graph.add("Add", y, *bias) if bias else y
+
+
+@translates(nn.Maxout)
+def maxout(graph: Graph, layer: nn.Maxout, x: Value) -> str:
+    """The maximum over the pieces of each unit."""
+    units = layer.out_features // layer.pieces
+    groups = graph.reshape(linear(graph, layer, x), [0] * (len(x.shape) - 1) + [units, layer.pieces])
+    return graph.add("ReduceMax", groups, graph.axes(-1), keepdims=0)
+
+
+@translates(nn.Flatten)
+def flatten(graph: Graph, layer: nn.Flatten, x: Value) -> str:
+    """Axes before start_dim and after end_dim stay."""
+    first, last = layer.start_dim % len(x.shape), layer.end_dim % len(x.shape)
+    return graph.reshape(x.name, [0] * first + [-1] + list(x.shape[last + 1 :]))
+
+
+@translates(nn.Dropout, nn.Identity)
+def nothing(graph: Graph, layer: Any, x: Value) -> str:
+    """Nothing."""
+    return x.name
+
+
+# ---- activations ----
+
+
+@translates(nn.ReLU, nn.Sigmoid, nn.Tanh)
+def elementwise(graph: Graph, layer: Any, x: Value) -> str:
+    """Operators that ONNX has."""
+    names = {nn.ReLU: "Relu", nn.Sigmoid: "Sigmoid", nn.Tanh: "Tanh"}
+    return graph.add(names[type(layer)], x.name)
+
+
+@translates(nn.Softplus)
+def softplus(graph: Graph, layer: nn.Softplus, x: Value) -> str:
+    """log(1 + exp(beta x)) / beta, and x above the threshold."""
+    if layer.beta == 1 and layer.threshold == 20:  # ONNX bends on, by less than 1e-8
+        return graph.add("Softplus", x.name)
+    beta = graph.constant(layer.beta, x.dtype)
+    scaled = graph.add("Mul", x.name, beta)
+    bend = graph.add("Div", graph.add("Softplus", scaled), beta)
+    line = graph.add("Greater", scaled, graph.constant(layer.threshold, x.dtype))
+    return graph.add("Where", line, x.name, bend)
+
+
+@translates(nn.LeakyReLU)
+def leaky_relu(graph: Graph, layer: nn.LeakyReLU, x: Value) -> str:
+    """With its slope."""
+    return graph.add("LeakyRelu", x.name, alpha=float(layer.negative_slope))
+
+
+@translates(nn.ELU)
+def elu(graph: Graph, layer: nn.ELU, x: Value) -> str:
+    """With its alpha."""
+    return graph.add("Elu", x.name, alpha=float(layer.alpha))
+
+
+@translates(nn.LeCunTanh)
+def lecun_tanh(graph: Graph, layer: nn.LeCunTanh, x: Value) -> str:
+    """1.7159 tanh(2x/3)."""
+    inner = graph.add("Mul", x.name, graph.constant(2 / 3, x.dtype))
+    return graph.add("Mul", graph.add("Tanh", inner), graph.constant(1.7159, x.dtype))
+
+
+@translates(nn.Hardtanh)
+def hardtanh(graph: Graph, layer: nn.Hardtanh, x: Value) -> str:
+    """Clipped."""
+    low, high = (graph.constant(end, x.dtype) for end in (layer.min_val, layer.max_val))
+    return graph.add("Clip", x.name, low, high)
+
+
+@translates(nn.GELU)
+def gelu(graph: Graph, layer: nn.GELU, x: Value) -> str:
+    """x Phi(x) = x / 2 (1 + erf(x / sqrt 2)), or with tanh; opset 18 has no Gelu."""
+    if layer.approximate == "tanh":
+        cube = graph.add("Mul", x.name, graph.add("Mul", x.name, x.name))
+        inner = graph.add("Add", x.name, graph.add("Mul", cube, graph.constant(0.044715, x.dtype)))
+        erf = graph.add("Tanh", graph.add("Mul", inner, graph.constant(math.sqrt(2 / math.pi), x.dtype)))
+    else:
+        erf = graph.add("Erf", graph.add("Mul", x.name, graph.constant(math.sqrt(0.5), x.dtype)))
+    phi = graph.add("Mul", graph.add("Add", erf, graph.constant(1, x.dtype)), graph.constant(0.5, x.dtype))
+    return graph.add("Mul", x.name, phi)
+
+
+@translates(nn.Softmax)
+def softmax(graph: Graph, layer: nn.Softmax, x: Value) -> str:
+    """Along its axis."""
+    return graph.add("Softmax", x.name, axis=layer.axis)
+
+
+# ---- convolution and pooling ----
+
+
+def _pair(size: Size) -> list[int]:
+    return [size, size] if isinstance(size, int) else list(size)
+
+
+def _conv_pads(layer: nn.Conv2d) -> list[int]:
+    """Before height and width, then after."""
+    if not isinstance(layer.padding, str):
+        return _pair(layer.padding) * 2
+    return [
+        side
+        for sides in zip(
+            *padding_widths(layer.padding, layer.kernel_size, layer.stride, layer.dilation), strict=True
+        )
+        for side in sides
+    ]
+
+
+@translates(nn.Conv2d)
+def conv2d(graph: Graph, layer: nn.Conv2d, x: Value) -> str:
+    """The layouts are the same."""
+    bias = [] if layer.bias is None else [graph.constant(layer.bias, x.dtype)]
+    return graph.add(
+        "Conv",
+        x.name,
+        graph.constant(layer.weight, x.dtype),
+        *bias,
+        kernel_shape=list(layer.kernel_size),
+        strides=_pair(layer.stride),
+        pads=_conv_pads(layer),
+        dilations=_pair(layer.dilation),
+        group=layer.groups,
+    )
+
+
+@translates(nn.MaxPool2d, nn.AvgPool2d)
+def pool2d(graph: Graph, layer: Any, x: Value) -> str:
+    """A divisor of its own has no counterpart."""
+    average = isinstance(layer, nn.AvgPool2d)
+    if average and layer.divisor_override is not None:
+        raise TypeError("AvgPool2d with divisor_override has no operator in ONNX")
+    options: dict[str, Any] = {"ceil_mode": int(layer.ceil_mode)}
+    if average:
+        options["count_include_pad"] = int(layer.count_include_pad)
+    else:
+        options["dilations"] = _pair(layer.dilation)
+    return graph.add(
+        "AveragePool" if average else "MaxPool",
+        x.name,
+        kernel_shape=_pair(layer.kernel_size),
+        strides=_pair(layer.kernel_size if layer.stride is None else layer.stride),
+        pads=_pair(layer.padding) * 2,
+        **options,
+    )
+
+
+@translates(nn.GlobalAvgPool2d)
+def global_avg_pool2d(graph: Graph, layer: nn.GlobalAvgPool2d, x: Value) -> str:
+    """The mean over height and width."""
+    return graph.add("ReduceMean", x.name, graph.axes(2, 3), keepdims=0)
+
+
+# ---- normalisation ----
+
+
+def _standardize(graph: Graph, x: str, axes: list[int], eps: float, dtype: np.dtype) -> str:
+    """(x - mean) / sqrt(variance + eps) over some axes."""
+    mean = graph.add("ReduceMean", x, graph.axes(*axes))
+    centered = graph.add("Sub", x, mean)
+    variance = graph.add("ReduceMean", graph.add("Mul", centered, centered), graph.axes(*axes))
+    std = graph.add("Sqrt", graph.add("Add", variance, graph.constant(eps, dtype)))
+    return graph.add("Div", centered, std)
+
+
+def _scale_channels(graph: Graph, y: str, layer: Any, x: Value) -> str:
+    """y * weight + bias for each channel, if the layer has them."""
+    if layer.weight is None:
+        return y
+    shape = (-1, *(1 for _ in x.shape[2:]))
+    scaled = graph.add("Mul", y, graph.constant(layer.weight.numpy().reshape(shape), x.dtype))
+    if layer.bias is None:
+        return scaled
+    return graph.add("Add", scaled, graph.constant(layer.bias.numpy().reshape(shape), x.dtype))
+
+
+@translates(nn.BatchNorm1d, nn.BatchNorm2d)
+def batch_norm(graph: Graph, layer: Any, x: Value) -> str:
+    """With the running statistics, or without them those of the samples at hand."""
+    if layer.running_mean is None:
+        axes = [0, *range(2, len(x.shape))]
+        return _scale_channels(graph, _standardize(graph, x.name, axes, layer.eps, x.dtype), layer, x)
+    plain = np.ones(layer.num_features), np.zeros(layer.num_features)
+    weight = plain[0] if layer.weight is None else layer.weight
+    bias = plain[1] if layer.bias is None else layer.bias
+    statistics = weight, bias, layer.running_mean, layer.running_var
+    constants = [graph.constant(values, x.dtype) for values in statistics]
+    return graph.add("BatchNormalization", x.name, *constants, epsilon=float(layer.eps))
+
+
+@translates(nn.LayerNorm)
+def layer_norm(graph: Graph, layer: nn.LayerNorm, x: Value) -> str:
+    """Over the last axes."""
+    shape = layer.normalized_shape
+    weight = np.ones(shape) if layer.weight is None else layer.weight
+    inputs = [weight] if layer.bias is None else [weight, layer.bias]
+    constants = [graph.constant(values, x.dtype) for values in inputs]
+    return graph.add("LayerNormalization", x.name, *constants, axis=-len(shape), epsilon=float(layer.eps))
+
+
+@translates(nn.GroupNorm)
+def group_norm(graph: Graph, layer: nn.GroupNorm, x: Value) -> str:
+    """Each group of channels becomes one axis, is standardised, and gets its shape back."""
+    groups = graph.reshape(x.name, [0, layer.num_groups, -1])
+    y = graph.reshape(_standardize(graph, groups, [2], layer.eps, x.dtype), [-1, *x.shape[1:]])
+    return _scale_channels(graph, y, layer, x)
+
+
+@translates(nn.InstanceNorm2d)
+def instance_norm(graph: Graph, layer: nn.InstanceNorm2d, x: Value) -> str:
+    """Over height and width."""
+    return _scale_channels(graph, _standardize(graph, x.name, [2, 3], layer.eps, x.dtype), layer, x)

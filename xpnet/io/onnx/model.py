@@ -1,0 +1,108 @@
+"""A model as an ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+
+import numpy as np
+from onnx import ModelProto, checker, helper, shape_inference
+
+from xpnet import __version__, nn
+from xpnet.core.backend import Array, asarray, backend_of, dtype_name
+from xpnet.data.preprocessing import Preprocessing
+from xpnet.io.files import atomic_write
+from xpnet.io.onnx.graph import Graph, Value
+from xpnet.nn.inference import evaluating
+from xpnet.nn.module import Module
+
+IR_VERSION, OPSET = 10, 18  # read by every onnxruntime from 1.18 on; LayerNormalization came with 17
+
+
+def to_onnx(
+    model: Module,
+    shape: Sequence[int],
+    preprocessing: Preprocessing | None = None,
+    *,
+    probabilities: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> ModelProto:
+    """The graph of a model in evaluation mode, as an `onnx.ModelProto`; arguments as for `export`."""
+    graph = Graph()
+    steps: list[tuple[str, object]] = [] if preprocessing is None else [("preprocessing", preprocessing)]
+    steps.append(("model", model))
+    if probabilities:
+        steps.append(("probabilities", nn.Softmax()))
+    x = value = Value("x", _example(model, shape))
+    with evaluating(model):
+        for name, step in steps:
+            value = graph.apply(step, value, name)
+    output = "probabilities" if probabilities else "output"
+    graph.nodes.append(helper.make_node("Identity", [value.name], [output], name=output))
+    described = helper.make_graph(
+        graph.nodes,
+        type(model).__name__,
+        [helper.make_tensor_value_info("x", _element(x), ["N", *x.shape[1:]])],
+        [helper.make_tensor_value_info(output, _element(value), ["N", *value.shape[1:]])],
+        graph.constants,
+    )
+    proto = helper.make_model(
+        described,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="xpnet",
+        producer_version=__version__,
+    )
+    helper.set_model_props(proto, dict(metadata or {}))
+    checker.check_model(proto)
+    shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
+    return proto
+
+
+def export(
+    model: Module,
+    path: str | PathLike[str],
+    shape: Sequence[int],
+    preprocessing: Preprocessing | None = None,
+    *,
+    probabilities: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a model in evaluation mode as an ONNX file, for onnxruntime and others: ir_version 10, opset 18.
+
+    Args:
+        model: made of layers of xpnet.nn, or of others that `translates` knows; on any backend.
+        path: the file, replaced if it exists.
+        shape: of one sample, without preprocessing: `(64,)`, `(3, 32, 32)`.
+        preprocessing: becomes part of the graph, so that it takes raw samples.
+        probabilities: end with a softmax.
+        metadata: strings kept in the file.
+
+    The graph takes `x`, (N, *shape) of the model's dtype for any N, and gives `output`, or `probabilities`.
+
+    Raises:
+        TypeError: a layer that nobody has translated.
+        ValueError: the shape is not one the model takes.
+        OSError: the file cannot be written.
+
+    >>> import os, tempfile
+    >>> from xpnet import nn
+    >>> from xpnet.io.onnx import export
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    >>> export(model, os.path.join(tempfile.mkdtemp(), "model.onnx"), (4,))
+    """
+    proto = to_onnx(model, shape, preprocessing, probabilities=probabilities, metadata=metadata)
+    with atomic_write(path) as file:
+        file.write(proto.SerializeToString())
+
+
+def _example(model: Module, shape: Sequence[int]) -> Array:
+    """Two samples, where the model is and of its dtype."""
+    zeros = np.zeros((2, *shape), dtype=np.float32)
+    for data in model.state_dict().values():
+        return asarray(zeros, dtype_name(data.dtype), backend=backend_of(data))
+    return zeros
+
+
+def _element(value: Value) -> int:
+    return helper.np_dtype_to_tensor_dtype(value.dtype)
