@@ -93,7 +93,7 @@ def chunks() -> dict[str, object]:
     start = group.start
 
     def noted(array):
-        order.append(_offset(array, parameters[0]._arena.grad) // 72)
+        order.append(_offset(array, parameters[0]._flat.grads) // 72)
         start(array)
 
     group.start = noted

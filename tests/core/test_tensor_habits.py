@@ -120,7 +120,7 @@ IN_PLACE = {
 
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_parameters_are_changed_in_place(name):
-    """The loop of PyTorch's first tutorial, in an arena and out of it."""
+    """The loop of PyTorch's first tutorial, in one vector and out of it."""
     for model in (nn.Linear(2, 2), nn.Linear(2, 2)):
         if name:
             model.theta  # noqa: B018  puts the parameters into one vector

@@ -117,7 +117,7 @@ def test_a_target_on_another_device_is_refused_or_moved(second):
 
 
 def test_a_model_moves_to_a_device_that_is_not_current(second, monkeypatch):
-    monkeypatch.setattr("xpnet.nn.parameter._HAS_VIEWS", {})
+    monkeypatch.setattr("xpnet.nn.flat._HAS_VIEWS", {})
     with xpnet.use_backend("numpy"):
         model = network()
         model.to("cupy", second)
@@ -138,8 +138,8 @@ FOLLOW = {
 
 
 @pytest.mark.parametrize("first", ["step", "noise"])
-def test_an_arena_follows_its_parameters(first, second, monkeypatch):
-    monkeypatch.setattr("xpnet.nn.parameter._HAS_VIEWS", {"cupy": True})
+def test_a_vector_follows_its_parameters(first, second, monkeypatch):
+    monkeypatch.setattr("xpnet.nn.flat._HAS_VIEWS", {"cupy": True})
     with xpnet.use_backend("cupy", second):
         p = xpnet.tensor(np.ones(8, np.float32), requires_grad=True)
         p.grad = xpnet.asarray(np.arange(8, dtype=np.float32)) + 1
@@ -156,6 +156,6 @@ def test_what_is_no_op_follows_its_arrays(what, second):
     with xpnet.use_backend("cupy", second):
         model = network().eval()
         x, y = (xpnet.asarray(a) for a in data())
-        F.cross_entropy(model(x), y).backward()  # the arena is made here
+        F.cross_entropy(model(x), y).backward()  # the vector is made here
     with xpnet.use_backend("numpy"):
         FOLLOW[what](model, x, y)

@@ -56,7 +56,7 @@ def test_a_step_and_noise_follow_their_arrays(dtype, fused, second):
             noise = optim.GradientNoise([p], eta=0.1)
             gradient = xpnet.asarray(np.arange(8, dtype=np.float32), dtype)
             p.grad = gradient
-            noise()  # the arena is made here
+            noise()  # the vector is made here
             optimizer.step()
         with xpnet.use_backend("numpy"), xpnet.fused(fused):
             for _ in range(2):

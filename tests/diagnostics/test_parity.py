@@ -208,8 +208,8 @@ def test_other_draws_show(faulty):
 
 @once
 def test_a_wrong_step_shows_in_the_run(faulty):
-    def wrong(theta, grad, velocity, step, lr, *args):
-        xpnet.optim.rules.sgd_step.body(theta, grad, velocity, step, lr * 1.2, *args)
+    def wrong(theta, grad, velocity, h, step):
+        xpnet.optim.rules.sgd_step.body(theta, grad, velocity, h._replace(lr=h.lr * 1.2), step)
 
     model = perceptron()
     assert parity.compare_run(model, batches(20), STRICT).ok

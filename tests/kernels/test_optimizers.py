@@ -13,29 +13,38 @@ import xpnet
 from tests.kernels.conftest import Launch
 from tests.kernels.registered import registered
 from tests.kernels.test_cross_entropy import dtype_of
+from xpnet import optim
 from xpnet.cuda import loader
 from xpnet.cuda import optimizers as launchers
 from xpnet.optim import rules
 
-# op: number of moments, cases as positional options after them; None among `absent` stands for no such moment
+SGD, Adagrad, Adadelta = (rule.hyperparameters for rule in (optim.SGD, optim.Adagrad, optim.Adadelta))
+RMSprop, Adam = optim.RMSprop.hyperparameters, optim.Adam.hyperparameters
+
+# op: number of moments, those that are absent, hyperparameters and options after the moments
 RULES: dict[str, tuple[int, tuple[int, ...], tuple[Any, ...]]] = {
-    "sgd": (1, (0,), (3, 0.1, 0.0, 0.0, False, 0.0)),
-    "sgd decay": (1, (0,), (3, 0.1, 0.0, 0.0, False, 0.2)),
-    "sgd first step": (1, (), (1, 0.1, 0.9, 0.3, False, 0.1)),
-    "sgd momentum": (1, (), (2, 0.1, 0.9, 0.3, False, 0.1)),
-    "sgd nesterov": (1, (), (2, 0.1, 0.9, 0.0, True, 0.1)),
-    "adagrad": (1, (), (0.1, 1e-3, False, 0.1)),
-    "adagrad inside": (1, (), (0.1, 1e-3, True, 0.0)),
-    "adadelta": (2, (), (0.7, 0.8, 1e-3, 0.1)),
-    "rmsprop": (3, (1, 2), (0.1, 0.9, 1e-3, False, 0.0, 0.1)),
-    "rmsprop inside": (3, (1, 2), (0.1, 0.9, 1e-3, True, 0.0, 0.0)),
-    "rmsprop momentum": (3, (2,), (0.1, 0.9, 1e-3, False, 0.8, 0.1)),
-    "rmsprop centered": (3, (1,), (0.1, 0.9, 1e-2, False, 0.0, 0.1)),
-    "rmsprop all": (3, (), (0.1, 0.9, 1e-2, True, 0.8, 0.1)),
-    "adam": (3, (2,), (3, 0.1, 0.9, 0.99, 1e-3, 0.1, False)),
-    "adam first step": (3, (2,), (1, 0.1, 0.9, 0.99, 1e-3, 0.0, False)),
-    "adam amsgrad": (3, (), (3, 0.1, 0.9, 0.99, 1e-3, 0.0, False)),
-    "adamw": (3, (2,), (3, 0.1, 0.9, 0.99, 1e-3, 0.1, True)),
+    "sgd": (1, (0,), (SGD(lr=0.1), 3)),
+    "sgd decay": (1, (0,), (SGD(lr=0.1, weight_decay=0.2), 3)),
+    "sgd first step": (1, (), (SGD(lr=0.1, momentum=0.9, dampening=0.3, weight_decay=0.1), 1)),
+    "sgd momentum": (1, (), (SGD(lr=0.1, momentum=0.9, dampening=0.3, weight_decay=0.1), 2)),
+    "sgd nesterov": (1, (), (SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1), 2)),
+    "adagrad": (1, (), (Adagrad(lr=0.1, eps=1e-3, weight_decay=0.1), 1)),
+    "adagrad inside": (1, (), (Adagrad(lr=0.1, eps=1e-3, eps_inside=True), 1)),
+    "adagrad later": (1, (), (Adagrad(lr=0.1, eps=1e-3, lr_decay=0.5), 4)),
+    "adadelta": (2, (), (Adadelta(lr=0.7, rho=0.8, eps=1e-3, weight_decay=0.1), 1)),
+    "rmsprop": (3, (1, 2), (RMSprop(lr=0.1, alpha=0.9, eps=1e-3, weight_decay=0.1), 1)),
+    "rmsprop inside": (3, (1, 2), (RMSprop(lr=0.1, alpha=0.9, eps=1e-3, eps_inside=True), 1)),
+    "rmsprop momentum": (3, (2,), (RMSprop(lr=0.1, alpha=0.9, eps=1e-3, momentum=0.8, weight_decay=0.1), 1)),
+    "rmsprop centered": (3, (1,), (RMSprop(lr=0.1, alpha=0.9, eps=1e-2, weight_decay=0.1), 1)),
+    "rmsprop all": (
+        3,
+        (),
+        (RMSprop(lr=0.1, alpha=0.9, eps=1e-2, eps_inside=True, momentum=0.8, weight_decay=0.1), 1),
+    ),
+    "adam": (3, (2,), (Adam(lr=0.1, betas=(0.9, 0.99), eps=1e-3, weight_decay=0.1), 3)),
+    "adam first step": (3, (2,), (Adam(lr=0.1, betas=(0.9, 0.99), eps=1e-3), 1)),
+    "adam amsgrad": (3, (), (Adam(lr=0.1, betas=(0.9, 0.99), eps=1e-3), 3)),
+    "adamw": (3, (2,), (Adam(lr=0.1, betas=(0.9, 0.99), eps=1e-3, weight_decay=0.1), 3, True)),
 }
 TOLERANCE = {"float64": 1e-12, "float32": 3e-6, "float16": 2e-3, "bfloat16": 1.6e-2}
 
@@ -110,12 +119,12 @@ def test_any_size_and_alignment(
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
 def test_the_last_block_of_an_unaligned_vector(launch: Launch, dtype: str) -> None:
-    """A stretch of theta that starts in the middle of a piece may need one block more."""
+    """A span that starts in the middle of a piece may need one block more."""
     vec = loader.vector(dtype)
     for n in (256 * vec - 1, 256 * vec):
         with launch.on():
             theta, grad = (launch.array(np.ones(n), dtype_of(dtype), offset=vec - 1) for _ in range(2))
-            launchers.sgd_step(theta, grad, None, 1, 0.25, 0.0, 0.0, False, 0.0)
+            launchers.sgd_step(theta, grad, None, SGD(lr=0.25), 1)
         np.testing.assert_array_equal(launch.numpy(theta), 0.75)
 
 
@@ -123,17 +132,17 @@ def test_by_hand(launch: Launch) -> None:
     """One element each, from the papers' formulas."""
     with launch.on():
         theta, grad, v = (launch.array(np.array([x]), np.float32) for x in (2.0, 0.5, 0.25))
-        launchers.sgd_step(theta, grad, v, 2, 0.1, 0.9, 0.0, True, 0.0)
+        launchers.sgd_step(theta, grad, v, SGD(lr=0.1, momentum=0.9, nesterov=True), 2)
         assert launch.numpy(v)[0] == pytest.approx(0.9 * 0.25 + 0.5)
         assert launch.numpy(theta)[0] == pytest.approx(2 - 0.1 * (0.5 + 0.9 * 0.725))
         theta, m, s = (launch.array(np.array([x]), np.float32) for x in (2.0, 0.0, 0.0))
-        launchers.adam_step(theta, grad, m, s, None, 1, 0.1, 0.9, 0.999, 0.0, 0.01, True)
+        launchers.adam_step(theta, grad, m, s, None, Adam(lr=0.1, eps=0.0, weight_decay=0.01), 1, True)
         assert launch.numpy(theta)[0] == pytest.approx(2 * (1 - 0.001) - 0.1)  # the first step is lr sign(g)
         theta, s = (launch.array(np.array([x]), np.float32) for x in (2.0, 0.0))
-        launchers.adagrad_step(theta, grad, s, 0.1, 0.0, False, 0.0)
+        launchers.adagrad_step(theta, grad, s, Adagrad(lr=0.1, eps=0.0), 1)
         assert launch.numpy(theta)[0] == pytest.approx(1.9)
         theta, s, u = (launch.array(np.array([x]), np.float32) for x in (2.0, 0.0, 0.0))
-        launchers.adadelta_step(theta, grad, s, u, 1.0, 0.9, 1e-6, 0.0)
+        launchers.adadelta_step(theta, grad, s, u, Adadelta(), 1)
         assert launch.numpy(theta)[0] == pytest.approx(
             2 - 0.5 * np.sqrt(1e-6 / (0.1 * 0.25 + 1e-6)), rel=1e-6
         )
@@ -142,7 +151,7 @@ def test_by_hand(launch: Launch) -> None:
 def test_a_first_step_does_not_read_the_velocity(launch: Launch) -> None:
     with launch.on():
         theta, grad, v = (launch.array(np.full(5, x), np.float32) for x in (1.0, 2.0, np.nan))
-        launchers.sgd_step(theta, grad, v, 1, 0.1, 0.9, 0.0, False, 0.0)
+        launchers.sgd_step(theta, grad, v, SGD(lr=0.1, momentum=0.9), 1)
     np.testing.assert_array_equal(launch.numpy(v), 2)
 
 
@@ -191,7 +200,7 @@ def test_training_with_the_kernels(launch: Launch, name: str, options: dict[str,
         found, states = train(name, options)
     assert (
         sum(counted.values()) >= 10
-    )  # five steps of two groups, weights and biases alternating in the arena
+    )  # five steps of two groups, weights and biases alternating in the vector
     np.testing.assert_allclose(found, theta, rtol=2e-5, atol=2e-6)
     for a, b in zip(states, moments, strict=True):
         for key, value in b.items():
@@ -205,7 +214,7 @@ def test_hyperparameters_are_written_when_they_change(
     monkeypatch.setattr(launchers, "_SLOTS", {})  # an earlier test's theta may have had this address
     with launch.on():
         theta, grad = (launch.array(np.full(5, x), np.float32) for x in (1.0, 1.0))
-        step = lambda lr: launchers.sgd_step(theta, grad, None, 1, lr, 0.0, 0.0, False, 0.0)
+        step = lambda lr: launchers.sgd_step(theta, grad, None, SGD(lr=lr), 1)
         step(0.5)
         slot = launchers._SLOTS[next(reversed(launchers._SLOTS))]
         array = slot[1]
@@ -224,7 +233,7 @@ def test_gradients_of_a_scaled_loss(launch: Launch) -> None:
         theta = launch.array(np.ones(5), np.float32)
         grad = launch.array(np.full(5, 1024.0), np.float16)
         with launchers.gradient_factor(1 / 1024):
-            launchers.sgd_step(theta, grad, None, 1, 0.25, 0.0, 0.0, False, 0.0)
+            launchers.sgd_step(theta, grad, None, SGD(lr=0.25), 1)
     np.testing.assert_array_equal(launch.numpy(theta), 0.75)
 
 
@@ -234,7 +243,7 @@ def test_slots_are_few(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     with launch.on():
         kept = [launch.array(np.full(2, 1.0), np.float32) for _ in range(5)]
         for i, theta in enumerate([*kept, *kept]):
-            launchers.sgd_step(theta, kept[0] * 0 + 1, None, 1, 0.25, 0.0, 0.0, False, 0.0)
+            launchers.sgd_step(theta, kept[0] * 0 + 1, None, SGD(lr=0.25), 1)
             assert len(launchers._SLOTS) == min(i + 1, 3)
     np.testing.assert_array_equal([launch.numpy(t) for t in kept], 0.5)
 
@@ -242,7 +251,7 @@ def test_slots_are_few(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_kernels_leave_to_the_body(launch: Launch) -> None:
     x = launch.array(np.ones((4, 6)), np.float32)
     ones, wide = launch.array(np.ones(6), np.float32), launch.array(np.ones(6), np.float64)
-    rest = (1, 0.1, 0.9, 0.0, False, 0.0)
+    rest = (SGD(lr=0.1, momentum=0.9), 1)
     with launch.on():
         assert launchers.sgd_step(x[:, 0], ones[:4], None, *rest) is NotImplemented  # strided
         assert launchers.sgd_step(ones, x[:, 0], None, *rest) is NotImplemented

@@ -6,8 +6,8 @@ import pytest
 import xpnet
 from xpnet import functional as F
 from xpnet import nn
+from xpnet.nn import flat as flat_file
 from xpnet.nn import module as module_file
-from xpnet.nn import parameter as parameter_file
 
 RNG_INPUT = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
 TARGET = np.arange(12) % 3
@@ -181,9 +181,9 @@ def test_a_part_left_behind_by_a_moved_part_is_gathered_again():
     optimizer = xpnet.optim.SGD(b, lr=0.1, momentum=0.9)
     nn.Sequential(a, nn.Linear(2, 2)).theta[...] = 0  # takes a's parameters from the vector of a and b
     train(b, optimizer, 1)
-    stretches = optimizer._stretches
+    spans = optimizer._spans
     train(b, optimizer, 1)
-    assert optimizer._stretches is stretches  # not rebuilt at every step
+    assert optimizer._spans is spans  # not rebuilt at every step
     np.testing.assert_array_equal(xpnet.to_numpy(b.theta), parameters(b))
 
 
@@ -281,7 +281,7 @@ def test_an_unknown_backend_moves_nothing():
 @pytest.fixture
 def no_views(monkeypatch):
     def use():
-        for file in (module_file, parameter_file):
+        for file in (module_file, flat_file):
             monkeypatch.setattr(file, "has_views", lambda backend: False)
 
     return use
@@ -305,11 +305,11 @@ def test_without_views_the_results_are_the_same(rule, no_views):
         return model, optimizer
 
     with_views, optimizer = run()
-    assert with_views[0].weight._arena is not None
+    assert with_views[0].weight._flat is not None
     expected, state = parameters(with_views), optimizer.state_dict()["state"]
     no_views()
     without, optimizer = run()
-    assert without[0].weight._arena is None
+    assert without[0].weight._flat is None
     np.testing.assert_allclose(parameters(without), expected, rtol=1e-5, atol=1e-7)
     for i, values in optimizer.state_dict()["state"].items():
         assert values.keys() == state[i].keys()
@@ -331,7 +331,7 @@ def test_a_model_moves_to_a_backend_without_views(no_views, backend):
         if move:
             no_views()
             model.to(backend.name, backend.device)
-            assert all(p._arena is None for p in model.parameters())
+            assert all(p._flat is None for p in model.parameters())
         optimizer.step()
         train(model, optimizer, 2)
         return parameters(model)

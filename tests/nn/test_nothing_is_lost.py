@@ -272,14 +272,14 @@ def test_in_place_results_that_do_not_fit():
 # ---- gradients that the user kept ----
 
 
-@pytest.mark.parametrize("arena", [True, False])
+@pytest.mark.parametrize("in_vector", [True, False])
 @pytest.mark.parametrize("forget", ["optimizer", "model", "None"])
-def test_a_kept_gradient_is_not_overwritten(arena, forget):
+def test_a_kept_gradient_is_not_overwritten(in_vector, forget):
     model = nn.Linear(2, 1)
     optimizer = optim.SGD(model, lr=0.1, momentum=0.9)
     twin = copy.deepcopy(model)
     twin_optimizer = optim.SGD(twin, lr=0.1, momentum=0.9)
-    if arena:
+    if in_vector:
         _ = model.theta
     kept = []
     for step in range(4):
@@ -292,9 +292,9 @@ def test_a_kept_gradient_is_not_overwritten(arena, forget):
                 m.weight.grad = m.bias.grad = None
             m(xpnet.asarray(np.float32([[step, 1]]))).sum().backward()
             o.step()
-        kept.append((model.weight.grad, model.grad if arena else model.bias.grad))
+        kept.append((model.weight.grad, model.grad if in_vector else model.bias.grad))
     assert [xpnet.to_numpy(g).ravel().tolist() for g, _ in kept] == [[step, 1] for step in range(4)]
-    if arena:
+    if in_vector:
         assert [xpnet.to_numpy(g).ravel().tolist() for _, g in kept] == [[step, 1, 1] for step in range(4)]
     for p, q in zip(model.parameters(), twin.parameters(), strict=True):
         np.testing.assert_array_equal(p.numpy(), q.numpy())

@@ -268,15 +268,15 @@ def test_frozen_layers_stay_and_cost_no_rebuild():
     before = [p.numpy().copy() for p in model.parameters()]
     optimizer = optim.Adam(model, lr=0.1)
     x = xpnet.asarray(np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32))
-    stretches = []
+    spans = []
     for _ in range(3):
         optimizer.zero_grad()
         xpnet.functional.cross_entropy(model(x), np.arange(8) % 2).backward()
         optimizer.step()
-        stretches.append(optimizer._stretches)
+        spans.append(optimizer._spans)
     same = [bool((p.numpy() == b).all()) for p, b in zip(model.parameters(), before, strict=True)]
     assert same == [True, True, False, False]
-    assert stretches[0] is stretches[2]
+    assert spans[0] is spans[2]
 
 
 # ---- state ----
@@ -417,11 +417,11 @@ def test_the_base_class_has_no_rule():
 
 @each_rule
 def test_a_leaf_without_a_common_vector_is_updated_with_its_newest_gradient(rule, monkeypatch):
-    """Outside an arena a leaf adopts the array of each step: nothing may keep an earlier one."""
+    """Outside of a vector a leaf adopts the array of each step: nothing may keep an earlier one."""
     results = []
     for views in (True, False):
         if not views:
-            monkeypatch.setattr("xpnet.nn.parameter.has_views", lambda backend: False)
+            monkeypatch.setattr("xpnet.nn.flat.has_views", lambda backend: False)
         x = leaf(1.0, -2.0, 3.0)
         optimizer = rule([x])
         for factor in (1.0, -3.0, 0.5, 2.0):

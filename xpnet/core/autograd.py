@@ -84,8 +84,8 @@ class Tensor(Methods):
 
     __slots__ = (
         "__weakref__",
-        "_arena",
         "_filled",
+        "_flat",
         "_grad",
         "_kept",
         "_offset",
@@ -102,13 +102,13 @@ class Tensor(Methods):
     _parents: Sequence[tuple[int, Tensor]] | None  # (position, input); None once backward has freed the node
     _pullback: Pullback | None  # None for a leaf
     _time: int  # when the op ran
-    _arena: Any  # of a parameter: the vector that data and _grad are views of, and the place in it
+    _flat: Any  # of a parameter: the `FlatParameters` that data and _grad are views of, and the place in it
     _offset: int
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         self.data = data
         self.requires_grad = requires_grad
-        self._grad = self._pullback = self._arena = None
+        self._grad = self._pullback = self._flat = None
         self._filled = False
         self._parents = ()
         self._offset = 0
@@ -148,10 +148,10 @@ class Tensor(Methods):
     def _forget(self) -> None:
         """No gradient from here on; one that has been given out stays as it is, in memory of its own."""
         if self._filled == LENT:
-            if self._arena is None:
+            if self._flat is None:
                 self._grad = None
             else:
-                self._arena.renew_gradients()
+                self._flat.renew_grads()
         self._filled = 0
         if hasattr(self, "_kept"):
             self._kept.clear()
@@ -164,7 +164,7 @@ class Tensor(Methods):
     def _accumulate(self, gradient: Array, fresh: bool = False) -> None:
         """The first gradient since `zero_grad` is stored, later ones are added.
 
-        A leaf outside an arena adopts a `fresh` array, which nobody else has; otherwise values are copied:
+        A leaf outside of a vector adopts a `fresh` array, which nobody else has; otherwise values are copied:
         two leaves must not share memory.
         """
         if gradient.shape != self.data.shape:
@@ -175,7 +175,7 @@ class Tensor(Methods):
         if self._filled:
             self._grad += gradient
             return
-        if fresh and self._arena is None and getattr(gradient, "base", gradient) is None:  # not a view
+        if fresh and self._flat is None and getattr(gradient, "base", gradient) is None:  # not a view
             self._grad = gradient
         elif self._grad is None:
             self._grad = namespace(gradient).asarray(gradient, copy=True)

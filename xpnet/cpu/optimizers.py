@@ -1,19 +1,18 @@
-"""Optimizer steps over a whole stretch of theta."""
+"""Optimizer steps over a whole span of parameters."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.cpu.launch import SMALL, fits, flat, kernel
-from xpnet.optim import rules
+from xpnet.optim import adagrad, adam, rules
 
 
-def _run(name: str, arrays: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
-    """Launch an update kernel; numbers in the dtype of theta, flags as they are."""
+def _run(name: str, arrays: tuple[Any, ...], *scalars: Any) -> Any:
+    """Launch an update kernel; numbers in the dtype of the parameters, flags as they are."""
     theta = arrays[0]
     if theta.dtype not in (np.float32, np.float64) or not fits(*arrays):
         return NotImplemented
@@ -26,62 +25,32 @@ def _run(name: str, arrays: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
 
 
 @rules.sgd_step.kernel("numpy", SMALL)
-def sgd_step(
-    theta: Array,
-    grad: Array,
-    velocity: Array | None,
-    step: int,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    nesterov: bool,
-    weight_decay: float,
-) -> Any:
+def sgd_step(theta: Array, grad: Array, velocity: Array | None, h: Any, step: int) -> Any:
     """See `xpnet.optim.rules.sgd_step`."""
-    scalars = (step == 1, lr, momentum, 1 - dampening, nesterov, weight_decay)
-    return _run("sgd", (theta, grad, velocity), scalars)
+    arrays = theta, grad, velocity
+    return _run("sgd", arrays, step == 1, h.lr, h.momentum, 1 - h.dampening, h.nesterov, h.weight_decay)
 
 
 @rules.adagrad_step.kernel("numpy", SMALL)
-def adagrad_step(
-    theta: Array, grad: Array, total: Array, lr: float, eps: float, eps_inside: bool, weight_decay: float
-) -> Any:
+def adagrad_step(theta: Array, grad: Array, total: Array, h: Any, step: int) -> Any:
     """See `xpnet.optim.rules.adagrad_step`."""
-    return _run("adagrad", (theta, grad, total), (lr, eps, eps_inside, weight_decay, 0.0))
+    lr = adagrad.rate(h, step)
+    return _run("adagrad", (theta, grad, total), lr, h.eps, h.eps_inside, h.weight_decay, 0.0)
 
 
 @rules.adadelta_step.kernel("numpy", SMALL)
-def adadelta_step(
-    theta: Array,
-    grad: Array,
-    square: Array,
-    delta: Array,
-    lr: float,
-    rho: float,
-    eps: float,
-    weight_decay: float,
-) -> Any:
+def adadelta_step(theta: Array, grad: Array, square: Array, delta: Array, h: Any, step: int) -> Any:
     """See `xpnet.optim.rules.adadelta_step`."""
-    return _run("adadelta", (theta, grad, square, delta), (lr, rho, 1 - rho, eps, weight_decay))
+    return _run("adadelta", (theta, grad, square, delta), h.lr, h.rho, 1 - h.rho, h.eps, h.weight_decay)
 
 
 @rules.rmsprop_step.kernel("numpy", SMALL)
 def rmsprop_step(
-    theta: Array,
-    grad: Array,
-    square: Array,
-    velocity: Array | None,
-    average: Array | None,
-    lr: float,
-    alpha: float,
-    eps: float,
-    eps_inside: bool,
-    momentum: float,
-    weight_decay: float,
+    theta: Array, grad: Array, square: Array, velocity: Array | None, average: Array | None, h: Any, step: int
 ) -> Any:
     """See `xpnet.optim.rules.rmsprop_step`."""
-    scalars = (lr, alpha, 1 - alpha, eps, eps_inside, momentum, weight_decay, 0.0)
-    return _run("rmsprop", (theta, grad, square, velocity, average), scalars)
+    scalars = h.lr, h.alpha, 1 - h.alpha, h.eps, h.eps_inside, h.momentum, h.weight_decay, 0.0
+    return _run("rmsprop", (theta, grad, square, velocity, average), *scalars)
 
 
 @rules.adam_step.kernel("numpy", SMALL)
@@ -91,16 +60,12 @@ def adam_step(
     mean: Array,
     square: Array,
     largest: Array | None,
+    h: Any,
     step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
+    decoupled: bool = False,
 ) -> Any:
     """See `xpnet.optim.rules.adam_step`."""
-    size, root = lr / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
-    coupled, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
-    scalars = (size, root, 1 - beta1, beta2, 1 - beta2, eps, coupled, shrink)
-    return _run("adam", (theta, grad, mean, square, largest), scalars)
+    beta1, beta2 = h.betas
+    coupled, shrink = adam.decay(h, decoupled)
+    scalars = (*adam.unbiased(h, step), 1 - beta1, beta2, 1 - beta2, h.eps, coupled, shrink)
+    return _run("adam", (theta, grad, mean, square, largest), *scalars)

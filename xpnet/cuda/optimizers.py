@@ -1,4 +1,4 @@
-"""Launches kernels/optimizers.cu: one step over a whole stretch of theta, one launch.
+"""Launches kernels/optimizers.cu: one step over a whole span of parameters, one launch.
 
 The kernel reads its hyperparameters from a small array on the device, which the host writes when they change.
 A captured launch can therefore be replayed with the values of another step::
@@ -12,7 +12,6 @@ A captured launch can therefore be replayed with the values of another step::
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -22,7 +21,7 @@ import numpy as np
 
 from xpnet.core.backend import Array, is_capturing, namespace
 from xpnet.cuda import loader
-from xpnet.optim import rules
+from xpnet.optim import adagrad, adam, rules
 
 FILE = "optimizers.cu"
 BLOCK = 256
@@ -142,62 +141,32 @@ def _fit(theta: Array, grad: Array, moments: tuple[Array | None, ...]) -> bool:
 
 
 @rules.sgd_step.kernel("cupy")
-def sgd_step(
-    theta: Array,
-    grad: Array,
-    velocity: Array | None,
-    step: int,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    nesterov: bool,
-    weight_decay: float,
-) -> Any:
+def sgd_step(theta: Array, grad: Array, velocity: Array | None, h: Any, step: int) -> Any:
     """See `xpnet.optim.rules.sgd_step`."""
-    keep, blend = (0.0, 1.0) if step == 1 else (momentum, 1 - dampening)
-    return _step("SGD", (theta, grad, velocity), weight_decay, (lr, keep, blend, nesterov, momentum))
+    keep, blend = (0.0, 1.0) if step == 1 else (h.momentum, 1 - h.dampening)
+    return _step("SGD", (theta, grad, velocity), h.weight_decay, (h.lr, keep, blend, h.nesterov, h.momentum))
 
 
 @rules.adagrad_step.kernel("cupy")
-def adagrad_step(
-    theta: Array, grad: Array, total: Array, lr: float, eps: float, eps_inside: bool, weight_decay: float
-) -> Any:
+def adagrad_step(theta: Array, grad: Array, total: Array, h: Any, step: int) -> Any:
     """See `xpnet.optim.rules.adagrad_step`."""
-    return _step("Adagrad", (theta, grad, total), weight_decay, (lr, eps, eps_inside))
+    values = adagrad.rate(h, step), h.eps, h.eps_inside
+    return _step("Adagrad", (theta, grad, total), h.weight_decay, values)
 
 
 @rules.adadelta_step.kernel("cupy")
-def adadelta_step(
-    theta: Array,
-    grad: Array,
-    square: Array,
-    delta: Array,
-    lr: float,
-    rho: float,
-    eps: float,
-    weight_decay: float,
-) -> Any:
+def adadelta_step(theta: Array, grad: Array, square: Array, delta: Array, h: Any, step: int) -> Any:
     """See `xpnet.optim.rules.adadelta_step`."""
-    return _step("Adadelta", (theta, grad, square, delta), weight_decay, (lr, rho, 1 - rho, eps))
+    return _step("Adadelta", (theta, grad, square, delta), h.weight_decay, (h.lr, h.rho, 1 - h.rho, h.eps))
 
 
 @rules.rmsprop_step.kernel("cupy")
 def rmsprop_step(
-    theta: Array,
-    grad: Array,
-    square: Array,
-    velocity: Array | None,
-    average: Array | None,
-    lr: float,
-    alpha: float,
-    eps: float,
-    eps_inside: bool,
-    momentum: float,
-    weight_decay: float,
+    theta: Array, grad: Array, square: Array, velocity: Array | None, average: Array | None, h: Any, step: int
 ) -> Any:
     """See `xpnet.optim.rules.rmsprop_step`."""
-    values = (lr, alpha, 1 - alpha, eps, eps_inside, momentum)
-    return _step("RMSprop", (theta, grad, square, velocity, average), weight_decay, values)
+    values = h.lr, h.alpha, 1 - h.alpha, h.eps, h.eps_inside, h.momentum
+    return _step("RMSprop", (theta, grad, square, velocity, average), h.weight_decay, values)
 
 
 @rules.adam_step.kernel("cupy")
@@ -207,16 +176,12 @@ def adam_step(
     mean: Array,
     square: Array,
     largest: Array | None,
+    h: Any,
     step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
+    decoupled: bool = False,
 ) -> Any:
     """See `xpnet.optim.rules.adam_step`."""
-    size, unbias = lr / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
-    coupled, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
-    values = (size, unbias, 1 - beta1, beta2, 1 - beta2, eps, shrink)
+    beta1, beta2 = h.betas
+    coupled, shrink = adam.decay(h, decoupled)
+    values = (*adam.unbiased(h, step), 1 - beta1, beta2, 1 - beta2, h.eps, shrink)
     return _step("Adam", (theta, grad, mean, square, largest), coupled, values)

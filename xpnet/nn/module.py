@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from xpnet.core.autograd import Tensor, array_of
+from xpnet.core.autograd import LENT, Tensor, array_of
 from xpnet.core.backend import (
     Array,
-    Backend,
     DeviceError,
     _load,
     asarray,
@@ -20,8 +20,19 @@ from xpnet.core.backend import (
     namespace,
     where,
 )
-from xpnet.nn.parameter import LENT, Arena, Buffer, Parameter, forget_gradients, gather, has_views, runs
+from xpnet.nn.flat import (
+    FlatParameters,
+    Span,
+    as_one_vector,
+    has_views,
+    is_at,
+    move_separately,
+    spans,
+    zero_grads,
+)
+from xpnet.nn.parameter import Buffer, Parameter
 from xpnet.nn.parts import PLAIN, parts, reaches
+from xpnet.nn.tree import Tree, edition
 
 ForwardHook = Callable[[Any, tuple[Any, ...], Any], Any]
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -51,7 +62,7 @@ class HookHandle:
     __call__ = remove
 
 
-class Module:
+class Module(Tree):
     """Base class of layers and models: assign Parameters, Buffers and Modules as attributes, write `forward`.
 
     Names are paths of attributes, as in PyTorch: `"0.weight"`, `"encoder.bias"`. Lists, tuples and dicts of
@@ -116,7 +127,7 @@ class Module:
     add_forward_hook = register_forward_hook
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_forward_hooks"}
+        return {k: v for k, v in vars(self).items() if k not in ("_forward_hooks", "_tree")}
 
     # ---- parts ----
 
@@ -139,6 +150,12 @@ class Module:
                         "the way back outside of the tree, as in weakref.ref(module)"
                     )
         object.__setattr__(self, name, value)
+        edition.follow(old, value)
+
+    def __delattr__(self, name: str) -> None:
+        old = vars(self).get(name)
+        object.__delattr__(self, name)
+        edition.follow(old, None)
 
     def _successor(self, name: str, old: Parameter | Buffer, value: Any) -> Any:
         """What takes the place of a parameter or a buffer; a buffer takes new values as they are."""
@@ -191,81 +208,6 @@ class Module:
             raise KeyError(f"{type(self).__name__} has an attribute {name!r} already")
         setattr(self, name, value)
 
-    # ---- the tree ----
-
-    def _children(self) -> Iterator[tuple[str, Any]]:
-        """Attributes that are part of the model, by name."""
-        for name, value in vars(self).items():
-            if type(value) not in PLAIN:
-                yield from parts(name, value)
-
-    def _walk(self, prefix: str = "", above: tuple[Module, ...] = ()) -> Iterator[tuple[str, Any]]:
-        above = (*above, self)
-        for name, value in self._children():
-            if isinstance(value, Module):
-                if any(value is module for module in above):  # a list may have changed since it was set
-                    raise ValueError(f"{prefix}{name}: the {type(value).__name__} contains itself")
-                yield prefix + name, value
-                yield from value._walk(f"{prefix}{name}.", above)
-            else:
-                yield prefix + name, value
-
-    def _unique(self, kind: type, recurse: bool = True) -> list[tuple[str, Any]]:
-        seen: set[int] = set()
-        found = []
-        for name, value in self._walk() if recurse else self._children():
-            if isinstance(value, kind) and id(value) not in seen:
-                seen.add(id(value))
-                found.append((name, value))
-        return found
-
-    def named_parameters(self, recurse: bool = True) -> list[tuple[str, Parameter]]:
-        """(name, parameter) pairs in order of definition; a shared parameter appears once.
-
-        Args:
-            recurse: those of the modules inside, too.
-        """
-        return self._unique(Parameter, recurse)
-
-    def parameters(self, recurse: bool = True) -> list[Parameter]:
-        """The parameters, in order of definition."""
-        return [p for _, p in self._unique(Parameter, recurse)]
-
-    def named_buffers(self, recurse: bool = True) -> list[tuple[str, Buffer]]:
-        """(name, buffer) pairs in order of definition."""
-        return self._unique(Buffer, recurse)
-
-    def buffers(self, recurse: bool = True) -> list[Buffer]:
-        """The buffers, in order of definition."""
-        return [b for _, b in self._unique(Buffer, recurse)]
-
-    def named_children(self) -> list[tuple[str, Module]]:
-        """(name, module) pairs of the modules directly inside this one; a shared one appears once."""
-        return self._unique(Module, recurse=False)
-
-    def children(self) -> list[Module]:
-        """The modules directly inside this one."""
-        return [m for _, m in self.named_children()]
-
-    def named_modules(self) -> list[tuple[str, Module]]:
-        """(name, module) pairs, this module first under the name `""`."""
-        return [("", self), *self._unique(Module)]
-
-    def modules(self) -> list[Module]:
-        """This module and every one inside it."""
-        return [m for _, m in self.named_modules()]
-
-    def get_submodule(self, target: str) -> Module:
-        """The module of that name, as `named_modules` gives it; `""` is this module.
-
-        Raises:
-            AttributeError: there is none.
-        """
-        for name, module in [("", self), *self._walk()]:
-            if name == target and isinstance(module, Module):
-                return module
-        raise AttributeError(f"{type(self).__name__} has no module {target!r}")
-
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call `function` with every module inside and with this one, last; returns the module.
 
@@ -288,40 +230,72 @@ class Module:
 
     # ---- theta ----
 
-    def _vector(self) -> Any:
-        parameters = self.parameters()
+    def _parameters(self) -> Sequence[Parameter]:
+        """`parameters()`, without a copy of the list where nobody has overridden it."""
+        return self._known().members if type(self).parameters is Tree.parameters else self.parameters()
+
+    def _vector(self) -> Span:
+        known = self._known()
+        whole = known.whole
+        if whole is not None and whole.current and type(self).parameters is Tree.parameters:
+            return whole
+        parameters = self._parameters()
         if not parameters:
             raise ValueError(f"{type(self).__name__} has no parameters")
         if len({str(p.dtype) for p in parameters}) > 1:
             raise TypeError("theta is one vector of one dtype; this model has parameters of several")
         if not has_views(backend_of(parameters[0].data)):
             raise RuntimeError("theta needs a backend whose slices share memory")
-        gather(parameters)
-        found = runs(parameters)
-        if len(found) > 1:  # parts are in arenas of their own: take them over
-            Arena(parameters)
-            found = runs(parameters)
-        return found[0]
+        known.whole = whole = as_one_vector(parameters)
+        return whole
+
+    def _kept_spans(self, with_gradient: bool) -> list[Span]:
+        """The spans of the parameters, or of those that have a gradient; kept until something changes."""
+        parameters = self._parameters()
+        filled: tuple[bool, ...] | None = None
+        if with_gradient and not all([p._filled for p in parameters]):
+            filled = tuple(bool(p._filled) for p in parameters)
+        kept = self._known().spans
+        found = kept.get(filled)
+        if (
+            found is None
+            or not all([span.current for span in found])
+            or type(self).parameters is not Tree.parameters
+        ):
+            kept.clear()
+            kept[filled] = found = spans(list(parameters if filled is None else compress(parameters, filled)))
+        return found
 
     @property
     def theta(self) -> Array:
-        """All parameters as one vector, in the order of `parameters()`. Writing to it changes the model."""
-        return self._vector().theta
+        """All parameters as one vector, in the order of `parameters()`. Writing to it changes the model.
+
+        It is the memory of the parameters, and stays it: through training, `load_state_dict`, assignments to
+        `data`, and while other models have vectors of their own. It is a copy of what was from when the
+        parameters move: by `to` another backend, device or dtype, or into the theta of a model that holds
+        this one or more parameters than before; ask again after that.
+
+        Raises:
+            ValueError: there are no parameters.
+            TypeError: they are of several dtypes.
+            RuntimeError: the backend's slices do not share memory.
+        """
+        return self._vector().values
 
     @property
     def grad(self) -> Array:
         """All gradients as one vector, in the order of `theta`; zero where there is none."""
-        run = self._vector()
-        for p in run.parameters:
+        span = self._vector()
+        for p in span.parameters:
             if p._filled:
                 p._filled = LENT
-            else:
+            elif p._grad is not None:
                 p._grad[...] = namespace(p.data).zeros_like(p.data)
-        return run.grad
+        return span.grads
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or set those that there are to 0."""
-        forget_gradients(self.parameters(), set_to_none)
+        zero_grads(self._parameters(), set_to_none)
 
     # ---- modes, devices, state ----
 
@@ -373,14 +347,16 @@ class Module:
                 buffer.data = asarray(buffer.data, floats, backend=target or backend_of(buffer.data))
         groups: dict[Any, list[Parameter]] = {}
         for p in self.parameters():
-            place = target or backend_of(p.data)
-            groups.setdefault((place, device_key(p.data), name or dtype_name(p.dtype)), []).append(p)
+            place, wanted = target or backend_of(p.data), name or dtype_name(p.dtype)
+            stays = is_at(p.data, place) and dtype_name(p.dtype) == wanted
+            if not stays or (p._flat is not None and not has_views(place)):
+                groups.setdefault((place, device_key(p.data), wanted), []).append(p)
         for (_, _, wanted), group in groups.items():
             place = target or backend_of(group[0].data)
-            if not has_views(place) or name is not None:
-                _move_separately(group, place, wanted)
             if has_views(place):
-                Arena(group, place)
+                FlatParameters(group, place, wanted)
+            else:
+                move_separately(group, place, wanted)
         return self
 
     def half(self) -> Self:
@@ -509,16 +485,3 @@ class Layer(Module):
 def _float_name(dtype: Any) -> str:
     """The name of a dtype given as an object, a NumPy type or a string."""
     return getattr(dtype, "__name__", None) or dtype_name(dtype)
-
-
-def _move_separately(parameters: list[Parameter], target: Backend, dtype: str) -> None:
-    """Move parameters to a backend without views, or to another dtype."""
-    for p in parameters:
-        if p._arena is not None:
-            p._arena.alive = False
-        gradient = p.grad
-        p._arena, p._filled, p._grad = None, 0, None
-        p.data = asarray(p.data, dtype, backend=target)
-        p._grad = target.xp.zeros_like(p.data)
-        if gradient is not None:
-            p._accumulate(asarray(gradient, dtype, backend=target))

@@ -22,6 +22,11 @@ def is_part(value: Any) -> bool:
     return getattr(type(value), "_part", False)
 
 
+def would_be_trained(tensor: Tensor) -> bool:
+    """Whether somebody expects an optimizer to find this Tensor."""
+    return tensor.requires_grad and tensor._is_leaf
+
+
 def parts(name: str, value: Any, outer: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
     """The parts in an attribute's value, by name: itself, or those in lists, tuples and dicts.
 
@@ -37,7 +42,7 @@ def parts(name: str, value: Any, outer: tuple[int, ...] = ()) -> Iterator[tuple[
     if is_part(value):
         yield name, value
     elif isinstance(value, Tensor):
-        if value.requires_grad and value._is_leaf:
+        if would_be_trained(value):
             raise TypeError(
                 f"{name} is a Tensor that requires a gradient, which no optimizer of the module would find: "
                 "make it nn.Parameter(x), or pass x.detach()"
@@ -59,6 +64,23 @@ def parts(name: str, value: Any, outer: tuple[int, ...] = ()) -> Iterator[tuple[
                 f"{name} is a {type(value).__name__} with parts of the module, which have no names in it: "
                 "use a list or a dict"
             )
+
+
+def contents(value: Any) -> Any:
+    """The values in a container in which parts are looked for, or refused; None of anything else."""
+    if isinstance(value, _NAMED):
+        return value.values()
+    if type(value) is np.ndarray:
+        return value.ravel().tolist() if value.dtype == object else None
+    return value if isinstance(value, (*_NUMBERED, *_UNORDERED)) else None
+
+
+def nested(value: Any) -> Iterator[Any]:
+    """An attribute's value, and what is in its containers, containers included."""
+    yield value
+    for item in contents(value) or ():
+        if type(item) not in PLAIN:
+            yield from nested(item)
 
 
 def _inside(name: str, container: Any, items: Any, outer: tuple[int, ...]) -> Iterator[tuple[str, Any]]:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from xpnet.core import random
 from xpnet.core.arrays import widen
-from xpnet.core.autograd import Tensor
 from xpnet.core.backend import Array, asarray, backend_name, backend_of, namespace, on_device
 from xpnet.core.registry import fusable
-from xpnet.nn.parameter import gather, runs
+from xpnet.nn.flat import Span, spans_with_gradient
 
 
 def gradients_of(params: Any) -> list[Array]:
-    """Gradient vectors that together hold each gradient once."""
-    members = params.parameters() if hasattr(params, "parameters") else params
-    members = [members] if isinstance(members, Tensor) else list(members)
-    members = [p for p in members if p._filled]
-    gather(members)
-    return [run.grad for run in runs(members)]
+    """Gradient vectors that together hold each gradient once.
+
+    Args:
+        params: a Module, a parameter or parameters.
+    """
+    return [span.grads for span in spans_with_gradient(params)]
 
 
 @fusable
@@ -63,6 +63,11 @@ def clip_grad_norm(params: Any, max_norm: float) -> Array:
     gradients = gradients_of(params)
     if not gradients:
         raise ValueError("clip_grad_norm: no parameter has a gradient; call it after backward()")
+    return clip_norm_of(gradients, max_norm)
+
+
+def clip_norm_of(gradients: Sequence[Array], max_norm: float) -> Array:
+    """Clip vectors by their joint norm, in place; the norm before, a 0-d array."""
     xp = namespace(*gradients)
     with on_device(gradients[0]):
         first, *others = [sum_of_squares(g) for g in gradients]
@@ -91,7 +96,12 @@ def clip_grad_value(params: Any, clip_value: float) -> None:
     """
     if not clip_value > 0:
         raise ValueError(f"clip_grad_value: clip_value must be above 0, got {clip_value}")
-    for g in gradients_of(params):
+    clip_value_of(gradients_of(params), clip_value)
+
+
+def clip_value_of(gradients: Sequence[Array], clip_value: float) -> None:
+    """Cut vectors to [-clip_value, clip_value], in place."""
+    for g in gradients:
         with on_device(g):
             g[...] = namespace(g).clip(g, -clip_value, clip_value)
 
@@ -108,22 +118,42 @@ class GradientNoise:
     """
 
     def __init__(self, params: Any, eta: float = 0.01, gamma: float = 0.55) -> None:
-        if eta < 0:
-            raise ValueError(f"GradientNoise: eta must be at least 0, got {eta}")
+        check_noise("GradientNoise", eta)
         self.params, self.eta, self.gamma, self.t = params, eta, gamma, 0
 
     def __call__(self) -> None:
         """Add the noise of this step."""
-        std = math.sqrt(self.eta / (1 + self.t) ** self.gamma)
+        std = noise_std(self.eta, self.gamma, self.t)
         self.t += 1
-        gradients = gradients_of(self.params)
-        sizes = [math.prod(g.shape) for g in gradients]
-        # one draw for all: the noise of a parameter does not depend on how the gradients lie in memory
-        key, start = random.generators[random.NOISE].next_key(), 0
-        with on_device(gradients[0]):
-            noise = random.noise((sum(sizes),), key, backend_of(gradients[0]))
-        for g, size in zip(gradients, sizes, strict=True):
-            xp, part = namespace(g), asarray(noise[start : start + size], backend=backend_of(g))
-            with on_device(g):
+        add_noise(spans_with_gradient(self.params), std)
+
+
+def check_noise(name: str, eta: float) -> None:
+    """Refuse a negative variance.
+
+    Raises:
+        ValueError: eta is below 0.
+    """
+    if eta < 0:
+        raise ValueError(f"{name}: eta must be at least 0, got {eta}")
+
+
+def noise_std(eta: float, gamma: float, t: int) -> float:
+    """The standard deviation of gradient noise at step t = 0, 1, ..."""
+    return math.sqrt(eta / (1 + t) ** gamma)
+
+
+def add_noise(spans: Sequence[Span], std: float) -> None:
+    """Add N(0, std^2) to the gradients of spans."""
+    # one draw for all: the noise of a parameter does not depend on how the gradients lie in memory
+    size = sum(p.size for span in spans for p in span.parameters)
+    key, start = random.generators[random.NOISE].next_key(), 0
+    with on_device(spans[0].values):
+        drawn = random.noise((size,), key, backend_of(spans[0].values))
+    for span in spans:
+        with on_device(span.values):
+            for g in [span.grads] if span.packed else [span.view(p, span.grads) for p in span.parameters]:
+                xp, stop = namespace(g), start + math.prod(g.shape)
+                part = asarray(drawn[start:stop], backend=backend_of(g))
                 g += xp.astype(xp.reshape(part, g.shape), g.dtype) * std
-            start += size
+                start = stop

@@ -1,38 +1,86 @@
-"""The optimizer loop: parameter groups, runs of the arena, the state of each run."""
+"""The optimizer loop: parameter groups, the vectors they are in, and one update of each span."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from numbers import Real
-from typing import Any, ClassVar
+from collections.abc import Callable
+from inspect import Signature
+from typing import Any, ClassVar, dataclass_transform
 
 from numpy import ndarray
 
-from xpnet.core.arrays import is_half, widen
 from xpnet.core.autograd import Tensor
-from xpnet.core.backend import Array, asarray, backend_of, is_capturing, namespace, on_device, to_numpy
-from xpnet.nn.parameter import Run, forget_gradients, gather, runs
+from xpnet.core.backend import Array, is_capturing, on_device
+from xpnet.nn.flat import spans, zero_grads
+from xpnet.optim import saving
+from xpnet.optim.chain import Transform
+from xpnet.optim.moments import Block, Part, State, Wide, members_of
+from xpnet.optim.options import check_options, declared, record
 
 
-class Optimizer:
-    """Base class. A rule names its moments and updates one stretch of theta in place.
+@dataclass_transform()
+class _Declared:
+    """For type checkers: the constructor of a subclass takes what its body declares, as in a dataclass."""
 
-    `params` is a Module, an iterable of parameters, or an iterable of groups: dicts with `"params"` and any
-    hyperparameters that differ from the defaults. As in PyTorch, `param_groups` is the list of groups, and a
-    schedule writes their `"lr"`.
 
-    The update runs over stretches of neighbouring parameters with one set of hyperparameters: one for a whole
+class Optimizer(_Declared):
+    """Base class. A rule is a class body of hyperparameters, the names of its moments, and `update(span)`.
+
+    Args:
+        params: a Module, an iterable of parameters, or an iterable of groups: dicts with `"params"` and any
+            hyperparameters that differ from the defaults.
+        **defaults: the hyperparameters, where the class declares none.
+
+    Raises:
+        ValueError: a hyperparameter is unknown or out of range, or there is nothing to train.
+        TypeError: something is not a trainable leaf Tensor, or an argument is missing.
+
+    As in PyTorch, `param_groups` is the list of groups, and a schedule writes their `"lr"`. A learning rate
+    may also be a function of the steps made so far, which is then called at each step and written there.
+
+    An update runs over spans of neighbouring parameters with one set of hyperparameters: one for a whole
     model without groups. Parameters without a gradient are left alone, moments included. Parameters of 16-bit
     types have float32 copies, in which all steps are made; the state has them under "master".
+
+    >>> import xpnet
+    >>> class Lion(xpnet.optim.Optimizer):  # Chen et al., 2023
+    ...     lr: float = 1e-4
+    ...     betas: tuple[float, float] = (0.9, 0.99)
+    ...     moments = ("exp_avg",)
+    ...     def update(self, span):
+    ...         (mean,), grads, (b1, b2) = span.moments, span.grads, span.h.betas
+    ...         span.values[...] -= span.h.lr * xpnet.namespace(grads).sign(b1 * mean + (1 - b1) * grads)
+    ...         mean += (1 - b2) * (grads - mean)
+    >>> x = xpnet.tensor([1.0, -2.0], requires_grad=True)
+    >>> rule = Lion([x], lr=lambda step: 0.5 / (1 + step))
+    >>> for _ in range(2):
+    ...     rule.zero_grad()
+    ...     (x * x).sum().backward()
+    ...     rule.step()
+    >>> x.data, rule.param_groups[0]["lr"]
+    (array([ 0.25, -1.25], dtype=float32), 0.25)
     """
 
+    params: Any  # the first argument; `param_groups` has them
     moments: ClassVar[tuple[str, ...]] = ()
-    # what `LossScaler.unscale` asks of the next step:
-    half_factor: float = 1.0  # a factor of 16-bit gradients, in float32
-    finite: Array | None = None  # on a device: whether the step holds, else everything stays as it was
-    settle: Callable[[], object] | None = None  # tells later, by `take_back`, that it did not
+    _signature: ClassVar[Signature] = Signature()
 
-    def __init__(self, params: Any, **defaults: Any) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in cls.__dict__:
+            cls.__signature__ = None  # type: ignore[attr-defined]  # not that of a base class
+        else:
+            cls._signature = cls.__signature__ = declared(cls, cls._signature)  # type: ignore[attr-defined]
+
+    def __init__(self, params: Any, *args: Any, **defaults: Any) -> None:
+        if self._signature.parameters:
+            try:
+                bound = self._signature.bind(params, *args, **defaults)
+            except TypeError as error:
+                raise TypeError(f"{type(self).__name__}: {error}") from None
+            bound.apply_defaults()
+            defaults = {k: v for k, v in bound.arguments.items() if k != "params"}
+        elif args:
+            raise TypeError(f"{type(self).__name__}: hyperparameters are passed by name")
         if hasattr(params, "parameters"):
             params = params.parameters()
         if isinstance(params, Tensor):
@@ -44,13 +92,42 @@ class Optimizer:
             raise ValueError("params is empty: there is nothing to train")
         groups = params if isinstance(params[0], dict) else [{"params": params}]
         self.defaults = defaults
-        self._uncertain: list[_Stretch] = []
-        self.param_groups: list[dict[str, Any]] = []
+        self.param_groups: list[State] = []
+        self.transforms: tuple[Transform, ...] = ()  # of the gradients, before the update: see `chain`
+        # what `LossScaler.unscale` asks of the next step:
+        self.half_factor = 1.0  # a factor of 16-bit gradients, in float32
+        self.finite: Array | None = (
+            None  # on a device: whether the step holds, else everything stays as it was
+        )
+        self.settle: Callable[[], object] | None = None  # tells later, by `take_back`, that it did not
+        self._rates: list[Callable[[int], float] | None] = []  # of the groups whose rate is a function
+        self._state: dict[int, State] = {}  # of parameters by id, as of the last `_collect`
+        self._blocks: list[Block] = []
+        self._spans: list[Part] = []
+        self._members: list[Tensor] = []
+        self._filled: list[Any] = []  # the members' `_filled`, as of the last step
+        self._present: list[bool] = []  # which of them had a gradient when `_spans` were made
+        self._uncertain: list[Part] = []
+        self._waiting = False  # for more gradients, before the step is made
         for group in groups:
             self.add_param_group(group)
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
+    @classmethod
+    def hyperparameters(cls, **given: Any) -> Any:
+        """The hyperparameters of a rule by name, as `span.h` has them; defaults where not given.
+
+        >>> import xpnet
+        >>> xpnet.optim.SGD.hyperparameters(lr=0.1).momentum
+        0.0
+        """
+        defaults = {k: p.default for k, p in cls._signature.parameters.items() if k != "params"} | given
+        return record(cls.__name__, tuple(defaults))(**defaults)
+
+    def add_param_group(self, group: State) -> None:
         """Train more parameters, with their own hyperparameters.
+
+        Args:
+            group: a dict of `"params"` and hyperparameters; the others are the defaults.
 
         Raises:
             ValueError: an unknown or invalid hyperparameter, or a parameter that is in a group already.
@@ -67,7 +144,7 @@ class Optimizer:
                 f"{type(self).__name__}: unknown option {sorted(unknown)[0]!r}; "
                 f"options are {', '.join(self.defaults)}"
             )
-        taken = {id(p) for g in self.param_groups for p in g["params"]}
+        taken = {id(p) for p in members_of(self.param_groups)}
         for p in members:
             if not isinstance(p, Tensor):
                 raise TypeError(f"params: expected parameters, got {type(p).__name__}")
@@ -79,19 +156,33 @@ class Optimizer:
         merged = {**self.defaults, **group, "params": members}
         # a NumPy scalar would turn float32 arithmetic into float64
         merged = {k: v.item() if hasattr(v, "item") else v for k, v in merged.items()}
+        rate = merged.get("lr")
+        if callable(rate):
+            merged["lr"] = rate(0)
         check_options(type(self).__name__, merged)
-        self.param_groups.append(merged)
-        self._state: dict[int, dict[str, Any]] = getattr(self, "_state", {})
         self._collect()
-        self._stretches: list[_Stretch] = []
+        self._blocks, self._spans = [], []
+        self.param_groups.append(merged)
+        self._rates.append(rate if callable(rate) else None)
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether the learning rate of a group is a function of the steps."""
+        return any(self._rates)
 
     # ---- the step ----
 
-    def update(
-        self, theta: Array, grad: Array, moments: list[Array], step: int, group: dict[str, Any]
-    ) -> None:
-        """Update one stretch in place; `step` counts from 1."""
-        raise NotImplementedError
+    def update(self, span: Part | Wide) -> None:
+        """Update `span.values` in place, by its `grads`, `moments`, hyperparameters `h` and `step`."""
+        raise NotImplementedError(f"{type(self).__name__} has no update()")
+
+    def moment_names(self, h: Any) -> tuple[str | None, ...]:
+        """The names of the moments; None for one that these hyperparameters do not need."""
+        return self.moments
+
+    def initial(self, h: Any) -> dict[str, float]:
+        """The values that moments start from, where that is not 0."""
+        return {}
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
@@ -104,127 +195,146 @@ class Optimizer:
         """
         loss = None if closure is None else closure()
         settle, self.settle = self.settle, None  # about this step: nobody may ask before it is made
-        stretches = self._stretches
-        for stretch in stretches:
-            if not stretch.current() or stretch.names != self.moment_names(stretch.group):
-                stretches = []
+        for block in self._blocks:
+            if not block.span.current:
+                self._blocks = self._build()
                 break
-        if not stretches:
-            self._build()
-        for stretch in self._stretches:
-            filled = [p._filled for p in stretch.run.parameters]
-            if not all(filled) and any(filled):
-                self._split()
+        if not self._blocks:
+            self._blocks = self._build()
+        if any(self._rates):
+            self._write_rates()
+        for block in self._blocks:
+            group = block.group
+            values = tuple([group[name] for name in self.defaults])
+            if values != block.values and self._needs_others(block, values):
+                self._blocks = self._build()
                 break
+        filled = [p._filled for p in self._members]
+        if filled != self._filled:
+            self._filled = filled
+            self._divide([bool(f) for f in filled])
         factor, self.half_factor = self.half_factor, 1.0
         finite, self.finite, self._uncertain = self.finite, None, []
-        for stretch in self._stretches:
-            if stretch.run.parameters[0]._filled:
-                if type(stretch.theta) is ndarray and stretch.master is None:  # nothing to look at
-                    step = stretch.step + 1
-                    self.update(stretch.theta, stretch.grad, stretch.moments, step, stretch.group)
-                    stretch.step = step
+        if self.transforms:
+            factor = self._transform(factor)
+        if not self._waiting:
+            for span in self._spans:
+                span.step = step = span.made + 1
+                if type(span.values) is ndarray and span.master is None:  # nothing to look at
+                    self.update(span)
+                    span.made = step
                     continue
-                with on_device(stretch.theta):
-                    before = None if finite is None else stretch.copies()
-                    self._update(stretch, factor)
+                with on_device(span.values):
+                    before = None if finite is None else span.copies()
+                    self._update(span, factor)
                     if before is not None:
-                        self._uncertain.append(stretch)
-                        stretch.keep_if(finite, before)
+                        self._uncertain.append(span)
+                        span.keep_if(finite, before)
         self.settle = settle
         return loss
 
+    def _update(self, span: Part, factor: float) -> None:
+        if span.master is None:
+            self.update(span)
+        else:
+            self.update(span.widened(factor))
+            span.write()
+        if not is_capturing(span.values):  # a captured step is run, and counted, at its replays
+            span.made = span.step
+
     def take_back(self) -> None:
         """The last step was not one: its gradients were not finite, and `keep_if` has undone it."""
-        for stretch in self._uncertain:
-            stretch.step -= 1
+        for span in self._uncertain:
+            span.made -= 1
         self._uncertain = []
-
-    def _update(self, stretch: _Stretch, factor: float) -> None:
-        step = stretch.step + 1
-        if stretch.master is None:
-            self.update(stretch.theta, stretch.grad, stretch.moments, step, stretch.group)
-        else:
-            self.update(*stretch.operands(factor), stretch.moments, step, stretch.group)
-            stretch.write()
-        if not is_capturing(stretch.theta):  # a captured step is run, and counted, at its replays
-            stretch.step = step
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, so that the next `backward` begins anew; or set those that there are to 0.
 
-        Parameters without a gradient are left alone by `step`, those with 0 are not: momentum goes on.
+        Parameters without a gradient are left alone by `step`, those with 0 are not: momentum goes on. While
+        `Accumulate` waits for more gradients, they are kept.
         """
+        if self._waiting:
+            return
         for group in self.param_groups:
-            forget_gradients(group["params"], set_to_none)
+            zero_grads(group["params"], set_to_none)
 
-    # ---- stretches and their state ----
+    def _transform(self, factor: float) -> float:
+        """Run the transforms; the factor of 16-bit gradients that is left to the step."""
+        if factor != 1:
+            for span in self._spans:
+                if span.master is not None:
+                    with on_device(span.values):
+                        span.grads[...] *= factor
+        self._waiting = not all([transform.update(self._spans) for transform in self.transforms])
+        return 1.0
 
-    def _build(self, runs_of: Callable[[Iterable[Tensor]], list[Run]] = runs) -> None:
-        """Make stretches over the parameters where they are now, and move the state there."""
+    def _write_rates(self) -> None:
+        self._keep_counts()
+        for group, rate in zip(self.param_groups, self._rates, strict=True):
+            if rate is not None:
+                group["lr"] = rate(max(n for b in self._blocks if b.group is group for n in b.made))
+
+    # ---- blocks and spans ----
+
+    def _build(self) -> list[Block]:
+        """Blocks over the parameters where they are now; the state moves there."""
         self._collect()
-        gather(p for group in self.param_groups for p in group["params"])
-        self._stretches = []
-        for group in self.param_groups:
-            for run in runs_of(group["params"]):
-                # neighbours whose step counts differ (one joined later) cannot share a bias correction
-                steps = {self._state.get(id(p), {}).get("step", 0) for p in run.parameters}
-                parts = [run] if len(steps) == 1 else [Run(p) for p in run.parameters]
-                self._stretches += [
-                    self._stretch(part, group, moments=self.moment_names(group)) for part in parts
-                ]
+        self._members, self._spans = members_of(self.param_groups), []
+        self._filled, self._present = [], []
+        blocks = []
+        number = {id(p): i for i, group in enumerate(self.param_groups) for p in group["params"]}
 
-    def _split(self) -> None:
-        """One stretch a parameter, from the first step in which only some have a gradient."""
-        self._build(lambda parameters: [Run(p) for p in parameters])
+        def together(p: Tensor) -> Any:
+            i = number[id(p)]
+            # between aligned parameters are zeros, and 0 / (sqrt(0) + eps) should be one
+            alone = self.param_groups[i].get("eps") == 0 and not (p._flat is None or p._flat.packed)
+            return (i, id(p)) if alone else i
 
-    def _stretch(self, run: Run, group: dict[str, Any], moments: tuple[str, ...]) -> _Stretch:
-        xp = namespace(run.theta)
-        theta = run.theta
-        wide = widen(theta)
-        arrays = [xp.zeros_like(wide) for _ in moments]
-        master = wide if is_half(theta) else None
-        step = 0
-        for p, part in parts_of(run):
-            state = self._state.get(id(p))
-            if state is not None:
-                step = state["step"]
-            for name, array in zip(moments, arrays, strict=True):
-                if state is not None and name in state:
-                    array[part] = xp.reshape(
-                        asarray(state[name], backend=backend_of(run.theta)), array[part].shape
-                    )
-                else:
-                    array[part] = xp.full_like(array[part], self.initial(name, group))
-            if master is not None and state is not None and _MASTER in state:
-                master[part] = xp.reshape(
-                    asarray(state[_MASTER], backend=backend_of(theta)), master[part].shape
-                )
-        return _Stretch(run, group, arrays, step, moments, master)
+        for span in spans(self._members, together):
+            group = self.param_groups[number[id(span.parameters[0])]]
+            h = record(type(self).__name__, tuple(self.defaults))(*(group[name] for name in self.defaults))
+            with on_device(span.values):
+                block, initial = Block(span, group, h, self.moment_names(h)), self.initial(h)
+                for i, p in enumerate(span.parameters):
+                    block.restore(i, self._state.get(id(p), {}), initial)
+            blocks.append(block)
+        return blocks
+
+    def _needs_others(self, block: Block, values: tuple[Any, ...]) -> bool:
+        """Give a block other hyperparameters; whether they need other moments."""
+        h = type(block.h)(*values)
+        if self.moment_names(h) != block.names or (getattr(h, "eps", 1) == 0) != (
+            getattr(block.h, "eps", 1) == 0
+        ):
+            return True
+        block.values, block.h = values, h
+        return False
+
+    def _divide(self, present: list[bool]) -> None:
+        """Spans that break only where the group, the presence of a gradient or the step count changes."""
+        if present == self._present:
+            return
+        self._keep_counts()
+        self._present, self._spans, first = present, [], 0
+        for block in self._blocks:
+            last = first + len(block.made)
+            self._spans += block.parts(present[first:last])
+            first = last
+
+    def _keep_counts(self) -> None:
+        for span in self._spans:
+            span.keep_count()
 
     def _collect(self) -> None:
-        """Read the state of all stretches into one dict a parameter, as copies."""
+        """Read the state of all parameters, as copies."""
         settle, self.settle = self.settle, None
         if settle is not None:
             settle()
-        for stretch in getattr(self, "_stretches", []):
-            for p, part in parts_of(stretch.run, stretch.sizes):
-                values = stretch.state()
-                self._state[id(p)] = {
-                    "step": stretch.step,
-                    **{
-                        n: namespace(m).reshape(namespace(m).asarray(m[part], copy=True), tuple(p.shape))
-                        for n, m in values
-                    },
-                }
-
-    def moment_names(self, group: dict[str, Any]) -> tuple[str, ...]:
-        """The moments that a group's options need."""
-        return self.moments
-
-    def initial(self, name: str, group: dict[str, Any]) -> float:
-        """The value a moment starts from."""
-        return 0.0
+        self._keep_counts()
+        for block in self._blocks:
+            for i, p in enumerate(block.span.parameters):
+                self._state[id(p)] = block.state(i)
 
     # ---- saving ----
 
@@ -233,185 +343,32 @@ class Optimizer:
 
         The rates of the groups are not in it: schedules write them, and `state_dict` has them.
         """
-        return {
-            "rule": type(self).__name__,
-            **self.defaults,
-            "groups": [
-                {
-                    "parameters": len(group["params"]),
-                    **{k: v for k, v in group.items() if k not in ("params", "lr") and v != self.defaults[k]},
-                }
-                for group in self.param_groups
-            ],
-        }
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: the state by parameter number, since identities change."""
-        state = self.state_dict()["state"]
-        return {**vars(self), "_stretches": [], "_uncertain": [], "_state": state}
-
-    def __setstate__(self, saved: dict[str, Any]) -> None:
-        vars(self).update(saved)
-        members = [p for group in self.param_groups for p in group["params"]]
-        self._state = {id(members[i]): values for i, values in saved["_state"].items()}
+        return saving.settings(self)
 
     def state_dict(self) -> dict[str, Any]:
         """Steps and moments by parameter number, and the options of each group, laid out as PyTorch does."""
         self._collect()
-        members = [p for group in self.param_groups for p in group["params"]]
-        number = {id(p): i for i, p in enumerate(members)}
-        return {
-            "state": {number[key]: dict(value) for key, value in self._state.items() if key in number},
-            "param_groups": [
-                {
-                    **{k: v for k, v in g.items() if k != "params"},
-                    "params": [number[id(p)] for p in g["params"]],
-                }
-                for g in self.param_groups
-            ],
-        }
+        return saving.state_dict(self.param_groups, self._state, self.transforms)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict`, or that of the same optimizer in PyTorch, gave, from any backend.
 
+        Args:
+            state: the groups, and the state of each parameter by its number.
+
         Raises:
             ValueError: the groups or shapes are not this optimizer's. Nothing has changed then.
         """
-        sizes = [len(g["params"]) for g in self.param_groups]
-        given = [len(g["params"]) for g in state["param_groups"]]
-        if sizes != given:
-            raise ValueError(f"optimizer state has groups of {given} parameters, this optimizer of {sizes}")
-        members = [p for group in self.param_groups for p in group["params"]]
-        for i, values in state["state"].items():
-            for name, value in values.items():
-                if (
-                    name != "step"
-                    and value is not None
-                    and tuple(value.shape) != tuple(members[int(i)].shape)
-                ):
-                    raise ValueError(
-                        f"optimizer state: {name} of parameter {i} is {tuple(value.shape)}, "
-                        f"expected {tuple(members[int(i)].shape)}"
-                    )
-        for group, saved in zip(self.param_groups, state["param_groups"], strict=True):
-            options = {k: v for k, v in saved.items() if k in self.defaults}  # JSON makes a list of a tuple
-            group.update({k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
-        self._stretches = []
-        self._state = {
-            id(members[int(i)]): {
-                "step": int(to_numpy(values.get("step", 1))),  # PyTorch's SGD has no count, it has begun
-                **{k: v for k, v in values.items() if k != "step" and v is not None},
-            }
-            for i, values in state["state"].items()
-        }
+        found = saving.checked(state, self.param_groups, self.defaults, self.transforms)
+        self._blocks, self._spans, self._state, self._uncertain = [], [], found, []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the state by parameter number, since identities change."""
+        state = self.state_dict()["state"]
+        empty = ("_blocks", "_spans", "_members", "_filled", "_present", "_uncertain")
+        return {**vars(self), **{name: [] for name in empty}, "_state": state}
 
-_MASTER = "master"  # the name of the float32 parameters in the state of half ones
-
-
-class _Stretch:
-    """A run, its group, its moments and its step count.
-
-    Of a 16-bit type, steps are made in float32, on a float32 copy of the parameters: squares of gradients
-    leave the range of float16, eps is 0 in it, and an update below the last bit of a parameter would be lost
-    (Micikevicius et al., 2018).
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        group: dict[str, Any],
-        moments: list[Array],
-        step: int,
-        names: tuple[str, ...],
-        master: Array | None,
-    ) -> None:
-        self.run, self.group, self.moments, self.step, self.names = run, group, moments, step, names
-        self.master = master
-        self.sizes = [p.size for p in run.parameters]
-        self.theta, self._grad = run.theta, run.grad
-        self._gradients = run.arena.grad if run.arena is not None else None
-        self._data = run.parameters[0].data
-
-    @property
-    def grad(self) -> Array:
-        """The gradients, in other memory where somebody has kept those of an earlier step."""
-        arena = self.run.arena
-        if arena is None:
-            return self.run.grad
-        if arena.grad is not self._gradients:
-            self._gradients, self._grad = arena.grad, self.run.grad
-        return self._grad
-
-    def operands(self, factor: float) -> tuple[Array, Array]:
-        """What a step of a 16-bit type works on, in float32: its copy and factor * gradient."""
-        assert self.master is not None
-        xp = namespace(self.theta)
-        # parameters that somebody else has written since the last step; in place, for captured steps
-        same = self.theta == xp.astype(self.master, self.theta.dtype)
-        self.master[...] = xp.where(same, self.master, widen(self.theta))
-        grad = widen(self.grad)
-        return self.master, grad if factor == 1 else grad * factor
-
-    def copies(self) -> list[Array]:
-        """The arrays that a step changes, as they are now."""
-        return [namespace(a).asarray(a, copy=True) for a in self._changed()]
-
-    def keep_if(self, finite: Array, before: list[Array]) -> None:
-        """Undo a step on the device unless `finite` holds: nothing waits to know."""
-        xp = namespace(self.theta)
-        for array, old in zip(self._changed(), before, strict=True):
-            array[...] = xp.where(finite, array, old)
-        self.write()
-
-    def _changed(self) -> list[Array]:
-        return [self.theta if self.master is None else self.master, *self.moments]
-
-    def write(self) -> None:
-        """Round the float32 copy into theta."""
-        if self.master is not None:
-            self.theta[...] = namespace(self.theta).astype(self.master, self.theta.dtype)
-
-    def state(self) -> list[tuple[str, Array]]:
-        """The arrays that a checkpoint keeps, by name."""
-        kept = list(zip(self.names, self.moments, strict=True))
-        return kept if self.master is None else [*kept, (_MASTER, self.master)]
-
-    def current(self) -> bool:
-        """Whether the parameters are still where theta and grad point."""
-        return (
-            self.run.arena.alive if self.run.arena is not None else self.run.parameters[0].data is self._data
-        )
-
-
-def parts_of(run: Run, sizes: list[int] | None = None) -> list[tuple[Tensor, Any]]:
-    """Each parameter of a run and its slice of the run's vectors."""
-    if run.arena is None:
-        return [(run.parameters[0], ...)]
-    found, start = [], 0
-    for p in run.parameters:
-        found.append((p, slice(start, start + p.size)))
-        start += p.size
-    return found
-
-
-def check_options(name: str, options: dict[str, Any]) -> None:
-    """Refuse hyperparameters outside their range, by name.
-
-    Raises:
-        ValueError: naming the option, its value and its range.
-    """
-    at_least_0 = ("lr", "weight_decay", "momentum", "eps", "lr_decay", "initial_accumulator_value")
-    below_1 = ("rho", "alpha")
-    for key, value in options.items():
-        if key in at_least_0 + below_1 and not isinstance(value, Real):
-            raise TypeError(f"{name}: {key} must be a number, got {value!r}")
-        if key in at_least_0 and not value >= 0:
-            raise ValueError(f"{name}: {key} must be at least 0, got {value}")
-        if key in below_1 and not 0 <= value < 1 and not (key == "rho" and value == 1):
-            raise ValueError(f"{name}: {key} must be in [0, 1), got {value}")
-        pair = isinstance(value, tuple | list) and len(value) == 2
-        if key == "betas" and not (pair and all(0 <= b < 1 for b in value)):
-            raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {value}")
-    if options.get("nesterov") and (options["momentum"] <= 0 or options.get("dampening", 0) != 0):
-        raise ValueError(f"{name}: nesterov needs momentum > 0 and dampening 0")
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        vars(self).update(saved)
+        members = members_of(self.param_groups)
+        self._state = {id(members[i]): values for i, values in saved["_state"].items()}

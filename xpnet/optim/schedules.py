@@ -15,6 +15,11 @@ class Schedule:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
+        if optimizer.has_functions:
+            raise ValueError(
+                f"{type(self).__name__}: the learning rate is a function already; make the optimizer with a "
+                "number, which the schedule then multiplies"
+            )
         self.optimizer = optimizer
         self.base = [group["lr"] for group in optimizer.param_groups]
         self.first = tuple(self.base)  # the rates it was made with, whatever is set by hand later

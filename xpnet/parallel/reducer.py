@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from xpnet.core.autograd import Tensor, on_complete
-from xpnet.core.backend import Array
-from xpnet.nn.parameter import gather, runs
+from xpnet.nn.flat import Span, spans
 from xpnet.parallel.communicator import CHUNK, Communicator
 
 
@@ -31,8 +30,8 @@ class Reducer:
     def during_backward(self) -> Iterator[None]:
         """Reduce the gradients that `backward` makes inside the block; after it they are sums of all."""
         waiting = self._chunks()
-        chunk_of = {id(p): key for key, members in waiting.items() for p in members}
-        missing = {key: len(members) for key, members in waiting.items()}
+        chunk_of = {id(p): key for key, span in waiting.items() for p in span.parameters}
+        missing = {key: len(span.parameters) for key, span in waiting.items()}
 
         def complete(leaf: Tensor) -> None:
             key = chunk_of.get(id(leaf))
@@ -43,31 +42,23 @@ class Reducer:
 
         with on_complete(complete):
             yield
-        for members in waiting.values():  # with parameters that no gradient has reached
-            self._send(members)
+        for span in waiting.values():  # with parameters that no gradient has reached
+            self._send(span)
         self.communicator.wait()
 
-    def _chunks(self) -> dict[int, list[Tensor]]:
-        """Neighbours in an arena, together at least `chunk` elements; a parameter without one alone."""
-        gather(self.parameters)
-        found: dict[int, list[Tensor]] = {}
-        for run in runs(self.parameters):
-            size = self.chunk
-            for p in run.parameters:
-                if size >= self.chunk:
-                    found[len(found)], size = [], 0
-                found[len(found) - 1].append(p)
-                size += p.size
-        return found
+    def _chunks(self) -> dict[int, Span]:
+        """Spans of together at least `chunk` elements; a parameter on a backend without views alone."""
+        number, size, last = -1, self.chunk, None
 
-    def _send(self, members: list[Tensor]) -> None:
-        for array in _gradient(members):
-            self.communicator.start(array)
+        def together(p: Tensor) -> int:
+            nonlocal number, size, last
+            if size >= self.chunk or p._flat is not last:
+                number, size, last = number + 1, 0, p._flat
+            size += p.size
+            return number
 
+        return dict(enumerate(spans(self.parameters, together)))
 
-def _gradient(members: list[Tensor]) -> list[Array]:
-    """The gradient of neighbours as one vector; of a parameter without an arena, its own if there is one."""
-    first, last = members[0], members[-1]
-    if first._arena is not None:
-        return [first._arena.grad[first._offset : last._offset + last.size]]
-    return [first._grad] if first._filled and first._grad is not None else []
+    def _send(self, span: Span) -> None:
+        if span.flat is not None or span.parameters[0]._filled:
+            self.communicator.start(span.grads)

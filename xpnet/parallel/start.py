@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from xpnet.core import random
+from xpnet.nn.flat import spans
 from xpnet.nn.module import Module
-from xpnet.nn.parameter import gather, runs
 from xpnet.parallel.communicator import Communicator
 
 
@@ -12,10 +12,8 @@ def same_start(model: Module, communicator: Communicator) -> None:
     """Give every rank rank 0's parameters and buffers."""
     if communicator.size == 1:
         return
-    parameters = model.parameters()
-    gather(parameters)
-    for run in runs(parameters):
-        communicator.broadcast(run.theta)
+    for span in spans(model):
+        communicator.broadcast(span.values)
     same_buffers(model, communicator)
     random.split_by_rank(communicator.rank)
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from xpnet.core.arrays import widen
 from xpnet.core.backend import Array, asarray, backend_of, namespace, to_numpy
 from xpnet.core.registry import fusable
-from xpnet.nn.parameter import Run, gather, runs
-from xpnet.optim.optimizer import parts_of
-from xpnet.optim.rules import piecewise
+from xpnet.nn.flat import Span, spans
+from xpnet.optim.formula import piecewise
 from xpnet.train.batch_norm import recompute_batch_norm, tracked
 from xpnet.train.callbacks import Callback
 
@@ -43,7 +42,7 @@ class WeightAveraging(Callback):
 
     def _forget(self) -> None:
         self.count = 0
-        self._vectors: list[tuple[Run, Array]] = []
+        self._vectors: list[tuple[Span, Array]] = []
         self._loaded: dict[str, Any] = {}
 
     def on_fit_begin(self, trainer: Trainer) -> None:
@@ -53,28 +52,27 @@ class WeightAveraging(Callback):
 
     def update(self, model: Module, weight: float) -> None:
         """average += weight * (theta - average); the first time, average = theta."""
-        if not all(run.arena is None or run.arena.alive for run, _ in self._vectors) or not self._vectors:
+        if not self._vectors or not all(span.current for span, _ in self._vectors):
             self._build(model)
         self.count += 1
         if self.count == 1:
             return
-        for run, average in self._vectors:
-            average_step(average, run.theta, weight)
+        for span, average in self._vectors:
+            average_step(average, span.values, weight)
 
     def _build(self, model: Module) -> None:
         """Vectors over the parameters where they are now, with the averages so far or the values."""
         saved = self._saved()
         named = {id(p): name for name, p in model.named_parameters()}
-        gather(model.parameters())
         self._vectors = []
-        for run in runs(model.parameters()):
-            theta = widen(run.theta)
-            average = namespace(theta).asarray(theta, copy=True)
-            for p, part in parts_of(run):
+        for span in spans(model):
+            average = span.like()
+            average += widen(span.values)
+            for p in span.parameters:
                 if named[id(p)] in saved:
-                    value = asarray(saved[named[id(p)]], backend=backend_of(theta))
-                    average[part] = namespace(value).reshape(value, average[part].shape)
-            self._vectors.append((run, average))
+                    view = span.view(p, average)
+                    view[...] = asarray(saved[named[id(p)]], backend=backend_of(view))
+            self._vectors.append((span, average))
         self._loaded = {}
 
     def _saved(self) -> dict[str, Any]:
@@ -83,9 +81,7 @@ class WeightAveraging(Callback):
             return self._loaded
         named = {id(p): name for name, p in self._model.named_parameters()}
         return {
-            named[id(p)]: namespace(average).reshape(average[part], tuple(p.shape))
-            for run, average in self._vectors
-            for p, part in parts_of(run)
+            named[id(p)]: span.view(p, average) for span, average in self._vectors for p in span.parameters
         }
 
     def averages(self) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""Hyperparameters: declared once, in the body of an optimizer's class, and checked by name."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable
+from dataclasses import KW_ONLY
+from functools import cache
+from inspect import Parameter, Signature, get_annotations
+from numbers import Real
+from typing import Any
+
+Rate = float | Callable[[int], float]
+"""A learning rate: a number, or a function of the steps made so far, 0 at the first."""
+
+_PARAMS = Parameter("params", Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def declared(cls: type, inherited: Signature) -> Signature:
+    """The signature that a class body declares, after that of its base class.
+
+    Args:
+        cls: its annotated attributes are hyperparameters, and their values defaults, as in a dataclass; those
+            after `_: KW_ONLY` are passed by name. The attributes are taken away: an optimizer has its
+            hyperparameters in `param_groups`.
+        inherited: of the base class.
+    """
+    found, kind = dict(inherited.parameters) or {"params": _PARAMS}, _PARAMS.kind
+    for name, annotation in get_annotations(cls).items():
+        if annotation in (KW_ONLY, "KW_ONLY"):
+            kind = Parameter.KEYWORD_ONLY
+        elif "ClassVar" not in str(annotation):
+            default = cls.__dict__.get(name, Parameter.empty)
+            kept = found[name].kind if name in found else kind
+            found[name] = Parameter(name, kept, default=default, annotation=annotation)
+            if name in cls.__dict__:
+                delattr(cls, name)
+    return inherited.replace(parameters=list(found.values()))
+
+
+@cache
+def record(name: str, fields: tuple[str, ...]) -> Any:
+    """The class of a rule's hyperparameters as a tuple of named values."""
+    return namedtuple(name, fields)  # its fields are known only now
+
+
+def check_options(name: str, options: dict[str, Any]) -> None:
+    """Refuse hyperparameters outside their range, by name.
+
+    Raises:
+        ValueError: naming the option, its value and its range.
+        TypeError: it is no number.
+    """
+    at_least_0 = ("lr", "weight_decay", "momentum", "eps", "lr_decay", "initial_accumulator_value")
+    below_1 = ("rho", "alpha")
+    for key, value in options.items():
+        if key in at_least_0 + below_1 and not isinstance(value, Real):
+            raise TypeError(f"{name}: {key} must be a number, got {value!r}")
+        if key in at_least_0 and not value >= 0:
+            raise ValueError(f"{name}: {key} must be at least 0, got {value}")
+        if key in below_1 and not 0 <= value < 1 and not (key == "rho" and value == 1):
+            raise ValueError(f"{name}: {key} must be in [0, 1), got {value}")
+        pair = isinstance(value, tuple | list) and len(value) == 2
+        if key == "betas" and not (pair and all(0 <= b < 1 for b in value)):
+            raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {value}")
+    if options.get("nesterov") and (options["momentum"] <= 0 or options.get("dampening", 0) != 0):
+        raise ValueError(f"{name}: nesterov needs momentum > 0 and dampening 0")

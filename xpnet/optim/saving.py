@@ -1,0 +1,92 @@
+"""The state of an optimizer as PyTorch lays it out, and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from xpnet.core.backend import to_numpy
+from xpnet.optim.chain import Transform
+from xpnet.optim.moments import State, members_of
+
+if TYPE_CHECKING:
+    from xpnet.optim.optimizer import Optimizer
+
+
+def state_dict(
+    groups: list[State], state: dict[int, State], transforms: Sequence[Transform]
+) -> dict[str, Any]:
+    """Steps and moments by parameter number, the options of each group, and the state of transforms, if any.
+
+    Args:
+        groups: of the optimizer.
+        state: of parameters, by id.
+        transforms: of the optimizer.
+    """
+    number = {id(p): i for i, p in enumerate(members_of(groups))}
+    saved: dict[str, Any] = {
+        "state": {number[key]: dict(value) for key, value in state.items() if key in number},
+        "param_groups": [
+            {**{k: v for k, v in g.items() if k != "params"}, "params": [number[id(p)] for p in g["params"]]}
+            for g in groups
+        ],
+    }
+    if transforms:
+        saved["transforms"] = [t.state_dict() for t in transforms]
+    return saved
+
+
+def checked(
+    state: dict[str, Any], groups: list[State], defaults: dict[str, Any], transforms: Sequence[Transform]
+) -> dict[int, State]:
+    """The state of each parameter by id, once all of it fits; then groups and transforms have theirs.
+
+    Raises:
+        ValueError: groups, shapes or transforms are not those of this optimizer. Nothing has changed then.
+    """
+    sizes = [len(g["params"]) for g in groups]
+    given = [len(g["params"]) for g in state["param_groups"]]
+    if sizes != given:
+        raise ValueError(f"optimizer state has groups of {given} parameters, this optimizer of {sizes}")
+    members = members_of(groups)
+    for i, values in state["state"].items():
+        for name, value in values.items():
+            if name != "step" and value is not None and tuple(value.shape) != tuple(members[int(i)].shape):
+                raise ValueError(
+                    f"optimizer state: {name} of parameter {i} is {tuple(value.shape)}, "
+                    f"expected {tuple(members[int(i)].shape)}"
+                )
+    kept = state.get("transforms", [])
+    if kept and len(kept) != len(transforms):
+        raise ValueError(f"optimizer state has {len(kept)} transforms, this optimizer {len(transforms)}")
+    for group, saved in zip(groups, state["param_groups"], strict=True):
+        options = {k: v for k, v in saved.items() if k in defaults}  # JSON makes a list of a tuple
+        group.update({k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+    for transform, values in zip(transforms, kept, strict=False):
+        transform.load_state_dict(values)
+    return {
+        id(members[int(i)]): {
+            "step": int(to_numpy(values.get("step", 1))),  # PyTorch's SGD has no count, it has begun
+            **{k: v for k, v in values.items() if k != "step" and v is not None},
+        }
+        for i, values in state["state"].items()
+    }
+
+
+def settings(optimizer: Optimizer) -> dict[str, Any]:
+    """The rule, its options, the sizes of the groups and the transforms, if any, as JSON can hold them."""
+    defaults = optimizer.defaults
+    found = {
+        "rule": type(optimizer).__name__,
+        **{k: getattr(v, "__name__", type(v).__name__) if callable(v) else v for k, v in defaults.items()},
+        "groups": [
+            {
+                "parameters": len(group["params"]),
+                **{k: v for k, v in group.items() if k not in ("params", "lr") and v != defaults[k]},
+            }
+            for group in optimizer.param_groups
+        ],
+    }
+    if optimizer.transforms:
+        found["transforms"] = [t.settings() for t in optimizer.transforms]
+    return found
