@@ -52,7 +52,7 @@ class Known:
 
     def __init__(self, module: Tree) -> None:
         self._number = edition.number  # before the walk: a change during it counts
-        self._containers: list[tuple[Any, tuple[Any, ...]]] = []
+        self._containers: list[tuple[Any, Any, tuple[Any, ...]]] = []
         self._tensors: list[Tensor] = []
         for tree in (module, *(part for _, part in module._walk() if isinstance(part, Tree))):
             for value in vars(tree).values():
@@ -66,7 +66,7 @@ class Known:
         for item in nested(value):
             inside = contents(item)
             if inside is not None:
-                self._containers.append((item, tuple(inside)))
+                self._containers.append((item, inside, tuple(inside)))
             elif isinstance(item, Tensor) and not is_part(item):
                 self._tensors.append(item)
 
@@ -74,10 +74,10 @@ class Known:
         """Whether a walk would find the same: nothing says so when a list changes, so all are looked at."""
         if self._number is not edition.number:
             return False
-        for container, before in self._containers:
-            if len(container) != len(before) or not all(map(is_, contents(container), before)):
+        for container, inside, before in self._containers:
+            if len(container) != len(before) or not all(map(is_, inside, before)):
                 return False
-        return not any(map(would_be_trained, self._tensors))
+        return not (self._tensors and any(map(would_be_trained, self._tensors)))
 
 
 class Tree:

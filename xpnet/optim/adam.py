@@ -7,7 +7,7 @@ from typing import Any
 
 from xpnet.core.backend import Array, namespace
 from xpnet.core.registry import fusable
-from xpnet.optim.formula import decayed, piecewise
+from xpnet.optim.formula import piecewise
 from xpnet.optim.moments import Part, Wide
 from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.options import Rate
@@ -42,10 +42,10 @@ def adam_step(
     xp = namespace(theta)
     beta1, beta2 = h.betas
     g = grad
-    if not decoupled:
-        g = decayed(theta, grad, h)
-    elif h.weight_decay:
+    if h.weight_decay and decoupled:
         theta *= 1 - h.lr * h.weight_decay
+    elif h.weight_decay:
+        g = grad + h.weight_decay * theta
     t = g - mean
     t *= 1 - beta1
     mean += t

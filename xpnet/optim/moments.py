@@ -85,7 +85,8 @@ class Part(Span):
         made: the steps made before.
     """
 
-    __slots__ = ("_block", "_first", "made", "master", "moments", "step")
+    grads: Array
+    __slots__ = ("_block", "_first", "grads", "h", "made", "master", "moments", "seen", "step")
 
     def __init__(self, block: Block, first: int, last: int) -> None:
         whole = block.span
@@ -95,11 +96,16 @@ class Part(Span):
         self.moments = [None if m is None else m[place] for m in block.moments]
         self.master = None if block.master is None else block.master[place]
         self.made = self.step = block.made[first]
+        self.seen: Array | None = None
+        self.look()
 
-    @property
-    def h(self) -> Any:
-        """The hyperparameters of the group, by name."""
-        return self._block.h
+    def look(self) -> None:
+        """See where the gradients are, and which hyperparameters hold."""
+        self.h, flat = self._block.h, self.flat
+        if flat is None:
+            self.grads = self.parameters[0]._grad
+        elif flat.grads is not self.seen:
+            self.seen, self.grads = flat.grads, flat.grads[self.start : self.stop]
 
     def keep_count(self) -> None:
         """Tell the block how many steps have been made."""

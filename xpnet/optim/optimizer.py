@@ -14,7 +14,7 @@ from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
 from xpnet.optim.chain import Transform
 from xpnet.optim.moments import Block, Part, State, Wide, members_of
-from xpnet.optim.options import check_options, declared, record
+from xpnet.optim.options import check_options, declared, reader, record
 
 
 @dataclass_transform()
@@ -92,6 +92,7 @@ class Optimizer(_Declared):
             raise ValueError("params is empty: there is nothing to train")
         groups = params if isinstance(params[0], dict) else [{"params": params}]
         self.defaults = defaults
+        self._read = reader(tuple(defaults))  # of the hyperparameters of a group
         self.param_groups: list[State] = []
         self.transforms: tuple[Transform, ...] = ()  # of the gradients, before the update: see `chain`
         # what `LossScaler.unscale` asks of the next step:
@@ -164,11 +165,12 @@ class Optimizer(_Declared):
         self._blocks, self._spans = [], []
         self.param_groups.append(merged)
         self._rates.append(rate if callable(rate) else None)
+        self._follows = any(self._rates)
 
     @property
     def has_functions(self) -> bool:
         """Whether the learning rate of a group is a function of the steps."""
-        return any(self._rates)
+        return self._follows
 
     # ---- the step ----
 
@@ -195,19 +197,19 @@ class Optimizer(_Declared):
         """
         loss = None if closure is None else closure()
         settle, self.settle = self.settle, None  # about this step: nobody may ask before it is made
-        for block in self._blocks:
+        blocks = self._blocks
+        for block in blocks:
             if not block.span.current:
-                self._blocks = self._build()
+                blocks = []
                 break
-        if not self._blocks:
-            self._blocks = self._build()
-        if any(self._rates):
+        if not blocks:
+            blocks = self._build()
+        if self._follows:
             self._write_rates()
-        for block in self._blocks:
-            group = block.group
-            values = tuple([group[name] for name in self.defaults])
+        for block in blocks:
+            values = self._read(block.group)
             if values != block.values and self._needs_others(block, values):
-                self._blocks = self._build()
+                self._build()
                 break
         filled = [p._filled for p in self._members]
         if filled != self._filled:
@@ -220,6 +222,9 @@ class Optimizer(_Declared):
         if not self._waiting:
             for span in self._spans:
                 span.step = step = span.made + 1
+                flat = span.flat
+                if flat is None or flat.grads is not span.seen:
+                    span.look()
                 if type(span.values) is ndarray and span.master is None:  # nothing to look at
                     self.update(span)
                     span.made = step
@@ -261,6 +266,8 @@ class Optimizer(_Declared):
 
     def _transform(self, factor: float) -> float:
         """Run the transforms; the factor of 16-bit gradients that is left to the step."""
+        for span in self._spans:
+            span.look()
         if factor != 1:
             for span in self._spans:
                 if span.master is not None:
@@ -278,7 +285,7 @@ class Optimizer(_Declared):
     # ---- blocks and spans ----
 
     def _build(self) -> list[Block]:
-        """Blocks over the parameters where they are now; the state moves there."""
+        """Make blocks over the parameters where they are now; the state moves there."""
         self._collect()
         self._members, self._spans = members_of(self.param_groups), []
         self._filled, self._present = [], []
@@ -293,12 +300,13 @@ class Optimizer(_Declared):
 
         for span in spans(self._members, together):
             group = self.param_groups[number[id(span.parameters[0])]]
-            h = record(type(self).__name__, tuple(self.defaults))(*(group[name] for name in self.defaults))
+            h = record(type(self).__name__, tuple(self.defaults))(*self._read(group))
             with on_device(span.values):
                 block, initial = Block(span, group, h, self.moment_names(h)), self.initial(h)
                 for i, p in enumerate(span.parameters):
                     block.restore(i, self._state.get(id(p), {}), initial)
             blocks.append(block)
+        self._blocks = blocks
         return blocks
 
     def _needs_others(self, block: Block, values: tuple[Any, ...]) -> bool:
@@ -309,6 +317,8 @@ class Optimizer(_Declared):
         ):
             return True
         block.values, block.h = values, h
+        for span in self._spans:
+            span.look()
         return False
 
     def _divide(self, present: list[bool]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import KW_ONLY
-from functools import cache
+from functools import cache, partial
 from inspect import Parameter, Signature, get_annotations
 from numbers import Real
+from operator import itemgetter
 from typing import Any
 
 Rate = float | Callable[[int], float]
@@ -42,6 +43,17 @@ def declared(cls: type, inherited: Signature) -> Signature:
 def record(name: str, fields: tuple[str, ...]) -> Any:
     """The class of a rule's hyperparameters as a tuple of named values."""
     return namedtuple(name, fields)  # its fields are known only now
+
+
+def reader(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """A function that gives the values of these names in a dict."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return partial(_read, names)
+
+
+def _read(names: tuple[str, ...], options: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(options[name] for name in names)
 
 
 def check_options(name: str, options: dict[str, Any]) -> None:
