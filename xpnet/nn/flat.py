@@ -131,7 +131,8 @@ class FlatParameters:
 
     def like(self) -> Array:
         """A vector of zeros like `values`, for a moment or an average; float32 for the 16-bit types."""
-        return namespace(self.values).zeros_like(widen(self.values))
+        with on_device(self.values):
+            return namespace(self.values).zeros_like(widen(self.values))
 
     def view(self, parameter: Tensor | str, vector: Array | None = None) -> Array:
         """What a vector like `values` holds for a parameter, in its shape; it shares memory.
@@ -154,8 +155,8 @@ class FlatParameters:
 
     def renew_grads(self) -> None:
         """Other memory for the gradients: somebody has kept what they were."""
-        xp = namespace(self.grads)
-        self.grads = xp.asarray(self.grads, copy=True)
+        with on_device(self.grads):
+            self.grads = namespace(self.grads).asarray(self.grads, copy=True)
         for p in self.members.values():
             p._grad = self.view(p, self.grads)
             p._filled = min(p._filled, 1)
@@ -217,7 +218,8 @@ class Span:
 
     def like(self) -> Array:
         """Zeros like `values`, for a moment or an average; float32 for the 16-bit types."""
-        return namespace(self.values).zeros_like(widen(self.values))
+        with on_device(self.values):
+            return namespace(self.values).zeros_like(widen(self.values))
 
     def place(self, parameter: Tensor) -> Any:
         """The index of a parameter in arrays like `values`, as it was when the span was made."""
@@ -289,8 +291,15 @@ def flatten(parameters: Iterable[Tensor]) -> None:
                 p._grad = namespace(p.data).zeros_like(p.data) if p._grad is None else p._grad
 
 
-def as_one_vector(parameters: Sequence[Tensor]) -> Span:
+def named_views(module: Any, vectors: Iterable[tuple[Span, Array]]) -> dict[str, Array]:
+    """What vectors like spans of a module hold for its parameters, by name; they share memory."""
+    names = {id(p): name for name, p in module.named_parameters()}
+    return {names[id(p)]: span.view(p, vector) for span, vector in vectors for p in span.parameters}
+
+
+def as_one_vector(named: Mapping[str, Tensor]) -> Span:
     """One span of all parameters, without elements between them; those that are one already stay."""
+    parameters = list(named.values())
     first = parameters[0]._flat
     if first is not None:
         found = _spans(parameters)
@@ -299,8 +308,7 @@ def as_one_vector(parameters: Sequence[Tensor]) -> Span:
                 return found[0]
             first.pack()  # with its neighbours, which stay neighbours
             return _spans(parameters)[0]
-    FlatParameters(parameters, aligned=False)
-    return _spans(parameters)[0]
+    return FlatParameters(named, aligned=False).spans()[0]
 
 
 def zero_grads(parameters: Iterable[Tensor], set_to_none: bool = True) -> None:

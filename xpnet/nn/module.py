@@ -24,6 +24,7 @@ from xpnet.nn.flat import (
     FlatParameters,
     Span,
     as_one_vector,
+    flatten,
     has_views,
     is_at,
     move_separately,
@@ -246,7 +247,8 @@ class Module(Tree):
             raise TypeError("theta is one vector of one dtype; this model has parameters of several")
         if not has_views(backend_of(parameters[0].data)):
             raise RuntimeError("theta needs a backend whose slices share memory")
-        known.whole = whole = as_one_vector(parameters)
+        names = {id(p): name for name, p in self.named_parameters()}
+        known.whole = whole = as_one_vector({names[id(p)]: p for p in parameters})
         return whole
 
     def _kept_spans(self, with_gradient: bool) -> list[Span]:
@@ -263,6 +265,7 @@ class Module(Tree):
             or type(self).parameters is not Tree.parameters
         ):
             kept.clear()
+            flatten(parameters)  # all: neighbours are to stay neighbours
             kept[filled] = found = spans(list(parameters if filled is None else compress(parameters, filled)))
         return found
 

@@ -273,7 +273,7 @@ class Optimizer(_Declared):
                 if span.master is not None:
                     with on_device(span.values):
                         span.grads[...] *= factor
-        self._waiting = not all([transform.update(self._spans) for transform in self.transforms])
+        self._waiting = not all(transform.update(self._spans) for transform in self.transforms)
         return 1.0
 
     def _write_rates(self) -> None:

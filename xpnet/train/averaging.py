@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xpnet.core.arrays import widen
-from xpnet.core.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.core.backend import Array, asarray, backend_of, namespace, on_device, to_numpy
 from xpnet.core.registry import fusable
-from xpnet.nn.flat import Span, spans
+from xpnet.nn.flat import Span, named_views, spans
 from xpnet.optim.formula import piecewise
 from xpnet.train.batch_norm import recompute_batch_norm, tracked
 from xpnet.train.callbacks import Callback
@@ -63,26 +63,18 @@ class WeightAveraging(Callback):
     def _build(self, model: Module) -> None:
         """Vectors over the parameters where they are now, with the averages so far or the values."""
         saved = self._saved()
-        named = {id(p): name for name, p in model.named_parameters()}
-        self._vectors = []
-        for span in spans(model):
-            average = span.like()
-            average += widen(span.values)
-            for p in span.parameters:
-                if named[id(p)] in saved:
-                    view = span.view(p, average)
-                    view[...] = asarray(saved[named[id(p)]], backend=backend_of(view))
-            self._vectors.append((span, average))
+        self._vectors = [(span, span.like()) for span in spans(model)]
+        for span, average in self._vectors:
+            with on_device(average):
+                average += widen(span.values)
+        for name, view in named_views(model, self._vectors).items():
+            if name in saved:
+                view[...] = asarray(saved[name], backend=backend_of(view))
         self._loaded = {}
 
     def _saved(self) -> dict[str, Any]:
         """The averages by parameter name."""
-        if not self._vectors:
-            return self._loaded
-        named = {id(p): name for name, p in self._model.named_parameters()}
-        return {
-            named[id(p)]: span.view(p, average) for span, average in self._vectors for p in span.parameters
-        }
+        return named_views(self._model, self._vectors) if self._vectors else self._loaded
 
     def averages(self) -> dict[str, Any]:
         """The averaged parameters by name, empty before the first update."""
