@@ -266,49 +266,47 @@ class Holder(nn.Module):
         self.notes = []
 
 
-def replace_weight(m):
-    m.inner.body.weight = nn.Parameter(np.ones((2, 2), np.float32))
-
-
-def delete(m):
+def delete(m, new):
     del m.first
 
 
+# new: a layer that was made before anything was asked for, since making one is a change, too
 CHANGES = {
-    "assign a module": lambda m: setattr(m, "first", nn.Linear(2, 3)),
-    "assign a parameter": replace_weight,
-    "add one": lambda m: setattr(m.inner, "scale", nn.Parameter(np.ones(3, np.float32))),
-    "register one": lambda m: m.first.register_parameter("gain", nn.Parameter(np.ones(1, np.float32))),
-    "add a module": lambda m: m.inner.add_module("more", nn.Linear(2, 2)),
+    "assign a module": lambda m, new: setattr(m, "first", new),
+    "assign a parameter": lambda m, new: setattr(m.inner.body, "weight", new.weight),
+    "add one": lambda m, new: setattr(m.inner, "scale", new.bias),
+    "register one": lambda m, new: m.first.register_parameter("gain", new.bias),
+    "add a module": lambda m, new: m.inner.add_module("more", new),
     "delete": delete,
-    "set to None": lambda m: setattr(m.first, "bias", None),
-    "None to one": lambda m: setattr(m, "missing", nn.Linear(1, 1)),
-    "append to a list": lambda m: m.blocks.append(nn.Linear(2, 2)),
-    "append to an empty list": lambda m: m.notes.append(nn.Linear(2, 2)),
-    "append to a nested list": lambda m: m.blocks[1].append(nn.Linear(2, 2)),
-    "replace in a list": lambda m: m.blocks.__setitem__(0, nn.Linear(2, 2)),
-    "swap in a list": lambda m: m.blocks.reverse(),
-    "replace in a nested list": lambda m: m.blocks[1].__setitem__(0, nn.Linear(2, 2)),
-    "pop": lambda m: m.blocks.pop(),
-    "set in a dict": lambda m: m.heads.update(b=nn.Linear(2, 2)),
-    "replace in a dict": lambda m: m.heads.update(a=nn.Linear(2, 2)),
-    "Sequential.append": lambda m: m.row.append(nn.Linear(2, 2)),
-    "Sequential.pop": lambda m: m.row.pop(0),
-    "Sequential[i]": lambda m: m.row.__setitem__(0, nn.Linear(2, 3)),
-    "ModuleDict.pop": lambda m: m.named.pop("x"),
-    "ModuleDict[i]": lambda m: m.named.__setitem__("y", nn.Linear(2, 2)),
+    "set to None": lambda m, new: setattr(m.first, "bias", None),
+    "None to one": lambda m, new: setattr(m, "missing", new),
+    "append to a list": lambda m, new: m.blocks.append(new),
+    "append to an empty list": lambda m, new: m.notes.append(new),
+    "append to a nested list": lambda m, new: m.blocks[1].append(new),
+    "replace in a list": lambda m, new: m.blocks.__setitem__(0, new),
+    "swap in a list": lambda m, new: m.blocks.reverse(),
+    "replace in a nested list": lambda m, new: m.blocks[1].__setitem__(0, new),
+    "pop": lambda m, new: m.blocks.pop(),
+    "a parameter in a list": lambda m, new: m.notes.append(new.weight),
+    "set in a dict": lambda m, new: m.heads.update(b=new),
+    "replace in a dict": lambda m, new: m.heads.update(a=new),
+    "Sequential.append": lambda m, new: m.row.append(new),
+    "Sequential.pop": lambda m, new: m.row.pop(0),
+    "Sequential[i]": lambda m, new: m.row.__setitem__(0, new),
+    "ModuleDict.pop": lambda m, new: m.named.pop("x"),
+    "ModuleDict[i]": lambda m, new: m.named.__setitem__("y", new),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_anywhere_below_is_seen(change):
-    model = Holder()
+    model, new = Holder(), nn.Linear(2, 2)
     _ = model.theta, model.grad, spans(model)
     before = model.parameters()
     for p in before:
         p.grad = xpnet.asarray(np.ones(p.shape, np.float32))
     assert len(spans_with_gradient(model)) == 1
-    change(model)
+    change(model, new)
     expected = [p for _, p in model.named_parameters()]  # this walks
     assert [id(p) for p in expected] != [id(p) for p in before]
     assert [id(p) for p in model.parameters()] == [id(p) for p in expected]

@@ -7,7 +7,7 @@ from typing import Any
 from xpnet.core.backend import Array, namespace
 from xpnet.core.registry import fusable
 from xpnet.optim.formula import decayed, piecewise
-from xpnet.optim.moments import Part, Wide
+from xpnet.optim.moments import MomentSpan, Wide
 from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.options import Rate
 
@@ -67,6 +67,6 @@ class Adadelta(Optimizer):
 
     moments = ("square_avg", "acc_delta")
 
-    def update(self, span: Part | Wide) -> None:
+    def update(self, span: MomentSpan | Wide) -> None:
         """One step on one span."""
         adadelta_step(span.values, span.grads, *span.moments, span.h, span.step)

@@ -8,7 +8,7 @@ from typing import Any
 from xpnet.core.backend import Array
 from xpnet.core.registry import fusable
 from xpnet.optim.formula import decayed, piecewise, root
-from xpnet.optim.moments import Part, Wide
+from xpnet.optim.moments import MomentSpan, Wide
 from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.options import Rate
 
@@ -73,6 +73,6 @@ class Adagrad(Optimizer):
         """The sum starts where the option says."""
         return {"sum": h.initial_accumulator_value}
 
-    def update(self, span: Part | Wide) -> None:
+    def update(self, span: MomentSpan | Wide) -> None:
         """One step on one span."""
         adagrad_step(span.values, span.grads, *span.moments, span.h, span.step)

@@ -8,7 +8,7 @@ from typing import Any
 from xpnet.core.backend import Array, namespace
 from xpnet.core.registry import fusable
 from xpnet.optim.formula import piecewise
-from xpnet.optim.moments import Part, Wide
+from xpnet.optim.moments import MomentSpan, Wide
 from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.options import Rate
 
@@ -111,7 +111,7 @@ class Adam(Optimizer):
         """Mean and mean square, and its maximum for AMSGrad."""
         return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if h.amsgrad else None
 
-    def update(self, span: Part | Wide) -> None:
+    def update(self, span: MomentSpan | Wide) -> None:
         """One step on one span."""
         adam_step(span.values, span.grads, *span.moments, span.h, span.step)
 
@@ -133,6 +133,6 @@ class AdamW(Adam):
 
     weight_decay: float = 1e-2
 
-    def update(self, span: Part | Wide) -> None:
+    def update(self, span: MomentSpan | Wide) -> None:
         """One step on one span."""
         adam_step(span.values, span.grads, *span.moments, span.h, span.step, True)

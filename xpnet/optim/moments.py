@@ -18,7 +18,7 @@ State = dict[str, Any]
 class Block:
     """Neighbouring parameters of one group, their moments, and how many steps each has made.
 
-    The moments are vectors like the parameters'. A step works on parts of the block: see `parts`.
+    The moments are vectors like the parameters'. A step works on spans of the block: see `spans`.
 
     Attributes:
         span: the parameters.
@@ -65,18 +65,18 @@ class Block:
         named = [*zip(self.names, self.moments, strict=True), (MASTER, self.master)]
         return [(name, vector) for name, vector in named if name is not None and vector is not None]
 
-    def parts(self, filled: list[Any]) -> list[Part]:
-        """The fewest parts of the parameters with a gradient; all of a part have made the same steps."""
+    def spans(self, filled: list[Any]) -> list[MomentSpan]:
+        """The fewest spans of the parameters with a gradient; all of a span have made the same steps."""
         found, first, n = [], 0, len(self.made)
         for i in range(1, n + 1):
             if i == n or bool(filled[i]) != bool(filled[first]) or self.made[i] != self.made[first]:
                 if filled[first]:
-                    found.append(Part(self, first, i))
+                    found.append(MomentSpan(self, first, i))
                 first = i
         return found
 
 
-class Part(Span):
+class MomentSpan(Span):
     """The span that a rule updates: `values` and `grads`, `moments`, hyperparameters `h` and the `step`.
 
     Attributes:
@@ -144,7 +144,7 @@ class Part(Span):
 
 
 class Wide(NamedTuple):
-    """A part of 16-bit parameters as a rule sees it, in float32.
+    """A span of 16-bit parameters as a rule sees it, in float32.
 
     Squares of gradients leave the range of float16, eps is 0 in it, and an update below the last bit of a
     parameter would be lost (Micikevicius et al., 2018).

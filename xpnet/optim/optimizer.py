@@ -13,7 +13,7 @@ from xpnet.core.backend import Array, is_capturing, on_device
 from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
 from xpnet.optim.chain import Transform
-from xpnet.optim.moments import Block, Part, State, Wide, members_of
+from xpnet.optim.moments import Block, MomentSpan, State, Wide, members_of
 from xpnet.optim.options import check_options, declared, reader, record
 
 
@@ -104,11 +104,11 @@ class Optimizer(_Declared):
         self._rates: list[Callable[[int], float] | None] = []  # of the groups whose rate is a function
         self._state: dict[int, State] = {}  # of parameters by id, as of the last `_collect`
         self._blocks: list[Block] = []
-        self._spans: list[Part] = []
+        self._spans: list[MomentSpan] = []
         self._members: list[Tensor] = []
         self._filled: list[Any] = []  # the members' `_filled`, as of the last step
         self._present: list[bool] = []  # which of them had a gradient when `_spans` were made
-        self._uncertain: list[Part] = []
+        self._uncertain: list[MomentSpan] = []
         self._waiting = False  # for more gradients, before the step is made
         for group in groups:
             self.add_param_group(group)
@@ -174,7 +174,7 @@ class Optimizer(_Declared):
 
     # ---- the step ----
 
-    def update(self, span: Part | Wide) -> None:
+    def update(self, span: MomentSpan | Wide) -> None:
         """Update `span.values` in place, by its `grads`, `moments`, hyperparameters `h` and `step`."""
         raise NotImplementedError(f"{type(self).__name__} has no update()")
 
@@ -238,7 +238,7 @@ class Optimizer(_Declared):
         self.settle = settle
         return loss
 
-    def _update(self, span: Part, factor: float) -> None:
+    def _update(self, span: MomentSpan, factor: float) -> None:
         if span.master is None:
             self.update(span)
         else:
@@ -329,7 +329,7 @@ class Optimizer(_Declared):
         self._present, self._spans, first = present, [], 0
         for block in self._blocks:
             last = first + len(block.made)
-            self._spans += block.parts(present[first:last])
+            self._spans += block.spans(present[first:last])
             first = last
 
     def _keep_counts(self) -> None:

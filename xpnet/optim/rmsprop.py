@@ -8,7 +8,7 @@ from typing import Any
 from xpnet.core.backend import Array
 from xpnet.core.registry import fusable
 from xpnet.optim.formula import decayed, piecewise, root
-from xpnet.optim.moments import Part, Wide
+from xpnet.optim.moments import MomentSpan, Wide
 from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.options import Rate
 
@@ -92,6 +92,6 @@ class RMSprop(Optimizer):
             "grad_avg" if h.centered else None,
         )
 
-    def update(self, span: Part | Wide) -> None:
+    def update(self, span: MomentSpan | Wide) -> None:
         """One step on one span."""
         rmsprop_step(span.values, span.grads, *span.moments, span.h, span.step)

@@ -7,7 +7,7 @@ from typing import Any
 from xpnet.core.backend import Array
 from xpnet.core.registry import fusable
 from xpnet.optim.formula import decayed, piecewise
-from xpnet.optim.moments import Part, Wide
+from xpnet.optim.moments import MomentSpan, Wide
 from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.options import Rate
 
@@ -69,6 +69,6 @@ class SGD(Optimizer):
         """A velocity, if there is momentum."""
         return ("momentum_buffer" if h.momentum else None,)
 
-    def update(self, span: Part | Wide) -> None:
+    def update(self, span: MomentSpan | Wide) -> None:
         """One step on one span."""
         sgd_step(span.values, span.grads, *span.moments, span.h, span.step)
