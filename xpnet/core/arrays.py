@@ -36,8 +36,8 @@ def is_half(x: Array) -> bool:
 
 
 def widen(x: Array) -> Array:
-    """x in the dtype that sums are made in: float32 for the 16-bit types."""
-    return namespace(x).astype(x, namespace(x).float32) if is_half(x) else x
+    """x in the dtype that sums are made in: float32 for the 16-bit types. A number stays as it is."""
+    return namespace(x).astype(x, namespace(x).float32) if hasattr(x, "dtype") and is_half(x) else x
 
 
 def zero(like: Array) -> Array:

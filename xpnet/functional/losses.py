@@ -19,7 +19,7 @@ from xpnet.core.arrays import (
     widen,
     zero,
 )
-from xpnet.core.autograd import Pullback, differentiable, is_unit
+from xpnet.core.autograd import Pullback, differentiable
 from xpnet.core.backend import (
     Array,
     array_like,
@@ -119,10 +119,11 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     if is_half(losses):
         value, wide = _reduce(widen(losses), reduction, total)
-        return xp.astype(value, losses.dtype), lambda dy: xp.astype(wide(widen(dy)), losses.dtype)
+        narrow = lambda x: xp.astype(x, losses.dtype) if hasattr(x, "dtype") else x
+        return narrow(value), lambda dy: narrow(wide(widen(dy)))
     value = sum_last(losses) if losses.ndim == 1 else xp.sum(losses, dtype=losses.dtype)
     if reduction == "sum":
-        return value, lambda dy: 1.0 if is_unit(dy) else dy
+        return value, lambda dy: dy
     count = math.prod(losses.shape)
     if total is None:
         total = count
@@ -130,7 +131,7 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
     if type(total) is int:
         if total == 0:
             return value * math.nan, lambda dy: dy * 0
-        return value / total, lambda dy: 1.0 / total if is_unit(dy) else dy / total
+        return value / total, lambda dy: dy / total
     nothing = total == 0  # on the device: every row ignored, or of a class that weighs nothing
     total = xp.where(nothing, xp.ones_like(total), total)
     spread = lambda dy: xp.where(nothing, xp.zeros_like(total), dy / total)
@@ -138,13 +139,13 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
 
 
 def _elementwise(
-    value: Array, reduction: str, *slopes: Callable[[], Array], like: Array | None = None
+    value: Array, reduction: str, *derivatives: Callable[[], Array], like: Array | None = None
 ) -> Result:
-    """Reduce a loss of every element to the dtype of `like`; `slopes`: derivatives by input and target."""
+    """Reduce a loss of every element to the dtype of `like`; `derivatives`: by input and target."""
     y, spread = _reduce(value, reduction)
     if like is not None and y.dtype != like.dtype:
         y = namespace(y).astype(y, like.dtype)
-    return y, tuple(lambda dy, out, slope=slope: slope() * spread(dy) for slope in slopes)
+    return y, lambda dy: tuple(lambda out, of=of: of() * spread(dy) for of in derivatives)
 
 
 def _same_shape(x: Array, target: Any, name: str) -> Array:
@@ -159,7 +160,7 @@ def _same_shape(x: Array, target: Any, name: str) -> Array:
 # ---- classification ---------------------------------------------------------------------------------------
 
 
-@differentiable
+@differentiable(loss=True)
 def cross_entropy(
     logits: Array,
     target: Any,
@@ -288,7 +289,9 @@ def _over_positions(loss: Any, logits: Array, target: Any, weight: Any, options:
     value, pullback = loss.body(to_rows(logits), rows, weight, **options)
     if options["reduction"] == "none":
         value = xp.reshape(value, positions)
-    return value, lambda dy: (from_rows(pullback(dy if dy.ndim == 0 else xp.reshape(dy, (-1,)))[0]),)
+    return value, lambda dy: (
+        from_rows(pullback(xp.reshape(dy, (-1,)) if getattr(dy, "shape", ()) else dy)[0]),
+    )
 
 
 def _one_row(loss: Any, x: Array, target: Any, *arguments: Any, **options: Any) -> Result:
@@ -305,10 +308,10 @@ def _one_row(loss: Any, x: Array, target: Any, *arguments: Any, **options: Any) 
     value, pullback = loss.body(xp.expand_dims(x, axis=0), batch, *arguments, **options)
     rows = value.shape
     y = value if batch is target else xp.reshape(value, ())
-    return y, lambda dy: (pullback(xp.reshape(dy, rows))[0][0, ...],)
+    return y, lambda dy: (pullback(xp.reshape(dy, rows) if hasattr(dy, "dtype") else dy)[0][0, ...],)
 
 
-@differentiable
+@differentiable(loss=True)
 def nll_loss(
     log_probabilities: Array,
     target: Any,
@@ -344,7 +347,7 @@ def nll_loss(
     return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, -spread(dy) * row),)
 
 
-@differentiable
+@differentiable(loss=True)
 def multi_margin_loss(
     scores: Array,
     target: Any,
@@ -400,7 +403,7 @@ def multi_margin_loss(
 # ---- every other target -----------------------------------------------------------------------------------
 
 
-@differentiable
+@differentiable(loss=True)
 def binary_cross_entropy_with_logits(logits: Array, target: Any, *, reduction: str = "mean") -> Result:
     """-t log sigmoid(z) - (1 - t) log(1 - sigmoid(z)), without overflow; gradient sigmoid(z) - t.
 
@@ -417,7 +420,7 @@ def binary_cross_entropy_with_logits(logits: Array, target: Any, *, reduction: s
     return _elementwise(softplus - t * logits, reduction, sigmoid_minus_t, lambda: -logits)
 
 
-@differentiable
+@differentiable(loss=True)
 def weighted_binary_cross_entropy(
     logits: Array, target: Any, weight: Any, pos_weight: Any, *, reduction: str = "mean"
 ) -> Result:
@@ -452,7 +455,7 @@ def _spread(weight: Any, like: Array, name: str) -> Array:
         ) from None
 
 
-@differentiable
+@differentiable(loss=True)
 def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
     """(x - t)^2; gradient 2 (x - t).
 
@@ -467,7 +470,7 @@ def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
     return _elementwise(wide * wide, reduction, lambda: 2 * error, lambda: -2 * error, like=x)
 
 
-@differentiable
+@differentiable(loss=True)
 def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Result:
     """max(0, -t s): zero where the sign is right, -t s on mistakes (Rosenblatt, 1958; deck S2).
 

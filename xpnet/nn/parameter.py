@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.autograd import LENT, Tensor
 from xpnet.core.backend import (
     Array,
     Backend,
@@ -24,8 +23,10 @@ from xpnet.core.backend import (
     on_device,
     to_numpy,
 )
+from xpnet.core.node import LENT, Node
+from xpnet.core.tensor import Tensor
 
-_DATA: Any = Tensor.__dict__["data"]  # the slot itself
+_DATA: Any = Node.__dict__["data"]  # the slot itself
 
 
 class Buffer(Tensor):
