@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from heapq import heappop, heappush
 from typing import Any
 
-from xpnet.core.backend import Array, dtype_name
+from xpnet.core.backend import Array
 from xpnet.core.node import Node
 
 _on_complete: ContextVar[Callable[[Any], None] | None] = ContextVar("xpnet_on_complete", default=None)
@@ -50,7 +50,8 @@ def backward(root: Node, gradient: Array | float, retain_graph: bool) -> None:
         for i, parent in parents:
             if i >= len(found):
                 raise RuntimeError(
-                    f"backward(): {_name(node, i)} of {node._op.__name__} has no gradient; pass it as x.detach()"
+                    f"backward(): {_name(node, i)} of {node._op.__name__} has no gradient; "
+                    "pass it as x.detach()"
                 )
             gradient = found[i]
             is_leaf = parent._pullback is None and parent._parents is not None
@@ -87,9 +88,9 @@ def _check(gradient: Array, node: Node, i: int, parent: Node) -> None:
         )
     if gradient.dtype != parent.data.dtype:
         raise TypeError(
-            f"backward(): a gradient of dtype {dtype_name(gradient.dtype)} reached {_name(node, i)} of "
-            f"{node._op.__name__}, of dtype {dtype_name(parent.data.dtype)}: two dtypes met in one operation; give the data the "
-            "dtype of the model, as in xpnet.asarray(x, 'float32')"
+            f"backward(): a gradient of dtype {gradient.dtype} reached a tensor of dtype {parent.data.dtype}, "
+            f"{_name(node, i)} of {node._op.__name__}: two dtypes met in one operation; give the data the dtype "
+            "of the model, as in xpnet.asarray(x, 'float32')"
         )
 
 

@@ -21,6 +21,7 @@ from contextvars import ContextVar
 from functools import wraps
 from inspect import signature
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
+from weakref import WeakSet
 
 import numpy as np
 
@@ -78,7 +79,7 @@ class Fusable(OwnsKernels, Protocol[P, R]):
         """What a kernel makes of the arguments, or the body."""
 
 
-_with_kernels: list[Any] = []
+_with_kernels: WeakSet[Any] = WeakSet()
 
 
 def own(op: Any, body: Callable[..., Any], kernels: Kernels) -> Any:
@@ -90,8 +91,7 @@ def own(op: Any, body: Callable[..., Any], kernels: Kernels) -> Any:
         def register(launcher: Callable[P, R]) -> Callable[P, R]:
             told = "recorded" in signature(launcher).parameters
             kernels[backend] = Kernel(launcher, min_size, anywhere, told)
-            if op not in _with_kernels:
-                _with_kernels.append(op)
+            _with_kernels.add(op)
             return launcher
 
         return register
