@@ -88,9 +88,9 @@ def _check(gradient: Array, node: Node, i: int, parent: Node) -> None:
         )
     if gradient.dtype != parent.data.dtype:
         raise TypeError(
-            f"backward(): a gradient of dtype {gradient.dtype} reached a tensor of dtype {parent.data.dtype}, "
-            f"{_name(node, i)} of {node._op.__name__}: two dtypes met in one operation; give the data the dtype "
-            "of the model, as in xpnet.asarray(x, 'float32')"
+            f"backward(): a gradient of dtype {gradient.dtype} reached a tensor of dtype {parent.data.dtype}"
+            f", {_name(node, i)} of {node._op.__name__}: two dtypes met in one operation; give the data the "
+            "dtype of the model, as in xpnet.asarray(x, 'float32')"
         )
 
 

@@ -13,6 +13,7 @@ from xpnet.core.arrays import (
     floating,
     is_half,
     keep,
+    max_last,
     one_hot,
     sum_last,
     take_columns,
@@ -194,22 +195,23 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     floating("cross_entropy", logits, "the logits")
-    options: dict[str, Any] = {
-        "ignore_index": ignore_index,
-        "label_smoothing": label_smoothing,
-        "reduction": reduction,
-    }
-    if logits.ndim != 2:
-        return _over_positions(cross_entropy, logits, target, weight, options)
-    xp = namespace(logits)
-    if is_half(logits):  # the sums over classes and rows need float32
+    if logits.ndim != 2 or is_half(logits):
+        options: dict[str, Any] = {
+            "ignore_index": ignore_index,
+            "label_smoothing": label_smoothing,
+            "reduction": reduction,
+        }
+        if logits.ndim != 2:
+            return _over_positions(cross_entropy, logits, target, weight, options)
+        xp = namespace(logits)  # the sums over classes and rows need float32
         value, wide = cross_entropy.body(widen(logits), target, weight, **options)
         return xp.astype(value, logits.dtype), lambda dy: (xp.astype(wide(widen(dy))[0], logits.dtype),)
+    xp = namespace(logits)
     if weight is not None:
         weight = _class_weight(weight, logits, logits.shape[1], "cross_entropy")
     classes = logits.shape[1]
     # no step needs the logits again: their distance from the row's maximum says it all
-    shifted = logits - xp.max(logits, axis=1, keepdims=True)
+    shifted = logits - max_last(logits)
     exp = xp.exp(shifted)
     total = sum_last(exp)
     if getattr(target, "ndim", 1) == 2:
@@ -226,7 +228,7 @@ def cross_entropy(
         if weight is not None:
             t = t * weight
         if rows is not None:
-            t = t * xp.expand_dims(rows, axis=1)
+            t = t * rows[:, None]
         if y is not None:  # "mean" divides by the weights of the labels
             each = xp.ones_like(total) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
             count = xp.sum(each if rows is None else each * rows, dtype=each.dtype)
@@ -236,7 +238,7 @@ def cross_entropy(
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
-        return (add_to_columns(exp * xp.expand_dims(scale / total, axis=1), y, -scale),)  # softmax - e(y)
+        return (add_to_columns(exp * (scale / total)[:, None], y, -scale),)  # softmax - e(y)
 
     return value, pullback
 
@@ -246,16 +248,16 @@ def _soft_cross_entropy(
 ) -> Result:
     """-sum_k t_k log p_k for any t: label smoothing, class weights, ignored rows (all 0), Mixup."""
     xp = namespace(shifted)
-    log_p = shifted - xp.expand_dims(xp.log(total), axis=1)
+    log_p = shifted - xp.log(total)[:, None]
     terms = xp.where(t == 0, xp.zeros_like(t), -t * log_p)  # 0 log 0 = 0
     value, spread = _reduce(xp.sum(terms, axis=1, dtype=t.dtype), reduction, count)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         mass = xp.sum(t, axis=1, dtype=t.dtype)
-        slope = exp * xp.expand_dims(mass / total, axis=1) - t
-        slope = xp.where(xp.expand_dims(mass, axis=1) == 0, xp.zeros_like(slope), slope)
+        slope = exp * (mass / total)[:, None] - t
+        slope = xp.where(mass[:, None] == 0, xp.zeros_like(slope), slope)
         scale = spread(dy)
-        return (slope * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale),)
+        return (slope * (scale[:, None] if reduction == "none" else scale),)
 
     return value, pullback
 
@@ -383,19 +385,19 @@ def multi_margin_loss(
         weight = _class_weight(weight, scores, classes, "multi_margin_loss")
         weight = xp.take(weight, xp.astype(y, xp.int64))
         rows = weight if rows is None else rows * weight
-    hinge = margin + scores - xp.expand_dims(take_columns(scores, y), axis=1)
+    hinge = margin + scores - take_columns(scores, y)[:, None]
     active = ~(hinge <= 0) & (one_hot(y, classes, scores.dtype) == 0)
     hinge = keep(hinge, active)
     losses = xp.sum(hinge if p == 1 else hinge * hinge, axis=1, dtype=scores.dtype) / classes
     active = (xp.astype(active, scores.dtype) if p == 1 else 2 * hinge) / classes
     if rows is not None:
-        losses, active = losses * rows, active * xp.expand_dims(rows, axis=1)
+        losses, active = losses * rows, active * rows[:, None]
     value, spread = _reduce(losses, reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
         dx = add_to_columns(active + 0, y, -xp.sum(active, axis=1, dtype=scores.dtype))
-        return (dx * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale),)
+        return (dx * (scale[:, None] if reduction == "none" else scale),)
 
     return value, pullback
 
