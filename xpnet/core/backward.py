@@ -48,16 +48,17 @@ def backward(root: Node, gradient: Array | float, retain_graph: bool) -> None:
         if type(found) is not tuple:
             found = (found,)
         for i, parent in parents:
-            if i >= len(found):
+            try:
+                gradient = found[i]
+            except IndexError:
                 raise RuntimeError(
                     f"backward(): {_name(node, i)} of {node._op.__name__} has no gradient; "
                     "pass it as x.detach()"
-                )
-            gradient = found[i]
-            is_leaf = parent._pullback is None and parent._parents is not None
+                ) from None
+            inner = parent._pullback is not None or parent._parents is None
             deferred = callable(gradient)
             if deferred:
-                out = parent._grad if is_leaf and not parent._filled else None
+                out = None if inner or parent._filled else parent._grad
                 gradient = gradient(out)
                 if gradient is out and out is not None:  # written in place
                     parent._filled = 1
@@ -65,9 +66,10 @@ def backward(root: Node, gradient: Array | float, retain_graph: bool) -> None:
                         _count(uses, parent, complete)
                     continue
             if gradient is not None:
-                if gradient.shape != parent.data.shape or gradient.dtype != parent.data.dtype:
+                data = parent._data
+                if gradient.shape != data.shape or gradient.dtype != data.dtype:
                     _check(gradient, node, i, parent)
-                if is_leaf:
+                if not inner:
                     shared = retain_graph or gradient is dy or (not deferred and _repeats(gradient, found))
                     parent._accumulate(gradient, fresh=not shared)
                 elif parent._grad is None:
@@ -75,20 +77,20 @@ def backward(root: Node, gradient: Array | float, retain_graph: bool) -> None:
                     heappush(queue, (-parent._time, parent))
                 else:
                     parent._grad = parent._grad + gradient
-            if is_leaf and complete is not None:
+            if complete is not None and not inner:
                 _count(uses, parent, complete)
 
 
 def _check(gradient: Array, node: Node, i: int, parent: Node) -> None:
     """Refuse what would be broadcast, or would spread another dtype, without a word."""
-    if tuple(gradient.shape) != tuple(parent.data.shape):
+    if tuple(gradient.shape) != tuple(parent._data.shape):
         raise ValueError(
             f"backward(): a gradient of shape {tuple(gradient.shape)} reached a tensor of shape "
-            f"{tuple(parent.data.shape)}: the pullback of {node._op.__name__} gives it for {_name(node, i)}"
+            f"{tuple(parent._data.shape)}: the pullback of {node._op.__name__} gives it for {_name(node, i)}"
         )
-    if gradient.dtype != parent.data.dtype:
+    if gradient.dtype != parent._data.dtype:
         raise TypeError(
-            f"backward(): a gradient of dtype {gradient.dtype} reached a tensor of dtype {parent.data.dtype}"
+            f"backward(): a gradient of dtype {gradient.dtype} reached a tensor of dtype {parent._data.dtype}"
             f", {_name(node, i)} of {node._op.__name__}: two dtypes met in one operation; give the data the "
             "dtype of the model, as in xpnet.asarray(x, 'float32')"
         )

@@ -27,6 +27,7 @@ class Node:
     __slots__ = (
         "__weakref__",
         "_arena",
+        "_data",
         "_filled",
         "_grad",
         "_kept",
@@ -35,15 +36,14 @@ class Node:
         "_parents",
         "_pullback",
         "_time",
-        "data",
         "requires_grad",
     )
 
-    data: Array
+    _data: Array
     requires_grad: bool
     _grad: Array | None
     _filled: int  # 0: _grad is None or leftover memory; 1: it holds a gradient; LENT: that was given out
-    _kept: list[Array]  # of a computed tensor after `retain_grad`: nothing, or its gradient
+    _kept: list[Array] | None  # of a computed tensor after `retain_grad`: empty, or its gradient
     _parents: Sequence[tuple[int, Node]] | None  # (position, input); None once backward has freed the node
     _pullback: Pullback | None  # None for a leaf
     _op: Any  # what made it
@@ -52,12 +52,21 @@ class Node:
     _offset: int
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
-        self.data = data
+        self._data = data
         self.requires_grad = requires_grad
-        self._grad = self._pullback = self._arena = None
+        self._grad = self._pullback = self._arena = self._kept = None
         self._filled = False
         self._parents = ()
         self._offset = 0
+
+    @property
+    def data(self) -> Array:
+        """The array; assigning another changes neither the graph nor the gradient."""
+        return self._data
+
+    @data.setter
+    def data(self, value: Array) -> None:
+        self._data = value
 
     @property
     def is_leaf(self) -> bool:
@@ -72,7 +81,7 @@ class Node:
             else:
                 self._arena.renew_gradients()
         self._filled = 0
-        if hasattr(self, "_kept"):
+        if self._kept:
             self._kept.clear()
 
     def _accumulate(self, gradient: Array, fresh: bool = False) -> None:

@@ -33,7 +33,7 @@ from typing import Any, ParamSpec, Protocol, cast, overload
 
 from numpy import generic, ndarray
 
-from xpnet.core.node import Pullback, clock
+from xpnet.core.node import Node, Pullback, clock
 from xpnet.core.registry import Kernels, OwnsKernels, own, run, takes_numpy
 from xpnet.core.tensor import Tensor
 
@@ -101,11 +101,13 @@ def differentiable(body: Any = None, *, loss: bool = False) -> Any:
                     break
         values, parents, tensors, scalars = [], [], False, False
         for i, arg in enumerate(args):
-            if isinstance(arg, Tensor):
+            if type(arg) is ndarray:
+                pass
+            elif isinstance(arg, Node):
                 tensors = True
                 if arg.requires_grad:
                     parents.append((i, arg))
-                arg = arg.data
+                arg = arg._data
             elif isinstance(arg, generic):
                 scalars = True
             values.append(arg)
@@ -125,7 +127,13 @@ def differentiable(body: Any = None, *, loss: bool = False) -> Any:
                 "several gradients return a tuple from it"
             )
         result = _new(Tensor)  # without __init__: this is the hot path
-        result.data, result.requires_grad, result._grad, result._filled = value, True, None, 0
+        result._data, result.requires_grad, result._grad, result._kept, result._filled = (
+            value,
+            True,
+            None,
+            None,
+            0,
+        )
         result._parents, result._pullback, result._op, result._time = parents, pullback, op, next(clock)
         return result
 

@@ -120,8 +120,7 @@ def takes_numpy(kernels: Kernels, first: np.ndarray) -> bool:
     """Whether a kernel may take this NumPy array: the quick answer for small networks, where it counts."""
     if "numpy" in unloaded:
         load_kernels("numpy")
-    kernel = kernels.get("numpy")
-    return kernel is not None and first.size >= kernel.min_size
+    return "numpy" in kernels and first.size >= kernels["numpy"].min_size
 
 
 def run(

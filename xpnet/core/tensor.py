@@ -39,8 +39,7 @@ class Tensor(Node, Methods["Tensor"]):
         if self._filled:
             self._filled = LENT
             return self._grad
-        kept = getattr(self, "_kept", None)
-        return kept[0] if kept else None
+        return self._kept[0] if self._kept else None
 
     @grad.setter
     def grad(self, value: Array | None) -> None:
@@ -48,7 +47,7 @@ class Tensor(Node, Methods["Tensor"]):
             self._forget()
             return
         value = array_of(value)
-        namespace(self.data, value)  # refuses another backend
+        namespace(self._data, value)  # refuses another backend
         if tuple(value.shape) != tuple(self.shape) or value.dtype != self.dtype:
             raise ValueError(
                 f"grad: expected shape {tuple(self.shape)} and dtype {self.dtype}, "
@@ -65,27 +64,27 @@ class Tensor(Node, Methods["Tensor"]):
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the array."""
-        return self.data.shape
+        return self._data.shape
 
     @property
     def dtype(self) -> Any:
         """The dtype of the array."""
-        return self.data.dtype
+        return self._data.dtype
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self.data.ndim
+        return self._data.ndim
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return prod(self.data.shape)
+        return prod(self._data.shape)
 
     @property
     def device(self) -> Any:
         """The device of the array; None on NumPy."""
-        return device(self.data)
+        return device(self._data)
 
     def __dlpack__(self, **options: Any) -> Any:
         """The memory, for `from_dlpack` of another library, which then shares it.
@@ -95,19 +94,19 @@ class Tensor(Node, Methods["Tensor"]):
         """
         if self.requires_grad:
             raise BufferError("a Tensor that requires a gradient is not exported: pass x.detach() or x.data")
-        return self.data.__dlpack__(**options)
+        return self._data.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Kind and number of the device, in the terms of DLPack."""
-        return self.data.__dlpack_device__()
+        return self._data.__dlpack_device__()
 
     def numpy(self) -> Any:
         """The values as a NumPy array (a copy if they are on a device)."""
-        return to_numpy(self.data)
+        return to_numpy(self._data)
 
     def detach(self) -> Tensor:
         """The same array without its history."""
-        return Tensor(self.data)
+        return Tensor(self._data)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set `requires_grad` of a leaf; returns the tensor."""
@@ -130,7 +129,7 @@ class Tensor(Node, Methods["Tensor"]):
         >>> y.grad
         array([ 6., 12.], dtype=float32)
         """
-        if (self.is_leaf and self.requires_grad) or hasattr(self, "_kept"):
+        if (self.is_leaf and self.requires_grad) or self._kept is not None:
             return
         pullback = self._pullback
         if pullback is None:
@@ -168,30 +167,32 @@ class Tensor(Node, Methods["Tensor"]):
                 "no_grad()"
             )
         if gradient is None:
-            if self.data.shape and self.size != 1:
+            if self._data.shape and self.size != 1:
                 raise RuntimeError(
                     "backward() without a gradient needs a tensor of one element, this one is "
                     f"{tuple(self.shape)}; reduce it with .sum() or .mean(), or pass backward(gradient)"
                 )
-            of_loss = self._pullback is not None and self._op.is_loss and not hasattr(self, "_kept")
-            gradient = 1.0 if of_loss and not self.data.shape else namespace(self.data).ones_like(self.data)
+            of_loss = self._pullback is not None and self._op.is_loss and self._kept is None
+            gradient = (
+                1.0 if of_loss and not self._data.shape else namespace(self._data).ones_like(self._data)
+            )
         else:
             gradient = array_of(gradient)
-            namespace(self.data, gradient)  # refuses another backend or device
+            namespace(self._data, gradient)  # refuses another backend or device
             if tuple(gradient.shape) != tuple(self.shape):
                 raise ValueError(
                     f"backward(): gradient of shape {tuple(gradient.shape)} for a tensor of shape "
                     f"{tuple(self.shape)}"
                 )
-        if type(self.data) is ndarray or isinstance(self.data, generic):
+        if type(self._data) is ndarray or isinstance(self._data, generic):
             backward(self, gradient, retain_graph)
             return
-        with on_device(self.data):
+        with on_device(self._data):
             backward(self, gradient, retain_graph)
 
     def __reduce__(self) -> Any:
         """A copy or a pickle is a leaf."""
-        values = namespace(self.data).asarray(self.data, copy=True)
+        values = namespace(self._data).asarray(self._data, copy=True)
         return _restore, (type(self), values, self.requires_grad, self._grad if self._filled else None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
@@ -203,7 +204,7 @@ class Tensor(Node, Methods["Tensor"]):
 
     def __repr__(self) -> str:
         grad = ", requires_grad=True" if self.requires_grad else ""
-        return f"tensor({self.data}{grad})"
+        return f"tensor({self._data}{grad})"
 
 
 def _restore(kind: type[Tensor], values: Array, requires_grad: bool, gradient: Array | None) -> Tensor:
@@ -216,7 +217,7 @@ def _restore(kind: type[Tensor], values: Array, requires_grad: bool, gradient: A
 
 def array_of(x: Any) -> Array:
     """The array of a Tensor; an array as it is."""
-    return x.data if isinstance(x, Tensor) else x
+    return x._data if isinstance(x, Tensor) else x
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:

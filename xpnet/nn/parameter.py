@@ -26,8 +26,6 @@ from xpnet.core.backend import (
 from xpnet.core.node import LENT, Node
 from xpnet.core.tensor import Tensor
 
-_DATA: Any = Node.__dict__["data"]  # the slot itself
-
 
 class Buffer(Tensor):
     """State that is saved and moved with a model but not trained, such as running statistics.
@@ -86,7 +84,7 @@ class Parameter(Tensor):
     def _assign(self, value: Array) -> None:
         """Set `data`: in an arena the view stays, or theta would no longer hold the parameter."""
         if getattr(self, "_arena", None) is None:
-            _DATA.__set__(self, value)
+            self._data = value
             return
         view = self.data
         if tuple(value.shape) != tuple(view.shape) or value.dtype != view.dtype:
@@ -97,7 +95,7 @@ class Parameter(Tensor):
         if value is not view:
             view[...] = value
 
-    data = property(_DATA.__get__, _assign)
+    data = property(Node.data.fget, _assign)  # type: ignore[attr-defined]
 
 
 class Arena:
