@@ -9,6 +9,9 @@ stream); the key is the 64-bit seed; element i is word i % 4 of block i // 4.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +62,51 @@ class Generator:
 
 # one stream per purpose, so that (say) adding dropout does not change the initial weights
 INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT, SEARCH, BOOTSTRAP = range(8)
-generators = {stream: Generator(0, stream) for stream in (INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT)}
+_of_process = {stream: Generator(0, stream) for stream in (INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT)}
+_of_context: ContextVar[dict[int, Generator]] = ContextVar("xpnet_random_streams", default=_of_process)
+
+
+class _Generators(Mapping[int, Generator]):
+    """The default streams of this context: the process's, or those of `forked` around this call."""
+
+    def __getitem__(self, stream: int) -> Generator:
+        return _of_context.get()[stream]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(_of_context.get())
+
+    def __len__(self) -> int:
+        return len(_of_context.get())
+
+
+generators = _Generators()
+
+
+@contextmanager
+def forked(seed: int | None = None) -> Iterator[None]:
+    """Default streams of its own for a `with` block, in this thread (or task) alone.
+
+    They begin where those outside are, which go on after the block as if it had not been.
+
+    Args:
+        seed: begin from this seed instead.
+
+    >>> from xpnet import random
+    >>> key = lambda: random.generators[random.NOISE].next_key()
+    >>> with random.forked():
+    ...     inside = key()
+    >>> key() == inside
+    True
+    """
+    own = {stream: Generator(*generator.state) for stream, generator in generators.items()}
+    previous = _of_context.get()
+    _of_context.set(own)
+    try:
+        if seed is not None:
+            manual_seed(seed)
+        yield
+    finally:
+        _of_context.set(previous)
 
 
 def manual_seed(seed: int) -> None:
