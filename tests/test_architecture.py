@@ -105,7 +105,7 @@ def imports() -> tuple[Import, ...]:
 
 def room(module: str) -> str:
     """The first part below `xpnet`; the public face of the package is a room of its own."""
-    return (module.split(".") + ["xpnet"])[1] if module != "xpnet" else "xpnet"
+    return [*module.split("."), "xpnet"][1]
 
 
 def floor(name: str) -> int:
@@ -159,7 +159,9 @@ def test_imports_point_down():
 
 def test_no_room_imports_the_face_of_the_package():
     """`import xpnet` within the package would tie every room to all that the face hands on."""
-    assert [f"{i.module}:{i.line}" for i in imports() if i.target == "xpnet" and room(i.module) not in TOP] == []
+    assert [
+        f"{i.module}:{i.line}" for i in imports() if i.target == "xpnet" and room(i.module) not in TOP
+    ] == []
 
 
 TOP = ("cli", "lab", "__main__")  # written as a user writes
@@ -181,14 +183,18 @@ def test_callbacks_know_no_trainer_class():
     broken = [
         f"{i.module}:{i.line}"
         for i in imports()
-        if room(i.module) == "train" and i.target == "xpnet.train.trainer" and i.module != "xpnet.train.trainer"
+        if room(i.module) == "train"
+        and i.target == "xpnet.train.trainer"
+        and i.module != "xpnet.train.trainer"
     ]
     # what makes trainers may name the class
     assert {b.split(":")[0] for b in broken} <= {"xpnet.train.cross_validation", "xpnet.train"}
 
 
 def test_commands_do_not_import_one_another():
-    commands = {name for name, path in modules().items() if room(name) == "cli" and "def run(" in path.read_text()}
+    commands = {
+        name for name, path in modules().items() if room(name) == "cli" and "def run(" in path.read_text()
+    }
     assert len(commands) >= 7
     assert [f"{i.module}:{i.line}" for i in imports() if i.module in commands and i.target in commands] == []
 
