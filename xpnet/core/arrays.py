@@ -121,8 +121,11 @@ _ARANGES: dict[Any, Array] = {}
 
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     """a @ b of two matrices, into `out` if the backend can and the dtypes agree."""
-    if out is None and type(a) is np.ndarray:
-        return a.dot(b)  # the same product, half a microsecond sooner
+    if type(a) is np.ndarray:
+        if out is None:
+            return a.dot(b)  # the same product, half a microsecond sooner
+        if out.dtype is a.dtype:
+            return np.matmul(a, b, out)
     if out is not None and out.dtype == a.dtype == b.dtype and backend_name(a) in _NUMPY_LIKE:
         return namespace(a).matmul(a, b, out=out)
     return a @ b

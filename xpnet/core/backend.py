@@ -149,7 +149,8 @@ def _label(device: Any) -> str:
     return str(getattr(device, "_device", device))
 
 
-_default = Backend("numpy", _numpy)
+HOST = Backend("numpy", _numpy)
+_default = HOST
 _chosen: ContextVar[Backend | None] = ContextVar("xpnet_backend", default=None)  # by use_backend, here
 
 
@@ -360,6 +361,8 @@ def where(array: Array) -> str:
 
 def backend_of(array: Array) -> Backend:
     """The backend and device of an array, as `set_backend` would make them."""
+    if type(array) is np.ndarray:
+        return HOST
     return Backend(backend_name(array), namespace(array), device(array))
 
 

@@ -104,7 +104,10 @@ def _name(node: Node, i: int) -> str:
 
 def _repeats(gradient: Array, found: tuple[Any, ...]) -> bool:
     """Whether one array is the gradient of two inputs."""
-    return len(found) > 1 and sum(other is gradient for other in found) > 1
+    uses = 0
+    for other in found:
+        uses += other is gradient
+    return uses > 1
 
 
 def _leaf_uses(root: Node) -> dict[int, int]:

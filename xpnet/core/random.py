@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core import numpy_namespace as _numpy
-from xpnet.core.backend import Array, Backend, asarray, get_backend
+from xpnet.core.backend import HOST, Array, Backend, asarray, get_backend
 from xpnet.core.registry import fusable
 
 _MASK = 0xFFFFFFFF
@@ -161,7 +160,7 @@ def bits(n: int, key: Key, backend: Backend | None = None, start: int = 0) -> Ar
     backend = backend or get_backend()
     xp = backend.xp
     first, last = start // 4, -(-(start + n) // 4)
-    chunk = _CHUNK if str(backend) == "numpy" else last - first
+    chunk = _CHUNK if backend.name == "numpy" else last - first
     words = []
     for low in range(first, last, chunk or 1):
         high = min(low + chunk, last)
@@ -196,7 +195,7 @@ def keep_threshold(p: float) -> int:
 
 def normal(shape: tuple[int, ...], key: Key, backend: Backend | None = None) -> Array:
     """float32 from N(0, 1), by Box-Muller on the host, then moved: the same bits on every backend."""
-    return asarray(noise(shape, key, _HOST), backend=backend)
+    return asarray(noise(shape, key, HOST), backend=backend)
 
 
 def noise(shape: tuple[int, ...], key: Key, backend: Backend) -> Array:
@@ -211,18 +210,18 @@ def noise(shape: tuple[int, ...], key: Key, backend: Backend) -> Array:
 
 def permutation(n: int, key: Key) -> np.ndarray:
     """0 .. n-1 in random order, int64, on the host: indices choose samples where the data is read."""
-    words = bits(2 * n, key, _HOST)
+    words = bits(2 * n, key, HOST)
     return np.argsort((words[0::2] << 31) ^ words[1::2], kind="stable")
 
 
 def integers(n: int, high: int, key: Key) -> np.ndarray:
     """n draws with replacement from 0 .. high-1, int64, on the host (the bias is below high / 2^32)."""
-    return (bits(n, key, _HOST) * high) >> 32
+    return (bits(n, key, HOST) * high) >> 32
 
 
 def doubles(n: int, key: Key) -> np.ndarray:
     """n draws from [0, 1), float64 with all 53 bits, on the host: for hyperparameters, not for weights."""
-    words = bits(2 * n, key, _HOST)
+    words = bits(2 * n, key, HOST)
     return ((words[0::2] >> 5) * 2.0**26 + (words[1::2] >> 6)) * 2.0**-53
 
 
@@ -235,9 +234,6 @@ def uniform_rows(rows: np.ndarray, n: int, key: Key) -> np.ndarray:
     counter = (np.asarray(rows, dtype=np.int64)[:, None] * blocks + np.arange(blocks)).reshape(-1)
     words = np.stack(philox(counter, key), axis=1).reshape(len(rows), 4 * blocks)[:, :n]
     return (words >> 8).astype(np.float32) * np.float32(2.0**-24)
-
-
-_HOST = Backend("numpy", _numpy)
 
 
 def generator_state() -> dict[str, Any]:

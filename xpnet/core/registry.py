@@ -116,13 +116,6 @@ def load_kernels(backend: str) -> None:
         load()
 
 
-def takes_numpy(kernels: Kernels, first: np.ndarray) -> bool:
-    """Whether a kernel may take this NumPy array: the quick answer for small networks, where it counts."""
-    if "numpy" in unloaded:
-        load_kernels("numpy")
-    return "numpy" in kernels and first.size >= kernels["numpy"].min_size
-
-
 def run(
     kernels: Kernels, body: Callable[..., R], args: Any, kwargs: dict[str, Any], recorded: bool = False
 ) -> R:
@@ -180,8 +173,10 @@ def fusable(body: Callable[P, R]) -> Fusable[P, R]:
 
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if args and type(args[0]) is np.ndarray and not takes_numpy(kernels, args[0]):
-            return body(*args, **kwargs)
+        if args and type(args[0]) is np.ndarray and "numpy" not in unloaded:  # the quick answer, as in `run`
+            kernel = kernels.get("numpy")
+            if kernel is None or args[0].size < kernel.min_size:
+                return body(*args, **kwargs)
         return run(kernels, body, args, kwargs)
 
     return cast("Fusable[P, R]", own(call, body, kernels))
