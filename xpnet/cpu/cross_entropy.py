@@ -13,7 +13,7 @@ from xpnet.functional import losses
 _EMPTY = np.empty((0, 0), np.float32)
 
 
-@losses.cross_entropy.kernel("numpy", SMALL, anywhere=("target", "weight"))
+@losses.cross_entropy.kernel("numpy", SMALL)
 def cross_entropy(
     logits: Array,
     target: Any,
