@@ -230,7 +230,7 @@ def test_a_rule_is_a_class_body():
         Slower([x], speed=1)
     with pytest.raises(TypeError, match="Adagrad: too many positional arguments"):
         optim.Adagrad([x], 0.1, 0.0, 0.0, 0.0, 1e-3, True)
-    with pytest.raises(TypeError, match="missing .*'params'"):
+    with pytest.raises(TypeError, match=r"missing .*'params'"):
         optim.Adam()
 
 

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from xpnet.core.arrays import widen
-from xpnet.core.autograd import LENT, Tensor
 from xpnet.core.backend import (
     Array,
     Backend,
@@ -33,6 +32,8 @@ from xpnet.core.backend import (
     namespace,
     on_device,
 )
+from xpnet.core.node import LENT
+from xpnet.core.tensor import Tensor
 
 ALIGNMENT = 16  # bytes
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from xpnet.core.autograd import LENT, Tensor, array_of
 from xpnet.core.backend import (
     Array,
     DeviceError,
@@ -20,6 +19,8 @@ from xpnet.core.backend import (
     namespace,
     where,
 )
+from xpnet.core.node import LENT
+from xpnet.core.tensor import Tensor, array_of
 from xpnet.nn.flat import (
     FlatParameters,
     Span,

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.autograd import Tensor
 from xpnet.core.backend import Array, asarray, namespace, to_numpy
-
-_DATA: Any = Tensor.__dict__["data"]  # the slot itself
+from xpnet.core.node import Node
+from xpnet.core.tensor import Tensor
 
 
 class Buffer(Tensor):
@@ -69,7 +68,7 @@ class Parameter(Tensor):
     def _assign(self, value: Array) -> None:
         """Set `data`: the view stays, or the vector would no longer hold the parameter."""
         if getattr(self, "_flat", None) is None:
-            _DATA.__set__(self, value)
+            self._data = value
             return
         view = self.data
         if tuple(value.shape) != tuple(view.shape) or value.dtype != view.dtype:
@@ -80,4 +79,4 @@ class Parameter(Tensor):
         if value is not view:
             view[...] = value
 
-    data = property(_DATA.__get__, _assign)
+    data = property(Node.data.fget, _assign)  # type: ignore[attr-defined]

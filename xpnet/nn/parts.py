@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.autograd import Tensor
+from xpnet.core.tensor import Tensor
 
 PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), np.dtype, range})  # most attributes
 _NUMBERED = (list, tuple, deque, UserList)
@@ -24,7 +24,7 @@ def is_part(value: Any) -> bool:
 
 def would_be_trained(tensor: Tensor) -> bool:
     """Whether somebody expects an optimizer to find this Tensor."""
-    return tensor.requires_grad and tensor._is_leaf
+    return tensor.requires_grad and tensor.is_leaf
 
 
 def parts(name: str, value: Any, outer: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from xpnet.core.autograd import Tensor
+from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import Span
 from xpnet.nn.parameter import Buffer, Parameter
 from xpnet.nn.parts import PLAIN, contents, is_part, nested, parts, would_be_trained

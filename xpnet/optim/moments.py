@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from xpnet.core.arrays import is_half, widen
-from xpnet.core.autograd import Tensor
 from xpnet.core.backend import Array, asarray, backend_of, namespace
+from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import Span
 
 MASTER = "master"  # the name of the float32 parameters in the state of half ones

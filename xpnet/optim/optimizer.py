@@ -8,8 +8,8 @@ from typing import Any, ClassVar, dataclass_transform
 
 from numpy import ndarray
 
-from xpnet.core.autograd import Tensor
 from xpnet.core.backend import Array, is_capturing, on_device
+from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
 from xpnet.optim.chain import Transform
