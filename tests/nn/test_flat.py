@@ -8,6 +8,7 @@ from xpnet import functional as F
 from xpnet import nn
 from xpnet.nn import flat as flat_file
 from xpnet.nn import module as module_file
+from xpnet.nn import vector as vector_file
 
 RNG_INPUT = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
 TARGET = np.arange(12) % 3
@@ -281,7 +282,7 @@ def test_an_unknown_backend_moves_nothing():
 @pytest.fixture
 def no_views(monkeypatch):
     def use():
-        for file in (module_file, flat_file):
+        for file in (module_file, flat_file, vector_file):
             monkeypatch.setattr(file, "has_views", lambda backend: False)
 
     return use

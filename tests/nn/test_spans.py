@@ -9,8 +9,8 @@ import pytest
 import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim
-from xpnet.nn import module as module_file
 from xpnet.nn import tree as tree_file
+from xpnet.nn import vector as vector_file
 from xpnet.nn.flat import ALIGNMENT, FlatParameters, Span, named_views, spans, spans_with_gradient
 from xpnet.train import EMA
 
@@ -238,8 +238,8 @@ def test_nothing_is_walked_when_nothing_changed(walks, monkeypatch):
     model = deep(5)
     rule = optim.Adam(model)
     made = []
-    vector = module_file.as_one_vector
-    monkeypatch.setattr(module_file, "as_one_vector", lambda named: made.append(1) or vector(named))
+    vector = vector_file.as_one_vector
+    monkeypatch.setattr(vector_file, "as_one_vector", lambda named: made.append(1) or vector(named))
 
     def step():
         model.zero_grad()

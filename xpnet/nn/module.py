@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import compress
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -19,22 +18,17 @@ from xpnet.core.backend import (
     namespace,
     where,
 )
-from xpnet.core.node import LENT
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.nn.flat import (
     FlatParameters,
-    Span,
-    as_one_vector,
-    flatten,
     has_views,
     is_at,
     move_separately,
-    spans,
-    zero_grads,
 )
 from xpnet.nn.parameter import Buffer, Parameter
 from xpnet.nn.parts import PLAIN, parts, reaches
-from xpnet.nn.tree import Tree, edition
+from xpnet.nn.tree import edition
+from xpnet.nn.vector import Vector
 
 ForwardHook = Callable[[Any, tuple[Any, ...], Any], Any]
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -64,7 +58,7 @@ class HookHandle:
     __call__ = remove
 
 
-class Module(Tree):
+class Module(Vector):
     """Base class of layers and models: assign Parameters, Buffers and Modules as attributes, write `forward`.
 
     Names are paths of attributes, as in PyTorch: `"0.weight"`, `"encoder.bias"`. Lists, tuples and dicts of
@@ -210,6 +204,35 @@ class Module(Tree):
             raise KeyError(f"{type(self).__name__} has an attribute {name!r} already")
         setattr(self, name, value)
 
+    # ---- modules inside ----
+
+    def named_children(self) -> list[tuple[str, Module]]:
+        """(name, module) pairs of the modules directly inside this one; a shared one appears once."""
+        return self._unique(Module, recurse=False)
+
+    def children(self) -> list[Module]:
+        """The modules directly inside this one."""
+        return [m for _, m in self.named_children()]
+
+    def named_modules(self) -> list[tuple[str, Module]]:
+        """(name, module) pairs, this module first under the name `""`."""
+        return [("", self), *self._unique(Module)]
+
+    def modules(self) -> list[Module]:
+        """This module and every one inside it."""
+        return [m for _, m in self.named_modules()]
+
+    def get_submodule(self, target: str) -> Module:
+        """The module of that name, as `named_modules` gives it; `""` is this module.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        for name, module in [("", self), *self._walk()]:
+            if name == target and isinstance(module, Module):
+                return module
+        raise AttributeError(f"{type(self).__name__} has no module {target!r}")
+
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call `function` with every module inside and with this one, last; returns the module.
 
@@ -229,77 +252,6 @@ class Module(Tree):
         for p in self.parameters():
             p.requires_grad = requires_grad
         return self
-
-    # ---- theta ----
-
-    def _parameters(self) -> Sequence[Parameter]:
-        """`parameters()`, without a copy of the list where nobody has overridden it."""
-        return self._known().members if type(self).parameters is Tree.parameters else self.parameters()
-
-    def _vector(self) -> Span:
-        known = self._known()
-        whole = known.whole
-        if whole is not None and whole.current and type(self).parameters is Tree.parameters:
-            return whole
-        parameters = self._parameters()
-        if not parameters:
-            raise ValueError(f"{type(self).__name__} has no parameters")
-        if len({str(p.dtype) for p in parameters}) > 1:
-            raise TypeError("theta is one vector of one dtype; this model has parameters of several")
-        if not has_views(backend_of(parameters[0].data)):
-            raise RuntimeError("theta needs a backend whose slices share memory")
-        names = {id(p): name for name, p in self.named_parameters()}
-        known.whole = whole = as_one_vector({names[id(p)]: p for p in parameters})
-        return whole
-
-    def _kept_spans(self, with_gradient: bool) -> list[Span]:
-        """The spans of the parameters, or of those that have a gradient; kept until something changes."""
-        parameters = self._parameters()
-        filled: tuple[bool, ...] | None = None
-        if with_gradient and not all([p._filled for p in parameters]):
-            filled = tuple(bool(p._filled) for p in parameters)
-        kept = self._known().spans
-        found = kept.get(filled)
-        if (
-            found is None
-            or not all([span.current for span in found])
-            or type(self).parameters is not Tree.parameters
-        ):
-            kept.clear()
-            flatten(parameters)  # all: neighbours are to stay neighbours
-            kept[filled] = found = spans(list(parameters if filled is None else compress(parameters, filled)))
-        return found
-
-    @property
-    def theta(self) -> Array:
-        """All parameters as one vector, in the order of `parameters()`. Writing to it changes the model.
-
-        It is the memory of the parameters, and stays it: through training, `load_state_dict`, assignments to
-        `data`, and while other models have vectors of their own. It is a copy of what was from when the
-        parameters move: by `to` another backend, device or dtype, or into the theta of a model that holds
-        this one or more parameters than before; ask again after that.
-
-        Raises:
-            ValueError: there are no parameters.
-            TypeError: they are of several dtypes.
-            RuntimeError: the backend's slices do not share memory.
-        """
-        return self._vector().values
-
-    @property
-    def grad(self) -> Array:
-        """All gradients as one vector, in the order of `theta`; zero where there is none."""
-        span = self._vector()
-        for p in span.parameters:
-            if p._filled:
-                p._filled = LENT
-            elif p._grad is not None:
-                p._grad[...] = namespace(p.data).zeros_like(p.data)
-        return span.grads
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters, or set those that there are to 0."""
-        zero_grads(self._parameters(), set_to_none)
 
     # ---- modes, devices, state ----
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import Span
 from xpnet.nn.parameter import Buffer, Parameter
 from xpnet.nn.parts import PLAIN, contents, is_part, nested, parts, would_be_trained
-
-if TYPE_CHECKING:
-    from xpnet.nn.module import Module
 
 
 class Edition:
@@ -138,30 +135,3 @@ class Tree:
     def buffers(self, recurse: bool = True) -> list[Buffer]:
         """The buffers, in order of definition."""
         return [b for _, b in self._unique(Buffer, recurse)]
-
-    def named_children(self) -> list[tuple[str, Module]]:
-        """(name, module) pairs of the modules directly inside this one; a shared one appears once."""
-        return self._unique(Tree, recurse=False)
-
-    def children(self) -> list[Module]:
-        """The modules directly inside this one."""
-        return [m for _, m in self.named_children()]
-
-    def named_modules(self) -> list[tuple[str, Module]]:
-        """(name, module) pairs, this module first under the name `""`."""
-        return [("", self), *self._unique(Tree)]
-
-    def modules(self) -> list[Module]:
-        """This module and every one inside it."""
-        return [m for _, m in self.named_modules()]
-
-    def get_submodule(self, target: str) -> Module:
-        """The module of that name, as `named_modules` gives it; `""` is this module.
-
-        Raises:
-            AttributeError: there is none.
-        """
-        for name, module in [("", self), *self._walk()]:
-            if name == target and isinstance(module, Tree):
-                return module  # type: ignore[return-value]  # every tree is a Module
-        raise AttributeError(f"{type(self).__name__} has no module {target!r}")

@@ -353,7 +353,7 @@ class Optimizer(_Declared):
 
         The rates of the groups are not in it: schedules write them, and `state_dict` has them.
         """
-        return saving.settings(self)
+        return saving.settings(type(self).__name__, self.defaults, self.param_groups, self.transforms)
 
     def state_dict(self) -> dict[str, Any]:
         """Steps and moments by parameter number, and the options of each group, laid out as PyTorch does."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet.core.backend import to_numpy
 from xpnet.optim.chain import Transform
 from xpnet.optim.moments import State, members_of
-
-if TYPE_CHECKING:
-    from xpnet.optim.optimizer import Optimizer
 
 
 def state_dict(
@@ -73,20 +70,28 @@ def checked(
     }
 
 
-def settings(optimizer: Optimizer) -> dict[str, Any]:
-    """The rule, its options, the sizes of the groups and the transforms, if any, as JSON can hold them."""
-    defaults = optimizer.defaults
+def settings(
+    rule: str, defaults: dict[str, Any], groups: list[State], transforms: Sequence[Transform]
+) -> dict[str, Any]:
+    """The rule, its options, the sizes of the groups and the transforms, if any, as JSON can hold them.
+
+    Args:
+        rule: its name.
+        defaults: of the options.
+        groups: of the optimizer.
+        transforms: of the optimizer.
+    """
     found = {
-        "rule": type(optimizer).__name__,
+        "rule": rule,
         **{k: getattr(v, "__name__", type(v).__name__) if callable(v) else v for k, v in defaults.items()},
         "groups": [
             {
                 "parameters": len(group["params"]),
                 **{k: v for k, v in group.items() if k not in ("params", "lr") and v != defaults[k]},
             }
-            for group in optimizer.param_groups
+            for group in groups
         ],
     }
-    if optimizer.transforms:
-        found["transforms"] = [t.settings() for t in optimizer.transforms]
+    if transforms:
+        found["transforms"] = [t.settings() for t in transforms]
     return found
