@@ -10,11 +10,11 @@ import numpy as np
 from xpnet.core.backend import (
     Array,
     DeviceError,
-    _load,
     asarray,
     backend_of,
     device_key,
     dtype_name,
+    load,
     namespace,
     where,
 )
@@ -296,7 +296,7 @@ class Module(Vector):
         if dtype is not None and _float_name(dtype) not in _FLOATS:
             raise TypeError(f"to(): dtype must be one of {', '.join(_FLOATS)}, got {dtype!r}")
         name = None if dtype is None else _float_name(dtype)
-        target = None if backend is None else _load(backend, device)
+        target = None if backend is None else load(backend, device)
         for buffer in self.buffers():
             if not buffer.on_host:
                 floats = name if dtype_name(buffer.dtype) in _FLOATS else None

@@ -102,7 +102,7 @@ class Optimizer(_Declared):
         )
         self.settle: Callable[[], object] | None = None  # tells later, by `take_back`, that it did not
         self._rates: list[Callable[[int], float] | None] = []  # of the groups whose rate is a function
-        self._state: dict[int, State] = {}  # of parameters by id, as of the last `_collect`
+        self._state: dict[int, State] = {}  # of parameters by id, while there are no blocks
         self._blocks: list[Block] = []
         self._spans: list[MomentSpan] = []
         self._members: list[Tensor] = []
@@ -161,8 +161,7 @@ class Optimizer(_Declared):
         if callable(rate):
             merged["lr"] = rate(0)
         check_options(type(self).__name__, merged)
-        self._collect()
-        self._blocks, self._spans = [], []
+        self._state, self._blocks, self._spans = self._collected(), [], []
         self.param_groups.append(merged)
         self._rates.append(rate if callable(rate) else None)
         self._follows = any(self._rates)
@@ -286,7 +285,7 @@ class Optimizer(_Declared):
 
     def _build(self) -> list[Block]:
         """Make blocks over the parameters where they are now; the state moves there."""
-        self._collect()
+        state = self._collected()
         self._members, self._spans = members_of(self.param_groups), []
         self._filled, self._present = [], []
         blocks = []
@@ -304,9 +303,9 @@ class Optimizer(_Declared):
             with on_device(span.values):
                 block, initial = Block(span, group, h, self.moment_names(h)), self.initial(h)
                 for i, p in enumerate(span.parameters):
-                    block.restore(i, self._state.get(id(p), {}), initial)
+                    block.restore(i, state.get(id(p), {}), initial)
             blocks.append(block)
-        self._blocks = blocks
+        self._blocks, self._state = blocks, {}
         return blocks
 
     def _needs_others(self, block: Block, values: tuple[Any, ...]) -> bool:
@@ -336,15 +335,14 @@ class Optimizer(_Declared):
         for span in self._spans:
             span.keep_count()
 
-    def _collect(self) -> None:
-        """Read the state of all parameters, as copies."""
+    def _collected(self) -> dict[int, State]:
+        """The state of all parameters by id, as copies."""
         settle, self.settle = self.settle, None
         if settle is not None:
             settle()
         self._keep_counts()
-        for block in self._blocks:
-            for i, p in enumerate(block.span.parameters):
-                self._state[id(p)] = block.state(i)
+        blocks = [(block, i, p) for block in self._blocks for i, p in enumerate(block.span.parameters)]
+        return {**self._state, **{id(p): block.state(i) for block, i, p in blocks}}
 
     # ---- saving ----
 
@@ -357,8 +355,7 @@ class Optimizer(_Declared):
 
     def state_dict(self) -> dict[str, Any]:
         """Steps and moments by parameter number, and the options of each group, laid out as PyTorch does."""
-        self._collect()
-        return saving.state_dict(self.param_groups, self._state, self.transforms)
+        return saving.state_dict(self.param_groups, self._collected(), self.transforms)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict`, or that of the same optimizer in PyTorch, gave, from any backend.

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from xpnet import manual_seed
 from xpnet.core import random
 from xpnet.core import registry as dispatch
 from xpnet.core.backend import use_backend
+from xpnet.core.random import manual_seed
 from xpnet.search.space import Params
 from xpnet.train import TrainingDivergedError
 
