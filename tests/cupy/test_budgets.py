@@ -96,6 +96,31 @@ def test_a_step_of_every_rule(name, cpucuda):
     assert n.launches + n.products <= 23, n
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_a_step_is_one_launch_a_span(name, cpucuda):
+    model = nn.Sequential(*[nn.Linear(8, 8) for _ in range(10)])
+    optimizer = getattr(optim, name)(model, lr=0.01)
+    x = xpnet.asarray(np.ones((2, 8), np.float32))
+    model(x).sum().backward()
+    assert counted(optimizer.step, cpucuda).launches == 1
+    optimizer.zero_grad()
+    model[5].weight.requires_grad = False
+    model(x).sum().backward()
+    n = counted(optimizer.step, cpucuda)
+    assert n.launches == 2, n
+    assert n.synchronisations == n.device_to_host == 0, n
+    assert n.host_to_device <= 2, n  # the rates of both spans
+
+
+def test_clipping_is_one_pass_over_one_vector(cpucuda):
+    model = nn.Sequential(*[nn.Linear(8, 8) for _ in range(10)])
+    model(xpnet.asarray(np.ones((2, 8), np.float32))).sum().backward()
+    n = counted(lambda: optim.clip_grad_norm(model, 1.0), cpucuda)
+    nothing_waits(n)
+    assert n.launches <= 4, n
+    assert counted(lambda: (model.theta, model.zero_grad()), cpucuda).launches == 0
+
+
 @pytest.mark.parametrize(
     "kind", ["ReLU", "LeakyReLU", "ELU", "GELU", "Sigmoid", "Tanh", "Hardtanh", "Softplus"]
 )

@@ -294,7 +294,7 @@ class Optimizer(_Declared):
         def together(p: Tensor) -> Any:
             i = number[id(p)]
             # between aligned parameters are zeros, and 0 / (sqrt(0) + eps) should be one
-            alone = self.param_groups[i].get("eps") == 0 and not (p._flat is None or p._flat.packed)
+            alone = _divides_by_0(self.param_groups[i]) and not (p._flat is None or p._flat.packed)
             return (i, id(p)) if alone else i
 
         for span in spans(self._members, together):
@@ -311,9 +311,8 @@ class Optimizer(_Declared):
     def _needs_others(self, block: Block, values: tuple[Any, ...]) -> bool:
         """Give a block other hyperparameters; whether they need other moments."""
         h = type(block.h)(*values)
-        if self.moment_names(h) != block.names or (getattr(h, "eps", 1) == 0) != (
-            getattr(block.h, "eps", 1) == 0
-        ):
+        apart = _divides_by_0(h._asdict()) != _divides_by_0(block.h._asdict())
+        if apart or self.moment_names(h) != block.names:
             return True
         block.values, block.h = values, h
         for span in self._spans:
@@ -379,3 +378,8 @@ class Optimizer(_Declared):
         vars(self).update(saved)
         members = members_of(self.param_groups)
         self._state = {id(members[i]): values for i, values in saved["_state"].items()}
+
+
+def _divides_by_0(options: dict[str, Any]) -> bool:
+    """Whether a gradient of 0 is divided by 0 with these hyperparameters."""
+    return options.get("eps") == 0
