@@ -396,6 +396,15 @@ def test_overridden_parameters_are_asked_each_time():
     model.both = False
     assert sum(len(s.parameters) for s in spans(model)) == 2
 
+    class Wrapped(nn.Module):
+        def __init__(self):
+            self.reference = lambda: model  # out of the tree
+
+        def parameters(self, recurse=True):
+            return self.reference().parameters()
+
+    np.testing.assert_array_equal(host(Wrapped().theta), host(model.theta))
+
 
 def test_what_is_known_is_not_copied():
     model = deep(2)

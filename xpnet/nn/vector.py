@@ -32,7 +32,7 @@ class Vector(Tree):
         if not has_views(backend_of(parameters[0].data)):
             raise RuntimeError("theta needs a backend whose slices share memory")
         names = {id(p): name for name, p in self.named_parameters()}
-        known.whole = whole = as_one_vector({names[id(p)]: p for p in parameters})
+        known.whole = whole = as_one_vector({names.get(id(p), str(i)): p for i, p in enumerate(parameters)})
         return whole
 
     def _kept_spans(self, with_gradient: bool) -> list[Span]:

@@ -97,9 +97,7 @@ class Optimizer(_Declared):
         self.transforms: tuple[Transform, ...] = ()  # of the gradients, before the update: see `chain`
         # what `LossScaler.unscale` asks of the next step:
         self.half_factor = 1.0  # a factor of 16-bit gradients, in float32
-        self.finite: Array | None = (
-            None  # on a device: whether the step holds, else everything stays as it was
-        )
+        self.finite: Array | None = None  # on a device: whether the step holds, else all stays as it was
         self.settle: Callable[[], object] | None = None  # tells later, by `take_back`, that it did not
         self._rates: list[Callable[[int], float] | None] = []  # of the groups whose rate is a function
         self._state: dict[int, State] = {}  # of parameters by id, while there are no blocks
