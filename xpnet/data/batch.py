@@ -16,18 +16,16 @@ target may be a tuple or a dict itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 TARGETS = ("y", "target", "targets", "label", "labels")
 """The names of a target in a dict."""
 
 
-class Parts(NamedTuple):
-    """A batch taken apart: `model(*inputs, **named)` is to become `target`, None if there is none."""
+Parts = tuple[tuple[Any, ...], Mapping[str, Any], Any]
+"""(inputs, named, target): `model(*inputs, **named)` is to become `target`, None if there is none."""
 
-    inputs: tuple[Any, ...]
-    named: Mapping[str, Any]
-    target: Any
+_UNNAMED: Mapping[str, Any] = {}
 
 
 def parts_of(batch: Any) -> Parts:
@@ -37,33 +35,34 @@ def parts_of(batch: Any) -> Parts:
         ValueError: an empty batch, or a dict with two targets.
 
     >>> from xpnet.data.batch import parts_of
-    >>> parts_of({"left": 1, "right": 2, "label": 3})
-    Parts(inputs=(), named={'left': 1, 'right': 2}, target=3)
+    >>> inputs, named, target = parts_of({"left": 1, "right": 2, "label": 3})
+    >>> inputs, named, target
+    ((), {'left': 1, 'right': 2}, 3)
     """
     if isinstance(batch, tuple | list):
+        if len(batch) == 2:
+            x, y = batch
+            return ((x,), _UNNAMED, y) if hasattr(x, "shape") else _called_with(x, y)
         if not batch:
             raise ValueError("a batch is an empty tuple, expected (x, y)")
-        *inputs, target = (*batch, None) if len(batch) == 1 else batch
-        return _called_with(inputs[0], target) if len(inputs) == 1 else Parts(tuple(inputs), {}, target)
+        return _called_with(batch[0], None) if len(batch) == 1 else (tuple(batch[:-1]), _UNNAMED, batch[-1])
     if isinstance(batch, Mapping):
         found = [name for name in batch if name in TARGETS]
-        inputs_by_name = {name: value for name, value in batch.items() if name not in TARGETS}
-        if len(found) > 1 or not inputs_by_name:
+        inputs = {name: value for name, value in batch.items() if name not in TARGETS}
+        if len(found) > 1 or not inputs:
             raise ValueError(
                 f"a batch is a dict with {', '.join(map(repr, batch)) or 'nothing'}: expected inputs and one "
                 f"target, called {', '.join(TARGETS[:-1])} or {TARGETS[-1]}"
             )
         target = batch[found[0]] if found else None
-        if len(inputs_by_name) == 1:
-            return _called_with(next(iter(inputs_by_name.values())), target)
-        return Parts((), inputs_by_name, target)
-    return Parts((batch,), {}, None)
+        return _called_with(next(iter(inputs.values())) if len(inputs) == 1 else inputs, target)
+    return (batch,), _UNNAMED, None
 
 
 def _called_with(x: Any, target: Any) -> Parts:
     if isinstance(x, tuple | list):
-        return Parts(tuple(x), {}, target)
-    return Parts((), x, target) if isinstance(x, Mapping) else Parts((x,), {}, target)
+        return tuple(x), _UNNAMED, target
+    return ((), x, target) if isinstance(x, Mapping) else ((x,), _UNNAMED, target)
 
 
 def call(model: Callable[..., Any], batch: Any) -> Any:
@@ -80,10 +79,10 @@ def size_of(batch: Any) -> int:
     """
     part = batch
     while not hasattr(part, "shape"):
-        if isinstance(part, Mapping) and part:
-            part = next(iter(part.values()))
-        elif isinstance(part, tuple | list) and part:
+        if isinstance(part, tuple | list) and part:
             part = part[0]
+        elif isinstance(part, Mapping) and part:
+            part = next(iter(part.values()))
         else:
             raise TypeError(f"a batch begins with {part!r}, expected arrays with one row a sample")
     if not part.shape:

@@ -33,19 +33,17 @@ def rows_of(dataset: Dataset, order: np.ndarray | None, prefetch: int) -> Gather
     if prefetch and PinnedBuffers.useful(*arrays):
         buffers = PinnedBuffers(prefetch + 2)
         return lambda part, samples: buffers.move(*arrays, samples)
-    # the whole order moves at once, to where each array is
-    orders = [order if order is None else asarray(order, backend=backend_of(a)) for a in arrays]
-    on_host = all(isinstance(a, np.ndarray) for a in arrays)
-    stay = on_host and str(get_backend()) == "numpy"
-
-    def gather(part: slice, samples: np.ndarray) -> Any:
-        x, y = (
-            a[part, ...] if indices is None else take(a, indices[part])
-            for a, indices in zip(arrays, orders, strict=True)
-        )
-        return (x, y) if stay else (asarray(x), asarray(y))
-
-    return gather
+    x, y = arrays
+    if order is None:
+        rows: Gather = lambda part, samples: (x[part, ...], y[part, ...])
+    elif all(type(a) is np.ndarray for a in arrays):
+        rows = lambda part, samples: (x.take(samples, axis=0), y.take(samples, axis=0))
+    else:  # the whole order moves at once, to where each array is
+        of_x, of_y = (asarray(order, backend=backend_of(a)) for a in arrays)
+        rows = lambda part, samples: (take(x, of_x[part]), take(y, of_y[part]))
+    if str(get_backend()) == "numpy" and all(isinstance(a, np.ndarray) for a in arrays):
+        return rows
+    return lambda part, samples: tuple(asarray(a) for a in rows(part, samples))
 
 
 def items_of(dataset: Samples, collate: Callable[[Sequence[Any]], Any]) -> Gather:

@@ -229,8 +229,8 @@ def first_non_finite(model: Any, loss: Callable[[Any, Any], Any], x: Any, y: Any
     >>> first_non_finite(model, cross_entropy, xpnet.asarray([[1.0, 2.0]]), xpnet.asarray([0]))
     'parameter 1.bias'
     """
-    inputs = parts_of((x, y))
-    if not all(_finite(part) for part in (*inputs.inputs, *inputs.named.values())):
+    inputs, named, _ = parts_of((x, y))
+    if not all(_finite(part) for part in (*inputs, *named.values())):
         return "the input"
     bad = [name for name, p in model.named_parameters() if not _finite(p.data)]
     if bad:

@@ -40,21 +40,23 @@ class Accumulation:
 
     def add(self, run: Run, loss: Tensor, mine: Weight) -> tuple[Array, Any]:
         """Add the gradient of a batch's loss; the mean of that loss over all ranks, and its weight."""
-        weights = self.weights
-        mine, weight = (mine, mine) if self.alone else _of_all_ranks(run, mine)
+        weights, scale = self.weights, None if run.scaler is None else run.scaler.scale
+        if self.alone:
+            loss.backward(_seed(loss, scale))
+            weights.append(mine)
+            run.loss_value, run.loss_weight = loss.data, mine.total
+            return loss.data, mine.total
+        mine, weight = _of_all_ranks(run, mine)
         unit = weights[0].losses if weights else weight.losses
-        part = 1 if self.alone else mine.total / unit
-        seed = part if run.scaler is None else part * run.scaler.scale
-        plain = not hasattr(seed, "dtype") and seed == 1
-        gradient = None if plain else times(namespace(loss.data).ones_like(loss.data), seed)
-        last = len(weights) + 1 == run.accumulate
-        self.reduced = self.reducer is not None and last
-        with self.reducer.during_backward() if self.reducer is not None and last else nullcontext():
-            loss.backward(gradient)
+        part = mine.total / unit
+        seed = _seed(loss, part if scale is None else part * scale)
+        self.reduced = self.reducer is not None and len(weights) + 1 == run.accumulate
+        with self.reducer.during_backward() if self.reducer and self.reduced else nullcontext():
+            loss.backward(seed)
         value = loss.data
         if run.communicator.size > 1:
             value = run.communicator.mean(times(value, ratio(mine.total, weight.total)), 1.0)
-        term = value if self.alone else times(value, weight.total / unit)
+        term = times(value, weight.total / unit)
         run.loss_value = run.loss_value + term if weights else term
         run.loss_weight = run.loss_weight + weight.total if weights else weight.total
         weights.append(weight)
@@ -80,6 +82,13 @@ class Accumulation:
             gradient *= (
                 factor if isinstance(factor, float) else namespace(factor).astype(factor, gradient.dtype)
             )
+
+
+def _seed(loss: Tensor, factor: Any) -> Array | None:
+    """The gradient of `factor` times the loss with respect to the loss; None, which is quicker, for 1."""
+    if factor is None or (not hasattr(factor, "dtype") and factor == 1):
+        return None
+    return times(namespace(loss.data).ones_like(loss.data), factor)
 
 
 def _of_all_ranks(run: Run, mine: Weight) -> tuple[Weight, Weight]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from xpnet.core.autograd import Tensor, array_of
 from xpnet.core.backend import Array, namespace
-from xpnet.train.metrics import Mean
 
 if TYPE_CHECKING:
     from xpnet.train.run import Run
@@ -36,7 +35,7 @@ def record(run: Run, measures: Mapping[str, Any], samples: int) -> None:
         number = as_number(name, value)
         if ranks.size > 1:
             number = ranks.mean(number * (samples / total), 1.0)
-        run.means.setdefault(name, Mean()).add(number, total)
+        run.means[name].add(number, total)
 
 
 def as_number(name: str, value: Any) -> Array:

@@ -8,6 +8,7 @@ bit for bit.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -86,7 +87,7 @@ class Run:
 
     def next_epoch(self) -> None:
         """Forget what was measured in the epoch that has ended."""
-        self.means: dict[str, Mean] = {}
+        self.means: defaultdict[str, Mean] = defaultdict(Mean)
         self.taken = 0
 
     def rest(self) -> Iterator[Any]:
@@ -249,9 +250,9 @@ class Run:
         self.history.replace(state["history"])
         # a checkpoint of version 0.1.0 has the loss alone, as "mean"
         means = state["means"] if "means" in state else {"loss": state["mean"]}
-        self.means = {name: Mean() for name in means}
-        for name, mean in self.means.items():
-            mean.load_state_dict(means[name])
+        self.means = defaultdict(Mean)
+        for name, mean in means.items():
+            self.means[name].load_state_dict(mean)
         self.taken, self.step, self.stop = state["batches"], state["step"], state["stop"]
         self.seconds = state["seconds"]
         self._trained = None

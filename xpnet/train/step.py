@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,7 @@ class Step:
     def backward(self, run: Run, loss: Tensor, weight: Weight) -> None:
         """Add the gradient of one batch's loss to those of the update."""
         value, total = self.sum.add(run, loss, weight)
-        run.means.setdefault("loss", Mean()).add(value, total)
+        run.means["loss"].add(value, total)
 
     def update(self, run: Run) -> None:
         """One update from the gradients that have been added up."""
@@ -144,7 +145,7 @@ class Step:
 
     def evaluate(self, run: Run, data: Any) -> dict[str, float]:
         """The means over data of what `forward` gives, in evaluation mode and without gradients."""
-        means: dict[str, Mean] = {"loss": Mean()}
+        means: defaultdict[str, Mean] = defaultdict(Mean)
         with evaluating(run.model):
             for batch in in_order(data):
                 samples = size_of(batch)
@@ -152,7 +153,9 @@ class Step:
                 loss, measures = (found, {}) if isinstance(found, Tensor) else taken_apart(found)
                 means["loss"].add(array_of(loss), weight.total)
                 for name, value in measures.items():
-                    means.setdefault(name, Mean()).add(as_number(name, value), samples)
+                    means[name].add(as_number(name, value), samples)
+        if not means:
+            raise ValueError("the evaluation data gave no batches; a generator can be used only once")
         return {name: mean.result("evaluation data") for name, mean in means.items()}
 
 
