@@ -44,8 +44,9 @@ def as_number(name: str, value: Any) -> Array:
     Raises:
         TypeError: it is no number, or several.
     """
-    array = array_of(value) if hasattr(value, "dtype") else np.asarray(value)
-    if array.dtype == object or any(n != 1 for n in array.shape):
+    is_array = hasattr(value, "dtype") and hasattr(value, "shape")
+    array = array_of(value) if is_array else np.asarray(value)
+    if (not is_array and array.dtype.kind not in "biuf") or any(n != 1 for n in array.shape):
         raise TypeError(f"a step gave {described(value)} under {name!r}, expected one number")
     return namespace(array).reshape(array, ()) if array.shape else array
 

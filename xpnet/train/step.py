@@ -80,15 +80,15 @@ class Step:
             run.optimizer.zero_grad()
         run.batch, samples = batch, size_of(batch)
         found, weight = weighed(self.forward, run, batch, samples)
-        if type(found) is not Tensor:
-            found, measures = taken_apart(found)
-            record(run, measures, samples)
+        found, measures = (found, None) if type(found) is Tensor else taken_apart(found)
         if not getattr(found, "requires_grad", False):
             raise TypeError(
                 f"the loss of a step must be a Tensor with a gradient, got {described(found)}; a step that "
                 "makes its own updates is passed as ManualStep(step)"
             )
         self.backward(run, found, weight)
+        if measures:
+            record(run, measures, samples)
         if len(self.sum.weights) == run.accumulate:
             self.update(run)
 
