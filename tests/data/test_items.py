@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet.data import DataLoader, Dataset
+from xpnet.data import Arrays, DataLoader, Dataset
 from xpnet.data.augment import Augmentation
 from xpnet.data.collate import collate
 
@@ -108,6 +108,36 @@ def test_the_batches_of_a_dataset_item_by_item(options):
         for (x, y), (u, v) in zip(one, other, strict=True):
             assert np.array_equal(xpnet.to_numpy(x), xpnet.to_numpy(u))
             assert np.array_equal(xpnet.to_numpy(y), xpnet.to_numpy(v))
+
+
+@pytest.mark.parametrize("options", [{}, {"prefetch": 2}, {"shuffle": False}])
+def test_arrays_in_parts_are_their_items(options):
+    parts = {"x": (X, xpnet.asarray(X)), "y": Y}
+    items = Map(lambda i: {"x": (X[i], X[i]), "y": int(Y[i])})
+    for our, their in zip(
+        DataLoader(Arrays(parts), 4, seed=1, **options), DataLoader(items, 4, seed=1, **options), strict=True
+    ):
+        our, their = host(our), host(their)
+        assert our.keys() == their.keys()
+        for place in our:
+            np.testing.assert_array_equal(our[place], their[place])
+    assert host(Arrays(parts)[2:4])["y/"].tolist() == [4, 6]
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    ("parts", "error", "match"),
+    [
+        ({"a": X, "b": Y[:3]}, ValueError, r"the parts have \['a'\] 11, \['b'\] 3; expected as many samples"),
+        ({"a": X[:0]}, ValueError, r"\['a'\] 0; expected"),
+        ({}, ValueError, "no arrays"),
+        ({"a": (np.float32([1, np.nan]),)}, ValueError, r"Arrays: \['a'\]\[0\] holds nan at \[1\]"),
+        ({"a": np.array(["x"])}, TypeError, r"Arrays: \['a'\] holds <U1, expected numbers"),
+    ],
+)
+def test_parts_that_make_no_data_set(parts, error, match):
+    with pytest.raises(error, match=match):
+        Arrays(parts)
 
 
 @pytest.mark.host

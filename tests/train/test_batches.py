@@ -7,7 +7,7 @@ import pytest
 
 import xpnet
 from xpnet import nn, optim
-from xpnet.data import DataLoader, Dataset
+from xpnet.data import Arrays, DataLoader, Dataset
 from xpnet.data.batch import parts_of, size_of
 from xpnet.functional import cross_entropy, mse_loss
 from xpnet.train import (
@@ -151,6 +151,40 @@ def test_evaluation_prediction_and_exact_batch_norm(form):
     np.testing.assert_allclose(
         xpnet.to_numpy(predict(model, loader)), xpnet.to_numpy(predict(joined, x)), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("kind", ["dict", "Arrays of a tuple", "data set"])
+def test_data_sets_in_parts_go_straight_into_fit(kind):
+    x, y = data()
+    train = {"left": x[:, :3], "right": x[:, 3:], "label": y}
+    if kind == "Arrays of a tuple":
+        train = Arrays(((x[:, :3], x[:, 3:]), y))
+    if kind == "data set":
+        train = Rows([{"left": x[i, :3], "right": x[i, 3:], "label": y[i]} for i in range(50)])
+    several, one = fitted(Pair, train, train), fitted(Joined, Dataset(x, y), Dataset(x, y))
+    for name, value in one.model.state_dict().items():
+        np.testing.assert_allclose(
+            xpnet.to_numpy(several.model.state_dict()[name]), xpnet.to_numpy(value), rtol=1e-4, atol=1e-5
+        )
+    assert several.history["val_accuracy"] == one.history["val_accuracy"]
+    inputs = {"left": x[:, :3], "right": x[:, 3:]}
+    for given in (train, inputs):
+        np.testing.assert_allclose(
+            xpnet.to_numpy(several.predict(given)), xpnet.to_numpy(one.predict(x)), rtol=1e-3, atol=1e-4
+        )
+
+
+class Rows:
+    """A map-style data set, without an order of its own."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        return self.items[i]
 
 
 class Heads(nn.Module):

@@ -123,6 +123,17 @@ def test_what_callbacks_have_always_been_given(name):
     assert hasattr(Experiment().trainer, name)
 
 
+@pytest.mark.parametrize("update", [1, 2, 5])
+def test_within_an_update_there_is_nothing_to_save(update):
+    class Save(Callback):
+        def on_backward_end(self, run):
+            if run.step + 1 == update:
+                run.state_dict()
+
+    with pytest.raises(RuntimeError, match="broken off within an update"):
+        Experiment(more=[Save()]).fit(2)
+
+
 def test_a_failed_load_changes_nothing():
     run = Experiment().fit(1)
     before = run.result()

@@ -57,6 +57,11 @@ def by_hand(run, batch):
     return loss
 
 
+class ByHand(ManualStep):
+    def forward(self, run, batch):
+        return by_hand.own_forward(run, batch)
+
+
 class Overridden(Step):
     def forward(self, run, batch):
         return supervised(run, batch)
@@ -70,9 +75,7 @@ def trained(step=None, loss=cross_entropy, epochs=3, more=(), **options):
     return trainer
 
 
-@pytest.mark.parametrize(
-    "step", [supervised, by_hand, Overridden(), Step()], ids=["plain", "by hand", "method", "own"]
-)
+@pytest.mark.parametrize("step", [supervised, by_hand, ByHand(), Overridden(), Step()])
 def test_every_form_of_a_step_is_the_usual_one(step):
     usual, own = trained(), trained(step)
     assert equal(weights(usual.model), weights(own.model))
@@ -347,8 +350,12 @@ def test_a_step_of_no_kind_is_refused():
         Trainer(model, None, optimizer)
     with pytest.raises(TypeError, match="metrics need a loss"):
         Trainer(model, None, optimizer, metrics=[accuracy], step=supervised)
-    with pytest.raises(ValueError, match="validation beside a ManualStep, which trains, needs a loss"):
+    with pytest.raises(ValueError, match="to measure other data pass the Trainer a loss"):
         Trainer(model, None, optimizer, step=by_hand).fit(blobs(), blobs(), epochs=1)
+    with pytest.raises(ValueError, match="to measure other data pass the Trainer a loss"):
+        Trainer(model, None, optimizer, step=by_hand).evaluate(blobs())
+    with pytest.raises(TypeError, match=r"ManualStep: pass a function of \(run, batch\), or"):
+        ManualStep()
 
 
 @pytest.mark.host

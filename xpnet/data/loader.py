@@ -9,11 +9,12 @@ import numpy as np
 
 from xpnet.core import random
 from xpnet.core.backend import Array
+from xpnet.data.arrays import Arrays
 from xpnet.data.augment import Augmentation, Draw
 from xpnet.data.collate import collate as stack_items
 from xpnet.data.dataset import Dataset
 from xpnet.data.prefetch import prefetched
-from xpnet.data.source import Samples, check_samples, items_of, rows_of
+from xpnet.data.source import Samples, check_samples, columns_of, items_of, rows_of
 
 
 class Sampler(Protocol):
@@ -27,9 +28,10 @@ class DataLoader:
     """Iterate over a data set in mini-batches on the default backend; each iteration is one epoch.
 
     Args:
-        dataset: a Dataset, in batches (x, y); or anything with `__len__` and `__getitem__(index)`, such as a
-            list of pairs or a map-style data set of PyTorch, in batches of the structure of its items:
-            tuples, dicts, arrays or numbers. A Dataset is faster: its rows are taken by one call.
+        dataset: a Dataset, in batches (x, y); `Arrays`, in batches of their structure; or anything with
+            `__len__` and `__getitem__(index)`, such as a list of pairs or a map-style data set of PyTorch, in
+            batches of the structure of its items: tuples, dicts, arrays or numbers. The first two are faster:
+            their rows are taken by one call.
         batch_size: samples a batch.
         shuffle: a new random order each epoch (deck S4); otherwise the order of the data set.
         drop_last: leave out the last batch if it is smaller than the others.
@@ -157,6 +159,8 @@ class DataLoader:
     def _gather(self, order: np.ndarray | None) -> Any:
         if isinstance(self.dataset, Dataset):
             return rows_of(self.dataset, order, self.prefetch)
+        if isinstance(self.dataset, Arrays):
+            return columns_of(self.dataset, order)
         return items_of(self.dataset, stack_items if self.collate is None else self.collate)
 
     def _changed(self, batch: Any, epoch: int, samples: np.ndarray) -> Any:

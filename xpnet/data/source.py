@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Number
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
 from xpnet.core.backend import asarray, backend_of, get_backend
+from xpnet.data.arrays import Arrays, map_arrays
 from xpnet.data.dataset import Dataset, take
 from xpnet.data.prefetch import PinnedBuffers
 
@@ -46,6 +47,15 @@ def rows_of(dataset: Dataset, order: np.ndarray | None, prefetch: int) -> Gather
     return lambda part, samples: tuple(asarray(a) for a in rows(part, samples))
 
 
+def columns_of(data: Arrays, order: np.ndarray | None) -> Gather:
+    """Batches of the structure of `Arrays`, whose rows are taken where each array is."""
+    parts = data.parts
+    if order is None:
+        return lambda part, samples: map_arrays(lambda a: asarray(a[part, ...]), parts)
+    orders = map_arrays(lambda a: asarray(order, backend=backend_of(a)), parts)
+    return lambda part, samples: map_arrays(lambda a, of_a: asarray(take(a, of_a[part])), parts, orders)
+
+
 def items_of(dataset: Samples, collate: Callable[[Sequence[Any]], Any]) -> Gather:
     """Batches of items, asked for one by one, or together by `__getitems__` where there is one (PyTorch)."""
     several = getattr(dataset, "__getitems__", None)
@@ -55,6 +65,11 @@ def items_of(dataset: Samples, collate: Callable[[Sequence[Any]], Any]) -> Gathe
         return collate([dataset[i] for i in indices] if several is None else several(indices))
 
     return gather
+
+
+def is_data_set(data: Any) -> TypeGuard[Samples]:
+    """Whether data have samples by number and no order of their own, as batches in a list have."""
+    return hasattr(data, "__len__") and hasattr(data, "__getitem__") and not hasattr(data, "__iter__")
 
 
 def check_samples(dataset: Any) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from xpnet.core.autograd import array_of
 from xpnet.core.backend import following, namespace
-from xpnet.data import DataLoader, Dataset
+from xpnet.data import Arrays, DataLoader, Dataset
 from xpnet.data.batch import call, parts_of, size_of
 from xpnet.data.dataset import as_array
+from xpnet.data.source import is_data_set
 from xpnet.functional.weighing import weighed
 from xpnet.nn.inference import BATCH, evaluating, in_batches, outputs
 from xpnet.train.classification import ClassificationScore, Confusion, confusion_counts
@@ -29,8 +30,8 @@ def evaluate(
 
     Args:
         model: a Module.
-        data: a Dataset, a pair of arrays (x, y), a DataLoader, or anything that gives batches, (x, y) or as
-            `Trainer` takes them.
+        data: a data set, a pair of arrays (x, y), a dict of arrays, a DataLoader, or anything that gives
+            batches, (x, y) or as `Trainer` takes them.
         loss: `loss(output, target)`, the mean over a batch. With our losses, class weights and ignored rows
             weigh a batch as they should; with a loss of your own, its number of samples does.
         metrics: functions of (output, target), means over a batch, or `precision`, `recall` and `f1`, which
@@ -75,7 +76,9 @@ def evaluate(
 
 
 def as_dataset(data: Any) -> Any:
-    """A pair of arrays (x, y) as a Dataset; anything else as it is."""
+    """A pair of arrays (x, y) as a Dataset, a dict of arrays as `Arrays`; anything else as it is."""
+    if isinstance(data, Mapping):
+        return Arrays(data)
     if isinstance(data, tuple) and len(data) == 2 and all(hasattr(a, "shape") for a in data):
         return Dataset(*data)
     return data
@@ -87,8 +90,8 @@ def predict(model: Any, data: Any) -> Any:
 
     Args:
         model: a Module.
-        data: (n, ...) samples, moved to the default backend; or a Dataset or DataLoader, whose targets are
-            not used.
+        data: (n, ...) samples, moved to the default backend; a dict of such by the names of the model's
+            arguments; or a data set or DataLoader, whose targets are not used.
 
     Returns:
         (n, ...) on the model's backend; class scores become labels with `argmax`. Tuples and dicts of such,
@@ -100,8 +103,9 @@ def predict(model: Any, data: Any) -> Any:
     Warns:
         ReuseWarning: the data is a test set that has been used before (see `Dataset.guarded`).
     """
+    data = Arrays(data) if isinstance(data, Mapping) else data
     _note_use(data)
-    if isinstance(data, Dataset | DataLoader):
+    if isinstance(data, DataLoader) or is_data_set(data):
         return outputs(model, in_order(data), call)
     return outputs(model, in_batches(as_array(data)))
 
@@ -113,8 +117,8 @@ def _note_use(data: Any) -> None:
 
 
 def in_order(data: Any) -> Batches:
-    """A Dataset as large batches in its order; batches as they are."""
-    return DataLoader(data, BATCH, shuffle=False) if isinstance(data, Dataset) else data
+    """A data set as large batches in its order; batches as they are."""
+    return DataLoader(data, BATCH, shuffle=False) if is_data_set(data) else data
 
 
 def _are_classes(output: Any, target: Any) -> bool:

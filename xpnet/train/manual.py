@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet.data.batch import size_of
 from xpnet.train.measures import as_number, record
+from xpnet.train.run import Run
 from xpnet.train.step import Forward, Step
-
-if TYPE_CHECKING:
-    from xpnet.train.run import Run
 
 
 class ManualStep(Step):
@@ -35,8 +33,10 @@ class ManualStep(Step):
     ...     return loss
     """
 
-    def __init__(self, forward: Forward) -> None:
+    def __init__(self, forward: Forward | None = None) -> None:
         super().__init__(forward)
+        if forward is None and type(self).forward is Step.forward:
+            raise TypeError("ManualStep: pass a function of (run, batch), or override forward")
 
     def begin(self, run: Run) -> None:
         """Refuse what works between `backward` and the update."""
@@ -50,6 +50,9 @@ class ManualStep(Step):
         }
         names = [name for name, given in found.items() if given]
         names += [type(getattr(hook, "__self__", hook)).__name__ for hook in self.backward_end]
+        ours = type(run).evaluate is Run.evaluate and type(self).evaluate is ManualStep.evaluate
+        if run.validation is not None and run.loss is None and ours:
+            self.evaluate(run, run.validation)
         if names:
             raise ValueError(
                 f"Trainer: {', '.join(names)} work between backward and the update, which a ManualStep makes "
@@ -67,5 +70,12 @@ class ManualStep(Step):
         run.count_update(self.batch_end)
 
     def evaluate(self, run: Run, data: Any) -> dict[str, float]:
-        """Not known: the step would train."""
-        raise ValueError("Trainer: validation beside a ManualStep, which trains, needs a loss; pass one")
+        """Refused: `forward` would train.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "Trainer: a ManualStep trains on what it is given; to measure other data pass the Trainer a "
+            "loss, or override evaluate"
+        )

@@ -10,7 +10,8 @@ from typing import Any
 from xpnet import functional as F
 from xpnet.core.backend import following
 from xpnet.core.notes import discard_errors
-from xpnet.data import DataLoader, Dataset
+from xpnet.data import DataLoader
+from xpnet.data.source import Samples, is_data_set
 from xpnet.parallel.communicator import Communicator
 from xpnet.parallel.start import same_buffers, same_start
 from xpnet.train.callbacks import Callback, TrainingDivergedError
@@ -104,17 +105,18 @@ class Trainer(Run):
     @following
     def fit(
         self,
-        train: Dataset | Batches,
-        validation: Dataset | Batches | None = None,
+        train: Samples | Batches,
+        validation: Samples | Batches | None = None,
         epochs: int = 10,
         resume: str | PathLike[str] | None = None,
     ) -> History:
         """Train for some epochs and return what was measured, which is also kept in `trainer.history`.
 
         Args:
-            train: a DataLoader, or anything that gives batches each time it is iterated over; a Dataset, or a
-                pair of arrays (x, y), is loaded in shuffled batches of 32.
-            validation: likewise; a Dataset is loaded in order. Default: no validation.
+            train: a DataLoader, or anything that gives batches each time it is iterated over; a Dataset, any
+                other data set of numbered samples, a pair of arrays (x, y) or a dict of arrays is loaded in
+                shuffled batches of 32.
+            validation: likewise; a data set is loaded in order. Default: no validation.
             epochs: how often to go through the training data at most, with those before a checkpoint.
             resume: a checkpoint of the same run (`save_checkpoint`, `Checkpoint`, `ModelCheckpoint`): go on
                 from there, with the same bits as if it had not stopped. Model, optimizer, data and callbacks
@@ -134,7 +136,7 @@ class Trainer(Run):
         if epochs < 1:
             raise ValueError(f"Trainer.fit: epochs must be at least 1, got {epochs}")
         train = as_dataset(train)
-        if isinstance(train, Dataset):
+        if is_data_set(train):
             train = DataLoader(train)
         if self.communicator.size > 1:
             _shard(train, self.communicator)
