@@ -13,13 +13,14 @@ from xpnet.core.arrays import (
     floating,
     is_half,
     keep,
+    max_last,
     one_hot,
     sum_last,
     take_columns,
     widen,
     zero,
 )
-from xpnet.core.autograd import Pullback, differentiable, is_unit
+from xpnet.core.autograd import Pullback, differentiable
 from xpnet.core.backend import (
     Array,
     array_like,
@@ -119,10 +120,11 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     if is_half(losses):
         value, wide = _reduce(widen(losses), reduction, total)
-        return xp.astype(value, losses.dtype), lambda dy: xp.astype(wide(widen(dy)), losses.dtype)
+        narrow = lambda x: xp.astype(x, losses.dtype) if hasattr(x, "dtype") else x
+        return narrow(value), lambda dy: narrow(wide(widen(dy)))
     value = sum_last(losses) if losses.ndim == 1 else xp.sum(losses, dtype=losses.dtype)
     if reduction == "sum":
-        return value, lambda dy: 1.0 if is_unit(dy) else dy
+        return value, lambda dy: dy
     count = math.prod(losses.shape)
     if total is None:
         total = count
@@ -130,7 +132,7 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
     if type(total) is int:
         if total == 0:
             return value * math.nan, lambda dy: dy * 0
-        return value / total, lambda dy: 1.0 / total if is_unit(dy) else dy / total
+        return value / total, lambda dy: dy / total
     nothing = total == 0  # on the device: every row ignored, or of a class that weighs nothing
     total = xp.where(nothing, xp.ones_like(total), total)
     spread = lambda dy: xp.where(nothing, xp.zeros_like(total), dy / total)
@@ -138,13 +140,13 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
 
 
 def _elementwise(
-    value: Array, reduction: str, *slopes: Callable[[], Array], like: Array | None = None
+    value: Array, reduction: str, *derivatives: Callable[[], Array], like: Array | None = None
 ) -> Result:
-    """Reduce a loss of every element to the dtype of `like`; `slopes`: derivatives by input and target."""
+    """Reduce a loss of every element to the dtype of `like`; `derivatives`: by input and target."""
     y, spread = _reduce(value, reduction)
     if like is not None and y.dtype != like.dtype:
         y = namespace(y).astype(y, like.dtype)
-    return y, tuple(lambda dy, out, slope=slope: slope() * spread(dy) for slope in slopes)
+    return y, lambda dy: tuple(lambda out, of=of: of() * spread(dy) for of in derivatives)
 
 
 def _same_shape(x: Array, target: Any, name: str) -> Array:
@@ -159,7 +161,7 @@ def _same_shape(x: Array, target: Any, name: str) -> Array:
 # ---- classification ---------------------------------------------------------------------------------------
 
 
-@differentiable
+@differentiable(loss=True)
 def cross_entropy(
     logits: Array,
     target: Any,
@@ -193,22 +195,23 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     floating("cross_entropy", logits, "the logits")
-    options: dict[str, Any] = {
-        "ignore_index": ignore_index,
-        "label_smoothing": label_smoothing,
-        "reduction": reduction,
-    }
-    if logits.ndim != 2:
-        return _over_positions(cross_entropy, logits, target, weight, options)
-    xp = namespace(logits)
-    if is_half(logits):  # the sums over classes and rows need float32
+    if logits.ndim != 2 or is_half(logits):
+        options: dict[str, Any] = {
+            "ignore_index": ignore_index,
+            "label_smoothing": label_smoothing,
+            "reduction": reduction,
+        }
+        if logits.ndim != 2:
+            return _over_positions(cross_entropy, logits, target, weight, options)
+        xp = namespace(logits)  # the sums over classes and rows need float32
         value, wide = cross_entropy.body(widen(logits), target, weight, **options)
         return xp.astype(value, logits.dtype), lambda dy: (xp.astype(wide(widen(dy))[0], logits.dtype),)
+    xp = namespace(logits)
     if weight is not None:
         weight = _class_weight(weight, logits, logits.shape[1], "cross_entropy")
     classes = logits.shape[1]
     # no step needs the logits again: their distance from the row's maximum says it all
-    shifted = logits - xp.max(logits, axis=1, keepdims=True)
+    shifted = logits - max_last(logits)
     exp = xp.exp(shifted)
     total = sum_last(exp)
     if getattr(target, "ndim", 1) == 2:
@@ -225,7 +228,7 @@ def cross_entropy(
         if weight is not None:
             t = t * weight
         if rows is not None:
-            t = t * xp.expand_dims(rows, axis=1)
+            t = t * rows[:, None]
         if y is not None:  # "mean" divides by the weights of the labels
             each = xp.ones_like(total) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
             count = xp.sum(each if rows is None else each * rows, dtype=each.dtype)
@@ -235,7 +238,7 @@ def cross_entropy(
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
-        return (add_to_columns(exp * xp.expand_dims(scale / total, axis=1), y, -scale),)  # softmax - e(y)
+        return (add_to_columns(exp * (scale / total)[:, None], y, -scale),)  # softmax - e(y)
 
     return value, pullback
 
@@ -245,16 +248,16 @@ def _soft_cross_entropy(
 ) -> Result:
     """-sum_k t_k log p_k for any t: label smoothing, class weights, ignored rows (all 0), Mixup."""
     xp = namespace(shifted)
-    log_p = shifted - xp.expand_dims(xp.log(total), axis=1)
+    log_p = shifted - xp.log(total)[:, None]
     terms = xp.where(t == 0, xp.zeros_like(t), -t * log_p)  # 0 log 0 = 0
     value, spread = _reduce(xp.sum(terms, axis=1, dtype=t.dtype), reduction, count)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         mass = xp.sum(t, axis=1, dtype=t.dtype)
-        slope = exp * xp.expand_dims(mass / total, axis=1) - t
-        slope = xp.where(xp.expand_dims(mass, axis=1) == 0, xp.zeros_like(slope), slope)
+        slope = exp * (mass / total)[:, None] - t
+        slope = xp.where(mass[:, None] == 0, xp.zeros_like(slope), slope)
         scale = spread(dy)
-        return (slope * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale),)
+        return (slope * (scale[:, None] if reduction == "none" else scale),)
 
     return value, pullback
 
@@ -288,7 +291,9 @@ def _over_positions(loss: Any, logits: Array, target: Any, weight: Any, options:
     value, pullback = loss.body(to_rows(logits), rows, weight, **options)
     if options["reduction"] == "none":
         value = xp.reshape(value, positions)
-    return value, lambda dy: (from_rows(pullback(dy if dy.ndim == 0 else xp.reshape(dy, (-1,)))[0]),)
+    return value, lambda dy: (
+        from_rows(pullback(xp.reshape(dy, (-1,)) if getattr(dy, "shape", ()) else dy)[0]),
+    )
 
 
 def _one_row(loss: Any, x: Array, target: Any, *arguments: Any, **options: Any) -> Result:
@@ -305,10 +310,10 @@ def _one_row(loss: Any, x: Array, target: Any, *arguments: Any, **options: Any) 
     value, pullback = loss.body(xp.expand_dims(x, axis=0), batch, *arguments, **options)
     rows = value.shape
     y = value if batch is target else xp.reshape(value, ())
-    return y, lambda dy: (pullback(xp.reshape(dy, rows))[0][0, ...],)
+    return y, lambda dy: (pullback(xp.reshape(dy, rows) if hasattr(dy, "dtype") else dy)[0][0, ...],)
 
 
-@differentiable
+@differentiable(loss=True)
 def nll_loss(
     log_probabilities: Array,
     target: Any,
@@ -344,7 +349,7 @@ def nll_loss(
     return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, -spread(dy) * row),)
 
 
-@differentiable
+@differentiable(loss=True)
 def multi_margin_loss(
     scores: Array,
     target: Any,
@@ -380,19 +385,19 @@ def multi_margin_loss(
         weight = _class_weight(weight, scores, classes, "multi_margin_loss")
         weight = xp.take(weight, xp.astype(y, xp.int64))
         rows = weight if rows is None else rows * weight
-    hinge = margin + scores - xp.expand_dims(take_columns(scores, y), axis=1)
+    hinge = margin + scores - take_columns(scores, y)[:, None]
     active = ~(hinge <= 0) & (one_hot(y, classes, scores.dtype) == 0)
     hinge = keep(hinge, active)
     losses = xp.sum(hinge if p == 1 else hinge * hinge, axis=1, dtype=scores.dtype) / classes
     active = (xp.astype(active, scores.dtype) if p == 1 else 2 * hinge) / classes
     if rows is not None:
-        losses, active = losses * rows, active * xp.expand_dims(rows, axis=1)
+        losses, active = losses * rows, active * rows[:, None]
     value, spread = _reduce(losses, reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
         dx = add_to_columns(active + 0, y, -xp.sum(active, axis=1, dtype=scores.dtype))
-        return (dx * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale),)
+        return (dx * (scale[:, None] if reduction == "none" else scale),)
 
     return value, pullback
 
@@ -400,7 +405,7 @@ def multi_margin_loss(
 # ---- every other target -----------------------------------------------------------------------------------
 
 
-@differentiable
+@differentiable(loss=True)
 def binary_cross_entropy_with_logits(logits: Array, target: Any, *, reduction: str = "mean") -> Result:
     """-t log sigmoid(z) - (1 - t) log(1 - sigmoid(z)), without overflow; gradient sigmoid(z) - t.
 
@@ -417,7 +422,7 @@ def binary_cross_entropy_with_logits(logits: Array, target: Any, *, reduction: s
     return _elementwise(softplus - t * logits, reduction, sigmoid_minus_t, lambda: -logits)
 
 
-@differentiable
+@differentiable(loss=True)
 def weighted_binary_cross_entropy(
     logits: Array, target: Any, weight: Any, pos_weight: Any, *, reduction: str = "mean"
 ) -> Result:
@@ -452,7 +457,7 @@ def _spread(weight: Any, like: Array, name: str) -> Array:
         ) from None
 
 
-@differentiable
+@differentiable(loss=True)
 def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
     """(x - t)^2; gradient 2 (x - t).
 
@@ -467,7 +472,7 @@ def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
     return _elementwise(wide * wide, reduction, lambda: 2 * error, lambda: -2 * error, like=x)
 
 
-@differentiable
+@differentiable(loss=True)
 def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Result:
     """max(0, -t s): zero where the sign is right, -t s on mistakes (Rosenblatt, 1958; deck S2).
 
