@@ -85,6 +85,49 @@ def test_seconds_go_on():
     assert 100 <= run.trainer.seconds < 150
 
 
+def test_an_epoch_has_means_of_its_own():
+    class Losses(Callback):
+        def on_fit_begin(self, run):
+            self.of_epochs = []
+
+        def on_epoch_begin(self, run):
+            self.of_epochs.append([])
+
+        def on_batch_end(self, run):
+            self.of_epochs[-1].append((float(run.loss_value), run.loss_weight))
+
+    losses = Losses()
+    history = Experiment(more=[losses]).fit(3).trainer.history
+    expected = [sum(v * w for v, w in epoch) / sum(w for _, w in epoch) for epoch in losses.of_epochs]
+    assert history["train_loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_run_that_goes_on_within_an_epoch_begins_it_once(tmp_path):
+    calls = []
+
+    class Spy(Callback):
+        def on_epoch_begin(self, run):
+            calls.append(("begin", run.epoch))
+            run.seconds = 1000.0  # before the state is restored
+
+        def on_epoch_end(self, run):
+            calls.append(("end", run.epoch))
+
+    broken(6, tmp_path / "c")  # four updates an epoch
+    run = Experiment(more=[Spy()]).fit(3, resume=tmp_path / "c")
+    assert calls == [("begin", 1), ("end", 1), ("begin", 2), ("end", 2)]
+    assert run.trainer.history["seconds"][1] < 500
+
+
+def test_loaded_weights_are_the_trained_ones():
+    """Those that were shown before do not come back."""
+    trainer = Experiment().fit(3).trainer
+    trainer.show({name: value * 0 for name, value in trainer.model.state_dict().items()})
+    shown = trainer.model.state_dict()
+    trainer.load_state_dict({**trainer.state_dict(), "model": shown})
+    assert all((value == shown[name]).all() for name, value in trainer.state_dict()["model"].items())
+
+
 def test_a_checkpoint_of_the_first_version_is_read(tmp_path):
     """It had the mean of the loss alone."""
     whole, content = made().fit(6), cut(5, tmp_path / "c")

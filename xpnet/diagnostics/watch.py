@@ -197,7 +197,7 @@ class LocateNonFinite(Callback):
 
 
 def _place(trainer: Run) -> str | None:
-    if trainer.loss is None or trainer.train_step.own_forward is not None:
+    if trainer.loss is None or trainer.train_step.name is not None:
         return "somewhere in the step"
     inputs, named, y = parts_of(trainer.batch)
     x = named or (inputs if len(inputs) > 1 else inputs[0])

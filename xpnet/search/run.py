@@ -9,8 +9,8 @@ from concurrent.futures import Executor
 from contextlib import ExitStack
 from typing import Any
 
-from xpnet import get_backend
 from xpnet.core import registry as dispatch
+from xpnet.core.backend import get_backend
 from xpnet.search.executor import Runner, serial
 from xpnet.search.journal import Journal
 from xpnet.search.pool import WorkerPool

@@ -7,7 +7,7 @@ gradient is added in units of the first batch of the update, and the sum is divi
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,7 @@ from xpnet.core.backend import Array, namespace
 from xpnet.functional.weighing import Weight, added_up, ratio, times
 from xpnet.optim.gradients import gradients_of
 from xpnet.parallel.reducer import Reducer
-
-if TYPE_CHECKING:
-    from xpnet.train.run import Run
+from xpnet.train.run import Run
 
 
 class Accumulation:

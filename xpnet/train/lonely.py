@@ -38,15 +38,13 @@ def check_last_batch(model: Any, data: Any) -> None:
 def _refuses(model: Any, data: DataLoader) -> bool:
     """Whether batch norm refuses one sample in training; other errors are for training to show."""
     state, modes = model.state_dict(), [(module, module.training) for module in model.modules()]
-    streams = random.generator_state()
     model.train()
     try:
-        with no_grad():
+        with no_grad(), random.forked():
             call(model, data.first())
     except Exception as error:  # whatever a user's layers raise
         return str(error).startswith("batch_norm: training needs")
     finally:
-        random.set_generator_state(streams)
         model.load_state_dict(state)
         for module, mode in modes:
             module.training = mode

@@ -68,7 +68,7 @@ class LRFinder:
         self.rates: list[float] = []
         self.losses: list[float] = []
 
-    def run(self, trainer: Run, train: Any) -> LRFinder:
+    def run(self, trainer: Trainer, train: Any) -> LRFinder:
         """Sweep the rates with a trainer's model, step, optimizer, penalties and gradient clipping.
 
         Args:
@@ -92,18 +92,17 @@ class LRFinder:
             trainer.l2,
             step=trainer.train_step,
         )
-        before = model.state_dict(), optimizer.state_dict(), random.generator_state()
+        before = model.state_dict(), optimizer.state_dict()
         position = train.state_dict() if hasattr(train, "state_dict") else None
         modes = [(module, module.training) for module in model.modules()]
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), random.forked():
                 scratch.fit(train, epochs=self.steps)
         except (_StopError, TrainingDivergedError):
             pass
         finally:
             model.load_state_dict(before[0])
             optimizer.load_state_dict(before[1])
-            random.set_generator_state(before[2])
             if position is not None:
                 train.load_state_dict(position)
             for module, training in modes:

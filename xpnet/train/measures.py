@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from xpnet.core.autograd import Tensor, array_of
 from xpnet.core.backend import Array, namespace
-
-if TYPE_CHECKING:
-    from xpnet.train.run import Run
+from xpnet.train.run import Run
 
 
 def taken_apart(found: Any) -> tuple[Any, dict[str, Any]]:

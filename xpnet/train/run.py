@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,7 +24,17 @@ from xpnet.train.history import History
 from xpnet.train.metrics import Mean, Metric
 from xpnet.train.resume import identity_of, write_checkpoint
 from xpnet.train.scaling import LossScaler
-from xpnet.train.step import Forward, Step, as_step
+
+
+class Stepping(Protocol):
+    """What a run asks of its step (`xpnet.train.step.Step`)."""
+
+    @property
+    def name(self) -> str | None:
+        """What the settings call it."""
+
+    def evaluate(self, run: Run, data: Any) -> dict[str, float]:
+        """What it measures of data that are not trained on."""
 
 
 class Run:
@@ -60,13 +70,14 @@ class Run:
         l2: float = 0.0,
         scaler: LossScaler | None = None,
         communicator: Communicator | None = None,
-        step: Step | Forward | None = None,
+        *,
+        step: Stepping,
     ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks, self.metrics = list(callbacks), metrics
         self.accumulate, self.l1, self.l2, self.scaler = accumulate, l1, l2, scaler
         self.communicator = Communicator() if communicator is None else communicator
-        self.train_step = as_step(step)
+        self.train_step = step
         self.data: Any = None
         self.validation: Any = None
         self.epoch = self.epochs = 0

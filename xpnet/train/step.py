@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet.core.autograd import Tensor, array_of
 from xpnet.data.batch import parts_of, size_of
@@ -17,14 +17,12 @@ from xpnet.train.accumulation import Accumulation
 from xpnet.train.evaluation import in_order
 from xpnet.train.measures import as_number, described, record, taken_apart
 from xpnet.train.metrics import Mean
+from xpnet.train.run import Run
 
-if TYPE_CHECKING:
-    from xpnet.train.run import Run
-
-Forward = Callable[["Run", Any], Any]
+Forward = Callable[[Run, Any], Any]
 """(run, batch) -> the loss; or a dict of it under "loss" and of other numbers to record."""
 
-Hook = Callable[["Run"], None]
+Hook = Callable[[Run], None]
 
 
 class Step:

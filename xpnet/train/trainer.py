@@ -23,7 +23,7 @@ from xpnet.train.optimizers import Optimizers
 from xpnet.train.resume import check_settings, load_checkpoint
 from xpnet.train.run import Run
 from xpnet.train.scaling import LossScaler
-from xpnet.train.step import Forward, Step
+from xpnet.train.step import Forward, Step, as_step
 
 __all__ = ["Trainer", "TrainingDivergedError"]
 
@@ -98,8 +98,19 @@ class Trainer(Run):
         check_metrics(metrics)
         optimizer = Optimizers(optimizer) if isinstance(optimizer, Mapping) else optimizer
         _check_parts(model, loss, optimizer, callbacks, metrics, step)
+        self.train_step: Step = as_step(step)
         super().__init__(
-            model, loss, optimizer, callbacks, metrics, accumulate, l1, l2, scaler, communicator, step
+            model,
+            loss,
+            optimizer,
+            callbacks,
+            metrics,
+            accumulate,
+            l1,
+            l2,
+            scaler,
+            communicator,
+            step=self.train_step,
         )
 
     @following
