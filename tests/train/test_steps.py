@@ -1,5 +1,8 @@
 """What happens with a batch, passed or overridden: losses of one's own, updates by hand, a GAN."""
 
+import copy
+import itertools
+
 import numpy as np
 import pytest
 
@@ -184,6 +187,51 @@ class Two(nn.Module):
 
     def forward(self, x):
         return self.head(xpnet.functional.relu(self.body(x)))
+
+
+@pytest.mark.host
+def test_hooks_see_the_gradient_of_the_whole_objective():
+    class Look(Callback):
+        def on_backward_end(self, run):
+            self.seen = xpnet.to_numpy(run.model.weight.grad).copy()
+
+    model, look = nn.Linear(4, 3), Look()
+    x, y = blobs().x, blobs().y
+    before = model.weight.numpy().copy()
+    cross_entropy(model(x), y).backward()
+    expected = model.weight.grad + 2 * 0.1 * before
+    Trainer(model, cross_entropy, optim.SGD(model, lr=0.1), [look], l2=0.1).fit([(x, y)], epochs=1)
+    np.testing.assert_allclose(look.seen, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.host
+def test_batches_of_any_sizes_make_one_update():
+    """Sums are kept in units of the first batch, whatever the second weighs."""
+    x, y = blobs(35).x, blobs(35).y
+    found = []
+    for bounds in ((0, 35), (0, 10, 30, 35)):
+        xpnet.manual_seed(0)
+        model = nn.Linear(4, 3)
+        batches = [(x[a:b], y[a:b]) for a, b in itertools.pairwise(bounds)]
+        trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=1.0), accumulate=len(batches))
+        loss = trainer.fit(batches, epochs=1)["train_loss"][0]
+        assert float(trainer.loss_value) == pytest.approx(loss, rel=1e-5)
+        found.append((weights(model)["weight"], loss))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-4, atol=1e-6)
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-5)
+
+
+@pytest.mark.host
+def test_optimizers_by_name_undo_the_scale_of_half_precision():
+    xpnet.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8, dtype="float16"), nn.ReLU(), nn.Linear(8, 3, dtype="float16"))
+    plain = copy.deepcopy(model)
+    data = [(blobs().x.astype(np.float16), blobs().y)]
+    parts = {str(i): optim.SGD(model[i], lr=0.5) for i in (0, 2)}
+    Trainer(model, cross_entropy, parts, scaler=LossScaler(256.0)).fit(data, epochs=3)
+    Trainer(plain, cross_entropy, optim.SGD(plain, lr=0.5)).fit(data, epochs=3)
+    for name, value in weights(plain).items():
+        np.testing.assert_allclose(weights(model)[name], value, rtol=0.02, atol=0.002)
 
 
 def test_optimizers_by_name_all_step():
