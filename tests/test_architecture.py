@@ -47,7 +47,7 @@ NEVER = (
 )
 
 # These hand on names of rooms above them, which load on first use: names that they have always had.
-FACES = {"xpnet", "xpnet.train"}
+FACES = {"xpnet", "xpnet.train", "xpnet.parallel"}
 
 
 class Import(NamedTuple):
@@ -213,6 +213,36 @@ def test_files_import_one_another_without_a_circle():
         if i.target != "xpnet":
             arrows.setdefault(i.module, set()).add(i.target)
     assert circles(arrows) == []
+
+
+def private_attributes(module: str, source: str, known: set[str]) -> Iterator[str]:
+    """`random._HOST`, where `random` is a module of another room."""
+    tree = ast.parse(source)
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                target = f"{node.module}.{alias.name}"
+                if target in known and room(target) != room(module):
+                    names[alias.asname or alias.name] = target
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+            continue
+        if node.value.id in names and node.attr.startswith("_") and not node.attr.startswith("__"):
+            yield f"{module}:{node.lineno} takes {node.attr} of {names[node.value.id]}"
+
+
+def test_no_private_attribute_of_another_room_is_read():
+    known = set(modules())
+    assert [
+        found
+        for name, path in modules().items()
+        if name not in FACES
+        for found in private_attributes(name, path.read_text(encoding="utf-8"), known)
+    ] == []
+    planted = "from xpnet.core import random\nrandom._HOST\nrandom.HOST\n"
+    assert len(list(private_attributes("xpnet.nn.planted", planted, known))) == 1
+    assert not list(private_attributes("xpnet.core.planted", planted, known))
 
 
 def test_no_private_name_crosses_a_package():

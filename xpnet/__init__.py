@@ -21,6 +21,7 @@ from xpnet.core.backend import (
 from xpnet.core.random import manual_seed
 from xpnet.core.registry import fused_kernels as fused
 from xpnet.core.registry import unloaded as _unloaded
+from xpnet.core.version import __version__ as __version__
 
 # a backend's kernels register when its first array arrives; Numba itself loads when the first one runs
 _unloaded["cupy"] = lambda: _import_module("xpnet.cuda")
@@ -29,7 +30,6 @@ if _find_spec("numba") is not None:
 
 del _operators, _find_spec
 
-__version__ = "0.1.0"
 
 __all__ = [
     "BackendUnavailableError",

@@ -91,7 +91,7 @@ def test_batches_made_ahead_go_to_the_device_of_set_backend(second):
             found.append(x.device.id)
 
     default = xpnet.core.backend._default
-    xpnet.core.backend._default = xpnet.core.backend._load("cupy", second)  # set_backend, of all threads
+    xpnet.core.backend._default = xpnet.core.backend.load("cupy", second)  # set_backend, of all threads
     try:
         thread = threading.Thread(target=work)
         thread.start()

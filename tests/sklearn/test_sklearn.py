@@ -215,7 +215,7 @@ def test_device_input_is_checked(backend):
     strict = (
         xpnet.asarray
         if backend != "numpy"
-        else lambda a: xpnet.asarray(a, backend=xpnet.core.backend._load("array_api_strict", None))
+        else lambda a: xpnet.asarray(a, backend=xpnet.core.backend.load("array_api_strict", None))
     )
     bad = X.astype(np.float32)
     bad[3, 1] = np.nan

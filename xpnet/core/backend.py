@@ -81,7 +81,7 @@ class Backend:
         return f"Backend({self.name!r})" if self.device is None else f"Backend({self.name!r}, {self.place!r})"
 
     def __reduce__(self) -> Any:
-        return _load, (self.name, self.place)
+        return load, (self.name, self.place)
 
 
 def _missing(name: str) -> str | None:
@@ -105,7 +105,8 @@ def _missing(name: str) -> str | None:
     return None if count else "no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
 
 
-def _load(name: str | Backend, device: Any) -> Backend:
+def load(name: str | Backend, device: Any = None) -> Backend:
+    """The record of a backend, whose package is imported; arguments and errors are those of `set_backend`."""
     if isinstance(name, Backend):
         device = name.place if device is None else device
         name = name.name
@@ -180,7 +181,7 @@ def set_backend(name: str | Backend, device: Any = None) -> None:
     Backend('numpy')
     """
     global _default
-    backend = _load(name, device)
+    backend = load(name, device)
     if _chosen.get() is None:
         _default = backend
     else:
@@ -204,7 +205,7 @@ def use_backend(name: str | Backend, device: Any = None) -> Iterator[Backend]:
     >>> x.dtype
     dtype('float32')
     """
-    chosen = _load(name, device)
+    chosen = load(name, device)
     previous = _chosen.get()
     _chosen.set(chosen)
     try:

@@ -33,8 +33,9 @@ from typing import Any, ParamSpec, Protocol, cast, overload
 
 from numpy import generic, ndarray
 
+from xpnet.core.backend import DeviceError
 from xpnet.core.node import Node, Pullback, clock
-from xpnet.core.registry import Kernels, OwnsKernels, own, run, unloaded
+from xpnet.core.registry import Kernels, OwnsKernels, misplaced, own, run, unloaded
 from xpnet.core.tensor import Tensor
 
 P = ParamSpec("P")
@@ -63,8 +64,10 @@ class Op(OwnsKernels, Protocol[P]):
 @overload
 def differentiable(body: Callable[P, tuple[Any, Pullback]]) -> Op[P]: ...
 @overload
-def differentiable(*, loss: bool) -> Callable[[Callable[P, tuple[Any, Pullback]]], Op[P]]: ...
-def differentiable(body: Any = None, *, loss: bool = False) -> Any:
+def differentiable(
+    *, loss: bool = False, anywhere: tuple[str, ...] = ()
+) -> Callable[[Callable[P, tuple[Any, Pullback]]], Op[P]]: ...
+def differentiable(body: Any = None, *, loss: bool = False, anywhere: tuple[str, ...] = ()) -> Any:
     """Turn `body(*arrays, **options) -> (value, pullback)` into an op on Tensors and arrays.
 
     Tensors may be passed by position or by name. If the op has a kernel for the backend of its first argument
@@ -74,6 +77,10 @@ def differentiable(body: Any = None, *, loss: bool = False) -> Any:
         body: the function.
         loss: the result is where `backward` begins. Its pullback then gets the number 1.0, not an array, and
             need not multiply by it.
+        anywhere: names of arguments that may be of any library and device, since body and kernels move them.
+
+    Raises:
+        DeviceError: by the op, of arrays of two backends or devices; it names the argument.
 
     >>> import xpnet
     >>> @xpnet.differentiable
@@ -85,7 +92,7 @@ def differentiable(body: Any = None, *, loss: bool = False) -> Any:
     array([12.], dtype=float32)
     """
     if body is None:
-        return partial(differentiable, loss=loss)
+        return partial(differentiable, loss=loss, anywhere=anywhere)
     kernels: Kernels = {}
     parameters = list(signature(body).parameters.values())
 
@@ -116,15 +123,19 @@ def differentiable(body: Any = None, *, loss: bool = False) -> Any:
             values = [v.item() if isinstance(a, generic) else v for a, v in zip(args, values, strict=True)]
         recorded = bool(parents) and _enabled.get()
         kernel = kernels.get("numpy")
-        if (  # the quick answer of `run` for small networks, where it counts
-            values
-            and type(values[0]) is ndarray
-            and (kernel is None or values[0].size < kernel.min_size)
-            and "numpy" not in unloaded
-        ):
-            value, pullback = body(*values, **kwargs)
-        else:
-            value, pullback = run(kernels, body, values, kwargs, recorded)
+        try:
+            if (  # the quick answer of `run` for small networks, where it counts
+                values
+                and type(values[0]) is ndarray
+                and (kernel is None or values[0].size < kernel.min_size)
+                and "numpy" not in unloaded
+            ):
+                value, pullback = body(*values, **kwargs)
+            else:
+                value, pullback = run(kernels, body, values, kwargs, recorded, anywhere)
+        except DeviceError as error:
+            arrays = [v for v in values if hasattr(v, "dtype")]
+            raise (arrays and misplaced(body, anywhere, arrays[0], values, kwargs)) or error from None
         if not recorded:
             return Tensor(value) if tensors else value
         if not callable(pullback):

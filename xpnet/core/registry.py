@@ -43,14 +43,12 @@ class Kernel(NamedTuple):
     Attributes:
         launcher: called like the body.
         min_size: the number of elements below which the first argument is left to the body.
-        anywhere: arguments that may be of any library and device, since the launcher moves them.
         told: whether the launcher has the argument `recorded`: whether its pullback will probably be used, so
             that value and gradient are made in one pass.
     """
 
     launcher: Callable[..., Any]
     min_size: int = 0
-    anywhere: tuple[str, ...] = ()
     told: bool = False
 
 
@@ -64,9 +62,7 @@ class OwnsKernels(Protocol):
     __name__: str
     kernels: Kernels
 
-    def kernel(
-        self, backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def kernel(self, backend: str, min_size: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register a kernel for first arguments of `backend`: see `xpnet.core.registry.Kernel`."""
 
 
@@ -85,12 +81,10 @@ _with_kernels: WeakSet[Any] = WeakSet()
 def own(op: Any, body: Callable[..., Any], kernels: Kernels) -> Any:
     """Give an op its body and its kernels, and `kernel` to add some."""
 
-    def kernel(
-        backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def kernel(backend: str, min_size: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def register(launcher: Callable[P, R]) -> Callable[P, R]:
             told = "recorded" in signature(launcher).parameters
-            kernels[backend] = Kernel(launcher, min_size, anywhere, told)
+            kernels[backend] = Kernel(launcher, min_size, told)
             _with_kernels.add(op)
             return launcher
 
@@ -117,7 +111,12 @@ def load_kernels(backend: str) -> None:
 
 
 def run(
-    kernels: Kernels, body: Callable[..., R], args: Any, kwargs: dict[str, Any], recorded: bool = False
+    kernels: Kernels,
+    body: Callable[..., R],
+    args: Any,
+    kwargs: dict[str, Any],
+    recorded: bool = False,
+    anywhere: tuple[str, ...] = (),
 ) -> R:
     """`body(*args, **kwargs)`, or what a kernel makes of it, on the device of the arguments.
 
@@ -138,7 +137,9 @@ def run(
             return body(*args, **kwargs)
         with on_device(first):
             return body(*args, **kwargs)
-    _check_places(body, kernel.anywhere, first, args, kwargs)
+    error = misplaced(body, anywhere, first, args, kwargs)
+    if error is not None:  # a kernel takes addresses: an array from elsewhere must not reach it
+        raise error
     with on_device(first):
         try:
             if kernel.told:
@@ -150,10 +151,18 @@ def run(
         return body(*args, **kwargs) if result is NotImplemented else result
 
 
-def _check_places(
+def misplaced(
     body: Callable[..., Any], anywhere: tuple[str, ...], first: Any, args: Any, kwargs: dict[str, Any]
-) -> None:
-    """A kernel takes addresses: an array from elsewhere must not reach it."""
+) -> DeviceError | None:
+    """The error for the argument that is not where the first one is; None if all are.
+
+    Args:
+        body: whose arguments they are.
+        anywhere: names of arguments that may be of any library and device.
+        first: the array that says where.
+        args: all positional arguments.
+        kwargs: the others.
+    """
     kind, place = type(first), None if type(first) is np.ndarray else device_key(first)
     for i, a in enumerate((*args, *kwargs.values())):
         if not hasattr(a, "dtype") or isinstance(a, type):  # a dtype's class has one, too
@@ -161,10 +170,11 @@ def _check_places(
         if type(a) is not kind or (place is not None and device_key(a) != place):
             names = (*list(signature(body).parameters)[: len(args)], *kwargs)
             if names[i] not in anywhere and not isinstance(a, np.generic | np.dtype):
-                raise DeviceError(
+                return DeviceError(
                     f"{body.__name__}: {names[i]} is on {where(a)}, the first argument on {where(first)}; "
                     "move one with xpnet.asarray(x) or model.to(backend)"
                 )
+    return None
 
 
 def fusable(body: Callable[P, R]) -> Fusable[P, R]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.cpu.launch import kernel, threads
+from xpnet.cpu.launch import compiled, threads
 from xpnet.functional import convolution
 
 Pair = tuple[int, int]
@@ -49,8 +49,8 @@ def conv2d(
     if any(p > r for p, r in zip(pads, reach, strict=True)):
         return NotImplemented
     size = _output(x, window, (1, 1), pads, spread, "conv2d")
-    correlate = kernel("convolution", "correlate")
-    weight_gradient = kernel("convolution", "weight_gradient")
+    correlate = compiled("convolution", "correlate")
+    weight_gradient = compiled("convolution", "weight_gradient")
     if correlate is None or weight_gradient is None:
         return NotImplemented
     x = np.ascontiguousarray(x)

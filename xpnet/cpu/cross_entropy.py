@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.cpu.launch import SMALL, kernel
+from xpnet.cpu.launch import SMALL, compiled
 from xpnet.functional import losses
 
 _EMPTY = np.empty((0, 0), np.float32)
 
 
-@losses.cross_entropy.kernel("numpy", SMALL, anywhere=("target", "weight"))
+@losses.cross_entropy.kernel("numpy", SMALL)
 def cross_entropy(
     logits: Array,
     target: Any,
@@ -27,7 +27,7 @@ def cross_entropy(
     """One pass over the logits in training: the gradient is made with the loss."""
     if logits.dtype != np.float32 or logits.ndim != 2 or weight is not None or label_smoothing:
         return NotImplemented
-    run = kernel("cross_entropy", "cross_entropy")
+    run = compiled("cross_entropy", "cross_entropy")
     if run is None or getattr(target, "ndim", 1) != 1:
         return NotImplemented
     from xpnet.functional.losses import _reduce, class_indices

@@ -136,8 +136,8 @@ def tiles(rows: int, columns: int, vec: int, multiprocessors: int, most: int = 1
     """Blocks to fill the device, as long as every thread has a few rows; at most `most` chunks of rows."""
     lanes = min(32, loader.power_of_two(loader.ceil_div(columns, vec)))
     across = loader.ceil_div(columns, lanes * vec)
-    least = 16 * BLOCK // lanes // vec  # rows: those that the threads read at once
-    chunk = max(1, least, loader.ceil_div(rows, max(1, min(most, 8 * multiprocessors // across))))
+    fewest = 16 * BLOCK // lanes // vec  # rows: those that the threads read at once
+    chunk = max(1, fewest, loader.ceil_div(rows, max(1, min(most, 8 * multiprocessors // across))))
     return Tiles((across, max(1, loader.ceil_div(rows, chunk))), vec, np.int32(lanes), np.int64(chunk))
 
 

@@ -183,7 +183,7 @@ def _indices(target: Any, logits: Array, ignore_index: int) -> Array | None:
     return loader.contiguous(target)
 
 
-@op.kernel("cupy", anywhere=("target", "weight"))
+@op.kernel("cupy")
 def cross_entropy(
     logits: Array,
     target: Any,

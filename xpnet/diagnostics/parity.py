@@ -78,7 +78,7 @@ class Row:
 
 
 @dataclass
-class Report:
+class ParityReport:
     """What `compare` found.
 
     Attributes:
@@ -341,7 +341,7 @@ def compare(
     loss: Loss = F.cross_entropy,
     batches: Sequence[tuple[Any, Any]] = (),
     seed: int = 0,
-) -> Report:
+) -> ParityReport:
     """Run a model on two backends and compare every layer, every draw, and a training run.
 
     Args:
@@ -354,7 +354,7 @@ def compare(
         seed: of dropout and the draws.
 
     Returns:
-        A `Report`: `.ok`, `.table()`, `.first` (the first row that diverges).
+        A `ParityReport`: `.ok`, `.table()`, `.first` (the first row that diverges).
 
     Raises:
         BackendUnavailableError: a backend does not work here.
@@ -368,7 +368,7 @@ def compare(
     (True, ['Linear', 'ReLU', 'Linear', 'loss'])
     """
     pair = backends or ("numpy", second_backend())
-    return Report(
+    return ParityReport(
         pair,
         compare_layers(model, x, target, pair, loss, seed),
         compare_draws(pair, seed),

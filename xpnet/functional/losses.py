@@ -161,7 +161,7 @@ def _same_shape(x: Array, target: Any, name: str) -> Array:
 # ---- classification ---------------------------------------------------------------------------------------
 
 
-@differentiable(loss=True)
+@differentiable(loss=True, anywhere=("target", "weight"))
 def cross_entropy(
     logits: Array,
     target: Any,
@@ -313,7 +313,7 @@ def _one_row(loss: Any, x: Array, target: Any, *arguments: Any, **options: Any) 
     return y, lambda dy: (pullback(xp.reshape(dy, rows) if hasattr(dy, "dtype") else dy)[0][0, ...],)
 
 
-@differentiable(loss=True)
+@differentiable(loss=True, anywhere=("target", "weight"))
 def nll_loss(
     log_probabilities: Array,
     target: Any,
@@ -349,7 +349,7 @@ def nll_loss(
     return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, -spread(dy) * row),)
 
 
-@differentiable(loss=True)
+@differentiable(loss=True, anywhere=("target", "weight"))
 def multi_margin_loss(
     scores: Array,
     target: Any,
@@ -405,7 +405,7 @@ def multi_margin_loss(
 # ---- every other target -----------------------------------------------------------------------------------
 
 
-@differentiable(loss=True)
+@differentiable(loss=True, anywhere=("target",))
 def binary_cross_entropy_with_logits(logits: Array, target: Any, *, reduction: str = "mean") -> Result:
     """-t log sigmoid(z) - (1 - t) log(1 - sigmoid(z)), without overflow; gradient sigmoid(z) - t.
 
@@ -422,7 +422,7 @@ def binary_cross_entropy_with_logits(logits: Array, target: Any, *, reduction: s
     return _elementwise(softplus - t * logits, reduction, sigmoid_minus_t, lambda: -logits)
 
 
-@differentiable(loss=True)
+@differentiable(loss=True, anywhere=("target", "weight", "pos_weight"))
 def weighted_binary_cross_entropy(
     logits: Array, target: Any, weight: Any, pos_weight: Any, *, reduction: str = "mean"
 ) -> Result:
@@ -457,7 +457,7 @@ def _spread(weight: Any, like: Array, name: str) -> Array:
         ) from None
 
 
-@differentiable(loss=True)
+@differentiable(loss=True, anywhere=("target",))
 def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
     """(x - t)^2; gradient 2 (x - t).
 
@@ -472,7 +472,7 @@ def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
     return _elementwise(wide * wide, reduction, lambda: 2 * error, lambda: -2 * error, like=x)
 
 
-@differentiable(loss=True)
+@differentiable(loss=True, anywhere=("target",))
 def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Result:
     """max(0, -t s): zero where the sign is right, -t s on mistakes (Rosenblatt, 1958; deck S2).
 

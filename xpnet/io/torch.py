@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.core.backend import _load, asarray
+from xpnet.core.backend import asarray, load
 from xpnet.nn.module import Module
 from xpnet.optim.optimizer import Optimizer
 
@@ -28,7 +28,7 @@ def torch_state_dict(source: Module | Optimizer) -> dict[str, Any]:
 
     PyTorch's batch norm also counts batches (`num_batches_tracked`), here 0: only `momentum=None` uses it.
     """
-    backend = _load("torch", "cpu")
+    backend = load("torch", "cpu")
     torch = backend.xp
 
     def convert(value: Any) -> Any:

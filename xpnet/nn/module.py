@@ -12,11 +12,11 @@ from xpnet.core.backend import (
     Array,
     Backend,
     DeviceError,
-    _load,
     asarray,
     backend_of,
     device_key,
     dtype_name,
+    load,
     namespace,
     where,
 )
@@ -366,7 +366,7 @@ class Module:
         if dtype is not None and _float_name(dtype) not in _FLOATS:
             raise TypeError(f"to(): dtype must be one of {', '.join(_FLOATS)}, got {dtype!r}")
         name = None if dtype is None else _float_name(dtype)
-        target = None if backend is None else _load(backend, device)
+        target = None if backend is None else load(backend, device)
         for buffer in self.buffers():
             if not buffer.on_host:
                 floats = name if dtype_name(buffer.dtype) in _FLOATS else None

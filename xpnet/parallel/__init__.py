@@ -1,15 +1,15 @@
 """Data-parallel training: the same model on every rank, each with its share of every batch."""
 
+from importlib import import_module
+
 from xpnet.parallel.batch_norm import all_reduce, synchronize_batch_norm
 from xpnet.parallel.communicator import Communicator, MPICommunicator, NCCLCommunicator, connect
 
 
 def __getattr__(name: str) -> object:
-    """What trains loads on first use: the Trainer itself needs this package."""
+    """What compares trained ranks loads on first use: the Trainer itself needs this package."""
     if name in ("RankDifference", "compare_ranks"):
-        from xpnet.diagnostics import ranks as parity
-
-        return getattr(parity, name)
+        return getattr(import_module("xpnet.diagnostics.ranks"), name)
     raise AttributeError(f"module 'xpnet.parallel' has no attribute {name!r}")
 
 

@@ -14,9 +14,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpnet import __version__
 from xpnet.core import random
 from xpnet.core.backend import get_backend, to_numpy
+from xpnet.core.version import __version__
 from xpnet.data import DataLoader, Dataset
 from xpnet.diagnostics import Diagnostics, Finding, Observation
 from xpnet.io.files import atomic_write, check_writable

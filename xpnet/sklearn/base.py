@@ -17,11 +17,11 @@ from xpnet.core import random
 from xpnet.core.backend import (
     Array,
     Backend,
-    _load,
     asarray,
     backend_of,
     dtype_name,
     get_backend,
+    load,
     use_backend,
 )
 from xpnet.data import DataLoader, Dataset, split
@@ -153,7 +153,7 @@ class Estimator(BaseEstimator):
 
     def _backend(self, x: Array) -> Backend:
         if self.backend is not None:
-            return _load(self.backend, self.device)
+            return load(self.backend, self.device)
         return device_of(x) or get_backend()
 
     @contextmanager

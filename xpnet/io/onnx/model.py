@@ -8,8 +8,9 @@ from os import PathLike
 import numpy as np
 from onnx import ModelProto, checker, helper, shape_inference
 
-from xpnet import __version__, nn
+from xpnet import nn
 from xpnet.core.backend import Array, asarray, backend_of, dtype_name
+from xpnet.core.version import __version__
 from xpnet.data.preprocessing import Preprocessing
 from xpnet.io.files import atomic_write
 from xpnet.io.onnx.graph import Graph, Value
