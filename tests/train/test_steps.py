@@ -9,6 +9,7 @@ import pytest
 import xpnet
 from xpnet import nn, optim, random
 from xpnet.data import DataLoader, Dataset
+from xpnet.data.batch import size_of
 from xpnet.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 from xpnet.train import (
     Callback,
@@ -135,6 +136,12 @@ def test_without_a_loss_the_step_measures_validation():
         assert history["val_loss"][-1] == pytest.approx(float(mse_loss(model(x), x)), rel=1e-5)
     assert trainer.evaluate(data).keys() == {"loss", "largest"}
     assert {"train_largest", "val_largest"} < set(history)
+
+    def sizes(run, batch):
+        return {"loss": xpnet.tensor(1.0), "size": size_of(batch)}
+
+    measured = Trainer(model, None, optim.SGD(model, lr=0.1), step=sizes)
+    assert measured.evaluate(DataLoader(data, 30))["size"] == pytest.approx((30 * 30 + 10 * 10) / 40)
     with pytest.raises(ValueError, match="the evaluation data gave no batches"):
         trainer.evaluate([])
 

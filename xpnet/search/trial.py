@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from xpnet.core import random
 from xpnet.core import registry as dispatch
 from xpnet.core.backend import use_backend
-from xpnet.core.random import manual_seed
 from xpnet.search.space import Params
 from xpnet.train import TrainingDivergedError
 
