@@ -10,8 +10,8 @@ from typing import Any
 from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.cli.setup import Setup
 from xpnet.io.files import check_writable
-from xpnet.train import Checkpoint, Trainer, load_checkpoint
-from xpnet.train.resume import check_settings, settings_of
+from xpnet.train import Checkpoint, Run, load_checkpoint
+from xpnet.train.resume import check_settings
 
 
 class RunCheckpoint(Checkpoint):
@@ -25,7 +25,7 @@ class RunCheckpoint(Checkpoint):
         self.command, self.asked = settings, False
         self._previous: Any = None
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Take over Ctrl-C, unless it is ignored, as in the background."""
         super().on_fit_begin(trainer)
         if threading.current_thread() is threading.main_thread():
@@ -38,22 +38,22 @@ class RunCheckpoint(Checkpoint):
             raise KeyboardInterrupt
         self.asked = True
 
-    def _stop(self, trainer: Trainer) -> None:
+    def _stop(self, trainer: Run) -> None:
         trainer.save_checkpoint(self.path, self.facts)
         raise KeyboardInterrupt
 
-    def on_batch_end(self, trainer: Trainer) -> None:
+    def on_batch_end(self, trainer: Run) -> None:
         """Write and stop, if Ctrl-C was pressed."""
         if self.asked:
             self._stop(trainer)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """Write if it is time; stop if Ctrl-C was pressed during validation."""
         super().on_epoch_end(trainer)
         if self.asked:
             self._stop(trainer)
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         """Give Ctrl-C back."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
@@ -97,7 +97,7 @@ def run_checkpoint(options: argparse.Namespace, setup: Setup, epochs: int) -> Ru
         return RunCheckpoint(path, options.checkpoint_every or 1, run_settings(options, setup, epochs))
 
 
-def check_resume(path: str, trainer: Trainer, setup: Setup, settings: dict[str, Any]) -> None:
+def check_resume(path: str, trainer: Run, setup: Setup, settings: dict[str, Any]) -> None:
     """Refuse a checkpoint of another run before anything happens, and say where this one goes on.
 
     Raises:
@@ -119,7 +119,7 @@ def check_resume(path: str, trainer: Trainer, setup: Setup, settings: dict[str, 
         )
     trainer.data, trainer.validation = setup.loader, setup.validation
     with bad_input():
-        check_settings(saved["settings"], settings_of(trainer), f"--resume {path}")
+        check_settings(saved["settings"], trainer.identity(), f"--resume {path}")
     state = saved["state"]
     epochs = len(state["history"].get("train_loss", ()))
     print(f"resumed {path} after {epochs} epochs, {state['step']} updates")

@@ -30,9 +30,9 @@ def cross_entropy(
     run = compiled("cross_entropy", "cross_entropy")
     if run is None or getattr(target, "ndim", 1) != 1:
         return NotImplemented
-    from xpnet.functional.losses import _labels, _reduce
+    from xpnet.functional.losses import _reduce, class_indices
 
-    y, valid = _labels(target, logits, logits.shape[1], ignore_index, "cross_entropy")
+    y, valid = class_indices(target, logits, logits.shape[1], ignore_index, "cross_entropy")
     if valid is not None:
         return NotImplemented
     z = np.ascontiguousarray(logits)

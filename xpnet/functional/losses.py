@@ -40,7 +40,7 @@ Result = tuple[Array, Pullback]
 # ---- targets and reductions, shared by every loss ---------------------------------------------------------
 
 
-def _labels(
+def class_indices(
     target: Any, like: Array, classes: int, ignore_index: int | None, name: str
 ) -> tuple[Array, Array | None]:
     """Class indices on the device of `like`, and what each row counts: 1, or 0 if ignored (None: all 1).
@@ -218,7 +218,7 @@ def cross_entropy(
         t = _same_shape(logits, target, "cross_entropy with probabilities")
         y = rows = None
     else:
-        y, rows = _labels(target, logits, classes, ignore_index, "cross_entropy")
+        y, rows = class_indices(target, logits, classes, ignore_index, "cross_entropy")
     if y is None or rows is not None or weight is not None or label_smoothing:
         count = None
         if y is not None:
@@ -338,7 +338,7 @@ def nll_loss(
     if x.ndim != 2:
         options = {"ignore_index": ignore_index, "reduction": reduction}
         return _over_positions(nll_loss, x, target, weight, options)
-    y, rows = _labels(target, x, x.shape[1], ignore_index, "nll_loss")
+    y, rows = class_indices(target, x, x.shape[1], ignore_index, "nll_loss")
     if weight is not None:
         weight = _class_weight(weight, x, x.shape[1], "nll_loss")
     row = xp.ones_like(x[:, 0]) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
@@ -380,7 +380,7 @@ def multi_margin_loss(
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p must be 1 or 2, got {p!r}")
     classes = scores.shape[1]
-    y, rows = _labels(target, scores, classes, None, "multi_margin_loss")
+    y, rows = class_indices(target, scores, classes, None, "multi_margin_loss")
     if weight is not None:
         weight = _class_weight(weight, scores, classes, "multi_margin_loss")
         weight = xp.take(weight, xp.astype(y, xp.int64))
