@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import builtins
 import math
+import operator
 import sys
 from typing import Any
 
 import numpy as np
 
 from xpnet.core import methods
-from xpnet.core.arrays import floating, gather, is_half, keep, scatter_add, sum_in_float32, zero
+from xpnet.core.arrays import (
+    cast,
+    floating,
+    gather,
+    is_half,
+    keep,
+    scatter_add,
+    sum_in_float32,
+    widen,
+    zero,
+)
 from xpnet.core.autograd import Pullback, Tensor, _state, array_of, differentiable
 from xpnet.core.backend import (
     SCALARS,
@@ -98,26 +109,47 @@ def divide(a: Array, b: Array) -> Result:
 
 
 @differentiable
+def divide_rounded(a: Array, b: Array, mode: str) -> Result:
+    """a / b rounded down ("floor") or towards 0 ("trunc"), which is flat: its gradients are 0."""
+    a, b = meet(a, b, "divide")
+    xp = namespace(a, b)
+    if mode not in ("floor", "trunc"):
+        raise ValueError(f'div: rounding_mode must be None, "floor" or "trunc", got {mode!r}')
+    if mode == "floor":
+        y = a // b
+    else:  # of the quotient before it is rounded to float16
+        exact = (widen(v) if hasattr(v, "shape") else v for v in (a, b))
+        y = xp.astype(xp.trunc(operator.truediv(*exact)), (a if hasattr(a, "shape") else b).dtype, copy=False)
+    flat = lambda dy, x: unbroadcast(xp.zeros_like(dy), x)
+    return y, (lambda dy, out: flat(dy, a), lambda dy, out: flat(dy, b))
+
+
+@differentiable
 def power(a: Array, b: Array) -> Result:
     """a ** b; the gradient with respect to the exponent needs a > 0, or a = 0 and b >= 0, where it is 0."""
     a, b = meet(a, b, "power")
     xp = namespace(a, b)
-    y = a**b
+    # float16 may hold the gradients and not their factors
+    base, exponent = (widen(v) if hasattr(v, "shape") else v for v in (a, b))
+    wide = base**exponent
+    y = wide if base is a and exponent is b else xp.astype(wide, (a if hasattr(a, "shape") else b).dtype)
 
     def to_base(dy: Array, out: Array | None) -> Array:
+        dy = widen(dy)
         if not hasattr(b, "shape"):
-            return unbroadcast(dy * b * a ** (b - 1) if b else xp.zeros_like(dy), a)
-        # x ** 0 is 1 everywhere, although 0 * 0 ** -1 is not a number
-        flat = b == 0
-        return unbroadcast(
-            xp.where(flat, zero(dy), dy * b * a ** (xp.where(flat, xp.ones_like(b), b) - 1)), a
-        )
+            dx = dy * b * base ** (b - 1) if b else xp.zeros_like(dy)
+        else:  # x ** 0 is 1 everywhere, although 0 * 0 ** -1 is not a number
+            flat = exponent == 0
+            less = xp.where(flat, xp.ones_like(exponent), exponent) - 1
+            dx = xp.where(flat, zero(dy), dy * exponent * base**less)
+        return xp.astype(unbroadcast(dx, a), a.dtype, copy=False)
 
     def to_exponent(dy: Array, out: Array | None) -> Array:
-        base = a if hasattr(a, "shape") else xp.full((), a, dtype=b.dtype, device=device(b))
-        still = (base == 0) & (b >= 0)  # 0 ** b is 0 there, although 0 * log 0 is not a number
-        slope = dy * y * xp.log(xp.where(still, xp.ones_like(base), base))
-        return unbroadcast(xp.where(still, zero(dy), slope), b)
+        dy = widen(dy)
+        x = base if hasattr(a, "shape") else xp.full((), a, dtype=exponent.dtype, device=device(b))
+        still = (x == 0) & (exponent >= 0)  # 0 ** b is 0 there, although 0 * log 0 is not a number
+        dx = dy * wide * xp.log(xp.where(still, xp.ones_like(x), x))
+        return xp.astype(unbroadcast(xp.where(still, zero(dx), dx), b), b.dtype, copy=False)
 
     return y, (to_base, to_exponent)
 
@@ -364,6 +396,12 @@ def _index(part: Any, x: Array) -> Any:
 def clone(x: Array) -> Result:
     """A copy."""
     return namespace(x).asarray(x, copy=True), lambda dy: dy
+
+
+@differentiable
+def astype(x: Array, dtype: Any) -> Result:
+    """In another dtype."""
+    return cast(x, dtype), lambda dy: namespace(dy).astype(dy, x.dtype)
 
 
 @differentiable

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from xpnet.core.arrays import erf, floating, keep, widen, zero
+from xpnet.core.arrays import cast, erf, floating, keep, widen, zero
 from xpnet.core.autograd import Pullback, differentiable
 from xpnet.core.backend import Array, namespace
 
@@ -173,14 +174,16 @@ def one_axis(axis: int, dim: int | None) -> int:
 
 
 @differentiable
-def softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
+def softmax(x: Array, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> Result:
     """exp(x) / sum exp(x) along `axis`; shifted by the largest element, so that it cannot overflow.
 
     Args:
         x: any shape.
         axis: the default is the last one.
         dim: PyTorch's name for `axis`.
+        dtype: of the result, to which x is converted first, as in PyTorch.
     """
+    given, x = x.dtype, cast(x, dtype)
     floating("softmax", x)
     axis = one_axis(axis, dim)
     xp = namespace(x)
@@ -190,14 +193,15 @@ def softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
 
     def pullback(dy: Array) -> Array:
         dy = widen(dy)
-        return xp.astype(y * (dy - xp.sum(dy * y, axis=axis, keepdims=True)), x.dtype, copy=False)
+        return xp.astype(y * (dy - xp.sum(dy * y, axis=axis, keepdims=True)), given, copy=False)
 
     return xp.astype(y, x.dtype, copy=False), pullback
 
 
 @differentiable
-def log_softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
+def log_softmax(x: Array, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> Result:
     """log(softmax(x)) = x - max - log sum exp(x - max); arguments as for `softmax`."""
+    given, x = x.dtype, cast(x, dtype)
     floating("log_softmax", x)
     axis = one_axis(axis, dim)
     xp = namespace(x)
@@ -207,7 +211,7 @@ def log_softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
 
     def pullback(dy: Array) -> Array:
         dy = widen(dy)
-        return xp.astype(dy - xp.exp(y) * xp.sum(dy, axis=axis, keepdims=True), x.dtype, copy=False)
+        return xp.astype(dy - xp.exp(y) * xp.sum(dy, axis=axis, keepdims=True), given, copy=False)
 
     return xp.astype(y, x.dtype, copy=False), pullback
 

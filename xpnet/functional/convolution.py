@@ -18,6 +18,7 @@ _COLUMNS = 1 << 21
 
 def _pair(value: Size, name: str, at_least: int) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = pair * 2 if len(pair) == 1 else pair
     if len(pair) != 2 or not all(isinstance(v, int) and v >= at_least for v in pair):
         raise ValueError(
             f"{name} must be an integer of at least {at_least}, or a pair of them, got {value!r}"

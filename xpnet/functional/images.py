@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, overload
 
 from xpnet.core.arrays import pad, unpad
-from xpnet.core.autograd import Pullback, Tensor, differentiable
+from xpnet.core.autograd import Pullback, Tensor, array_of, differentiable
 from xpnet.core.backend import Array
 from xpnet.core.operators import mean, reshape
 from xpnet.functional import convolution, pooling
@@ -20,6 +20,12 @@ def _on_images(op: Callable[..., Any], x: Any, *arguments: Any) -> Any:
         return op(x, *arguments)
     y = op(reshape(x, (1, *x.shape)), *arguments)
     return reshape(y, tuple(y.shape[1:]))
+
+
+def _indices(x: Array, *arguments: Any) -> Array:
+    if x.ndim != 3:
+        return pooling.max_pool2d_indices(x, *arguments)
+    return pooling.max_pool2d_indices(x[None, ...], *arguments)[0, ...]
 
 
 @differentiable
@@ -88,6 +94,27 @@ def padding_widths(padding: str, kernel: Any, stride: Size, dilation: Size) -> A
     return tuple((r // 2, r - r // 2) for r in reach)
 
 
+@overload
+def max_pool2d(
+    x: Array | Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+) -> Tensor: ...
+@overload
+def max_pool2d(
+    x: Array | Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+) -> tuple[Tensor, Array]: ...
 @of(pooling.max_pool2d)
 def max_pool2d(
     x: Array | Tensor,
@@ -96,7 +123,8 @@ def max_pool2d(
     padding: Size = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-) -> Tensor:
+    return_indices: bool = False,
+) -> Any:
     """The maximum of each window; the first of equal maxima gets the gradient. NaN wins.
 
     Args:
@@ -106,10 +134,24 @@ def max_pool2d(
         padding: added on every side, never chosen; at most half the window.
         dilation: distance between the elements of the window.
         ceil_mode: windows that only begin in the image count, too.
+        return_indices: whether the places of the maxima are wanted, too.
+
+    Returns:
+        (N, C, H', W') or (C, H', W'), H' = floor((H + 2 padding - dilation (kH - 1) - 1) / stride) + 1, or
+        one more with `ceil_mode`; with `return_indices` the pair of this and an int64 array of its shape,
+        h W + w for the maximum at row h and column w of its image.
 
     Raises:
         ValueError: a window larger than the image, or too much padding.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> y, places = F.max_pool2d(xpnet.asarray([[[1.0, 2.0], [4.0, 3.0]]]), 2, return_indices=True)
+    >>> y.tolist(), places.tolist()
+    ([[[4.0]]], [[[2]]])
     """
+    if return_indices:
+        places = _indices(array_of(x), kernel_size, stride, padding, dilation, ceil_mode)
+        return max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode), places
     if dilation in (1, (1, 1)) and not ceil_mode:
         return _on_images(pooling.max_pool2d, x, kernel_size, stride, padding)
     return _on_images(pooling.max_pool2d_spread, x, kernel_size, stride, padding, dilation, ceil_mode)

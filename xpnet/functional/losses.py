@@ -251,10 +251,10 @@ def _soft_cross_entropy(
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         mass = xp.sum(t, axis=1, dtype=t.dtype)
-        slope = exp * xp.expand_dims(mass / total, axis=1) - t
-        slope = xp.where(xp.expand_dims(mass, axis=1) == 0, xp.zeros_like(slope), slope)
+        gradient = exp * xp.expand_dims(mass / total, axis=1) - t
         scale = spread(dy)
-        return (slope * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale),)
+        gradient = gradient * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale)
+        return (keep(gradient, xp.expand_dims(mass, axis=1) != 0),)
 
     return value, pullback
 
@@ -294,18 +294,20 @@ def _over_positions(loss: Any, logits: Array, target: Any, weight: Any, options:
 def _one_row(loss: Any, x: Array, target: Any, *arguments: Any, **options: Any) -> Result:
     """An input (C) with the class index of one row, () or (1,), or its probabilities (C): a batch of one."""
     xp, target = namespace(x), array_like(target)
-    shape = tuple(target.shape)
+    shape, given = tuple(target.shape), tuple(x.shape)
     likely = shape == tuple(x.shape) and "int" not in str(target.dtype)
-    if x.ndim != 1 or not (shape in ((), (1,)) or likely):
+    if x.ndim > 1 or not (shape in ((), (1,)) or likely):
         raise ValueError(
             f"{loss.__name__}: expected an input of shape (N, C), got {tuple(x.shape)}; (C) goes with one "
             f"label, not with a target of shape {shape}"
         )
+    if x.ndim == 0:  # a score of one class
+        x = xp.expand_dims(x, axis=0)
     batch = target if shape == (1,) and not likely else namespace(target).expand_dims(target, axis=0)
     value, pullback = loss.body(xp.expand_dims(x, axis=0), batch, *arguments, **options)
     rows = value.shape
     y = value if batch is target else xp.reshape(value, ())
-    return y, lambda dy: (pullback(xp.reshape(dy, rows))[0][0, ...],)
+    return y, lambda dy: (xp.reshape(pullback(xp.reshape(dy, rows))[0], given),)
 
 
 @differentiable
@@ -341,7 +343,7 @@ def nll_loss(
         row = row * rows
     losses = xp.where(row == 0, zero(x), -take_columns(x, y) * row)  # 0 log 0 = 0
     value, spread = _reduce(losses, reduction, xp.sum(widen(row)))
-    return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, -spread(dy) * row),)
+    return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, keep(-spread(dy) * row, row != 0)),)
 
 
 @differentiable
@@ -391,8 +393,9 @@ def multi_margin_loss(
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
-        dx = add_to_columns(active + 0, y, -xp.sum(active, axis=1, dtype=scores.dtype))
-        return (dx * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale),)
+        slope = add_to_columns(active + 0, y, -xp.sum(active, axis=1, dtype=scores.dtype))
+        dx = slope * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale)
+        return (keep(dx, slope != 0),)
 
     return value, pullback
 
@@ -479,4 +482,5 @@ def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Resu
     floating("perceptron_loss", scores, "the input")
     t = _same_shape(scores, target, "perceptron_loss")
     wrong = ~(t * scores >= 0)  # a NaN is not hidden
-    return _elementwise(keep(-t * scores, wrong), reduction, lambda: keep(-t, wrong))
+    value, spread = _reduce(keep(-t * scores, wrong), reduction)
+    return value, lambda dy: (keep(-t * spread(dy), wrong),)

@@ -98,15 +98,18 @@ class MaxPool2d(_Pool2d):
         stride: Size | None = None,
         padding: Size = 0,
         dilation: Size = 1,
-        *,
+        return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
         self._set(kernel_size, stride, padding)
         self.dilation, self.ceil_mode = window("MaxPool2d", "dilation", dilation), ceil_mode
+        self.return_indices = return_indices
 
     def forward(self, x: Any) -> Any:
-        """(N, C, H, W) -> (N, C, H', W')."""
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        """(N, C, H, W) -> (N, C, H', W'), or with `return_indices` the pair of this and the places."""
+        options: dict[str, Any] = {"return_indices": True} if self.return_indices else {}
+        window = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return F.max_pool2d(x, *window, **options)
 
 
 class AvgPool2d(_Pool2d):

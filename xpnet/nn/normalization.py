@@ -185,7 +185,9 @@ class InstanceNorm2d(_Affine):
     Args:
         num_features: C of (N, C, H, W) or (C, H, W).
         eps: added to the variance.
+        momentum: weight of the new batch in the running statistics; None for 0, as in PyTorch.
         affine: learn a scale and a shift a channel; off by default, as in PyTorch.
+        track_running_stats: keep running statistics, and normalise with them in evaluation.
         bias: False for no shift.
         dtype: default float32.
     """
@@ -194,14 +196,19 @@ class InstanceNorm2d(_Affine):
         self,
         num_features: int,
         eps: float = 1e-5,
-        *,
+        momentum: float | None = 0.1,
         affine: bool = False,
+        track_running_stats: bool = False,
+        *,
         bias: bool = True,
         dtype: str = "float32",
     ) -> None:
         num_features = size("InstanceNorm2d", "num_features", num_features)
         super().__init__((num_features,), affine, bias, dtype)
         self.num_features, self.eps = num_features, epsilon("InstanceNorm2d", eps)
+        self.momentum, tracked = momentum or 0.0, track_running_stats
+        self.running_mean = Buffer(init.zeros((num_features,), dtype=dtype)) if tracked else None
+        self.running_var = Buffer(init.constant((num_features,), 1.0, dtype=dtype)) if tracked else None
 
     def forward(self, x: Any) -> Any:
         """The same shape."""
@@ -210,7 +217,9 @@ class InstanceNorm2d(_Affine):
             raise ValueError(f"InstanceNorm2d: expected (N, {self.num_features}, H, W), got {shape}")
         if len(shape) == 3:
             return reshape(self.forward(reshape(x, (1, *shape))), shape)
-        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        own = self.training or self.running_mean is None
+        running = (self.running_mean, self.running_var)
+        return F.instance_norm(x, *running, self.weight, self.bias, own, self.momentum, self.eps)
 
     def extra_repr(self) -> str:
         """The number of channels."""
