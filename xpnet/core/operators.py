@@ -312,7 +312,23 @@ def reshape(x: Array, shape: tuple[int, ...]) -> Result:
 
 @differentiable
 def flatten(x: Array, start_dim: int = 1, end_dim: int = -1) -> Result:
-    """Merge the axes from `start_dim` to `end_dim`: (N, C, H, W) -> (N, C H W)."""
+    """Merge the axes from `start_dim` to `end_dim`: (N, C, H, W) -> (N, C H W).
+
+    Args:
+        x: any shape.
+        start_dim: the first of the axes.
+        end_dim: the last of them.
+
+    Returns:
+        The elements in the same order, with one axis in place of those.
+
+    Raises:
+        ValueError: x does not have these axes, or they are not in order.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.flatten(xpnet.asarray([[[1.0, 2.0], [3.0, 4.0]]]))
+    array([[1., 2., 3., 4.]], dtype=float32)
+    """
     xp, n = namespace(x), x.ndim or 1
     if not (-n <= start_dim < n and -n <= end_dim < n and start_dim % n <= end_dim % n):
         raise ValueError(

@@ -178,15 +178,28 @@ def avg_pool2d(
         count_include_pad: divide by the padding's zeros, too.
         divisor_override: divide by this instead.
 
+    Returns:
+        (N, C, H', W') or (C, H', W'), H' = floor((H + 2 padding - kH) / stride) + 1, or one more with
+        `ceil_mode`.
+
     Raises:
         ValueError: a window larger than the image, too much padding, or a divisor of 0.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.avg_pool2d(xpnet.asarray([[[1.0, 2.0], [4.0, 3.0]]]), 2)
+    array([[[2.5]]], dtype=float32)
     """
     options = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return _on_images(pooling.avg_pool2d, x, *options)
 
 
 def global_avg_pool2d(x: Array | Tensor) -> Tensor:
-    """The mean over all positions: (N, C, H, W) -> (N, C), (C, H, W) -> (C,) (Lin et al., 2014)."""
+    """The mean over all positions: (N, C, H, W) -> (N, C), (C, H, W) -> (C,) (Lin et al., 2014).
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.global_avg_pool2d(xpnet.asarray([[[1.0, 2.0], [4.0, 3.0]]]))
+    array([2.5], dtype=float32)
+    """
     if x.ndim not in (3, 4):
         raise ValueError(f"global_avg_pool2d: expected images of shape (N, C, H, W), got {tuple(x.shape)}")
     return mean(x, axis=(-2, -1))

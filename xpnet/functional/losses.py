@@ -176,8 +176,11 @@ def cross_entropy(
         target: class indices, integers (N,), (N, ...) or (), of any backend; or probabilities, like `logits`.
         weight: (C,) weight of each class; "mean" divides by the sum of the weights of the targets.
         ignore_index: rows with this label count for nothing.
-        label_smoothing: in [0, 1], the share of the target spread over all classes (Szegedy et al., 2016).
+        label_smoothing: in [0, 1], the fraction of the target spread over all classes (Szegedy et al., 2016).
         reduction: "mean", "sum" or "none".
+
+    Returns:
+        A loss without axes, or with "none" one a label, of the shape of class indices.
 
     Raises:
         ValueError: shapes that do not fit, or a label outside 0 .. C-1.
@@ -328,8 +331,15 @@ def nll_loss(
         ignore_index: rows with this label count for nothing.
         reduction: "mean" (divides by the sum of the weights), "sum" or "none".
 
+    Returns:
+        A loss without axes, or with "none" one a label, of the shape of the target.
+
     Raises:
         ValueError: shapes that do not fit, or a label out of range.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> float(F.nll_loss(xpnet.asarray([[-0.5, -1.0], [-2.0, -0.25]]), [0, 1]))
+    0.375
     """
     xp, x = namespace(log_probabilities), floating("nll_loss", log_probabilities, "the input")
     if x.ndim != 2:
@@ -368,8 +378,15 @@ def multi_margin_loss(
         weight: (C,) weight of each class; "mean" still divides by N.
         reduction: "mean", "sum" or "none".
 
+    Returns:
+        A loss without axes, or with "none" one a label, of the shape of the target.
+
     Raises:
         ValueError: shapes that do not fit, or a label out of range.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> float(F.multi_margin_loss(xpnet.asarray([[2.0, 1.5]]), [0]))
+    0.25
     """
     xp = namespace(floating("multi_margin_loss", scores, "the input"))
     if scores.ndim != 2:
@@ -463,6 +480,16 @@ def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
         x: any shape.
         target: the same shape.
         reduction: "mean" over all elements, "sum" or "none".
+
+    Returns:
+        A loss without axes, or with "none" one of the shape of x.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> float(F.mse_loss(xpnet.asarray([1.0, 4.0]), [1.0, 2.0]))
+    2.0
     """
     floating("mse_loss", x)
     error = x - _same_shape(x, target, "mse_loss")
@@ -478,6 +505,16 @@ def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Resu
         scores: any shape, w.x + b.
         target: -1 or +1, the same shape.
         reduction: "mean", "sum" or "none".
+
+    Returns:
+        A loss without axes, or with "none" one of the shape of the scores.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> float(F.perceptron_loss(xpnet.asarray([2.0, 3.0]), [1.0, -1.0]))
+    1.5
     """
     floating("perceptron_loss", scores, "the input")
     t = _same_shape(scores, target, "perceptron_loss")

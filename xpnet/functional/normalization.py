@@ -128,8 +128,16 @@ def batch_norm(
         momentum: the weight of the new batch.
         eps: added to the variance.
 
+    Returns:
+        The shape of x.
+
     Raises:
         ValueError: fewer than two values a channel in training, or a wrong shape.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.batch_norm(xpnet.asarray([[1.0, 5.0], [3.0, 5.0]]), training=True, eps=1e-12)
+    array([[-1.,  0.],
+           [ 1.,  0.]], dtype=float32)
     """
     xp = namespace(x, running_mean, running_var, weight, bias)
     floating("batch_norm", x)
@@ -181,8 +189,16 @@ def layer_norm(
         bias: shape `normalized_shape`, or None.
         eps: added to the variance.
 
+    Returns:
+        The shape of x.
+
     Raises:
         ValueError: x does not end in `normalized_shape`.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.layer_norm(xpnet.asarray([[1.0, 3.0], [0.0, 9.0]]), 2, eps=0.0)
+    array([[-1.,  1.],
+           [-1.,  1.]], dtype=float32)
     """
     namespace(x, weight, bias)
     floating("layer_norm", x)
@@ -214,8 +230,15 @@ def group_norm(
         bias: (C,) or None.
         eps: added to the variance.
 
+    Returns:
+        The shape of x.
+
     Raises:
         ValueError: `num_groups` does not divide C.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.group_norm(xpnet.asarray([[1.0, 3.0, 0.0, 9.0]]), 2, eps=0.0)
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
     xp = namespace(x, weight, bias)
     floating("group_norm", x)

@@ -93,13 +93,42 @@ class BatchNorm1d(_BatchNorm):
         track_running_stats: keep running statistics for evaluation.
         bias: False for no shift.
         dtype: default float32.
+
+    Raises:
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, or eps below 0; in training, a batch with one value a channel.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.BatchNorm1d(2, eps=1e-12)(xpnet.asarray([[1.0, 5.0], [3.0, 5.0]])).numpy()
+    array([[-1.,  0.],
+           [ 1.,  0.]], dtype=float32)
     """
 
     axes = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch norm of (N, C, H, W); arguments as for BatchNorm1d."""
+    """Batch norm of (N, C, H, W) (Ioffe & Szegedy, 2015).
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: weight of the new batch in the running statistics; None for the average of all batches.
+        affine: learn a scale and a shift a channel.
+        track_running_stats: keep running statistics for evaluation.
+        bias: False for no shift.
+        dtype: default float32.
+
+    Raises:
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, or eps below 0; in training, a batch with one value a channel.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.BatchNorm2d(1, eps=1e-12)(xpnet.asarray([[[[1.0, 3.0]]]])).numpy()
+    array([[[[-1.,  1.]]]], dtype=float32)
+    """
 
     axes = (4,)
 
@@ -113,6 +142,16 @@ class LayerNorm(_Affine):
         elementwise_affine: learn a scale and a shift an element.
         bias: False for no shift.
         dtype: default float32.
+
+    Raises:
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, or eps below 0.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.LayerNorm(2, eps=1e-12)(xpnet.asarray([[1.0, 3.0], [0.0, 9.0]])).numpy()
+    array([[-1.,  1.],
+           [-1.,  1.]], dtype=float32)
     """
 
     def __init__(
@@ -150,7 +189,13 @@ class GroupNorm(_Affine):
         dtype: default float32.
 
     Raises:
-        ValueError: the groups do not divide the channels.
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, eps below 0, or the groups do not divide the channels.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.GroupNorm(2, 4, eps=1e-12)(xpnet.asarray([[1.0, 3.0, 0.0, 9.0]])).numpy()
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
 
     def __init__(
@@ -190,6 +235,15 @@ class InstanceNorm2d(_Affine):
         track_running_stats: keep running statistics, and normalise with them in evaluation.
         bias: False for no shift.
         dtype: default float32.
+
+    Raises:
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, or eps below 0; when it is called, images of one pixel.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.InstanceNorm2d(1, eps=1e-12)(xpnet.asarray([[[[1.0, 3.0]]]]))
+    array([[[[-1.,  1.]]]], dtype=float32)
     """
 
     def __init__(
