@@ -456,7 +456,7 @@ def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
         TypeError: the result is of a wider kind than x, such as float in an integer tensor.
         ValueError: the result is larger than x.
     """
-    if _recorded(x, other):
+    if recorded(x, other):
         if x.requires_grad and x._is_leaf:
             raise RuntimeError(
                 f"a {type(x).__name__} that is trained is changed in place only in `with xpnet.no_grad():`, "
@@ -494,7 +494,7 @@ def assign(x: Tensor, index: Any, value: Any) -> None:
     Raises:
         RuntimeError: gradients are recorded and x or the value requires one.
     """
-    if _recorded(x, value):
+    if recorded(x, value):
         raise RuntimeError(
             "writing into a tensor would lose its gradient: do it in `with xpnet.no_grad():`, or make "
             "another with operations"
@@ -510,7 +510,8 @@ def assign(x: Tensor, index: Any, value: Any) -> None:
     x.data[index] = value
 
 
-def _recorded(x: Tensor, other: Any) -> bool:
+def recorded(x: Tensor, other: Any) -> bool:
+    """Whether an op of the two leaves its trace: gradients are recorded, and one requires them."""
     return _state.enabled and (x.requires_grad or (isinstance(other, Tensor) and other.requires_grad))
 
 

@@ -30,8 +30,8 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Result:
     """x for x > 0, else negative_slope * x (Maas et al., 2013)."""
     floating("leaky_relu", x)
     xp = namespace(x)
-    slope = xp.astype(x > 0, x.dtype) * (1 - negative_slope) + negative_slope
-    return x * slope, lambda dy: dy * slope
+    derivative = xp.astype(x > 0, x.dtype) * (1 - negative_slope) + negative_slope
+    return x * derivative, lambda dy: dy * derivative
 
 
 @differentiable
@@ -156,8 +156,8 @@ def softplus(x: Array, beta: float = 1.0, threshold: float = 20.0) -> Result:
     y = xp.where(line, x, (xp.maximum(z, zero(z)) + xp.log1p(e)) * (1 / beta))
 
     def pullback(dy: Array) -> Array:
-        slope = xp.where(z >= 0, xp.ones_like(e), e) / (1 + e)
-        return xp.where(line, dy, dy * slope)
+        derivative = xp.where(z >= 0, xp.ones_like(e), e) / (1 + e)
+        return xp.where(line, dy, dy * derivative)
 
     return y, pullback
 
@@ -185,8 +185,8 @@ def gelu_tanh(x: Array) -> Result:
     t = xp.tanh(c * (z + d * z * z * z))
 
     def pullback(dy: Array) -> Array:
-        slope = 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * (c * (1 + 3 * d * z * z))
-        return xp.astype(dy * slope, x.dtype, copy=False)
+        derivative = 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * (c * (1 + 3 * d * z * z))
+        return xp.astype(dy * derivative, x.dtype, copy=False)
 
     return xp.astype(0.5 * z * (1 + t), x.dtype, copy=False), pullback
 

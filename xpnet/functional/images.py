@@ -10,7 +10,7 @@ from xpnet.core.autograd import Pullback, Tensor, array_of, differentiable
 from xpnet.core.backend import Array
 from xpnet.core.operators import mean, reshape
 from xpnet.functional import convolution, pooling
-from xpnet.functional.convolution import Size, _pair
+from xpnet.functional.convolution import Size, pair
 from xpnet.functional.public import of
 
 
@@ -88,9 +88,9 @@ def padding_widths(padding: str, kernel: Any, stride: Size, dilation: Size) -> A
         return (0, 0), (0, 0)
     if padding != "same":
         raise ValueError(f'conv2d: padding must be numbers, "same" or "valid", got {padding!r}')
-    if _pair(stride, "stride", 1) != (1, 1):
+    if pair(stride, "stride", 1) != (1, 1):
         raise ValueError(f'conv2d: padding="same" needs stride 1, got {stride}')
-    reach = [d * (k - 1) for d, k in zip(_pair(dilation, "dilation", 1), kernel, strict=True)]
+    reach = [d * (k - 1) for d, k in zip(pair(dilation, "dilation", 1), kernel, strict=True)]
     return tuple((r // 2, r - r // 2) for r in reach)
 
 
@@ -149,6 +149,7 @@ def max_pool2d(
     >>> y.tolist(), places.tolist()
     ([[[4.0]]], [[[2]]])
     """
+    stride = None if stride == () else stride  # PyTorch takes both
     if return_indices:
         places = _indices(array_of(x), kernel_size, stride, padding, dilation, ceil_mode)
         return max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode), places
@@ -189,6 +190,7 @@ def avg_pool2d(
     >>> F.avg_pool2d(xpnet.asarray([[[1.0, 2.0], [4.0, 3.0]]]), 2)
     array([[[2.5]]], dtype=float32)
     """
+    stride = None if stride == () else stride  # PyTorch takes both
     options = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return _on_images(pooling.avg_pool2d, x, *options)
 

@@ -39,7 +39,7 @@ Result = tuple[Array, Pullback]
 # ---- targets and reductions, shared by every loss ---------------------------------------------------------
 
 
-def _labels(
+def class_indices(
     target: Any, like: Array, classes: int, ignore_index: int | None, name: str
 ) -> tuple[Array, Array | None]:
     """Class indices on the device of `like`, and what each row counts: 1, or 0 if ignored (None: all 1).
@@ -106,7 +106,7 @@ def beside(weight: Any, like: Array) -> Array:
     return asarray(weight, backend=backend_of(like))
 
 
-def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
+def reduce_losses(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
     """Apply `reduction`; the second result turns dy into the gradient of each loss (one for all or one each).
 
     `total` is what "mean" divides by: the number of losses, or the sum of their weights. Where that is 0, the
@@ -118,7 +118,7 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
     if reduction not in ("mean", "sum"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     if is_half(losses):
-        value, wide = _reduce(widen(losses), reduction, total)
+        value, wide = reduce_losses(widen(losses), reduction, total)
         return xp.astype(value, losses.dtype), lambda dy: xp.astype(wide(widen(dy)), losses.dtype)
     value = sum_last(losses) if losses.ndim == 1 else xp.sum(losses, dtype=losses.dtype)
     if reduction == "sum":
@@ -138,13 +138,13 @@ def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Ca
 
 
 def _elementwise(
-    value: Array, reduction: str, *slopes: Callable[[], Array], like: Array | None = None
+    value: Array, reduction: str, *derivatives: Callable[[], Array], like: Array | None = None
 ) -> Result:
-    """Reduce a loss of every element to the dtype of `like`; `slopes`: derivatives by input and target."""
-    y, spread = _reduce(value, reduction)
+    """Reduce a loss of every element to the dtype of `like`; `derivatives` by input and target."""
+    y, spread = reduce_losses(value, reduction)
     if like is not None and y.dtype != like.dtype:
         y = namespace(y).astype(y, like.dtype)
-    return y, tuple(lambda dy, out, slope=slope: slope() * spread(dy) for slope in slopes)
+    return y, tuple(lambda dy, out, f=f: f() * spread(dy) for f in derivatives)
 
 
 def _same_shape(x: Array, target: Any, name: str) -> Array:
@@ -218,7 +218,7 @@ def cross_entropy(
         t = _same_shape(logits, target, "cross_entropy with probabilities")
         y = rows = None
     else:
-        y, rows = _labels(target, logits, classes, ignore_index, "cross_entropy")
+        y, rows = class_indices(target, logits, classes, ignore_index, "cross_entropy")
     if y is None or rows is not None or weight is not None or label_smoothing:
         count = None
         if y is not None:
@@ -234,7 +234,7 @@ def cross_entropy(
             count = xp.sum(each if rows is None else each * rows, dtype=each.dtype)
         return _soft_cross_entropy(shifted, exp, total, t, reduction, count)
 
-    value, spread = _reduce(xp.log(total) - take_columns(shifted, y), reduction)
+    value, spread = reduce_losses(xp.log(total) - take_columns(shifted, y), reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
@@ -250,7 +250,7 @@ def _soft_cross_entropy(
     xp = namespace(shifted)
     log_p = shifted - xp.expand_dims(xp.log(total), axis=1)
     terms = xp.where(t == 0, xp.zeros_like(t), -t * log_p)  # 0 log 0 = 0
-    value, spread = _reduce(xp.sum(terms, axis=1, dtype=t.dtype), reduction, count)
+    value, spread = reduce_losses(xp.sum(terms, axis=1, dtype=t.dtype), reduction, count)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         mass = xp.sum(t, axis=1, dtype=t.dtype)
@@ -345,14 +345,14 @@ def nll_loss(
     if x.ndim != 2:
         options = {"ignore_index": ignore_index, "reduction": reduction}
         return _over_positions(nll_loss, x, target, weight, options)
-    y, rows = _labels(target, x, x.shape[1], ignore_index, "nll_loss")
+    y, rows = class_indices(target, x, x.shape[1], ignore_index, "nll_loss")
     if weight is not None:
         weight = _class_weight(weight, x, x.shape[1], "nll_loss")
     row = xp.ones_like(x[:, 0]) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
     if rows is not None:
         row = row * rows
     losses = xp.where(row == 0, zero(x), -take_columns(x, y) * row)  # 0 log 0 = 0
-    value, spread = _reduce(losses, reduction, xp.sum(widen(row)))
+    value, spread = reduce_losses(losses, reduction, xp.sum(widen(row)))
     return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, keep(-spread(dy) * row, row != 0)),)
 
 
@@ -394,7 +394,7 @@ def multi_margin_loss(
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p must be 1 or 2, got {p!r}")
     classes = scores.shape[1]
-    y, rows = _labels(target, scores, classes, None, "multi_margin_loss")
+    y, rows = class_indices(target, scores, classes, None, "multi_margin_loss")
     if weight is not None:
         weight = _class_weight(weight, scores, classes, "multi_margin_loss")
         weight = xp.take(weight, xp.astype(y, xp.int64))
@@ -406,13 +406,13 @@ def multi_margin_loss(
     active = (xp.astype(active, scores.dtype) if p == 1 else 2 * hinge) / classes
     if rows is not None:
         losses, active = losses * rows, active * xp.expand_dims(rows, axis=1)
-    value, spread = _reduce(losses, reduction)
+    value, spread = reduce_losses(losses, reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
-        slope = add_to_columns(active + 0, y, -xp.sum(active, axis=1, dtype=scores.dtype))
-        dx = slope * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale)
-        return (keep(dx, slope != 0),)
+        derivative = add_to_columns(active + 0, y, -xp.sum(active, axis=1, dtype=scores.dtype))
+        dx = derivative * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale)
+        return (keep(dx, derivative != 0),)
 
     return value, pullback
 
@@ -519,5 +519,5 @@ def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Resu
     floating("perceptron_loss", scores, "the input")
     t = _same_shape(scores, target, "perceptron_loss")
     wrong = ~(t * scores >= 0)  # a NaN is not hidden
-    value, spread = _reduce(keep(-t * scores, wrong), reduction)
+    value, spread = reduce_losses(keep(-t * scores, wrong), reduction)
     return value, lambda dy: (keep(-t * spread(dy), wrong),)

@@ -10,7 +10,7 @@ import numpy as np
 from xpnet.core.arrays import arange, floating, keep, pad, unpad, widen, windows
 from xpnet.core.autograd import Pullback, differentiable
 from xpnet.core.backend import Array, asarray, backend_of, device, dtype_name, namespace
-from xpnet.functional.convolution import Size, _check_images, _output, _pair
+from xpnet.functional.convolution import Size, check_images, output_size, pair
 
 Result = tuple[Array, Pullback]
 Pair = tuple[int, int]
@@ -45,13 +45,13 @@ def _windows(
     ceil_mode: bool,
     name: str,
 ) -> Windows:
-    _check_images(x, name)
-    kernel, pads = _pair(kernel_size, "kernel_size", 1), _pair(padding, "padding", 0)
-    strides = kernel if stride is None or stride == () else _pair(stride, "stride", 1)  # PyTorch takes both
-    spread = _pair(dilation, "dilation", 1)
+    check_images(x, name)
+    kernel, pads = pair(kernel_size, "kernel_size", 1), pair(padding, "padding", 0)
+    strides = kernel if stride is None else pair(stride, "stride", 1)
+    spread = pair(dilation, "dilation", 1)
     if any(2 * p > d * (k - 1) + 1 for p, k, d in zip(pads, kernel, spread, strict=True)):
         raise ValueError(f"{name}: padding {pads} must be at most half the window {kernel}")
-    size = _output(x, kernel, strides, pads, spread, name)
+    size = output_size(x, kernel, strides, pads, spread, name)
     extra = [0, 0]
     if ceil_mode:
         for i, (n, k, s, p, d) in enumerate(zip(x.shape[2:], kernel, strides, pads, spread, strict=True)):
@@ -87,7 +87,7 @@ def max_pool2d_indices(
     w = _windows(x, kernel_size, stride, padding, dilation, ceil_mode, "max_pool2d")
     padded = pad(x, w.widths, -math.inf) if any(map(any, w.widths)) else x
     winner = xp.astype(_winners(padded, w)[1], xp.int64)
-    spread = _pair(dilation, "dilation", 1)
+    spread = pair(dilation, "dilation", 1)
     steps = winner // w.kernel[1], winner % w.kernel[1]
     places = []
     for axis in (0, 1):
@@ -145,14 +145,14 @@ def avg_pool2d(
     w = _windows(x, kernel_size, stride, padding, 1, ceil_mode, "avg_pool2d")
     plain = not any(map(any, w.widths))
     padded = x if plain else pad(x, w.widths)
-    share = _share(x, w, count_include_pad, divisor_override)
+    fraction = _fraction(x, w, count_include_pad, divisor_override)
     y = widen(padded[w.places[0]]) + 0  # the sum may be too large for float16, where the mean is not
     for place in w.places[1:]:
         y += padded[place]
-    y = xp.astype(y * share, x.dtype, copy=False)
+    y = xp.astype(y * fraction, x.dtype, copy=False)
 
     def pullback(dy: Array) -> Array:
-        dx, part = xp.zeros_like(padded), xp.astype(dy * share, x.dtype, copy=False)
+        dx, part = xp.zeros_like(padded), xp.astype(dy * fraction, x.dtype, copy=False)
         for place in w.places:
             dx[place] += part
         return dx if plain else unpad(dx, w.widths)
@@ -160,7 +160,7 @@ def avg_pool2d(
     return y, pullback
 
 
-def _share(x: Array, w: Windows, count_include_pad: bool, divisor: int | None) -> float | Array:
+def _fraction(x: Array, w: Windows, count_include_pad: bool, divisor: int | None) -> float | Array:
     """1 / the number of elements that each window counts: a number, or (size) where windows differ."""
     if divisor is not None:
         return 1 / divisor
@@ -170,5 +170,5 @@ def _share(x: Array, w: Windows, count_include_pad: bool, divisor: int | None) -
         counts.append([e - b if count_include_pad else min(e, n) - max(b, 0) for b, e in ends])
     if all(len(set(axis)) <= 1 for axis in counts):
         return 1 / (counts[0][0] * counts[1][0])
-    shares = np.asarray([[1 / (a * b) for b in counts[1]] for a in counts[0]])
-    return asarray(shares, dtype_name(widen(x[:0, ...]).dtype), backend=backend_of(x))
+    fractions = np.asarray([[1 / (a * b) for b in counts[1]] for a in counts[0]])
+    return asarray(fractions, dtype_name(widen(x[:0, ...]).dtype), backend=backend_of(x))

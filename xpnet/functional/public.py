@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from xpnet.core.autograd import Tensor, array_of
 from xpnet.core.backend import Array
-from xpnet.core.operators import _recorded, overwrite
+from xpnet.core.operators import overwrite, recorded
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -35,7 +35,7 @@ def result(x: Array | Tensor, y: Any, inplace: bool) -> Any:
             return y
         x[...] = array_of(y)
         return x
-    if _recorded(x, None):
+    if recorded(x, None):
         if x._is_leaf:
             raise RuntimeError("inplace=True of a tensor that is trained: do it in `with xpnet.no_grad():`")
         return y

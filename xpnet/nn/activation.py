@@ -53,7 +53,7 @@ class LeakyReLU(Layer):
         return F.leaky_relu(x, self.negative_slope)
 
     def extra_repr(self) -> str:
-        """The slope."""
+        """The derivative below 0."""
         return f"{self.negative_slope}"
 
 

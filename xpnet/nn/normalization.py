@@ -50,7 +50,7 @@ class _BatchNorm(_Affine):
         if tracked and momentum is None:
             self.num_batches_tracked = HostBuffer(np.int64(0))
 
-    def share_of_batch(self) -> float:
+    def batch_fraction(self) -> float:
         """The weight of this batch in the running statistics; it is counted for their plain average."""
         if self.momentum is not None:
             return self.momentum
@@ -73,7 +73,7 @@ class _BatchNorm(_Affine):
             self.weight,
             self.bias,
             self.training,
-            self.momentum if self.momentum is not None else self.share_of_batch(),
+            self.momentum if self.momentum is not None else self.batch_fraction(),
             self.eps,
         )
 

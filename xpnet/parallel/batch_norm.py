@@ -62,7 +62,7 @@ class _Synchronized:
         if layer.weight is not None and layer.bias is not None:
             y = y * reshape(layer.weight, wide) + reshape(layer.bias, wide)
         if layer.running_mean is not None and layer.running_var is not None:
-            unbiased, share = array_of(var) * (rows / (rows - 1)), layer.share_of_batch()
+            unbiased, fraction = array_of(var) * (rows / (rows - 1)), layer.batch_fraction()
             for running, new in ((layer.running_mean, array_of(mean)), (layer.running_var, unbiased)):
-                running.data += share * (new - running.data)
+                running.data += fraction * (new - running.data)
         return y
