@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core import random
-from xpnet.core.backend import Array, asarray
+from xpnet.core.backend import HOST, Array, asarray
 
 Shape = tuple[int, ...]
 Initializer = Callable[..., Array]
@@ -38,7 +38,7 @@ def fans(shape: Shape) -> tuple[int, int]:
 def _draw(shape: Shape, dtype: Any, scale: float, shift: float = 0.0, *, gaussian: bool) -> Array:
     key = random.generators[random.INIT].next_key()
     host: Any = random.normal if gaussian else random.uniform
-    values = host(tuple(shape), key, backend=random._HOST) * np.float32(scale) + np.float32(shift)
+    values = host(tuple(shape), key, backend=HOST) * np.float32(scale) + np.float32(shift)
     return asarray(values, dtype)
 
 
@@ -296,7 +296,7 @@ def orthogonal(shape: Shape, gain: float = 1.0, dtype: Any = "float32") -> Array
     fans(shape)  # refuses vectors
     rows, columns = shape[0], math.prod(shape[1:])
     key = random.generators[random.INIT].next_key()
-    gaussian = random.normal((max(rows, columns), min(rows, columns)), key, backend=random._HOST)
+    gaussian = random.normal((max(rows, columns), min(rows, columns)), key, backend=HOST)
     q, r = np.linalg.qr(gaussian.astype(np.float64))
     q *= np.sign(np.diag(r))
     q = q if rows >= columns else q.T

@@ -14,8 +14,9 @@ import xpnet
 from xpnet import Tensor, to_numpy
 from xpnet import functional as F
 from xpnet.core import operators
-from xpnet.core.autograd import differentiable, is_recording, on_complete
 from xpnet.core.backend import namespace
+from xpnet.core.backward import on_complete
+from xpnet.core.op import differentiable
 
 
 def tensor(data, requires_grad=True):
@@ -114,10 +115,10 @@ def product_with_shared_pullback(a, b):
 
 @differentiable
 def product_with_lazy_pullbacks(a, b):
-    return a * b, (lambda dy, out: dy * b, lambda dy, out: dy * a)
+    return a * b, lambda dy: (lambda out: dy * b, lambda out: dy * a)
 
 
-def test_the_three_forms_of_a_pullback_agree():
+def test_gradients_as_arrays_and_as_functions_agree():
     a, b = tensor([2.0, 3.0]), tensor([5.0, 7.0])
     for op, inputs in (
         (square_with_one_pullback, (a,)),
@@ -147,12 +148,34 @@ def test_a_tensor_and_plain_arrays_mix():
         assert y.requires_grad
 
 
-def test_an_op_can_ask_whether_it_is_recorded():
+def test_a_gradient_that_nobody_needs_is_not_made():
+    made = []
+
+    @differentiable
+    def product(a, b):
+        def note(name, gradient):
+            made.append(name)
+            return gradient
+
+        return a * b, lambda dy: (lambda out: note("a", dy * b), lambda out: note("b", dy * a))
+
+    a, b = tensor([2.0]), tensor([3.0])
+    product(a, b.detach()).backward()
+    assert made == ["a"]
+    product(a.data, b).backward()
+    assert made == ["a", "b"]
+
+
+def test_a_kernel_is_told_whether_it_is_recorded(backend):
     seen = []
 
     @differentiable
     def asking(x):
-        seen.append(is_recording())
+        raise AssertionError("the kernel runs")
+
+    @asking.kernel(str(backend))
+    def kernel(x, recorded):
+        seen.append(recorded)
         return x * 1, lambda dy: dy
 
     x = tensor([1.0])
@@ -162,6 +185,50 @@ def test_an_op_can_ask_whether_it_is_recorded():
     with xpnet.no_grad():
         asking(x)
     assert seen == [True, False, False, False]
+
+
+def test_the_pullback_of_a_loss_gets_the_number_one_where_backward_begins():
+    seen = []
+
+    @differentiable(loss=True)
+    def total(x):
+        def pullback(dy):
+            seen.append(dy)
+            return namespace(x).ones_like(x) * dy
+
+        return namespace(x).sum(x), pullback
+
+    x = tensor([1.0, 2.0])
+    total(x).backward()
+    assert seen == [1.0]
+    assert type(seen.pop()) is float
+    total(x).backward(xpnet.asarray(np.array(2.0)))
+    (total(x) * 3).backward()
+    assert [float(dy) for dy in seen] == [2.0, 3.0]
+    assert not any(type(dy) is float for dy in seen)
+    np.testing.assert_array_equal(grad(x), [6.0, 6.0])
+    y = total(x)
+    y.retain_grad()
+    y.backward()
+    assert float(y.grad) == 1
+
+
+@pytest.mark.parametrize("pullback", [None, (lambda dy: dy,)])
+def test_what_is_no_pullback_is_refused_at_once(pullback):
+    wrong = differentiable(lambda x: (x * 2, pullback))
+    with pytest.raises(TypeError, match=r"<lambda>: the pullback must be a function of dy, got"):
+        wrong(tensor([1.0]))
+    assert wrong(tensor([1.0]).detach()).item() == 2
+
+
+def test_a_gradient_of_another_shape_is_refused_within_the_graph():
+    bad = differentiable(lambda a, b: (a * b, lambda dy: (dy * b, lambda out: (dy * a)[:1])))
+    a, b = tensor([1.0, 2.0]), tensor([3.0, 4.0])
+    message = r"gradient of shape \(1,\) reached a tensor of shape \(2,\): the pullback of <lambda> .* for b"
+    with pytest.raises(ValueError, match=message):
+        bad(a, b * 1).sum().backward()
+    with pytest.raises(ValueError, match=message):
+        bad(a, b).sum().backward()
 
 
 def test_an_array_on_the_left_leaves_the_operation_to_the_tensor(backend):
@@ -271,7 +338,7 @@ def test_backward_with_a_gradient_of_the_wrong_shape():
 def test_an_argument_without_a_gradient_says_so():
     scores = tensor([[1.0, 2.0]])
     signs = tensor([[1.0, -1.0]])
-    with pytest.raises(RuntimeError, match=r"argument 1 .* no gradient.*detach"):
+    with pytest.raises(RuntimeError, match=r"target of perceptron_loss has no gradient.*detach"):
         F.perceptron_loss(scores, signs).backward()
     F.perceptron_loss(scores, signs.detach()).backward()
 

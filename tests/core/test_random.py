@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import threading
 from collections import Counter
 
 import numpy as np
@@ -264,3 +265,35 @@ def test_state_saves_and_restores():
     xpnet.manual_seed(99)
     random.set_generator_state(saved)
     assert [g.next_key() for g in random.generators.values()] == expected
+
+
+def test_forked_streams_are_their_own():
+    def draw():
+        return random.generators[random.NOISE].next_key()
+
+    draw()
+    with random.forked():
+        inside = [draw(), draw()]
+        with random.forked(5):
+            seeded = draw()
+            assert seeded.seed == 5
+        inside.append(draw())
+    assert [draw() for _ in range(3)] == inside
+    with pytest.raises(KeyError), random.forked(7):
+        raise KeyError
+    assert draw().seed == inside[0].seed
+
+
+def test_forked_streams_are_of_one_thread():
+    keys = []
+
+    def draw():
+        keys.append(random.generators[random.NOISE].next_key())
+
+    with random.forked(5):
+        thread = threading.Thread(target=draw)
+        thread.start()
+        thread.join()
+        draw()
+    assert [key.seed for key in keys] == [0, 5]
+    assert [key.step for key in keys] == [0, 0]

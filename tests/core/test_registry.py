@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -69,13 +70,33 @@ def test_the_switch_for_a_block(double):
     assert ran == ["body", "kernel"]
 
 
-def test_the_switch_as_a_call(double):
+def test_the_switch_is_for_with(double):
     op, ran = double
-    xpnet.fused(False)
+    with pytest.warns(RuntimeWarning, match="changed nothing"):
+        xpnet.fused(False)
     op(xpnet.tensor([1.0]))
-    xpnet.fused(True)
+    assert ran == ["kernel"]
+
+
+def test_the_switch_is_of_one_thread(double):
+    op, ran = double
+    with xpnet.fused(False):
+        thread = threading.Thread(target=op, args=(xpnet.tensor([1.0]),))
+        thread.start()
+        thread.join()
+        op(xpnet.tensor([1.0]))
+    assert ran == ["kernel", "body"]
+
+
+def test_the_switch_nests_and_is_used_again(double):
+    op, ran = double
+    off = xpnet.fused(False)
+    with off, xpnet.fused(True), off:
+        op(xpnet.tensor([1.0]))
+    with off:
+        op(xpnet.tensor([1.0]))
     op(xpnet.tensor([1.0]))
-    assert ran == ["body", "kernel"]
+    assert ran == ["body", "body", "kernel"]
 
 
 def test_an_op_keeps_its_name_and_documentation(double):

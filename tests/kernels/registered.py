@@ -34,7 +34,7 @@ def registered(launch: Launch, *modules: ModuleType) -> Iterator[Counter[str]]:
     for op, kernels in previous:
         ours = kernels.get("cupy")
         if ours is not None and ours.launcher.__module__ in names:
-            op.kernels[backend] = dispatch.Kernel(counted(op.__name__, ours.launcher), ours.min_size)
+            op.kernels[backend] = ours._replace(launcher=counted(op.__name__, ours.launcher))
         else:
             op.kernels.pop(backend, None)
     try:

@@ -24,6 +24,7 @@ from xpnet.cuda.batch_norm import (
     plan,
     slab_bytes,
 )
+from xpnet.cuda.element import ELEMENTS
 
 TOLERANCE = {"float64": 1e-12, "float32": 2e-6, "float16": 1e-3, "bfloat16": 8e-3}
 EPS = 1e-5
@@ -505,7 +506,7 @@ def test_like_torch(launch: Launch, training: bool) -> None:
 def test_plans(n: int, channels: int, segment: int, last: bool, dtype: str, arrays: int, arch: int) -> None:
     """What is kept on the chip holds every item, and a cooperative grid is never larger than the device."""
     multiprocessors = 132
-    p = plan(Shape(dtype, last, n, channels, segment, True), arrays, arch, multiprocessors)
+    p = plan(Shape(ELEMENTS[dtype], last, n, channels, segment, True), arrays, arch, multiprocessors)
     pieces = int(p.geometry[3])
     rows = BLOCK // int(p.geometry[5]) if last else BLOCK
     assert p.tiles * p.width >= channels
@@ -527,11 +528,11 @@ def test_plans(n: int, channels: int, segment: int, last: bool, dtype: str, arra
 def test_plan_of_known_sizes() -> None:
     """On an H200: a ResNet's late layers in a block, its middle ones in clusters, its first in the grid."""
     first, middle, late = (
-        plan(Shape("float32", False, 256, c, s * s, True), 1, 90, 132).group
+        plan(Shape(ELEMENTS["float32"], False, 256, c, s * s, True), 1, 90, 132).group
         for c, s in ((64, 56), (128, 28), (512, 7))
     )
     assert (first, middle, late) == (IN_GRID, IN_CLUSTER, IN_BLOCK)
-    assert plan(Shape("float32", False, 256, 64, 224 * 224, True), 1, 90, 132).group == TWO
+    assert plan(Shape(ELEMENTS["float32"], False, 256, 64, 224 * 224, True), 1, 90, 132).group == TWO
 
 
 def test_offsets_beyond_32_bits(launch: Launch) -> None:

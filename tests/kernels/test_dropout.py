@@ -81,7 +81,7 @@ def test_beyond_32_bits(launch: Launch) -> None:
     n, last = 2**31 + 1029, 1029 + 4096
     x = cupy.ones(n, cupy.float16)
     y, _ = launchers.philox_dropout(x, 0.5, KEYS[1])
-    kept = random.bits(last, KEYS[1], random._HOST, start=n - last) >= random.keep_threshold(0.5)
+    kept = random.bits(last, KEYS[1], random.HOST, start=n - last) >= random.keep_threshold(0.5)
     np.testing.assert_array_equal(launch.numpy(y[-last:]), 2.0 * kept)
 
 

@@ -37,8 +37,8 @@ def is_half(x: Array) -> bool:
 
 
 def widen(x: Array) -> Array:
-    """x in the dtype that sums are made in: float32 for the 16-bit types."""
-    return namespace(x).astype(x, namespace(x).float32) if is_half(x) else x
+    """x in the dtype that sums are made in: float32 for the 16-bit types. A number stays as it is."""
+    return namespace(x).astype(x, namespace(x).float32) if hasattr(x, "dtype") and is_half(x) else x
 
 
 def cast(x: Array, dtype: Any) -> Array:
@@ -130,8 +130,11 @@ _ARANGES: dict[Any, Array] = {}
 
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     """a @ b of two matrices, into `out` if the backend can and the dtypes agree."""
-    if out is None and type(a) is np.ndarray:
-        return a.dot(b)  # the same product, half a microsecond sooner
+    if type(a) is np.ndarray:
+        if out is None:
+            return a.dot(b)  # the same product, half a microsecond sooner
+        if out.dtype is a.dtype:
+            return np.matmul(a, b, out)
     if out is not None and out.dtype == a.dtype == b.dtype and backend_name(a) in _NUMPY_LIKE:
         return namespace(a).matmul(a, b, out=out)
     return a @ b
@@ -166,14 +169,30 @@ def sum_last(x: Array) -> Array:
 _BLAS = 1 << 15
 
 
-@functools.cache
+@functools.lru_cache(64)
 def _ones(n: int, dtype: Any) -> np.ndarray:
     return np.ones(n, dtype)
+
+
+def max_last(x: Array) -> Array:
+    """The maximum over the last axis, which stays as 1: (m, n) -> (m, 1)."""
+    if type(x) is np.ndarray and 0 < x.size < _BLAS:
+        # NumPy reduces whole columns in vector registers, the few elements of a row one by one
+        return np.maximum.reduce(x.T.copy(), 0)[:, None]
+    return namespace(x).max(x, axis=-1, keepdims=True)
+
+
+@functools.lru_cache(64)
+def _starts(n: int, c: int) -> np.ndarray:
+    """Where the rows of an (n, c) array begin in its memory."""
+    return np.arange(0, n * c, c)
 
 
 def take_columns(x: Array, columns: Array) -> Array:
     """x[i, columns[i]] for each row i: (N, C), (N,) -> (N,)."""
     n, c = x.shape
+    if type(x) is np.ndarray and x.flags.c_contiguous and c:
+        return x.take(_starts(n, c) + columns)
     rows = arange(n, x)
     if type(x) is np.ndarray or backend_name(x) != "array_api_strict":
         return x[rows, columns]
@@ -183,6 +202,9 @@ def take_columns(x: Array, columns: Array) -> Array:
 
 def add_to_columns(x: Array, columns: Array, values: Array | float) -> Array:
     """x[i, columns[i]] += values[i], in place where the backend can; returns the result."""
+    if type(x) is np.ndarray and x.flags.c_contiguous and x.size:
+        x.reshape(-1)[_starts(*x.shape) + columns] += values
+        return x
     if type(x) is np.ndarray or backend_name(x) != "array_api_strict":
         x[arange(x.shape[0], x), columns] += values
         return x

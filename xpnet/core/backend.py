@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -43,23 +44,44 @@ class DeviceError(RuntimeError):
     """Arrays of two backends, or of two devices of one backend, met in one operation."""
 
 
-class Backend(str):
-    """A backend: its name (it *is* that string), its namespace `xp`, and the `device` for new arrays."""
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class Backend:
+    """A backend with the device where new arrays are made.
 
-    __slots__ = ("device", "xp")
+    It equals its name, and another record of the same backend and device. It can be a key of a dict and can
+    be pickled.
+
+    Attributes:
+        name: `"numpy"`, `"cupy"`, `"array_api_strict"` or `"torch"`.
+        xp: the Array API namespace.
+        device: in the backend's own terms; None on NumPy.
+    """
+
+    name: str
     xp: Any
-    device: Any
-
-    def __new__(cls, name: str, xp: Any, device: Any = None) -> Backend:
-        """The string `name`, with `xp` and `device`."""
-        self = super().__new__(cls, name)
-        self.xp, self.device = xp, device
-        return self
+    device: Any = None
 
     @property
-    def name(self) -> str:
-        """The backend's name."""
-        return str(self)
+    def place(self) -> Any:
+        """The device by number or name; None on NumPy."""
+        return None if self.device is None else getattr(self.device, "id", _label(self.device))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Backend):
+            return self.name == other.name and self.place == other.place
+        return self.name == other if isinstance(other, str) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"Backend({self.name!r})" if self.device is None else f"Backend({self.name!r}, {self.place!r})"
+
+    def __reduce__(self) -> Any:
+        return _load, (self.name, self.place)
 
 
 def _missing(name: str) -> str | None:
@@ -83,7 +105,10 @@ def _missing(name: str) -> str | None:
     return None if count else "no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
 
 
-def _load(name: str, device: Any) -> Backend:
+def _load(name: str | Backend, device: Any) -> Backend:
+    if isinstance(name, Backend):
+        device = name.place if device is None else device
+        name = name.name
     if name not in BACKENDS:
         meant = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy", "pytorch": "torch", "np": "numpy"}
         near = meant.get(str(name).lower()) or next(iter(get_close_matches(str(name), BACKENDS, 1)), None)
@@ -124,7 +149,8 @@ def _label(device: Any) -> str:
     return str(getattr(device, "_device", device))
 
 
-_default = Backend("numpy", _numpy)
+HOST = Backend("numpy", _numpy)
+_default = HOST
 _chosen: ContextVar[Backend | None] = ContextVar("xpnet_backend", default=None)  # by use_backend, here
 
 
@@ -136,11 +162,11 @@ def _namespace_of(name: str) -> Any:
     return importlib.import_module(_CUPY if name == "cupy" else f"array_api_compat.{name}")
 
 
-def set_backend(name: str, device: Any = None) -> None:
+def set_backend(name: str | Backend, device: Any = None) -> None:
     """Make new arrays (parameters, data, random numbers) on this backend from now on.
 
     Args:
-        name: `"numpy"`, `"cupy"`, `"array_api_strict"` or `"torch"`.
+        name: `"numpy"`, `"cupy"`, `"array_api_strict"` or `"torch"`; or a record, as `get_backend()` gives.
         device: where on that backend; a CUDA device number for cupy, `"device1"` for array_api_strict,
             `"cpu"` or `"cuda"` for torch. Default: the backend's own default, on cupy the current device.
 
@@ -151,7 +177,7 @@ def set_backend(name: str, device: Any = None) -> None:
     >>> import xpnet
     >>> xpnet.set_backend("numpy")
     >>> xpnet.get_backend()
-    'numpy'
+    Backend('numpy')
     """
     global _default
     backend = _load(name, device)
@@ -164,12 +190,12 @@ def set_backend(name: str, device: Any = None) -> None:
 
 
 def get_backend() -> Backend:
-    """The default backend: a string, its name, that also carries `.xp` and `.device`."""
+    """The default backend: a record of `.name`, `.xp` and `.device`, which equals its name."""
     return _chosen.get() or _default
 
 
 @contextmanager
-def use_backend(name: str, device: Any = None) -> Iterator[Backend]:
+def use_backend(name: str | Backend, device: Any = None) -> Iterator[Backend]:
     """`set_backend` for the length of a `with` block, in this thread (or task) alone.
 
     >>> import xpnet
@@ -335,6 +361,8 @@ def where(array: Array) -> str:
 
 def backend_of(array: Array) -> Backend:
     """The backend and device of an array, as `set_backend` would make them."""
+    if type(array) is np.ndarray:
+        return HOST
     return Backend(backend_name(array), namespace(array), device(array))
 
 
@@ -461,7 +489,7 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
         dtype = named_dtype(dtype, target)
     if isinstance(x, np.ndarray):
         x = _numbers(ordinary(x))
-    if type(x) in _NAMES and _NAMES[type(x)] == str(target):
+    if type(x) in _NAMES and _NAMES[type(x)] == target.name:
         if target.device is None or device(x) == target.device:
             return x if dtype is None or x.dtype == dtype else target.xp.astype(x, dtype)
     else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from xpnet.core.backend import Array, namespace, to_numpy
 if TYPE_CHECKING:
     from typing import Self
 
-    from xpnet.core.autograd import Tensor
+T = TypeVar("T")  # Tensor
 
 ops: Any = None  # xpnet.core.operators
 
@@ -24,10 +24,10 @@ Axis = int | tuple[int, ...] | None
 Operand = Any  # a Tensor, an array of the same backend, or a Python number
 
 
-class Extremum(NamedTuple):
+class Extremum(NamedTuple, Generic[T]):
     """What `max(dim=...)` and `min(dim=...)` give, as in PyTorch."""
 
-    values: Tensor
+    values: T
     indices: Array
 
 
@@ -38,7 +38,7 @@ def _axis(axis: Axis, dim: Axis, keepdims: bool, keepdim: bool) -> tuple[Axis, b
     return axis if dim is None else dim, keepdims or keepdim
 
 
-class Methods:
+class Methods(Generic[T]):
     """Base class of Tensor: operators and methods, each one op of `xpnet.core.operators`."""
 
     __slots__ = ()
@@ -49,64 +49,64 @@ class Methods:
 
     # ---- arithmetic ----
 
-    def __add__(self, other: Operand) -> Tensor:
+    def __add__(self, other: Operand) -> T:
         return ops.add(self, other)
 
-    def __radd__(self, other: Operand) -> Tensor:
+    def __radd__(self, other: Operand) -> T:
         return ops.add(other, self)
 
-    def __sub__(self, other: Operand) -> Tensor:
+    def __sub__(self, other: Operand) -> T:
         return ops.subtract(self, other)
 
-    def __rsub__(self, other: Operand) -> Tensor:
+    def __rsub__(self, other: Operand) -> T:
         return ops.subtract(other, self)
 
-    def __mul__(self, other: Operand) -> Tensor:
+    def __mul__(self, other: Operand) -> T:
         return ops.multiply(self, other)
 
-    def __rmul__(self, other: Operand) -> Tensor:
+    def __rmul__(self, other: Operand) -> T:
         return ops.multiply(other, self)
 
-    def __truediv__(self, other: Operand) -> Tensor:
+    def __truediv__(self, other: Operand) -> T:
         return ops.divide(self, other)
 
-    def __rtruediv__(self, other: Operand) -> Tensor:
+    def __rtruediv__(self, other: Operand) -> T:
         return ops.divide(other, self)
 
-    def __pow__(self, other: Operand) -> Tensor:
+    def __pow__(self, other: Operand) -> T:
         return ops.power(self, other)
 
-    def __rpow__(self, other: Operand) -> Tensor:
+    def __rpow__(self, other: Operand) -> T:
         return ops.power(other, self)
 
-    def __matmul__(self, other: Operand) -> Tensor:
+    def __matmul__(self, other: Operand) -> T:
         return ops.matmul(self, other)
 
-    def __rmatmul__(self, other: Operand) -> Tensor:
+    def __rmatmul__(self, other: Operand) -> T:
         return ops.matmul(other, self)
 
-    def __neg__(self) -> Tensor:
+    def __neg__(self) -> T:
         return ops.negative(self)
 
     def __pos__(self) -> Self:
         return self
 
-    def __abs__(self) -> Tensor:
+    def __abs__(self) -> T:
         return ops.absolute(self)
 
-    def add(self, other: Operand, *, alpha: float = 1) -> Tensor:
+    def add(self, other: Operand, *, alpha: float = 1) -> T:
         """self + alpha * other."""
         return ops.add(self, other if alpha == 1 else alpha * other)
 
-    def sub(self, other: Operand, *, alpha: float = 1) -> Tensor:
+    def sub(self, other: Operand, *, alpha: float = 1) -> T:
         """self - alpha * other."""
         return ops.subtract(self, other if alpha == 1 else alpha * other)
 
-    def mul(self, other: Operand) -> Tensor:
+    def mul(self, other: Operand) -> T:
         """self * other."""
         return ops.multiply(self, other)
 
-    def div(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
+    def div(self, other: Operand, *, rounding_mode: str | None = None) -> T:
         """self / other, rounded down ("floor") or towards 0 ("trunc") without a gradient.
 
         >>> import xpnet
@@ -161,7 +161,7 @@ class Methods:
 
     # ---- elements ----
 
-    def __getitem__(self, index: Any) -> Tensor:
+    def __getitem__(self, index: Any) -> T:
         return ops.getitem(self, index)
 
     def __setitem__(self, index: Any, value: Operand) -> None:
@@ -172,7 +172,7 @@ class Methods:
             raise TypeError("len() of a 0-d tensor")
         return self.data.shape[0]
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[T]:
         if not self.data.shape:
             raise TypeError("a tensor without axes has nothing to iterate over; its number is x.item()")
         return (ops.getitem(self, i) for i in range(self.data.shape[0]))
@@ -182,23 +182,23 @@ class Methods:
 
     # ---- functions of every element ----
 
-    def exp(self) -> Tensor:
+    def exp(self) -> T:
         """e ** x."""
         return ops.exp(self)
 
-    def log(self) -> Tensor:
+    def log(self) -> T:
         """The natural logarithm."""
         return ops.log(self)
 
-    def sqrt(self) -> Tensor:
+    def sqrt(self) -> T:
         """The square root."""
         return ops.sqrt(self)
 
-    def abs(self) -> Tensor:
+    def abs(self) -> T:
         """|x|, with derivative 0 at 0."""
         return ops.absolute(self)
 
-    def clone(self) -> Tensor:
+    def clone(self) -> T:
         """A copy, through which gradients flow."""
         return ops.clone(self)
 
@@ -212,7 +212,7 @@ class Methods:
         dim: Axis = None,
         keepdim: bool = False,
         dtype: Any = None,
-    ) -> Tensor:
+    ) -> T:
         """The sum over `axis`, in PyTorch's spelling `dim`; default: over all elements.
 
         `dtype`: of the result, to which x is converted first.
@@ -232,7 +232,7 @@ class Methods:
         dim: Axis = None,
         keepdim: bool = False,
         dtype: Any = None,
-    ) -> Tensor:
+    ) -> T:
         """The mean over `axis`; arguments as for `sum`."""
         x = self if dtype is None else ops.astype(self, dtype)
         return ops.mean(x, *_axis(axis, dim, keepdims, keepdim))
@@ -240,11 +240,11 @@ class Methods:
     @overload
     def max(
         self, *, axis: Axis = None, keepdims: bool = False, dim: None = None, keepdim: bool = False
-    ) -> Tensor: ...
+    ) -> T: ...
     @overload
     def max(
         self, *, axis: None = None, keepdims: bool = False, dim: int, keepdim: bool = False
-    ) -> Extremum: ...
+    ) -> Extremum[T]: ...
     def max(
         self,
         *,
@@ -267,11 +267,11 @@ class Methods:
     @overload
     def min(
         self, *, axis: Axis = None, keepdims: bool = False, dim: None = None, keepdim: bool = False
-    ) -> Tensor: ...
+    ) -> T: ...
     @overload
     def min(
         self, *, axis: None = None, keepdims: bool = False, dim: int, keepdim: bool = False
-    ) -> Extremum: ...
+    ) -> Extremum[T]: ...
     def min(
         self,
         *,
@@ -304,27 +304,27 @@ class Methods:
 
     # ---- shape ----
 
-    def reshape(self, *shape: Any) -> Tensor:
+    def reshape(self, *shape: Any) -> T:
         """The same elements in another shape, given as numbers or one tuple; one entry may be -1."""
         return ops.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
 
     view = reshape
 
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> T:
         """The axes from `start_dim` to `end_dim` merged into one."""
         return ops.flatten(self, start_dim, end_dim)
 
-    def squeeze(self, dim: int) -> Tensor:
+    def squeeze(self, dim: int) -> T:
         """Without the axis `dim`, if it is of length 1."""
         return ops.squeeze(self, dim) if self.data.shape[dim] == 1 else ops.reshape(self, self.data.shape)
 
-    def unsqueeze(self, dim: int) -> Tensor:
+    def unsqueeze(self, dim: int) -> T:
         """With a new axis of length 1 at `dim`."""
         shape = list(self.data.shape)
         shape.insert(dim if dim >= 0 else dim + len(shape) + 1, 1)
         return ops.reshape(self, tuple(shape))
 
-    def transpose(self, *axes: Any) -> Tensor:
+    def transpose(self, *axes: Any) -> T:
         """All axes permuted: `transpose(2, 0, 1)`; two of them exchanged: `transpose(0, 1)`; or reversed."""
         if len(axes) == 1 and axes[0] is not None and not isinstance(axes[0], int):
             axes = tuple(axes[0])
@@ -334,12 +334,12 @@ class Methods:
             axes = tuple(order)
         return ops.transpose(self, axes or None)
 
-    def permute(self, *dims: Any) -> Tensor:
+    def permute(self, *dims: Any) -> T:
         """All axes permuted, given as numbers or one tuple."""
         return ops.transpose(self, tuple(dims[0]) if dims and not isinstance(dims[0], int) else dims)
 
     @property
-    def T(self) -> Tensor:
+    def T(self) -> T:
         """The axes reversed."""
         return ops.transpose(self)
 

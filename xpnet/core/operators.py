@@ -22,7 +22,6 @@ from xpnet.core.arrays import (
     widen,
     zero,
 )
-from xpnet.core.autograd import Pullback, Tensor, _state, array_of, differentiable
 from xpnet.core.backend import (
     SCALARS,
     Array,
@@ -34,7 +33,10 @@ from xpnet.core.backend import (
     namespace,
     on_device,
 )
+from xpnet.core.node import Pullback
 from xpnet.core.notes import OPS, check_labels
+from xpnet.core.op import differentiable, is_recorded
+from xpnet.core.tensor import Tensor, array_of
 
 Result = tuple[Array, Pullback]
 Axis = int | tuple[int, ...] | None
@@ -83,21 +85,21 @@ def meet(a: Array, b: Array, name: str) -> tuple[Array, Array]:
 def add(a: Array, b: Array) -> Result:
     """a + b."""
     a, b = meet(a, b, "add")
-    return a + b, (lambda dy, out: unbroadcast(dy, a), lambda dy, out: unbroadcast(dy, b))
+    return a + b, lambda dy: (lambda out: unbroadcast(dy, a), lambda out: unbroadcast(dy, b))
 
 
 @differentiable
 def subtract(a: Array, b: Array) -> Result:
     """a - b."""
     a, b = meet(a, b, "subtract")
-    return a - b, (lambda dy, out: unbroadcast(dy, a), lambda dy, out: unbroadcast(-dy, b))
+    return a - b, lambda dy: (lambda out: unbroadcast(dy, a), lambda out: unbroadcast(-dy, b))
 
 
 @differentiable
 def multiply(a: Array, b: Array) -> Result:
     """a * b."""
     a, b = meet(a, b, "multiply")
-    return a * b, (lambda dy, out: unbroadcast(dy * b, a), lambda dy, out: unbroadcast(dy * a, b))
+    return a * b, lambda dy: (lambda out: unbroadcast(dy * b, a), lambda out: unbroadcast(dy * a, b))
 
 
 @differentiable
@@ -105,7 +107,7 @@ def divide(a: Array, b: Array) -> Result:
     """a / b."""
     a, b = meet(a, b, "divide")
     y = a / b
-    return y, (lambda dy, out: unbroadcast(dy / b, a), lambda dy, out: unbroadcast(-dy * y / b, b))
+    return y, lambda dy: (lambda out: unbroadcast(dy / b, a), lambda out: unbroadcast(-dy * y / b, b))
 
 
 @differentiable
@@ -121,7 +123,7 @@ def divide_rounded(a: Array, b: Array, mode: str) -> Result:
         exact = (widen(v) if hasattr(v, "shape") else v for v in (a, b))
         y = xp.astype(xp.trunc(operator.truediv(*exact)), (a if hasattr(a, "shape") else b).dtype, copy=False)
     flat = lambda dy, x: unbroadcast(xp.zeros_like(dy), x)
-    return y, (lambda dy, out: flat(dy, a), lambda dy, out: flat(dy, b))
+    return y, lambda dy: (lambda out: flat(dy, a), lambda out: flat(dy, b))
 
 
 @differentiable
@@ -134,7 +136,7 @@ def power(a: Array, b: Array) -> Result:
     wide = base**exponent
     y = wide if base is a and exponent is b else xp.astype(wide, (a if hasattr(a, "shape") else b).dtype)
 
-    def to_base(dy: Array, out: Array | None) -> Array:
+    def by_base(dy: Array) -> Array:
         dy = widen(dy)
         if not hasattr(b, "shape"):
             dx = dy * b * base ** (b - 1) if b else xp.zeros_like(dy)
@@ -144,14 +146,14 @@ def power(a: Array, b: Array) -> Result:
             dx = xp.where(flat, zero(dy), dy * exponent * base**less)
         return xp.astype(unbroadcast(dx, a), a.dtype, copy=False)
 
-    def to_exponent(dy: Array, out: Array | None) -> Array:
+    def by_exponent(dy: Array) -> Array:
         dy = widen(dy)
         x = base if hasattr(a, "shape") else xp.full((), a, dtype=exponent.dtype, device=device(b))
         still = (x == 0) & (exponent >= 0)  # 0 ** b is 0 there, although 0 * log 0 is not a number
         dx = dy * wide * xp.log(xp.where(still, xp.ones_like(x), x))
         return xp.astype(unbroadcast(xp.where(still, zero(dx), dx), b), b.dtype, copy=False)
 
-    return y, (to_base, to_exponent)
+    return y, lambda dy: (lambda out: by_base(dy), lambda out: by_exponent(dy))
 
 
 @differentiable
@@ -166,14 +168,14 @@ def matmul(a: Array, b: Array) -> Result:
     xp = namespace(a, b)
     y = a @ b
 
-    def left(dy: Array, out: Array | None) -> Array:
+    def left(dy: Array) -> Array:
         if b.ndim == 1:  # y[..., i] = a[..., i, :] . b
             return dy * b if a.ndim == 1 else unbroadcast(xp.expand_dims(dy, axis=-1) * b, a)
         if a.ndim == 1:
             return unbroadcast(xp.sum(b * xp.expand_dims(dy, axis=-2), axis=-1), a)
         return unbroadcast(dy @ xp.matrix_transpose(b), a)
 
-    def right(dy: Array, out: Array | None) -> Array:
+    def right(dy: Array) -> Array:
         if a.ndim == 1:
             return (
                 dy * a
@@ -184,7 +186,7 @@ def matmul(a: Array, b: Array) -> Result:
             return unbroadcast(xp.sum(a * xp.expand_dims(dy, axis=-1), axis=-2), b)
         return unbroadcast(xp.matrix_transpose(a) @ dy, b)
 
-    return y, (left, right)
+    return y, lambda dy: (lambda out: left(dy), lambda out: right(dy))
 
 
 # ---- elementwise functions --------------------------------------------------------------------------------
@@ -233,7 +235,7 @@ def maximum(a: Array, b: Array) -> Result:
     def share(dy: Array, mine: Array, other: Array) -> Array:
         return unbroadcast(keep(dy, mine > other) + 0.5 * keep(dy, mine == other), mine)
 
-    return xp.maximum(a, b), (lambda dy, out: share(dy, a, b), lambda dy, out: share(dy, b, a))
+    return xp.maximum(a, b), lambda dy: (lambda out: share(dy, a, b), lambda out: share(dy, b, a))
 
 
 # ---- reductions -------------------------------------------------------------------------------------------
@@ -456,8 +458,8 @@ def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
         TypeError: the result is of a wider kind than x, such as float in an integer tensor.
         ValueError: the result is larger than x.
     """
-    if recorded(x, other):
-        if x.requires_grad and x._is_leaf:
+    if is_recorded(x, other):
+        if x.requires_grad and x.is_leaf:
             raise RuntimeError(
                 f"a {type(x).__name__} that is trained is changed in place only in `with xpnet.no_grad():`, "
                 "as in p -= lr * p.grad, or through p.data"
@@ -494,7 +496,7 @@ def assign(x: Tensor, index: Any, value: Any) -> None:
     Raises:
         RuntimeError: gradients are recorded and x or the value requires one.
     """
-    if recorded(x, value):
+    if is_recorded(x, value):
         raise RuntimeError(
             "writing into a tensor would lose its gradient: do it in `with xpnet.no_grad():`, or make "
             "another with operations"
@@ -508,11 +510,6 @@ def assign(x: Tensor, index: Any, value: Any) -> None:
         value = asarray(value, backend=backend_of(x.data))
         value = namespace(value).astype(value, x.data.dtype, copy=False)
     x.data[index] = value
-
-
-def recorded(x: Tensor, other: Any) -> bool:
-    """Whether an op of the two leaves its trace: gradients are recorded, and one requires them."""
-    return _state.enabled and (x.requires_grad or (isinstance(other, Tensor) and other.requires_grad))
 
 
 def _kind(x: Array) -> int:

@@ -9,13 +9,15 @@ stream); the key is the 64-bit seed; element i is word i % 4 of block i // 4.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from xpnet.core import numpy_namespace as _numpy
-from xpnet.core.backend import Array, Backend, asarray, get_backend
+from xpnet.core.backend import HOST, Array, Backend, asarray, get_backend
 from xpnet.core.registry import fusable
 
 _MASK = 0xFFFFFFFF
@@ -59,7 +61,51 @@ class Generator:
 
 # one stream per purpose, so that (say) adding dropout does not change the initial weights
 INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT, SEARCH, BOOTSTRAP = range(8)
-generators = {stream: Generator(0, stream) for stream in (INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT)}
+_of_process = {stream: Generator(0, stream) for stream in (INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT)}
+_of_context: ContextVar[dict[int, Generator]] = ContextVar("xpnet_random_streams", default=_of_process)
+
+
+class _Generators(Mapping[int, Generator]):
+    """The default streams of this context: the process's, or those of `forked` around this call."""
+
+    def __getitem__(self, stream: int) -> Generator:
+        return _of_context.get()[stream]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(_of_context.get())
+
+    def __len__(self) -> int:
+        return len(_of_context.get())
+
+
+generators = _Generators()
+
+
+@contextmanager
+def forked(seed: int | None = None) -> Iterator[None]:
+    """Default streams of its own for a `with` block, in this thread (or task) alone.
+
+    They begin where those outside are, which go on after the block as if it had not been.
+
+    Args:
+        seed: begin from this seed instead.
+
+    >>> from xpnet import random
+    >>> key = lambda: random.generators[random.NOISE].next_key()
+    >>> with random.forked():
+    ...     inside = key()
+    >>> key() == inside
+    True
+    """
+    own = {stream: Generator(*generator.state) for stream, generator in generators.items()}
+    previous = _of_context.get()
+    _of_context.set(own)
+    try:
+        if seed is not None:
+            manual_seed(seed)
+        yield
+    finally:
+        _of_context.set(previous)
 
 
 def manual_seed(seed: int) -> None:
@@ -114,7 +160,7 @@ def bits(n: int, key: Key, backend: Backend | None = None, start: int = 0) -> Ar
     backend = backend or get_backend()
     xp = backend.xp
     first, last = start // 4, -(-(start + n) // 4)
-    chunk = _CHUNK if str(backend) == "numpy" else last - first
+    chunk = _CHUNK if backend.name == "numpy" else last - first
     words = []
     for low in range(first, last, chunk or 1):
         high = min(low + chunk, last)
@@ -149,7 +195,7 @@ def keep_threshold(p: float) -> int:
 
 def normal(shape: tuple[int, ...], key: Key, backend: Backend | None = None) -> Array:
     """float32 from N(0, 1), by Box-Muller on the host, then moved: the same bits on every backend."""
-    return asarray(noise(shape, key, _HOST), backend=backend)
+    return asarray(noise(shape, key, HOST), backend=backend)
 
 
 def noise(shape: tuple[int, ...], key: Key, backend: Backend) -> Array:
@@ -164,18 +210,18 @@ def noise(shape: tuple[int, ...], key: Key, backend: Backend) -> Array:
 
 def permutation(n: int, key: Key) -> np.ndarray:
     """0 .. n-1 in random order, int64, on the host: indices choose samples where the data is read."""
-    words = bits(2 * n, key, _HOST)
+    words = bits(2 * n, key, HOST)
     return np.argsort((words[0::2] << 31) ^ words[1::2], kind="stable")
 
 
 def integers(n: int, high: int, key: Key) -> np.ndarray:
     """n draws with replacement from 0 .. high-1, int64, on the host (the bias is below high / 2^32)."""
-    return (bits(n, key, _HOST) * high) >> 32
+    return (bits(n, key, HOST) * high) >> 32
 
 
 def doubles(n: int, key: Key) -> np.ndarray:
     """n draws from [0, 1), float64 with all 53 bits, on the host: for hyperparameters, not for weights."""
-    words = bits(2 * n, key, _HOST)
+    words = bits(2 * n, key, HOST)
     return ((words[0::2] >> 5) * 2.0**26 + (words[1::2] >> 6)) * 2.0**-53
 
 
@@ -188,9 +234,6 @@ def uniform_rows(rows: np.ndarray, n: int, key: Key) -> np.ndarray:
     counter = (np.asarray(rows, dtype=np.int64)[:, None] * blocks + np.arange(blocks)).reshape(-1)
     words = np.stack(philox(counter, key), axis=1).reshape(len(rows), 4 * blocks)[:, :n]
     return (words >> 8).astype(np.float32) * np.float32(2.0**-24)
-
-
-_HOST = Backend("numpy", _numpy)
 
 
 def generator_state() -> dict[str, Any]:

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import wraps
 from inspect import signature
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
+from weakref import WeakSet
 
 import numpy as np
 
@@ -27,7 +30,7 @@ from xpnet.core.backend import SCALARS, DeviceError, backend_name, device_key, o
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_enabled = os.environ.get("XPNET_FUSED", "1") != "0"
+_fused: ContextVar[bool] = ContextVar("xpnet_fused", default=os.environ.get("XPNET_FUSED", "1") != "0")
 
 
 class KernelError(RuntimeError):
@@ -40,12 +43,13 @@ class Kernel(NamedTuple):
     Attributes:
         launcher: called like the body.
         min_size: the number of elements below which the first argument is left to the body.
-        anywhere: arguments that may be of any library and device, since the launcher moves them.
+        told: whether the launcher has the argument `recorded`: whether its pullback will probably be used, so
+            that value and gradient are made in one pass.
     """
 
     launcher: Callable[..., Any]
     min_size: int = 0
-    anywhere: tuple[str, ...] = ()
+    told: bool = False
 
 
 Kernels = dict[str, Kernel]
@@ -58,9 +62,7 @@ class OwnsKernels(Protocol):
     __name__: str
     kernels: Kernels
 
-    def kernel(
-        self, backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def kernel(self, backend: str, min_size: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register a kernel for first arguments of `backend`: see `xpnet.core.registry.Kernel`."""
 
 
@@ -73,19 +75,17 @@ class Fusable(OwnsKernels, Protocol[P, R]):
         """What a kernel makes of the arguments, or the body."""
 
 
-_with_kernels: list[Any] = []
+_with_kernels: WeakSet[Any] = WeakSet()
 
 
 def own(op: Any, body: Callable[..., Any], kernels: Kernels) -> Any:
     """Give an op its body and its kernels, and `kernel` to add some."""
 
-    def kernel(
-        backend: str, min_size: int = 0, anywhere: tuple[str, ...] = ()
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def kernel(backend: str, min_size: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def register(launcher: Callable[P, R]) -> Callable[P, R]:
-            kernels[backend] = Kernel(launcher, min_size, anywhere)
-            if op not in _with_kernels:
-                _with_kernels.append(op)
+            told = "recorded" in signature(launcher).parameters
+            kernels[backend] = Kernel(launcher, min_size, told)
+            _with_kernels.add(op)
             return launcher
 
         return register
@@ -110,15 +110,14 @@ def load_kernels(backend: str) -> None:
         load()
 
 
-def is_left_to_body(kernels: Kernels, first: np.ndarray) -> bool:
-    """Whether no kernel takes this NumPy array: the quick answer for small networks, where it counts."""
-    if "numpy" in unloaded:
-        load_kernels("numpy")
-    kernel = kernels.get("numpy")
-    return kernel is None or kernel.min_size > first.size
-
-
-def run(kernels: Kernels, body: Callable[..., R], args: Any, kwargs: dict[str, Any]) -> R:
+def run(
+    kernels: Kernels,
+    body: Callable[..., R],
+    args: Any,
+    kwargs: dict[str, Any],
+    recorded: bool = False,
+    anywhere: tuple[str, ...] = (),
+) -> R:
     """`body(*args, **kwargs)`, or what a kernel makes of it, on the device of the arguments.
 
     Raises:
@@ -132,25 +131,38 @@ def run(kernels: Kernels, body: Callable[..., R], args: Any, kwargs: dict[str, A
     name = "numpy" if type(first) is np.ndarray else backend_name(first)
     if name in unloaded:
         load_kernels(name)
-    kernel = kernels.get(name) if _enabled else None
+    kernel = kernels.get(name) if _fused.get() else None
     if kernel is None or (kernel.min_size and math.prod(first.shape) < kernel.min_size):
         if name != "cupy":
             return body(*args, **kwargs)
         with on_device(first):
             return body(*args, **kwargs)
-    _check_places(body, kernel.anywhere, first, args, kwargs)
+    error = misplaced(body, anywhere, first, args, kwargs)
+    if error is not None:  # a kernel takes addresses: an array from elsewhere must not reach it
+        raise error
     with on_device(first):
         try:
-            result = kernel.launcher(*args, **kwargs)
+            if kernel.told:
+                result = kernel.launcher(*args, **kwargs, recorded=recorded)
+            else:
+                result = kernel.launcher(*args, **kwargs)
         except KernelError:  # it has said so: an optional speed-up ends no run
             return body(*args, **kwargs)
         return body(*args, **kwargs) if result is NotImplemented else result
 
 
-def _check_places(
+def misplaced(
     body: Callable[..., Any], anywhere: tuple[str, ...], first: Any, args: Any, kwargs: dict[str, Any]
-) -> None:
-    """A kernel takes addresses: an array from elsewhere must not reach it."""
+) -> DeviceError | None:
+    """The error for the argument that is not where the first one is; None if all are.
+
+    Args:
+        body: whose arguments they are.
+        anywhere: names of arguments that may be of any library and device.
+        first: the array that says where.
+        args: all positional arguments.
+        kwargs: the others.
+    """
     kind, place = type(first), None if type(first) is np.ndarray else device_key(first)
     for i, a in enumerate((*args, *kwargs.values())):
         if not hasattr(a, "dtype") or isinstance(a, type):  # a dtype's class has one, too
@@ -158,10 +170,11 @@ def _check_places(
         if type(a) is not kind or (place is not None and device_key(a) != place):
             names = (*list(signature(body).parameters)[: len(args)], *kwargs)
             if names[i] not in anywhere and not isinstance(a, np.generic | np.dtype):
-                raise DeviceError(
+                return DeviceError(
                     f"{body.__name__}: {names[i]} is on {where(a)}, the first argument on {where(first)}; "
                     "move one with xpnet.asarray(x) or model.to(backend)"
                 )
+    return None
 
 
 def fusable(body: Callable[P, R]) -> Fusable[P, R]:
@@ -170,33 +183,47 @@ def fusable(body: Callable[P, R]) -> Fusable[P, R]:
 
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if args and type(args[0]) is np.ndarray and is_left_to_body(kernels, args[0]):
-            return body(*args, **kwargs)
+        if args and type(args[0]) is np.ndarray and "numpy" not in unloaded:  # the quick answer, as in `run`
+            kernel = kernels.get("numpy")
+            if kernel is None or args[0].size < kernel.min_size:
+                return body(*args, **kwargs)
         return run(kernels, body, args, kwargs)
 
     return cast("Fusable[P, R]", own(call, body, kernels))
 
 
 class fused_kernels:
-    """Switch every fused kernel on or off, at once or for a `with` block. Public as `xpnet.fused`.
+    """Switch every fused kernel on or off in a `with` block, in this thread. Public as `xpnet.fused`.
 
     `XPNET_FUSED=0` in the environment starts with all of them off.
 
+    Args:
+        flag: whether kernels run; if not, the Array API bodies do, on every backend.
+
+    Warns:
+        RuntimeWarning: it was not used in a `with` statement, so it changed nothing.
+
     >>> import xpnet
     >>> with xpnet.fused(False):
-    ...     pass  # the Array API bodies run here, on every backend
+    ...     y = xpnet.functional.relu(xpnet.asarray([-1.0, 2.0]))
     """
 
     def __init__(self, flag: bool) -> None:
-        global _enabled
-        self._previous, _enabled = _enabled, bool(flag)
+        self._flag = bool(flag)
+        self._previous: list[bool] | None = None
 
     def __enter__(self) -> None:
-        pass
+        self._previous = [*(self._previous or ()), _fused.get()]
+        _fused.set(self._flag)
 
     def __exit__(self, *exc: object) -> None:
-        global _enabled
-        _enabled = self._previous
+        if self._previous:
+            _fused.set(self._previous.pop())
+
+    def __del__(self) -> None:
+        if self._previous is None:
+            message = "xpnet.fused(...) changed nothing: it is for `with`, XPNET_FUSED=0 for a whole process"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 def registered() -> dict[str, list[str]]:
@@ -209,4 +236,4 @@ def registered() -> dict[str, list[str]]:
 
 def is_enabled() -> bool:
     """Whether registered kernels are used."""
-    return _enabled
+    return _fused.get()

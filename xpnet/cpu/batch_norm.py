@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.cpu.launch import SMALL, fits, kernel, threads
+from xpnet.cpu.launch import SMALL, compiled, fits, threads
 from xpnet.functional import normalization
 
 
@@ -33,7 +33,7 @@ def batch_norm(
         or count < 2
     ):
         return NotImplemented
-    if kernel("batch_norm", "column_moments") is None:
+    if compiled("batch_norm", "column_moments") is None:
         return NotImplemented
     gamma = np.ones(channels) if weight is None else weight.astype(np.float64)
     beta = np.zeros(channels) if bias is None else bias.astype(np.float64)
@@ -62,7 +62,7 @@ def _columns(x: Array, gamma: Array, beta: Array, eps: float) -> Any:
     """(N, C): y, mean, var and the pullback to (x, weight, bias), in two passes each way."""
     count = x.shape[0]
     shift = x[0].copy()
-    first, second = kernel("batch_norm", "column_moments")(x, shift, threads()) / count
+    first, second = compiled("batch_norm", "column_moments")(x, shift, threads()) / count
     mean, var = shift + first, np.maximum(second - first * first, 0)  # float64, (C,)
     inverse = 1 / np.sqrt(var + eps)
     slope = (gamma * inverse).astype(np.float32)
@@ -70,17 +70,17 @@ def _columns(x: Array, gamma: Array, beta: Array, eps: float) -> Any:
     centre = mean.astype(np.float32)
     y = np.empty_like(x)
     offset = (beta - slope * (mean - centre)).astype(np.float32)
-    kernel("batch_norm", "column_scale")(x, centre, slope, offset, y)
+    compiled("batch_norm", "column_scale")(x, centre, slope, offset, y)
 
     def backward(dy: Array) -> tuple[Array, Array, Array]:
-        dbias, product = kernel("batch_norm", "column_sums")(dy, x, centre, threads())
+        dbias, product = compiled("batch_norm", "column_sums")(dy, x, centre, threads())
         dweight = (product - (mean - centre) * dbias) * inverse
         # S1: dx = gamma / sigma (dy - mean(dy) - x^ mean(dy x^))
         dslope = -(gamma * inverse * inverse * dweight / count)
         doffset = -(gamma * inverse * dbias / count) - dslope * (mean - centre)
         dx = np.empty_like(x)
         tilt, offset = dslope.astype(np.float32), doffset.astype(np.float32)
-        kernel("batch_norm", "column_affine")(dy, slope, x, centre, tilt, offset, dx)
+        compiled("batch_norm", "column_affine")(dy, slope, x, centre, tilt, offset, dx)
         return dx, dweight, dbias
 
     return y, mean, var, backward
@@ -90,13 +90,15 @@ def _planes(x: Array, gamma: Array, beta: Array, eps: float) -> Any:
     """(N, C, ...): likewise, each channel in one go."""
     flat = x.reshape(x.shape[0], x.shape[1], -1)
     y, (mean, var) = np.empty_like(x), np.empty((2, x.shape[1]))
-    kernel("batch_norm", "channel_forward")(flat, gamma, beta, eps, y.reshape(flat.shape), mean, var)
+    compiled("batch_norm", "channel_forward")(flat, gamma, beta, eps, y.reshape(flat.shape), mean, var)
     inverse = 1 / np.sqrt(var + eps)
 
     def backward(dy: Array) -> tuple[Array, Array, Array]:
         dx, (dweight, dbias) = np.empty_like(x), np.empty((2, x.shape[1]))
-        slopes, target = dy.reshape(flat.shape), dx.reshape(flat.shape)
-        kernel("batch_norm", "channel_backward")(slopes, flat, gamma, mean, inverse, target, dweight, dbias)
+        gradient, target = dy.reshape(flat.shape), dx.reshape(flat.shape)
+        compiled("batch_norm", "channel_backward")(
+            gradient, flat, gamma, mean, inverse, target, dweight, dbias
+        )
         return dx, dweight, dbias
 
     return y, mean, var, backward

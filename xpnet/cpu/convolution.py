@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.cpu.launch import kernel, threads
+from xpnet.cpu.launch import compiled, threads
 from xpnet.functional import convolution
 
 Pair = tuple[int, int]
@@ -49,8 +49,8 @@ def conv2d(
     if any(p > r for p, r in zip(pads, reach, strict=True)):
         return NotImplemented
     size = output_size(x, window, (1, 1), pads, spread, "conv2d")
-    correlate = kernel("convolution", "correlate")
-    weight_gradient = kernel("convolution", "weight_gradient")
+    correlate = compiled("convolution", "correlate")
+    weight_gradient = compiled("convolution", "weight_gradient")
     if correlate is None or weight_gradient is None:
         return NotImplemented
     x = np.ascontiguousarray(x)
@@ -70,16 +70,16 @@ def conv2d(
     def by_body(number: int, dy: Array) -> Array:
         """The gradient of x (0) or the weight (1), without zeros between rows: 0 inf is NaN."""
         options = stride, padding, dilation, groups
-        return convolution.conv2d.body(x, weight, None, *options)[1][number](dy, None)
+        return convolution.conv2d.body(x, weight, None, *options)[1](dy)[number](None)
 
-    def to_x(dy: Array, out: Array | None) -> Array:
+    def by_x(dy: Array) -> Array:
         if not np.isfinite(np.sum(weight)):
             return by_body(0, dy)
         flipped = np.swapaxes(weight, 0, 1)[:, :, ::-1, ::-1]
         edges = (reach[0] - pads[0], reach[1] - pads[1])
         return convolve(np.ascontiguousarray(dy, np.float32), flipped, None, edges, x.shape)
 
-    def to_weight(dy: Array, out: Array | None) -> Array:
+    def by_weight(dy: Array) -> Array:
         dy = np.ascontiguousarray(dy, np.float32)
         sums = weight_gradient(x, dy, window, pads, spread, _rows(x, pads), threads(), work=work)
         dw = np.empty((sums.shape[1], 4, terms), np.float32)
@@ -88,11 +88,15 @@ def conv2d(
             return by_body(1, dy)
         return dw.reshape(-1, terms)[:outputs].reshape(weight.shape)
 
-    def to_bias(dy: Array, out: Array | None) -> Array:
+    def by_bias(dy: Array) -> Array:
         planes = np.sum(dy.reshape(*dy.shape[:2], -1), axis=2, dtype=np.float32)  # in pairs, as rows are long
         return np.sum(planes, axis=0, dtype=np.float64).astype(np.float32)
 
-    return convolve(x, weight, bias, pads, (samples, outputs, *size)), (to_x, to_weight, to_bias)
+    return convolve(x, weight, bias, pads, (samples, outputs, *size)), lambda dy: (
+        lambda out: by_x(dy),
+        lambda out: by_weight(dy),
+        lambda out: by_bias(dy),
+    )
 
 
 def _rows(x: np.ndarray, pads: Pair) -> int:

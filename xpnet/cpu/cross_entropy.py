@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.autograd import is_recording, is_unit
 from xpnet.core.backend import Array
-from xpnet.cpu.launch import SMALL, kernel
+from xpnet.cpu.launch import SMALL, compiled
 from xpnet.functional import losses
 
 _EMPTY = np.empty((0, 0), np.float32)
 
 
-@losses.cross_entropy.kernel("numpy", SMALL, anywhere=("target", "weight"))
+@losses.cross_entropy.kernel("numpy", SMALL)
 def cross_entropy(
     logits: Array,
     target: Any,
@@ -22,12 +21,13 @@ def cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    *,
+    recorded: bool = False,
 ) -> Any:
     """One pass over the logits in training: the gradient is made with the loss."""
     if logits.dtype != np.float32 or logits.ndim != 2 or weight is not None or label_smoothing:
         return NotImplemented
-    recording = is_recording()
-    run = kernel("cross_entropy", "cross_entropy")
+    run = compiled("cross_entropy", "cross_entropy")
     if run is None or getattr(target, "ndim", 1) != 1:
         return NotImplemented
     from xpnet.functional.losses import class_indices, reduce_losses
@@ -44,13 +44,13 @@ def cross_entropy(
         run(z, z.view(np.int32), y, losses, gradient, scale)
         return gradient
 
-    gradient = launch(np.empty_like(z) if recording else _EMPTY)
+    gradient = launch(np.empty_like(z) if recorded else _EMPTY)
     value, _ = reduce_losses(losses, reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         dz = gradient if gradient.size else launch(np.empty_like(z))
-        if is_unit(dy):
-            return (dz,)
+        if type(dy) is float:
+            return (dz if dy == 1 else dz * dy,)
         return (dz * (dy if dy.ndim == 0 else dy[:, None]),)
 
     return value, pullback

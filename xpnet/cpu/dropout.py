@@ -8,7 +8,7 @@ import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.core.random import Key, keep_threshold
-from xpnet.cpu.launch import SMALL, kernel, threads
+from xpnet.cpu.launch import SMALL, compiled, threads
 from xpnet.functional.dropout import philox_dropout as op
 
 
@@ -17,7 +17,7 @@ def philox_dropout(x: Array, p: float, key: Key) -> Any:
     """One pass forward, one backward; the mask is computed again instead of stored."""
     if x.dtype not in (np.float32, np.float64) or not 0 < keep_threshold(p) < 2**32:
         return NotImplemented
-    run = kernel("dropout", "dropout")
+    run = compiled("dropout", "dropout")
     if run is None:
         return NotImplemented
     threshold = np.uint32(keep_threshold(p))

@@ -26,7 +26,7 @@ _kernels: dict[str, Any] = {}
 _broken = False
 
 
-def kernel(module: str, name: str) -> Any:
+def compiled(module: str, name: str) -> Any:
     """The compiled function `name` of `xpnet.cpu.jit.<module>`; None if Numba does not work here."""
     global _broken
     found = _kernels.get(name)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.cpu.launch import SMALL, fits, flat, kernel
+from xpnet.cpu.launch import SMALL, compiled, fits, flat
 from xpnet.optim import rules
 
 
@@ -17,7 +17,7 @@ def _run(name: str, arrays: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
     theta = arrays[0]
     if theta.dtype not in (np.float32, np.float64) or not fits(*arrays):
         return NotImplemented
-    run = kernel("optimizers", name)
+    run = compiled("optimizers", name)
     if run is None:
         return NotImplemented
     number = theta.dtype.type

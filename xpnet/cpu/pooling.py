@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.cpu.launch import SMALL, kernel
+from xpnet.cpu.launch import SMALL, compiled
 from xpnet.functional import pooling
 
 Size = int | tuple[int, int]
@@ -24,7 +24,7 @@ def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding:
         return NotImplemented
     if x.dtype != np.float32 or x.ndim != 4 or x.shape[2] % 2 or x.shape[3] % 2 or not x.size:
         return NotImplemented
-    forward, backward = kernel("pooling", "max_pool"), kernel("pooling", "max_pool_gradient")
+    forward, backward = compiled("pooling", "max_pool"), compiled("pooling", "max_pool_gradient")
     if forward is None or backward is None:
         return NotImplemented
     samples, channels, height, width = x.shape
@@ -35,8 +35,8 @@ def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding:
 
     def pullback(dy: Array) -> Array:
         dx = np.empty((samples, channels, height, width), np.float32)
-        slopes = np.ascontiguousarray(dy, np.float32).reshape(winner.shape)
-        backward(dx.reshape(pairs), slopes, winner)
+        gradient = np.ascontiguousarray(dy, np.float32).reshape(winner.shape)
+        backward(dx.reshape(pairs), gradient, winner)
         return dx
 
     return y, pullback

@@ -17,6 +17,7 @@ from types import ModuleType
 from xpnet.core.backend import use_backend
 from xpnet.core.notes import check_errors
 from xpnet.cuda import loader
+from xpnet.cuda.element import ELEMENTS
 
 __all__ = ["check_errors", "instances", "launchers", "warmup"]
 
@@ -51,13 +52,13 @@ def warmup(dtypes: tuple[str, ...] = ("float32",)) -> int:
         BackendUnavailableError: CuPy or a CUDA device is missing.
     """
     for dtype in dtypes:
-        if dtype not in loader.CTYPES:
-            raise ValueError(f"warmup: no kernels for {dtype!r}; dtypes are {', '.join(loader.CTYPES)}")
+        if dtype not in ELEMENTS:
+            raise ValueError(f"warmup: no kernels for {dtype!r}; dtypes are {', '.join(ELEMENTS)}")
     if not loader.is_replaced():
         with use_backend("cupy"):  # says what is missing
             pass
-    ctypes = {loader.CTYPES[dtype] for dtype in dtypes}
-    others = set(loader.CTYPES.values()) - ctypes
+    ctypes = {ELEMENTS[dtype].ctype for dtype in dtypes}
+    others = {t.ctype for t in ELEMENTS.values()} - ctypes
     count = 0
     for file, names in instances(loader.target().arch).items():
         for name in names:

@@ -10,6 +10,7 @@ import numpy as np
 from xpnet.core import arrays
 from xpnet.core.backend import Array, namespace
 from xpnet.cuda import loader
+from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional import activations
 from xpnet.functional.linear import bias_activation as bias_activation_op
 
@@ -27,20 +28,28 @@ FUNCTIONS = {
 """The functor of each activation."""
 
 
+def _alone(way: str, act: str, t: Element) -> str:
+    return f"{way}<{act}, {t.ctype}, {t.vector}, {BLOCK}>"
+
+
+def _with_bias(act: str, t: Element, vec: int) -> str:
+    return f"bias_activation<{act}, {t.ctype}, {vec}, {BLOCK}>"
+
+
+def _gradient(act: str, t: Element, out: Element, vec: int) -> str:
+    return f"bias_gradient<{act}, {t.ctype}, {out.ctype}, {vec}, {BLOCK}>"
+
+
 def instances(arch: int) -> dict[str, list[str]]:
     """Every kernel that this module launches on an architecture, by file."""
     names: set[str] = set()
-    for dtype, ctype in loader.CTYPES.items():
-        vec, accumulator = loader.vector(dtype), "double" if dtype == "float64" else "float"
+    for t in ELEMENTS.values():
         for act in FUNCTIONS.values():
-            names.update(
-                f"{k}<{act}, {ctype}, {vec}, {BLOCK}>" for k in ("activation", "activation_gradient")
-            )
-            names.update(f"bias_activation<{act}, {ctype}, {v}, {BLOCK}>" for v in (vec, 1))
+            names.update(_alone(way, act, t) for way in ("activation", "activation_gradient"))
+            names.update(_with_bias(act, t, vec) for vec in (t.vector, 1))
         for act in (*FUNCTIONS.values(), "Identity"):
-            names.update(f"bias_gradient<{act}, {ctype}, {accumulator}, {v}, {BLOCK}>" for v in (vec, 1))
-        wide = loader.vector("float64" if dtype == "float64" else "float32")
-        names.update(f"bias_gradient<Identity, {accumulator}, {ctype}, {v}, {BLOCK}>" for v in (wide, 1))
+            names.update(_gradient(act, t, t.wide, vec) for vec in (t.vector, 1))
+        names.update(_gradient("Identity", t.wide, t, vec) for vec in (t.wide.vector, 1))
     return {FILE: sorted(names)}
 
 
@@ -48,25 +57,20 @@ def instances(arch: int) -> dict[str, list[str]]:
 
 
 @cache
-def _elementwise_plan(act: str, dtype: Any) -> tuple[str, str, int, Any] | None:
-    """The two kernels of an activation, the elements a block takes, the type of its parameter."""
-    name = dtype.name
-    if name not in loader.CTYPES:
-        return None
-    vec = loader.vector(name)
-    types = f"<{act}, {loader.CTYPES[name]}, {vec}, {BLOCK}>"
-    return "activation" + types, "activation_gradient" + types, vec * BLOCK, loader.ACCUMULATOR[name]
+def _both(act: str, t: Element) -> tuple[str, str]:
+    """The two kernels of an activation."""
+    return _alone("activation", act, t), _alone("activation_gradient", act, t)
 
 
 def _elementwise(act: str, x: Array, p: float = 0.0) -> Any:
     """One pass forward and one backward, which keeps the output (for gelu the input)."""
-    plan = _elementwise_plan(act, x.dtype)
-    if plan is None or not p >= 0:  # from y alone, the sign of x is known for a slope of at least 0
+    t = element(x.dtype)
+    if t is None or not p >= 0:  # from y alone, the sign of x is known for a slope of at least 0
         return NotImplemented
-    forward, backward, elements, scalar = plan
+    forward, backward = _both(act, t)
     xp, x = namespace(x), loader.contiguous(x)
     shape, dtype, n = x.shape, x.dtype, x.size
-    grid, tail = (loader.flat_blocks(n, elements),), (scalar(p), np.int64(n))
+    grid, tail = (loader.flat_blocks(n, t.vector * BLOCK),), (t.scalar(p), np.int64(n))
 
     def launch(kernel: str, *arrays: Array) -> Array:
         out = xp.empty(shape, dtype=dtype)
@@ -132,21 +136,21 @@ def tiles(rows: int, columns: int, vec: int, multiprocessors: int, most: int = 1
     """Blocks to fill the device, as long as every thread has a few rows; at most `most` chunks of rows."""
     lanes = min(32, loader.power_of_two(loader.ceil_div(columns, vec)))
     across = loader.ceil_div(columns, lanes * vec)
-    least = 16 * BLOCK // lanes // vec  # rows: those that the threads read at once
-    chunk = max(1, least, loader.ceil_div(rows, max(1, min(most, 8 * multiprocessors // across))))
+    fewest = 16 * BLOCK // lanes // vec  # rows: those that the threads read at once
+    chunk = max(1, fewest, loader.ceil_div(rows, max(1, min(most, 8 * multiprocessors // across))))
     return Tiles((across, max(1, loader.ceil_div(rows, chunk))), vec, np.int32(lanes), np.int64(chunk))
 
 
-def _width(dtype: str, columns: int, *arrays: Array | None) -> int:
+def _width(t: Element, columns: int, *arrays: Array | None) -> int:
     """16-byte pieces if every row of every array starts aligned, else single elements."""
-    vec = loader.vector(dtype)
-    if columns % vec:
+    if columns % t.vector:
         return 1
-    return vec if all(a is None or loader.address(a) % 16 == 0 for a in arrays) else 1
+    return t.vector if all(a is None or loader.address(a) % 16 == 0 for a in arrays) else 1
 
 
 def _bias_gradient(
     act: str,
+    t: Element,
     p: Any,
     dy: Array,
     ldy: int,
@@ -157,52 +161,47 @@ def _bias_gradient(
 ) -> Array:
     """dx and the sum of its rows, to `out`: one pass, and a small one over the blocks' sums."""
     rows, columns = dy.shape
-    dtype = dy.dtype.name
-    vec = _width(dtype, columns if ldy % loader.vector(dtype) == 0 else 1, dy, kept, bias, dx)
-    t = tiles(rows, columns, vec, loader.target().multiprocessors, MOST_PARTS)
-    scalar = loader.ACCUMULATOR[dtype]
-    several = t.grid[1] > 1 or scalar != out.dtype
-    sums = namespace(dy).empty((t.grid[1], columns), dtype=scalar) if several else out
-    name = f"bias_gradient<{act}, {loader.CTYPES[dtype]}, {loader.CTYPES[scalar.__name__]}, {vec}, {BLOCK}>"
-    args = (dy, np.int64(ldy), kept, bias, dx, sums, p, np.int64(rows), np.int64(columns), t.lanes, t.chunk)
-    loader.kernel(FILE, name)(t.grid, (BLOCK,), args)
+    vec = _width(t, columns if ldy % t.vector == 0 else 1, dy, kept, bias, dx)
+    cut = tiles(rows, columns, vec, loader.target().multiprocessors, MOST_PARTS)
+    several = cut.grid[1] > 1 or t.scalar != out.dtype
+    sums = namespace(dy).empty((cut.grid[1], columns), dtype=t.scalar) if several else out
+    sizes = (np.int64(rows), np.int64(columns), cut.lanes, cut.chunk)
+    run = loader.kernel(FILE, _gradient(act, t, t.wide, vec))
+    run(cut.grid, (BLOCK,), (dy, np.int64(ldy), kept, bias, dx, sums, p, *sizes))
     if several:
-        _add_parts(sums, out)
+        _add_parts(t, sums, out)
     return out
 
 
-def _add_parts(sums: Array, out: Array) -> None:
+def _add_parts(t: Element, sums: Array, out: Array) -> None:
     """out = the sum of the rows of `sums`, as one chunk."""
     parts, columns = sums.shape
-    accumulator = sums.dtype.name
-    vec = _width(accumulator, columns, sums)
-    t = tiles(1, columns, vec, 1)
-    types = f"{loader.CTYPES[accumulator]}, {loader.CTYPES[out.dtype.name]}"
-    name = f"bias_gradient<Identity, {types}, {vec}, {BLOCK}>"
-    sizes = (np.int64(parts), np.int64(columns), t.lanes, np.int64(parts))
-    args = (sums, np.int64(columns), None, None, None, out, sums.dtype.type(0), *sizes)
-    loader.kernel(FILE, name)((t.grid[0], 1), (BLOCK,), args)
+    vec = _width(t.wide, columns, sums)
+    cut = tiles(1, columns, vec, 1)
+    sizes = (np.int64(parts), np.int64(columns), cut.lanes, np.int64(parts))
+    args = (sums, np.int64(columns), None, None, None, out, t.scalar(0), *sizes)
+    loader.kernel(FILE, _gradient("Identity", t.wide, t, vec))((cut.grid[0], 1), (BLOCK,), args)
 
 
 @arrays.sum_rows.kernel("cupy")
 def sum_rows(x: Array, out: Array | None = None) -> Any:
     """See `xpnet.core.arrays.sum_rows`."""
-    if x.ndim != 2 or x.dtype.name not in loader.CTYPES or x.shape[1] == 0:
+    t = element(x.dtype)
+    if x.ndim != 2 or t is None or x.shape[1] == 0:
         return NotImplemented
     ldx = loader.row_stride(x)
     if ldx is None:
         return NotImplemented
     if out is None or out.dtype != x.dtype or not out.flags.c_contiguous:
         out = namespace(x).empty(x.shape[1], dtype=x.dtype)
-    p = loader.ACCUMULATOR[x.dtype.name](0)
-    return _bias_gradient("Identity", p, x, ldx, None, None, None, out)
+    return _bias_gradient("Identity", t, t.scalar(0), x, ldx, None, None, None, out)
 
 
 @bias_activation_op.kernel("cupy")
 def bias_activation(x: Array, bias: Array, activation: str = "relu", p: float | None = None) -> Any:
     """See `xpnet.functional.bias_activation`: one pass forward, one backward with both gradients."""
-    dtype, act = x.dtype.name, FUNCTIONS.get(activation)
-    if dtype not in loader.CTYPES or act is None or bias.dtype != x.dtype or x.ndim == 0 or 0 in x.shape:
+    t, act = element(x.dtype), FUNCTIONS.get(activation)
+    if t is None or act is None or bias.dtype != x.dtype or x.ndim == 0 or 0 in x.shape:
         return NotImplemented
     columns = x.shape[-1]
     slope = {"leaky_relu": 0.01, "elu": 1.0}.get(activation, 0.0) if p is None else p
@@ -211,17 +210,17 @@ def bias_activation(x: Array, bias: Array, activation: str = "relu", p: float | 
     x, bias = loader.contiguous(x), loader.contiguous(bias)
     xp, rows = namespace(x), x.size // columns
     y = xp.empty(x.shape, dtype=x.dtype)
-    vec = _width(dtype, columns, x, bias, y)
-    t = tiles(rows, columns, vec, loader.target().multiprocessors)
-    number = loader.ACCUMULATOR[dtype](slope)
-    run = loader.kernel(FILE, f"bias_activation<{act}, {loader.CTYPES[dtype]}, {vec}, {BLOCK}>")
-    run(t.grid, (BLOCK,), (x, bias, y, number, np.int64(rows), np.int64(columns), t.lanes, t.chunk))
+    vec = _width(t, columns, x, bias, y)
+    cut = tiles(rows, columns, vec, loader.target().multiprocessors)
+    number = t.scalar(slope)
+    run = loader.kernel(FILE, _with_bias(act, t, vec))
+    run(cut.grid, (BLOCK,), (x, bias, y, number, np.int64(rows), np.int64(columns), cut.lanes, cut.chunk))
     kept = x if act == "GELU" else y
 
     def pullback(dy: Array) -> tuple[Array, Array]:
         dy = loader.contiguous(dy).reshape(rows, columns)
         dx, dbias = xp.empty(x.shape, dtype=x.dtype), xp.empty(columns, dtype=x.dtype)
-        _bias_gradient(act, number, dy, columns, kept, bias, dx, dbias)
+        _bias_gradient(act, t, number, dy, columns, kept, bias, dx, dbias)
         return dx, dbias
 
     return y, pullback

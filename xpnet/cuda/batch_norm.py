@@ -11,6 +11,7 @@ import numpy as np
 
 from xpnet.core.backend import Array, namespace
 from xpnet.cuda import loader
+from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional import normalization
 
 TWO_READS, ONE_READ = "batch_norm.cu", "batch_norm_once.cu"
@@ -26,15 +27,15 @@ COLUMNS_VEC = 4
 """Channels a thread takes in rows of columns: eight of them would not leave enough registers for loads."""
 
 
-def _layouts(dtype: str) -> list[tuple[int, str]]:
+def _layouts(t: Element) -> list[tuple[int, str]]:
     """VEC and COLUMNS of the kernels; float64 is for checking, and has the fewest."""
-    wide = [] if dtype == "float64" else [(COLUMNS_VEC, "true")]
-    return [(1, "true"), (loader.vector(dtype), "false"), *wide]
+    wide = [] if t.dtype == "float64" else [(COLUMNS_VEC, "true")]
+    return [(1, "true"), (t.vector, "false"), *wide]
 
 
-def _once(dtype: str, vec: int, group: int, arch: int) -> bool:
+def _once(t: Element, vec: int, group: int, arch: int) -> bool:
     """Whether there are kernels that read once; for odd widths only those of small data."""
-    return dtype != "float64" and (vec > 1 or group == IN_BLOCK) and (arch >= 90 or group != IN_CLUSTER)
+    return t.dtype != "float64" and (vec > 1 or group == IN_BLOCK) and (arch >= 90 or group != IN_CLUSTER)
 
 
 def slab_bytes(arch: int) -> int:
@@ -62,7 +63,7 @@ class Plan(NamedTuple):
 class Shape(NamedTuple):
     """The data as the kernels walk them: `planes` runs of `segment` values of each channel."""
 
-    dtype: str
+    t: Element
     columns: bool  # channels last
     planes: int
     channels: int
@@ -85,10 +86,10 @@ class _Tiling(NamedTuple):
 
 def _tilings(shape: Shape, arrays: int, slab: int) -> list[_Tiling]:
     """The tilings that keep memory accesses whole, widest first."""
-    itemsize = {"float64": 8, "float32": 4}.get(shape.dtype, 2)
-    vec, widths, pieces = loader.vector(shape.dtype), [1], 1
+    t, itemsize = shape.t, 16 // shape.t.vector
+    vec, widths, pieces = t.vector, [1], 1
     if shape.columns:
-        whole = shape.aligned and shape.channels % COLUMNS_VEC == 0 and shape.dtype != "float64"
+        whole = shape.aligned and shape.channels % COLUMNS_VEC == 0 and t.dtype != "float64"
         vec = COLUMNS_VEC if whole else 1
         widths = [min(16 if whole else 32, loader.power_of_two(loader.ceil_div(shape.channels, vec)))]
         while widths[-1] * vec * itemsize > 64:  # two sectors: narrower reads waste what the bus brings
@@ -99,7 +100,7 @@ def _tilings(shape: Shape, arrays: int, slab: int) -> list[_Tiling]:
         pieces = loader.ceil_div(shape.segment + vec - 1, vec)
     return [
         _Tiling(
-            types=f"{loader.CTYPES[shape.dtype]}, {vec}, {str(shape.columns).lower()}",
+            types=f"{t.ctype}, {vec}, {str(shape.columns).lower()}",
             vec=vec,
             tx=tx,
             rows=BLOCK // tx,
@@ -135,7 +136,7 @@ def plan(
         ValueError: the data do not fit the variant asked for.
     """
     tilings = _tilings(shape, arrays, slab_bytes(arch))
-    itemsize = {"float64": 8, "float32": 4}.get(shape.dtype, 2)
+    itemsize = 16 // shape.t.vector
 
     def made(group: int, t: _Tiling, parts: int, groups: int) -> Plan:
         held = loader.ceil_div(t.items, t.rows * parts) * BLOCK
@@ -161,7 +162,7 @@ def plan(
         )
 
     def may(group: int) -> bool:
-        return not fixed and variant in (None, group) and _once(shape.dtype, tilings[0].vec, group, arch)
+        return not fixed and variant in (None, group) and _once(shape.t, tilings[0].vec, group, arch)
 
     for group, parts in ((IN_BLOCK, 1), (IN_CLUSTER, 8)):
         fits = [t for t in tilings if may(group) and loader.ceil_div(t.items, t.rows * parts) <= t.most]
@@ -188,13 +189,13 @@ def plan(
 def instances(arch: int) -> dict[str, list[str]]:
     """Every kernel that this module launches on an architecture, by file."""
     two, once = [], []
-    for dtype, ctype in loader.CTYPES.items():
-        two += [f"bn_combine_{what}<{ctype}>" for what in ("statistics", "sums")]
-        for vec, columns in _layouts(dtype):
-            layout = f"{ctype}, {vec}, {columns}"
+    for t in ELEMENTS.values():
+        two += [_combined(what, t) for what in ("statistics", "sums")]
+        for vec, columns in _layouts(t):
+            layout = f"{t.ctype}, {vec}, {columns}"
             two += [f"bn_{name}<{layout}>" for name in ("statistics", "apply", "sums", "gradient")]
             for group in (IN_BLOCK, IN_CLUSTER, IN_GRID):
-                if _once(dtype, vec, group, arch):
+                if _once(t, vec, group, arch):
                     suffix = "_cluster" if group == IN_CLUSTER else ""
                     once += [f"bn_{way}{suffix}<{layout}, {group}>" for way in ("forward", "backward")]
     return {TWO_READS: two, ONE_READ: once}
@@ -215,9 +216,13 @@ def _run(name: str, p: Plan, args: tuple[Any, ...]) -> None:
     kernel((p.grid,), (BLOCK,), (*args, *p.geometry), shared_mem=p.shared)
 
 
-def _combine(what: str, p: Plan, dtype: str, args: tuple[Any, ...]) -> None:
+def _combined(what: str, t: Element) -> str:
+    return f"bn_combine_{what}<{t.ctype}>"
+
+
+def _combine(what: str, p: Plan, t: Element, args: tuple[Any, ...]) -> None:
     """Launch a kernel that combines the parts of each tile."""
-    kernel = loader.kernel(TWO_READS, f"bn_combine_{what}<{loader.CTYPES[dtype]}>")
+    kernel = loader.kernel(TWO_READS, _combined(what, t))
     channels = p.geometry[4]
     kernel((p.tiles,), (BLOCK,), (*args, channels, np.int32(p.parts), np.int32(p.width)))
 
@@ -227,6 +232,7 @@ class _Call:
 
     def __init__(
         self,
+        t: Element,
         x: Array,
         weight: Array | None,
         bias: Array | None,
@@ -237,15 +243,14 @@ class _Call:
         variant: str | None,
     ) -> None:
         self.xp, self.x = namespace(x), x
-        self.dtype = x.dtype.name
-        self.scalar = loader.ACCUMULATOR[self.dtype]
+        self.t, self.scalar = t, t.scalar
         self.channels = x.shape[-1 if channels_last else 1]
         self.columns = channels_last or x.size == x.shape[0] * self.channels
         self.count = x.size // self.channels
         self.weight, self.bias = weight, bias
         self.running = (None, None) if running is None else running
         narrow = (weight, bias, *self.running)
-        flags = (a is not None and a.dtype.name != self.scalar.__name__ for a in narrow)
+        flags = (a is not None and a.dtype != self.scalar for a in narrow)
         self.narrow = np.int32(sum(flag << i for i, flag in enumerate(flags)))
         self.eps, self.relu = self.scalar(eps), np.int32(relu)
         self.variant = None if variant is None else VARIANTS[variant]
@@ -261,7 +266,7 @@ class _Call:
         else:
             planes, segment = x.shape[0], math.prod(x.shape[2:])
             aligned = loader.address(x) % 16 == 0
-        shape = Shape(self.dtype, self.columns, planes, self.channels, segment, aligned)
+        shape = Shape(self.t, self.columns, planes, self.channels, segment, aligned)
         here = loader.target()
         return plan(shape, arrays, here.arch, here.multiprocessors, self.variant, fixed)
 
@@ -286,7 +291,7 @@ class _Call:
             return y
         if not fixed:
             _run("bn_statistics", p, (self.x, partial))
-            _combine("statistics", p, self.dtype, (partial, self.saved, *moving, *rates))
+            _combine("statistics", p, self.t, (partial, self.saved, *moving, *rates))
         args = (
             self.x,
             residual,
@@ -321,18 +326,18 @@ class _Call:
         whole = dx if fixed else None
         _run("bn_sums", p, (x, dy, y, dresidual, whole, partial, *inputs, self.relu))
         sums = None if fixed else xp.empty((2, self.channels), dtype=self.scalar)
-        _combine("sums", p, self.dtype, (partial, sums, dweight, dbias, self.saved, self.narrow))
+        _combine("sums", p, self.t, (partial, sums, dweight, dbias, self.saved, self.narrow))
         if not fixed:
             _run("bn_gradient", p, (x, dy, y, dx, sums, *inputs, count, self.relu))
         return dx, dweight, dbias
 
 
-def _takes(x: Array, channels_last: bool, per_channel: tuple[Array | None, ...]) -> bool:
+def _takes(t: Element, x: Array, channels_last: bool, per_channel: tuple[Array | None, ...]) -> bool:
     """Whether the kernels take these; if not, the Array API body does, or says what is wrong."""
-    if x.ndim < 2 or x.size == 0 or x.dtype.name not in loader.CTYPES:
+    if x.ndim < 2 or x.size == 0:
         return False
     channels = x.shape[-1 if channels_last else 1]
-    wide = np.dtype(loader.ACCUMULATOR[x.dtype.name])
+    wide = np.dtype(t.scalar)
     return max(x.shape[1:]) < 2**31 and all(
         a is None or (a.shape == (channels,) and a.dtype in (x.dtype, wide) and a.flags.c_contiguous)
         for a in per_channel
@@ -371,7 +376,8 @@ def normalize(
         variant: "block", "cluster", "grid" or "two reads" instead of the one that `plan` chooses.
     """
     running = None if running_mean is None or running_var is None else (running_mean, running_var)
-    if not _takes(x, channels_last, (weight, bias, running_mean, running_var)):
+    t = element(x.dtype)
+    if t is None or not _takes(t, x, channels_last, (weight, bias, running_mean, running_var)):
         return NotImplemented
     fixed = not training and running is not None
     if training and x.size == x.shape[-1 if channels_last else 1]:
@@ -380,7 +386,7 @@ def normalize(
         if residual.shape != x.shape or residual.dtype != x.dtype:
             return NotImplemented
         residual = loader.contiguous(residual)
-    call = _Call(loader.contiguous(x), weight, bias, running, eps, channels_last, relu, variant)
+    call = _Call(t, loader.contiguous(x), weight, bias, running, eps, channels_last, relu, variant)
     y = call.forward(residual, fixed, training and running is not None, momentum)
     add = residual is not None
     kept = y if relu and add else None

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.core.autograd import is_recording, is_unit
 from xpnet.core.backend import Array, asarray, backend_of, namespace, to_numpy
 from xpnet.core.notes import note_on
 from xpnet.cuda import loader
+from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional.losses import beside
 from xpnet.functional.losses import cross_entropy as op
 from xpnet.functional.weighing import report
@@ -33,17 +33,17 @@ class Plan(NamedTuple):
 
 
 @cache
-def plan(dtype: str, classes: int, aligned: bool, arch: int) -> Plan:
+def plan(t: Element, classes: int, aligned: bool, arch: int) -> Plan:
     """Choose the tier: the row stays in registers, of as few threads as hold it.
 
     Args:
-        dtype: of the logits.
+        t: of the logits.
         classes: C.
         aligned: whether every row starts at a multiple of 16 bytes; else a row may need one more vector.
         arch: 90 for sm_90; clusters exist from there on.
     """
-    ctype, vec = loader.CTYPES[dtype], loader.vector(dtype)
-    accumulator = np.dtype(loader.ACCUMULATOR[dtype]).itemsize
+    ctype, vec = t.ctype, t.vector
+    accumulator = np.dtype(t.scalar).itemsize
     if classes <= 32:  # no vectors: a lane holds one logit, neighbours read neighbours
         lanes = max(4, loader.power_of_two(classes))
         return Plan(f"xent_warp<{ctype}, 1, 1, {lanes}, 128>", 128 // lanes, 1, (128,), 0)
@@ -59,15 +59,24 @@ def plan(dtype: str, classes: int, aligned: bool, arch: int) -> Plan:
     return Plan(f"xent_online<{ctype}, {vec}, 512>", 1, 1, (512,), 0)
 
 
+def _totals(t: Element) -> str:
+    return f"xent_totals<{t.accumulator}, {SMALL}>"
+
+
+def _sum(t: Element, out: Element) -> str:
+    return f"xent_sum<{t.accumulator}, {out.ctype}, 1024>"
+
+
+def _scale(t: Element) -> str:
+    return f"xent_scale<{t.ctype}, {t.vector}, {SMALL}>"
+
+
 def instances(arch: int) -> dict[str, list[str]]:
     """Every kernel that this module launches on an architecture, by file."""
     names: set[str] = set()
-    for dtype, ctype in loader.CTYPES.items():
-        names.update(plan(dtype, 1 << k, True, arch).name for k in range(1, 21))
-        accumulator = "double" if dtype == "float64" else "float"
-        names.add(f"xent_totals<{accumulator}, {SMALL}>")
-        names.update(f"xent_sum<{accumulator}, {out}, 1024>" for out in (accumulator, ctype))
-        names.add(f"xent_scale<{ctype}, {loader.vector(dtype)}, {SMALL}>")
+    for t in ELEMENTS.values():
+        names.update(plan(t, 1 << k, True, arch).name for k in range(1, 21))
+        names.update((_totals(t), _sum(t, t.wide), _sum(t, t), _scale(t)))
     return {FILE: sorted(names)}
 
 
@@ -75,22 +84,25 @@ class _Call:
     """One call's arrays and options, as the kernels want them."""
 
     def __init__(
-        self, logits: Array, ldx: int, target: Array, weight: Array | None, ignore: int, eps: float
+        self,
+        t: Element,
+        logits: Array,
+        ldx: int,
+        target: Array,
+        weight: Array | None,
+        ignore: int,
+        eps: float,
     ) -> None:
         self.xp = namespace(logits)
         self.logits, self.ldx = logits, ldx
-        self.dtype = loader.dtype_name(logits.dtype)
-        self.ctype = loader.CTYPES[self.dtype]
-        self.scalar = loader.ACCUMULATOR[self.dtype]
-        self.accumulator = "double" if self.scalar is np.float64 else "float"
+        self.t, self.scalar = t, t.scalar
         n, classes = logits.shape
         self.n, self.classes, self.ignore = np.int64(n), np.int32(classes), np.int64(ignore)
         self.eps = self.scalar(eps)
         self.target, self.wide = target, np.int32(target.dtype.itemsize == 8)
         self.weight = weight
-        vec = loader.vector(self.dtype)
-        aligned = loader.address(logits) % 16 == 0 and ldx % vec == 0
-        self.plan = plan(self.dtype, classes, aligned, loader.target().arch)
+        aligned = loader.address(logits) % 16 == 0 and ldx % self.t.vector == 0
+        self.plan = plan(self.t, classes, aligned, loader.target().arch)
         self.totals: Array | None = None
 
     def empty(self, *shape: int, accumulator: bool = False) -> Array:
@@ -101,7 +113,7 @@ class _Call:
         """Look at the labels; the sum of their weights, and of all classes where the pass will need it."""
         both = self.weight is not None and self.eps != 0
         self.totals = self.empty(PARTS + 1, accumulator=True)
-        kernel = loader.kernel(FILE, f"xent_totals<{self.accumulator}, {SMALL}>")
+        kernel = loader.kernel(FILE, _totals(self.t))
         args = (self.target, self.wide, self.weight, self.totals, self.n, self.classes, self.ignore)
         kernel((PARTS + both,), (SMALL,), (*args, note_on(self.logits)))
 
@@ -136,11 +148,11 @@ class _Call:
         blocks = min(loader.ceil_div(n, ONE_BLOCK), 128)
         if blocks > 1:
             parts = self.empty(blocks, accumulator=True)
-            kernel = loader.kernel(FILE, f"xent_sum<{self.accumulator}, {self.accumulator}, 1024>")
+            kernel = loader.kernel(FILE, _sum(self.t, self.t.wide))
             kernel((blocks,), (1024,), (losses, parts, self.n, None))
             losses, n = parts, blocks
         value = self.empty()
-        kernel = loader.kernel(FILE, f"xent_sum<{self.accumulator}, {self.ctype}, 1024>")
+        kernel = loader.kernel(FILE, _sum(self.t, self.t))
         kernel((1,), (1024,), (losses, value, np.int64(n), self.totals if mean else None))
         return value
 
@@ -148,7 +160,7 @@ class _Call:
         """dx * dy, into a new array: dx may be asked for again."""
         n, classes = int(self.n), int(self.classes)
         out = self.empty(n, classes)
-        kernel = loader.kernel(FILE, f"xent_scale<{self.ctype}, {loader.vector(self.dtype)}, {SMALL}>")
+        kernel = loader.kernel(FILE, _scale(self.t))
         args = (dx, np.int64(ldd), out, np.int64(classes), dy, np.int32(dy.ndim), self.n, self.classes)
         kernel((loader.blocks_for(n, SMALL // 32),), (SMALL,), args)
         return out
@@ -171,7 +183,7 @@ def _indices(target: Any, logits: Array, ignore_index: int) -> Array | None:
     return loader.contiguous(target)
 
 
-@op.kernel("cupy", anywhere=("target", "weight"))
+@op.kernel("cupy")
 def cross_entropy(
     logits: Array,
     target: Any,
@@ -181,6 +193,7 @@ def cross_entropy(
     reduction: str = "mean",
     *,
     inplace: bool = False,
+    recorded: bool = False,
 ) -> tuple[Array, Callable[[Array], tuple[Array | None, ...]]]:
     """`xpnet.functional.cross_entropy` for logits (N, C) and labels (N,), the gradient made on the way.
 
@@ -195,9 +208,10 @@ def cross_entropy(
     if weight is not None:
         weight = beside(weight, logits)
         namespace(logits, weight)
+    t = element(logits.dtype)
     if (
-        logits.ndim != 2
-        or loader.dtype_name(logits.dtype) not in loader.CTYPES
+        t is None
+        or logits.ndim != 2
         or not 0 <= label_smoothing <= 1
         or reduction not in ("mean", "sum", "none")
         or 0 in logits.shape
@@ -213,10 +227,8 @@ def cross_entropy(
     if ldx is None:
         logits, ldx = loader.contiguous(logits), logits.shape[1]
     if weight is not None:
-        weight = loader.contiguous(
-            namespace(weight).astype(weight, loader.ACCUMULATOR[loader.dtype_name(logits.dtype)], copy=False)
-        )
-    call = _Call(logits, ldx, labels, weight, ignore_index, label_smoothing)
+        weight = loader.contiguous(namespace(weight).astype(weight, t.scalar, copy=False))
+    call = _Call(t, logits, ldx, labels, weight, ignore_index, label_smoothing)
     mean = reduction == "mean"
     n, classes = logits.shape
 
@@ -230,7 +242,7 @@ def cross_entropy(
         report(call.totals[:PARTS], n)
     losses = call.empty(n, accumulator=True)
     made = None
-    if is_recording() or inplace:
+    if recorded or inplace:
         made = gradient(losses, None)
     else:
         call.run(None, classes, losses, mean, None)
@@ -243,7 +255,7 @@ def cross_entropy(
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         nonlocal made
-        if is_unit(dy):
+        if type(dy) is float and dy == 1:  # the seed of backward
             if made is None:
                 made = gradient(None, None)
             return (made,)

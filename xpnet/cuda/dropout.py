@@ -11,31 +11,26 @@ from xpnet.core import random
 from xpnet.core.backend import Array, namespace
 from xpnet.core.random import Key, keep_threshold
 from xpnet.cuda import loader
+from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional.dropout import philox_dropout as op
 
 FILE = "dropout.cu"
 BLOCK = 256
 
 
-def _vector(dtype: str) -> int:
-    """Elements a thread: whole Philox blocks of four."""
-    return max(4, loader.vector(dtype))
+PHILOX = f"philox<{BLOCK}>"
+
+
+@cache
+def _plan(t: Element) -> tuple[str, int]:
+    """The kernel, and the elements a block takes; a thread takes whole Philox blocks of four."""
+    vec = max(4, t.vector)
+    return f"dropout<{t.ctype}, {vec}, {BLOCK}>", vec * BLOCK
 
 
 def instances(arch: int) -> dict[str, list[str]]:
     """Every kernel that this module launches on an architecture, by file."""
-    names = [f"dropout<{ctype}, {_vector(dtype)}, {BLOCK}>" for dtype, ctype in loader.CTYPES.items()]
-    return {FILE: [*names, f"philox<{BLOCK}>"]}
-
-
-@cache
-def _plan(dtype: Any) -> tuple[str, int, Any] | None:
-    """The kernel, the elements a block takes, the type of the factor."""
-    if dtype.name not in loader.CTYPES:
-        return None
-    vec = _vector(dtype.name)
-    name = f"dropout<{loader.CTYPES[dtype.name]}, {vec}, {BLOCK}>"
-    return name, vec * BLOCK, loader.ACCUMULATOR[dtype.name]
+    return {FILE: [*(_plan(t)[0] for t in ELEMENTS.values()), PHILOX]}
 
 
 def _words(key: Key) -> tuple[np.uint32, ...]:
@@ -47,11 +42,11 @@ def _words(key: Key) -> tuple[np.uint32, ...]:
 @op.kernel("cupy")
 def philox_dropout(x: Array, p: float, key: Key) -> Any:
     """See `xpnet.functional.dropout`: one pass forward, one backward; the mask is made again, not stored."""
-    plan, threshold = _plan(x.dtype), keep_threshold(p)
-    if plan is None or not 0 < threshold < 2**32:
+    t, threshold = element(x.dtype), keep_threshold(p)
+    if t is None or not 0 < threshold < 2**32:
         return NotImplemented
-    name, elements, scalar = plan
-    tail = (scalar(1 / (1 - p)), np.uint32(threshold), *_words(key), np.int64(x.size))
+    name, elements = _plan(t)
+    tail = (t.scalar(1 / (1 - p)), np.uint32(threshold), *_words(key), np.int64(x.size))
     xp = namespace(x)
 
     def apply(a: Array, gradient: bool) -> Array:
@@ -73,7 +68,7 @@ def philox(counter: Array, key: Key) -> Any:
     n = counter.size
     words = namespace(counter).empty((n, 4), dtype=np.int64)
     if n:
-        run = loader.kernel(FILE, f"philox<{BLOCK}>")
+        run = loader.kernel(FILE, PHILOX)
         args = (loader.contiguous(counter), words, *_words(key), np.int64(n))
         run((loader.ceil_div(n, BLOCK),), (BLOCK,), args)
     return tuple(words[:, i] for i in range(4))

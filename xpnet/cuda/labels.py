@@ -10,36 +10,34 @@ from xpnet.core import notes
 from xpnet.core.backend import Array, namespace
 from xpnet.core.notes import note_on
 from xpnet.cuda import loader
+from xpnet.cuda.element import ELEMENTS, Element, element
 
 FILE = "labels.cu"
 BLOCK = 256
-_LABELS = {"int32": "int", "int64": "i64"}
+_LABELS = {np.dtype("int32"): "int", np.dtype("int64"): "i64"}
+
+
+def _name(t: Element, label: str) -> str:
+    return f"check_labels<{t.ctype}, {label}, {BLOCK}>"
 
 
 def instances(arch: int) -> dict[str, list[str]]:
     """Every kernel that this module launches on an architecture, by file."""
-    return {
-        FILE: [
-            f"check_labels<{ctype}, {label}, {BLOCK}>"
-            for ctype in loader.CTYPES.values()
-            for label in _LABELS.values()
-        ]
-    }
+    return {FILE: [_name(t, label) for t in ELEMENTS.values() for label in _LABELS.values()]}
 
 
 @notes.check_labels.kernel("cupy")
 def check_labels(target: Array, dtype: Any, classes: int, ignore_index: int | None, op: int) -> Any:
     """See `xpnet.notes.check_labels`: one launch."""
-    ctype = loader.CTYPES.get(np.dtype(dtype).name)
-    if ctype is None:
+    t = element(np.dtype(dtype))
+    if t is None:
         return NotImplemented
     xp = namespace(target)
-    if loader.dtype_name(target.dtype) not in _LABELS:
+    if target.dtype not in _LABELS:
         target = xp.astype(target, np.int64)
     labels, rows = xp.empty(target.shape, dtype=np.int64), xp.empty(target.shape, dtype=dtype)
     if target.size:
-        label = _LABELS[loader.dtype_name(target.dtype)]
-        kernel = loader.kernel(FILE, f"check_labels<{ctype}, {label}, {BLOCK}>")
+        kernel = loader.kernel(FILE, _name(t, _LABELS[target.dtype]))
         arrays = (loader.contiguous(target), labels, rows, np.int64(target.size), np.int64(classes))
         options = (np.int32(ignore_index is not None), np.int64(ignore_index or 0), np.int32(op))
         kernel((loader.ceil_div(target.size, BLOCK),), (BLOCK,), (*arrays, *options, note_on(target)))

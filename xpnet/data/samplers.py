@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core import random
-from xpnet.core.backend import to_numpy
+from xpnet.core.backend import HOST, to_numpy
 
 
 def _seed(seed: int | None) -> int:
@@ -86,9 +86,7 @@ class _Weighted(_Seeded):
         """
         share = np.cumsum(self.weights(), dtype=np.float64)
         key = random.Key(self.seed, random.SHUFFLE, epoch)
-        offset = (
-            int(random.bits(1, key, random._HOST, 2 * self.n)[0]) / 2**32
-        )  # beyond those of the permutation
+        offset = int(random.bits(1, key, HOST, 2 * self.n)[0]) / 2**32  # beyond those of the permutation
         positions = (np.arange(self.n) + offset) / self.n * share[-1]
         chosen = np.minimum(np.searchsorted(share, positions, side="right"), self.n - 1)
         # any shuffle of them: equal samples must not follow each other

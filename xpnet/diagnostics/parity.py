@@ -78,7 +78,7 @@ class Row:
 
 
 @dataclass
-class Report:
+class ParityReport:
     """What `compare` found.
 
     Attributes:
@@ -249,7 +249,7 @@ def compare_layers(
     calls: list[_Call] = []
     whole, copies = [], []
     for i, name in enumerate(backends):
-        with use_backend(name), _seeded(seed):
+        with use_backend(name), random.forked(seed):
             traced = copy.deepcopy(model).to(name)
             if i == 0:
                 with _watched(traced, calls):
@@ -261,7 +261,7 @@ def compare_layers(
     for call in calls:
         results = []
         for name, m in zip(backends, copies, strict=True):
-            with use_backend(name), _seeded(seed):
+            with use_backend(name), random.forked(seed):
                 results.append(_repeat(call, m))
         (expected, dexpected), (found, dfound) = results
         output = Difference()
@@ -272,17 +272,6 @@ def compare_layers(
     value, gradient = (difference(b, a) for a, b in zip(*whole, strict=True))
     # the error of each layer passes through those after it
     return [*rows, Row("whole model", "loss", value, gradient, tolerance * max(1, len(calls)))]
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """The default streams start from `seed` inside the block, and go on afterwards as before."""
-    state = random.generator_state()
-    random.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.set_generator_state(state)
 
 
 # ---- draws ------------------------------------------------------------------------------------------------
@@ -306,7 +295,7 @@ def compare_draws(backends: tuple[str, str], seed: int = 0) -> dict[str, bool]:
     """
     found = []
     for name in backends:
-        with use_backend(name), _seeded(seed):
+        with use_backend(name), random.forked(seed):
             found.append({kind: [to_numpy(a) for a in draw()] for kind, draw in _DRAWS.items()})
     return {
         kind: all(a.tobytes() == b.tobytes() for a, b in zip(found[0][kind], found[1][kind], strict=True))
@@ -328,7 +317,7 @@ def compare_run(
     """Train copies of a model on the same batches: the losses of all steps, and theta at the end."""
     found = []
     for name in backends:
-        with use_backend(name), _seeded(seed):
+        with use_backend(name), random.forked(seed):
             m = copy.deepcopy(model).to(name)
             rule, values = optimizer(m), []
             for x, target in batches:
@@ -352,7 +341,7 @@ def compare(
     loss: Loss = F.cross_entropy,
     batches: Sequence[tuple[Any, Any]] = (),
     seed: int = 0,
-) -> Report:
+) -> ParityReport:
     """Run a model on two backends and compare every layer, every draw, and a training run.
 
     Args:
@@ -365,7 +354,7 @@ def compare(
         seed: of dropout and the draws.
 
     Returns:
-        A `Report`: `.ok`, `.table()`, `.first` (the first row that diverges).
+        A `ParityReport`: `.ok`, `.table()`, `.first` (the first row that diverges).
 
     Raises:
         BackendUnavailableError: a backend does not work here.
@@ -379,7 +368,7 @@ def compare(
     (True, ['Linear', 'ReLU', 'Linear', 'loss'])
     """
     pair = backends or ("numpy", second_backend())
-    return Report(
+    return ParityReport(
         pair,
         compare_layers(model, x, target, pair, loss, seed),
         compare_draws(pair, seed),

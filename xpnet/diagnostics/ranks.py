@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from xpnet import nn, optim
-from xpnet.core import random as streams
 from xpnet.core.backend import to_numpy
+from xpnet.core.random import forked
 from xpnet.data import DataLoader, Dataset, load_digits
 from xpnet.functional import cross_entropy
 from xpnet.parallel.batch_norm import synchronize_batch_norm
@@ -76,8 +76,13 @@ def compare_ranks(
 def _train(
     communicator: Communicator, dtype: str, norm: bool, epochs: int, batch_size: int, seed: int
 ) -> dict[str, Any]:
-    state = streams.generator_state()
-    streams.manual_seed(seed)
+    with forked(seed):
+        return _trained(communicator, dtype, norm, epochs, batch_size, seed)
+
+
+def _trained(
+    communicator: Communicator, dtype: str, norm: bool, epochs: int, batch_size: int, seed: int
+) -> dict[str, Any]:
     digits = load_digits()
     data = Dataset((to_numpy(digits.x) / 16).astype(dtype), digits.y)
     layers: list[nn.Module] = [nn.Linear(64, 32, dtype=dtype)]
@@ -89,5 +94,4 @@ def _train(
     optimizer = optim.SGD(model, lr=0.1, momentum=0.9)
     trainer = Trainer(model, cross_entropy, optimizer, communicator=communicator)
     trainer.fit(DataLoader(data, batch_size, seed=seed), epochs=epochs)
-    streams.set_generator_state(state)
     return {name: to_numpy(a) for name, a in model.state_dict().items()}

@@ -20,11 +20,8 @@ from xpnet.train.evaluation import as_dataset
 @contextmanager
 def same_randomness() -> Iterator[None]:
     """Whatever is drawn inside the block is drawn again after it."""
-    state = random.generator_state()
-    try:
+    with random.forked():
         yield
-    finally:
-        random.set_generator_state(state)
 
 
 def twin_of(model: Any, optimizer: Any = None) -> tuple[Any, Any]:

@@ -128,7 +128,7 @@ def conv2d(
         """(n, O, H', W') as the rows that the matrix product has: (groups, O / groups, n H' W')."""
         return xp.reshape(xp.permute_dims(dy, (1, 0, 2, 3)), (groups, outputs // groups, dy.shape[0] * area))
 
-    def to_x(dy: Array, out: Array | None) -> Array:
+    def by_x(dy: Array) -> Array:
         dx = xp.empty_like(x)
         padded = tuple(n + 2 * p for n, p in zip(x.shape[2:], pads, strict=True))
         for chunk in chunks:
@@ -137,13 +137,17 @@ def conv2d(
             dx[chunk, ...] = unpad_images(col2im(gradients, places, (height, width), shape), pads)
         return dx
 
-    def to_weight(dy: Array, out: Array | None) -> Array:
+    def by_weight(dy: Array) -> Array:
         total = xp.zeros_like(matrix)
         for chunk in chunks:
             total += by_output(dy[chunk, ...]) @ xp.matrix_transpose(columns(chunk))
         return xp.reshape(total, weight.shape)
 
-    return y, (to_x, to_weight, lambda dy, out: sum_in_float32(dy, axis=(0, 2, 3)))
+    return y, lambda dy: (
+        lambda out: by_x(dy),
+        lambda out: by_weight(dy),
+        lambda out: sum_in_float32(dy, axis=(0, 2, 3)),
+    )
 
 
 def pad_images(x: Array, padding: tuple[int, int], value: float = 0.0) -> Array:

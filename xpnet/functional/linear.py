@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from xpnet.core.arrays import alike, matmul, sum_rows
 from xpnet.core.autograd import Pullback, differentiable
@@ -40,20 +41,20 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, P
             f"its last axis must be {weight.shape[1]}"
         )
     if x.ndim != 2:
-        y, pullbacks = linear.body(xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])), weight, bias)
-        rows = y.shape
-        dx, *others = [lambda dy, out, f=f: f(xp.reshape(dy, rows), out) for f in pullbacks]
-        return xp.reshape(y, (*x.shape[:-1], rows[1])), (
-            lambda dy, out: xp.reshape(dx(dy, None), x.shape),
-            *others,
-        )
+        y, of_rows = linear.body(xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])), weight, bias)
+
+        def pullback(dy: Array) -> tuple[Any, ...]:
+            dx, *others = of_rows(xp.reshape(dy, y.shape))
+            return lambda out: xp.reshape(dx(None), x.shape), *others
+
+        return xp.reshape(y, (*x.shape[:-1], y.shape[1])), pullback
     y = matmul(x, weight.T)
     if bias is not None:
         y += bias
-    return y, (
-        lambda dy, out: matmul(dy, weight),
-        lambda dy, out: matmul(dy.T, x, out),
-        lambda dy, out: sum_rows(dy, out),
+    return y, lambda dy: (
+        lambda out: matmul(dy, weight),
+        lambda out: matmul(dy.T, x, out),
+        lambda out: sum_rows(dy, out),
     )
 
 

@@ -13,13 +13,14 @@ from xpnet.core.arrays import (
     floating,
     is_half,
     keep,
+    max_last,
     one_hot,
     sum_last,
     take_columns,
     widen,
     zero,
 )
-from xpnet.core.autograd import Pullback, differentiable, is_unit
+from xpnet.core.autograd import Pullback, differentiable
 from xpnet.core.backend import (
     Array,
     array_like,
@@ -119,10 +120,11 @@ def reduce_losses(losses: Array, reduction: str, total: Any = None) -> tuple[Arr
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     if is_half(losses):
         value, wide = reduce_losses(widen(losses), reduction, total)
-        return xp.astype(value, losses.dtype), lambda dy: xp.astype(wide(widen(dy)), losses.dtype)
+        narrow = lambda x: xp.astype(x, losses.dtype) if hasattr(x, "dtype") else x
+        return narrow(value), lambda dy: narrow(wide(widen(dy)))
     value = sum_last(losses) if losses.ndim == 1 else xp.sum(losses, dtype=losses.dtype)
     if reduction == "sum":
-        return value, lambda dy: 1.0 if is_unit(dy) else dy
+        return value, lambda dy: dy
     count = math.prod(losses.shape)
     if total is None:
         total = count
@@ -130,7 +132,7 @@ def reduce_losses(losses: Array, reduction: str, total: Any = None) -> tuple[Arr
     if type(total) is int:
         if total == 0:
             return value * math.nan, lambda dy: dy * 0
-        return value / total, lambda dy: 1.0 / total if is_unit(dy) else dy / total
+        return value / total, lambda dy: dy / total
     nothing = total == 0  # on the device: every row ignored, or of a class that weighs nothing
     total = xp.where(nothing, xp.ones_like(total), total)
     spread = lambda dy: xp.where(nothing, xp.zeros_like(total), dy / total)
@@ -140,11 +142,11 @@ def reduce_losses(losses: Array, reduction: str, total: Any = None) -> tuple[Arr
 def _elementwise(
     value: Array, reduction: str, *derivatives: Callable[[], Array], like: Array | None = None
 ) -> Result:
-    """Reduce a loss of every element to the dtype of `like`; `derivatives` by input and target."""
+    """Reduce a loss of every element to the dtype of `like`; `derivatives`: by input and target."""
     y, spread = reduce_losses(value, reduction)
     if like is not None and y.dtype != like.dtype:
         y = namespace(y).astype(y, like.dtype)
-    return y, tuple(lambda dy, out, f=f: f() * spread(dy) for f in derivatives)
+    return y, lambda dy: tuple(lambda out, of=of: of() * spread(dy) for of in derivatives)
 
 
 def _same_shape(x: Array, target: Any, name: str) -> Array:
@@ -159,7 +161,7 @@ def _same_shape(x: Array, target: Any, name: str) -> Array:
 # ---- classification ---------------------------------------------------------------------------------------
 
 
-@differentiable
+@differentiable(loss=True, anywhere=("target", "weight"))
 def cross_entropy(
     logits: Array,
     target: Any,
@@ -196,22 +198,23 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     floating("cross_entropy", logits, "the logits")
-    options: dict[str, Any] = {
-        "ignore_index": ignore_index,
-        "label_smoothing": label_smoothing,
-        "reduction": reduction,
-    }
-    if logits.ndim != 2:
-        return _over_positions(cross_entropy, logits, target, weight, options)
-    xp = namespace(logits)
-    if is_half(logits):  # the sums over classes and rows need float32
+    if logits.ndim != 2 or is_half(logits):
+        options: dict[str, Any] = {
+            "ignore_index": ignore_index,
+            "label_smoothing": label_smoothing,
+            "reduction": reduction,
+        }
+        if logits.ndim != 2:
+            return _over_positions(cross_entropy, logits, target, weight, options)
+        xp = namespace(logits)  # the sums over classes and rows need float32
         value, wide = cross_entropy.body(widen(logits), target, weight, **options)
         return xp.astype(value, logits.dtype), lambda dy: (xp.astype(wide(widen(dy))[0], logits.dtype),)
+    xp = namespace(logits)
     if weight is not None:
         weight = _class_weight(weight, logits, logits.shape[1], "cross_entropy")
     classes = logits.shape[1]
     # no step needs the logits again: their distance from the row's maximum says it all
-    shifted = logits - xp.max(logits, axis=1, keepdims=True)
+    shifted = logits - max_last(logits)
     exp = xp.exp(shifted)
     total = sum_last(exp)
     if getattr(target, "ndim", 1) == 2:
@@ -228,7 +231,7 @@ def cross_entropy(
         if weight is not None:
             t = t * weight
         if rows is not None:
-            t = t * xp.expand_dims(rows, axis=1)
+            t = t * rows[:, None]
         if y is not None:  # "mean" divides by the weights of the labels
             each = xp.ones_like(total) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
             count = xp.sum(each if rows is None else each * rows, dtype=each.dtype)
@@ -238,7 +241,7 @@ def cross_entropy(
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
-        return (add_to_columns(exp * xp.expand_dims(scale / total, axis=1), y, -scale),)  # softmax - e(y)
+        return (add_to_columns(exp * (scale / total)[:, None], y, -scale),)  # softmax - e(y)
 
     return value, pullback
 
@@ -248,16 +251,16 @@ def _soft_cross_entropy(
 ) -> Result:
     """-sum_k t_k log p_k for any t: label smoothing, class weights, ignored rows (all 0), Mixup."""
     xp = namespace(shifted)
-    log_p = shifted - xp.expand_dims(xp.log(total), axis=1)
+    log_p = shifted - xp.log(total)[:, None]
     terms = xp.where(t == 0, xp.zeros_like(t), -t * log_p)  # 0 log 0 = 0
     value, spread = reduce_losses(xp.sum(terms, axis=1, dtype=t.dtype), reduction, count)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         mass = xp.sum(t, axis=1, dtype=t.dtype)
-        gradient = exp * xp.expand_dims(mass / total, axis=1) - t
+        gradient = exp * (mass / total)[:, None] - t
         scale = spread(dy)
-        gradient = gradient * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale)
-        return (keep(gradient, xp.expand_dims(mass, axis=1) != 0),)
+        gradient = gradient * (scale[:, None] if reduction == "none" else scale)
+        return (keep(gradient, mass[:, None] != 0),)
 
     return value, pullback
 
@@ -291,7 +294,9 @@ def _over_positions(loss: Any, logits: Array, target: Any, weight: Any, options:
     value, pullback = loss.body(to_rows(logits), rows, weight, **options)
     if options["reduction"] == "none":
         value = xp.reshape(value, positions)
-    return value, lambda dy: (from_rows(pullback(dy if dy.ndim == 0 else xp.reshape(dy, (-1,)))[0]),)
+    return value, lambda dy: (
+        from_rows(pullback(xp.reshape(dy, (-1,)) if getattr(dy, "shape", ()) else dy)[0]),
+    )
 
 
 def _one_row(loss: Any, x: Array, target: Any, *arguments: Any, **options: Any) -> Result:
@@ -310,10 +315,12 @@ def _one_row(loss: Any, x: Array, target: Any, *arguments: Any, **options: Any) 
     value, pullback = loss.body(xp.expand_dims(x, axis=0), batch, *arguments, **options)
     rows = value.shape
     y = value if batch is target else xp.reshape(value, ())
-    return y, lambda dy: (xp.reshape(pullback(xp.reshape(dy, rows))[0], given),)
+    return y, lambda dy: (
+        xp.reshape(pullback(xp.reshape(dy, rows) if hasattr(dy, "dtype") else dy)[0], given),
+    )
 
 
-@differentiable
+@differentiable(loss=True, anywhere=("target", "weight"))
 def nll_loss(
     log_probabilities: Array,
     target: Any,
@@ -356,7 +363,7 @@ def nll_loss(
     return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, keep(-spread(dy) * row, row != 0)),)
 
 
-@differentiable
+@differentiable(loss=True, anywhere=("target", "weight"))
 def multi_margin_loss(
     scores: Array,
     target: Any,
@@ -399,19 +406,19 @@ def multi_margin_loss(
         weight = _class_weight(weight, scores, classes, "multi_margin_loss")
         weight = xp.take(weight, xp.astype(y, xp.int64))
         rows = weight if rows is None else rows * weight
-    hinge = margin + scores - xp.expand_dims(take_columns(scores, y), axis=1)
+    hinge = margin + scores - take_columns(scores, y)[:, None]
     active = ~(hinge <= 0) & (one_hot(y, classes, scores.dtype) == 0)
     hinge = keep(hinge, active)
     losses = xp.sum(hinge if p == 1 else hinge * hinge, axis=1, dtype=scores.dtype) / classes
     active = (xp.astype(active, scores.dtype) if p == 1 else 2 * hinge) / classes
     if rows is not None:
-        losses, active = losses * rows, active * xp.expand_dims(rows, axis=1)
+        losses, active = losses * rows, active * rows[:, None]
     value, spread = reduce_losses(losses, reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
         derivative = add_to_columns(active + 0, y, -xp.sum(active, axis=1, dtype=scores.dtype))
-        dx = derivative * (xp.expand_dims(scale, axis=1) if reduction == "none" else scale)
+        dx = derivative * (scale[:, None] if reduction == "none" else scale)
         return (keep(dx, derivative != 0),)
 
     return value, pullback
@@ -420,7 +427,7 @@ def multi_margin_loss(
 # ---- every other target -----------------------------------------------------------------------------------
 
 
-@differentiable
+@differentiable(loss=True, anywhere=("target",))
 def binary_cross_entropy_with_logits(logits: Array, target: Any, *, reduction: str = "mean") -> Result:
     """-t log sigmoid(z) - (1 - t) log(1 - sigmoid(z)), without overflow; gradient sigmoid(z) - t.
 
@@ -437,7 +444,7 @@ def binary_cross_entropy_with_logits(logits: Array, target: Any, *, reduction: s
     return _elementwise(softplus - t * logits, reduction, sigmoid_minus_t, lambda: -logits)
 
 
-@differentiable
+@differentiable(loss=True, anywhere=("target", "weight", "pos_weight"))
 def weighted_binary_cross_entropy(
     logits: Array, target: Any, weight: Any, pos_weight: Any, *, reduction: str = "mean"
 ) -> Result:
@@ -472,7 +479,7 @@ def _spread(weight: Any, like: Array, name: str) -> Array:
         ) from None
 
 
-@differentiable
+@differentiable(loss=True, anywhere=("target",))
 def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
     """(x - t)^2; gradient 2 (x - t).
 
@@ -497,7 +504,7 @@ def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
     return _elementwise(wide * wide, reduction, lambda: 2 * error, lambda: -2 * error, like=x)
 
 
-@differentiable
+@differentiable(loss=True, anywhere=("target",))
 def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Result:
     """max(0, -t s): zero where the sign is right, -t s on mistakes (Rosenblatt, 1958; deck S2).
 

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from xpnet.core.autograd import Tensor, array_of
 from xpnet.core.backend import Array
-from xpnet.core.operators import overwrite, recorded
+from xpnet.core.op import is_recorded
+from xpnet.core.operators import overwrite
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -35,8 +36,8 @@ def result(x: Array | Tensor, y: Any, inplace: bool) -> Any:
             return y
         x[...] = array_of(y)
         return x
-    if recorded(x, None):
-        if x._is_leaf:
+    if is_recorded(x):
+        if x.is_leaf:
             raise RuntimeError("inplace=True of a tensor that is trained: do it in `with xpnet.no_grad():`")
         return y
     overwrite(x, array_of(y))

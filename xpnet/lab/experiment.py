@@ -144,15 +144,10 @@ class Experiment:
 
     def __call__(self) -> Result:
         """Run with seed 0 on the default backend; the random streams of the caller are put back."""
-        from xpnet import manual_seed
-        from xpnet.core.random import generator_state, set_generator_state
+        from xpnet.core.random import forked
 
-        state = generator_state()
-        try:
-            manual_seed(0)
+        with forked(0):
             return self.run()
-        finally:
-            set_generator_state(state)
 
 
 _found: dict[str, Experiment] = {}

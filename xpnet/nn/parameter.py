@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.autograd import LENT, Tensor
 from xpnet.core.backend import (
     Array,
     Backend,
@@ -24,8 +23,8 @@ from xpnet.core.backend import (
     on_device,
     to_numpy,
 )
-
-_DATA: Any = Tensor.__dict__["data"]  # the slot itself
+from xpnet.core.node import LENT, Node
+from xpnet.core.tensor import Tensor
 
 
 class Buffer(Tensor):
@@ -85,7 +84,7 @@ class Parameter(Tensor):
     def _assign(self, value: Array) -> None:
         """Set `data`: in an arena the view stays, or theta would no longer hold the parameter."""
         if getattr(self, "_arena", None) is None:
-            _DATA.__set__(self, value)
+            self._data = value
             return
         view = self.data
         if tuple(value.shape) != tuple(view.shape) or value.dtype != view.dtype:
@@ -96,7 +95,7 @@ class Parameter(Tensor):
         if value is not view:
             view[...] = value
 
-    data = property(_DATA.__get__, _assign)
+    data = property(Node.data.fget, _assign)  # type: ignore[attr-defined]
 
 
 class Arena:

@@ -37,7 +37,7 @@ def parts(name: str, value: Any, outer: tuple[int, ...] = ()) -> Iterator[tuple[
     if is_part(value):
         yield name, value
     elif isinstance(value, Tensor):
-        if value.requires_grad and value._is_leaf:
+        if value.requires_grad and value.is_leaf:
             raise TypeError(
                 f"{name} is a Tensor that requires a gradient, which no optimizer of the module would find: "
                 "make it nn.Parameter(x), or pass x.detach()"

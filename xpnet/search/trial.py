@@ -141,11 +141,15 @@ class Task:
 
     def __call__(self, proposal: Proposal) -> Outcome:
         """Run a trial. Its result depends on the task and the proposal alone, not on what ran here before."""
-        trial, start, state = Trial(proposal, self.seed), time.perf_counter(), random.generator_state()
+        trial, start = Trial(proposal, self.seed), time.perf_counter()
         score: float | None = None
         status, reason = COMPLETE, ""
         try:
-            with use_backend(self.backend, self.device), dispatch.fused_kernels(self.fused):
+            with (
+                use_backend(self.backend, self.device),
+                dispatch.fused_kernels(self.fused),
+                random.forked(),
+            ):
                 manual_seed(self.seed)
                 score = float(self.objective(proposal.params, trial))
             if not math.isfinite(score):
@@ -154,8 +158,6 @@ class Task:
             score, status, reason = trial.values[-1][1], PRUNED, str(error)
         except _FAILURES + self.catch as error:
             status, reason = FAILED, str(error) or type(error).__name__
-        finally:
-            random.set_generator_state(state)
         return Outcome(
             proposal.number,
             proposal.round,

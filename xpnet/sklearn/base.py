@@ -159,16 +159,15 @@ class Estimator(BaseEstimator):
     @contextmanager
     def _streams(self, again: bool) -> Iterator[None]:
         """Random streams of this estimator's own for a while; then the process's again."""
-        before = random.generator_state()
-        try:
+        with random.forked():
             if again:
                 random.set_generator_state(self._streams_)
             else:
                 random.manual_seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
-            yield
-        finally:
-            self._streams_ = random.generator_state()
-            random.set_generator_state(before)
+            try:
+                yield
+            finally:
+                self._streams_ = random.generator_state()
 
     def _make_module(self, x: Array) -> nn.Module:
         shape, dtype = tuple(x.shape[1:]), dtype_name(x.dtype)

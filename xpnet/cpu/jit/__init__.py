@@ -20,7 +20,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class Kernel(NamedTuple):
+class Loop(NamedTuple):
     """One loop compiled for all threads and for the caller's alone."""
 
     name: str
@@ -28,11 +28,11 @@ class Kernel(NamedTuple):
     serial: Callable[..., Any]
 
 
-def kernel(function: Any) -> Kernel:
+def loop(function: Any) -> Loop:
     """Compile a loop over `numba.prange` both ways, on first use."""
     alone = FunctionType(function.__code__, function.__globals__, function.__name__ + "_serial")
     alone.__qualname__ = alone.__name__  # or both would share one entry of the cache on disk
-    return Kernel(function.__name__, _compiled(function, parallel=True), _compiled(alone))
+    return Loop(function.__name__, _compiled(function, parallel=True), _compiled(alone))
 
 
 def _compiled(function: Any, **options: Any) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from xpnet.cpu.jit import kernel
+from xpnet.cpu.jit import loop
 
 
-@kernel
+@loop
 def relu_gradient(dx, dy, y):
     """dx = dy * 1[y > 0]."""
     for i in numba.prange(dx.shape[0]):

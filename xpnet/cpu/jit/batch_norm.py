@@ -9,10 +9,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from xpnet.cpu.jit import kernel
+from xpnet.cpu.jit import loop
 
 
-@kernel
+@loop
 def column_sums(a, b, shift, threads):
     """(2, C) float64: the sums of a and of a (b - shift) for (N, C)."""
     rows, channels = b.shape
@@ -36,7 +36,7 @@ def column_sums(a, b, shift, threads):
     return partial.sum(axis=0)
 
 
-@kernel
+@loop
 def column_moments(x, shift, threads):
     """(2, C) float64: the sums of d and d^2, d = x - shift, for (N, C)."""
     rows, channels = x.shape
@@ -59,7 +59,7 @@ def column_moments(x, shift, threads):
     return partial.sum(axis=0)
 
 
-@kernel
+@loop
 def column_affine(a, scale, x, mean, slope, offset, out):
     """out = scale * a + slope * (x - mean) + offset for (N, C)."""
     rows, channels = x.shape
@@ -68,7 +68,7 @@ def column_affine(a, scale, x, mean, slope, offset, out):
             out[i, j] = scale[j] * a[i, j] + slope[j] * (x[i, j] - mean[j]) + offset[j]
 
 
-@kernel
+@loop
 def column_scale(x, mean, slope, offset, out):
     """out = slope * (x - mean) + offset for (N, C)."""
     rows, channels = x.shape
@@ -77,7 +77,7 @@ def column_scale(x, mean, slope, offset, out):
             out[i, j] = slope[j] * (x[i, j] - mean[j]) + offset[j]
 
 
-@kernel
+@loop
 def channel_forward(x, gamma, beta, eps, y, mean, var):
     """y = gamma (x - mean) / sqrt(var + eps) + beta for (N, C, L); mean and var are float64 (C,).
 
@@ -110,7 +110,7 @@ def channel_forward(x, gamma, beta, eps, y, mean, var):
                 y[n, c, k] = scale * (x[n, c, k] - centre) + offset
 
 
-@kernel
+@loop
 def channel_backward(dy, x, gamma, mean, inverse, dx, dweight, dbias):
     """S1: dx = gamma / sigma (dy - mean(dy) - x^ mean(dy x^)) for (N, C, L), a channel at a time."""
     samples, channels, length = x.shape

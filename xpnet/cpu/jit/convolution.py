@@ -19,7 +19,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from xpnet.cpu.jit import kernel
+from xpnet.cpu.jit import loop
 from xpnet.cpu.jit.vector import LANES, add_sums, copy, fma, load, splat, store
 
 TILE = 2 * LANES
@@ -142,18 +142,18 @@ def _weight_gradient(x, dy, kernel, padding, dilation, count, first, last, dw):
     d = np.zeros(terms, np.int64)
     distances = _distances(x.shape[1], kernel, dilation, stride, length)
     d[: distances.shape[0]] = distances
-    planes, slopes = np.zeros(x.shape[1] * length, np.float32), _aligned(4 * fours * span)
+    planes, gradients = np.zeros(x.shape[1] * length, np.float32), _aligned(4 * fours * span)
     zero, sums = splat(np.float32(0)), dw.reshape(-1)
     for start in range(first * count, last * count, count):
         _pack(x, rows, start, count + halo, padding[0], padding[1], stride, length, planes)
-        _pack(dy, rows, start, count, 0, 0, stride, span, slopes)
+        _pack(dy, rows, start, count, 0, 0, stride, span, gradients)
         for block in range(fours):
             for t in range(0, terms, 4):
                 w0 = w1 = w2 = w3 = (zero, zero, zero, zero)
                 for q in range(0, span, LANES):
                     at = 4 * block * span + q
-                    g = (load(slopes, at), load(slopes, at + span), load(slopes, at + 2 * span),
-                         load(slopes, at + 3 * span))  # fmt: skip
+                    g = (load(gradients, at), load(gradients, at + span), load(gradients, at + 2 * span),
+                         load(gradients, at + 3 * span))  # fmt: skip
                     w0 = _outer(w0, load(planes, q + d[t]), g)
                     w1 = _outer(w1, load(planes, q + d[t + 1]), g)
                     w2 = _outer(w2, load(planes, q + d[t + 2]), g)
@@ -169,7 +169,7 @@ def _aligned(size):
     return zeros[-(zeros.ctypes.data // 4) % 16 :]
 
 
-@kernel
+@loop
 def correlate(x, weight, bias, y, kernel, padding, dilation, count, threads):
     """y = conv2d(x, weight, bias); weight as (O / 8, C kH kW, 8), bias as (O / 8, 8), rest zeros."""
     jobs = (x.shape[0] * (x.shape[2] + padding[0]) + count - 1) // count
@@ -178,7 +178,7 @@ def correlate(x, weight, bias, y, kernel, padding, dilation, count, threads):
         _correlate(x, weight, bias, y, kernel, padding, dilation, count, first, last)
 
 
-@kernel
+@loop
 def weight_gradient(x, dy, kernel, padding, dilation, count, parts):
     """dw[o / 4, t, o % 4] = sum_q dy[o, q] x[q + d[t]], float64, over a part of the rows each: dw[part].
 

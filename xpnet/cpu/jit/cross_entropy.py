@@ -7,7 +7,7 @@ import math
 import numba
 import numpy as np
 
-from xpnet.cpu.jit import kernel
+from xpnet.cpu.jit import loop
 
 
 # no reordering here: the reduction of x and the order of the loss's sum are what keeps them exact
@@ -39,7 +39,7 @@ def _ordered(b):
     return b ^ ((b >> np.int32(31)) & np.int32(0x7FFFFFFF))
 
 
-@kernel
+@loop
 def cross_entropy(z, bits, y, losses, gradient, scale):
     """losses[i] = log sum exp z_i - z_i[y_i]; gradient = scale (softmax - e(y)) unless it is empty.
 

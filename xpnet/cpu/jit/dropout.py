@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from xpnet.cpu.jit import kernel
+from xpnet.cpu.jit import loop
 
 _LANES = 256  # blocks of four words at a time: each line below is one loop over lanes, so that it vectorises
 _HIGH = np.uint64(32)
@@ -32,7 +32,7 @@ def _philox(c0, c1, c2, c3, start, key):
         a, b = np.uint32(a + np.uint32(0x9E3779B9)), np.uint32(b + np.uint32(0xBB67AE85))
 
 
-@kernel
+@loop
 def dropout(x, out, gradient, scale, threshold, key, threads):
     """out[i] = x[i] * scale where word i of the draw is at least `threshold`, else x[i] * 0.
 

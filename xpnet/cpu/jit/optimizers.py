@@ -10,10 +10,10 @@ import math
 
 import numba
 
-from xpnet.cpu.jit import kernel
+from xpnet.cpu.jit import loop
 
 
-@kernel
+@loop
 def sgd(theta, grad, velocity, first, lr, momentum, rest, nesterov, decay):
     """`sgd_step`; `rest` is 1 - dampening, `first` whether the velocity starts here."""
     for i in numba.prange(theta.shape[0]):
@@ -25,7 +25,7 @@ def sgd(theta, grad, velocity, first, lr, momentum, rest, nesterov, decay):
         theta[i] -= lr * g
 
 
-@kernel
+@loop
 def adagrad(theta, grad, total, lr, eps, inside, decay, zero):
     """`adagrad_step`."""
     for i in numba.prange(theta.shape[0]):
@@ -34,7 +34,7 @@ def adagrad(theta, grad, total, lr, eps, inside, decay, zero):
         theta[i] -= lr * g / (math.sqrt(total[i] + (eps if inside else zero)) + (zero if inside else eps))
 
 
-@kernel
+@loop
 def adadelta(theta, grad, square, delta, lr, rho, rest, eps, decay):
     """`adadelta_step`; `rest` is 1 - rho."""
     for i in numba.prange(theta.shape[0]):
@@ -46,7 +46,7 @@ def adadelta(theta, grad, square, delta, lr, rho, rest, eps, decay):
         theta[i] -= lr * d
 
 
-@kernel
+@loop
 def rmsprop(theta, grad, square, velocity, average, lr, alpha, rest, eps, inside, momentum, decay, zero):
     """`rmsprop_step`; `rest` is 1 - alpha."""
     for i in numba.prange(theta.shape[0]):
@@ -64,7 +64,7 @@ def rmsprop(theta, grad, square, velocity, average, lr, alpha, rest, eps, inside
         theta[i] -= lr * d
 
 
-@kernel
+@loop
 def adam(theta, grad, mean, square, largest, size, root, rest1, beta2, rest2, eps, decay, shrink):
     """`adam_step`; size = lr / (1 - b1^t), root = 1 / sqrt(1 - b2^t), shrink = 1 - lr * decoupled decay."""
     for i in numba.prange(theta.shape[0]):

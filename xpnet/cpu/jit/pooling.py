@@ -5,10 +5,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from xpnet.cpu.jit import kernel
+from xpnet.cpu.jit import loop
 
 
-@kernel
+@loop
 def max_pool(x, y, winner):
     """y[r, j] = max x[r, :, 2 j : 2 j + 2] and which of the four: the first of equals, the last of NaN."""
     for r in numba.prange(x.shape[0]):
@@ -22,7 +22,7 @@ def max_pool(x, y, winner):
             winner[r, j] = k
 
 
-@kernel
+@loop
 def max_pool_gradient(dx, dy, winner):
     """dx[r, i, 2 j + l] = dy[r, j] where 2 i + l won, else 0."""
     for r in numba.prange(dx.shape[0]):

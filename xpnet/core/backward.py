@@ -1,0 +1,147 @@
+"""The walk from a result back to the leaves, once over each node.
+
+Reverse mode costs about as much as the forward pass, whatever the number of parameters (Baydin et al., 2018,
+"Automatic differentiation in machine learning: a survey"; deck S3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from heapq import heappop, heappush
+from typing import Any
+
+from xpnet.core.backend import Array
+from xpnet.core.node import Node
+
+_on_complete: ContextVar[Callable[[Any], None] | None] = ContextVar("xpnet_on_complete", default=None)
+
+
+def backward(root: Node, gradient: Array | float, retain_graph: bool) -> None:
+    """Add the gradient of `root` to those of the leaves it was computed from.
+
+    Args:
+        root: requires a gradient.
+        gradient: of the objective by `root`: an array like it, or the number 1.0 for the pullback of a loss.
+        retain_graph: keep the graph for another walk.
+    """
+    if root._pullback is None:
+        if root._parents is None:
+            raise RuntimeError(_FREED)
+        root._accumulate(gradient)
+        return
+    complete = _on_complete.get()
+    uses = _leaf_uses(root) if complete is not None else {}
+    # a waiting node holds the gradient found so far in its _grad
+    root._grad = gradient
+    queue: list[tuple[int, Node]] = [(-root._time, root)]
+    while queue:
+        node = heappop(queue)[1]
+        dy, pullback, parents = node._grad, node._pullback, node._parents
+        node._grad = None
+        if pullback is None or parents is None:
+            raise RuntimeError(_FREED)
+        if not retain_graph:
+            node._pullback = node._parents = None
+        found = pullback(dy)
+        if type(found) is not tuple:
+            found = (found,)
+        for i, parent in parents:
+            try:
+                gradient = found[i]
+            except IndexError:
+                raise RuntimeError(
+                    f"backward(): {_name(node, i)} of {node._op.__name__} has no gradient; "
+                    "pass it as x.detach()"
+                ) from None
+            inner = parent._pullback is not None or parent._parents is None
+            deferred = callable(gradient)
+            if deferred:
+                out = None if inner or parent._filled else parent._grad
+                gradient = gradient(out)
+                if gradient is out and out is not None:  # written in place
+                    parent._filled = 1
+                    if complete is not None:
+                        _count(uses, parent, complete)
+                    continue
+            if gradient is not None:
+                data = parent._data
+                if gradient.shape != data.shape or gradient.dtype != data.dtype:
+                    _check(gradient, node, i, parent)
+                if not inner:
+                    shared = retain_graph or gradient is dy or (not deferred and _repeats(gradient, found))
+                    parent._accumulate(gradient, fresh=not shared)
+                elif parent._grad is None:
+                    parent._grad = gradient
+                    heappush(queue, (-parent._time, parent))
+                else:
+                    parent._grad = parent._grad + gradient
+            if complete is not None and not inner:
+                _count(uses, parent, complete)
+
+
+def _check(gradient: Array, node: Node, i: int, parent: Node) -> None:
+    """Refuse what would be broadcast, or would spread another dtype, without a word."""
+    if tuple(gradient.shape) != tuple(parent._data.shape):
+        raise ValueError(
+            f"backward(): a gradient of shape {tuple(gradient.shape)} reached a tensor of shape "
+            f"{tuple(parent._data.shape)}: the pullback of {node._op.__name__} gives it for {_name(node, i)}"
+        )
+    if gradient.dtype != parent._data.dtype:
+        raise TypeError(
+            f"backward(): a gradient of dtype {gradient.dtype} reached a tensor of dtype {parent._data.dtype}"
+            f", {_name(node, i)} of {node._op.__name__}: two dtypes met in one operation; give the data the "
+            "dtype of the model, as in xpnet.asarray(x, 'float32')"
+        )
+
+
+def _name(node: Node, i: int) -> str:
+    """An argument of the op that made a node."""
+    arguments = node._op.arguments
+    return arguments[i] if i < len(arguments) else f"argument {i}"
+
+
+def _repeats(gradient: Array, found: tuple[Any, ...]) -> bool:
+    """Whether one array is the gradient of two inputs."""
+    uses = 0
+    for other in found:
+        uses += other is gradient
+    return uses > 1
+
+
+def _leaf_uses(root: Node) -> dict[int, int]:
+    """How many ops of the graph each leaf goes into, by the leaf's id."""
+    uses: dict[int, int] = {}
+    seen, stack = {id(root)}, [root]
+    while stack:
+        for _, parent in stack.pop()._parents or ():
+            if parent._pullback is None:
+                uses[id(parent)] = uses.get(id(parent), 0) + 1
+            elif id(parent) not in seen:
+                seen.add(id(parent))
+                stack.append(parent)
+    return uses
+
+
+def _count(uses: dict[int, int], leaf: Node, complete: Callable[[Any], None]) -> None:
+    uses[id(leaf)] -= 1
+    if not uses[id(leaf)]:
+        complete(leaf)
+
+
+@contextmanager
+def on_complete(function: Callable[[Any], None]) -> Iterator[None]:
+    """In `backward` inside the block, call `function(leaf)` as soon as a leaf has its whole gradient.
+
+    So that work on it can begin while the walk goes on; a leaf that no gradient reaches is not called for.
+    """
+    previous = _on_complete.get()
+    _on_complete.set(function)
+    try:
+        yield
+    finally:
+        _on_complete.set(previous)
+
+
+_FREED = "backward() through a graph that is freed already; call it once, or with retain_graph=True"

@@ -1,0 +1,102 @@
+"""A node of the graph: an array, its gradient, and the op that made it of other nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+from xpnet.core.backend import Array, namespace
+
+Pullback = Callable[[Any], Any]
+"""From the gradient of an op's output to those of its positional arguments: see `xpnet.core.op`."""
+
+LENT = 2  # `_filled` of a gradient that somebody outside may have kept
+
+clock = count()  # an op's inputs exist before its output: falling times are a topological order
+
+
+class Node:
+    """What `backward` walks over; `Tensor` adds what a user does with one.
+
+    Attributes:
+        data: the array.
+        requires_grad: whether gradients flow to or through it.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_arena",
+        "_data",
+        "_filled",
+        "_grad",
+        "_kept",
+        "_offset",
+        "_op",
+        "_parents",
+        "_pullback",
+        "_time",
+        "requires_grad",
+    )
+
+    _data: Array
+    requires_grad: bool
+    _grad: Array | None
+    _filled: int  # 0: _grad is None or leftover memory; 1: it holds a gradient; LENT: that was given out
+    _kept: list[Array] | None  # of a computed tensor after `retain_grad`: empty, or its gradient
+    _parents: Sequence[tuple[int, Node]] | None  # (position, input); None once backward has freed the node
+    _pullback: Pullback | None  # None for a leaf
+    _op: Any  # what made it
+    _time: int  # when that ran
+    _arena: Any  # of a parameter: the vector that data and _grad are views of, and the place in it
+    _offset: int
+
+    def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        self._data = data
+        self.requires_grad = requires_grad
+        self._grad = self._pullback = self._arena = self._kept = None
+        self._filled = False
+        self._parents = ()
+        self._offset = 0
+
+    @property
+    def data(self) -> Array:
+        """The array; assigning another changes neither the graph nor the gradient."""
+        return self._data
+
+    @data.setter
+    def data(self, value: Array) -> None:
+        self._data = value
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made, not computed; also if `backward` has freed the graph."""
+        return self._pullback is None and self._parents is not None
+
+    def _forget(self) -> None:
+        """No gradient from here on; one that has been given out stays as it is, in memory of its own."""
+        if self._filled == LENT:
+            if self._arena is None:
+                self._grad = None
+            else:
+                self._arena.renew_gradients()
+        self._filled = 0
+        if self._kept:
+            self._kept.clear()
+
+    def _accumulate(self, gradient: Array, fresh: bool = False) -> None:
+        """The first gradient since `zero_grad` is stored, later ones are added.
+
+        A leaf outside an arena adopts a `fresh` array, which nobody else has; otherwise values are copied:
+        two leaves must not share memory.
+        """
+        if self._filled:
+            self._grad += gradient
+            return
+        if fresh and self._arena is None and getattr(gradient, "base", gradient) is None:  # not a view
+            self._grad = gradient
+        elif self._grad is None:
+            self._grad = namespace(gradient).asarray(gradient, copy=True)
+        elif gradient is not self._grad:
+            self._grad[...] = gradient
+        self._filled = 1

@@ -1,0 +1,194 @@
+"""Ops: a function that returns its value and its pullback, made into one that works on Tensors and arrays.
+
+::
+
+    @differentiable
+    def relu(x):
+        y = namespace(x).maximum(x, 0)
+        return y, lambda dy: dy * (y > 0)
+
+Called on arrays it gives an array and keeps nothing. Called on a Tensor it gives a Tensor with one node.
+
+A pullback is a function of the gradient of the output, `dy`. It returns the gradient of each positional
+argument: a tuple, or of one argument the gradient itself. A gradient is an array, or None for "no gradient",
+or a function of `out`, which is called if somebody needs that gradient, and only then::
+
+    @differentiable
+    def multiply(a, b):
+        return a * b, lambda dy: (lambda out: dy * b, lambda out: dy * a)
+
+`out` is None or the array where the result would be stored: a hint, to write there. A pullback must not
+change `dy`. What it returns is the caller's to keep, each array in memory of its own, unless it is `dy` or a
+view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial, wraps
+from inspect import Parameter, signature
+from typing import Any, ParamSpec, Protocol, cast, overload
+
+from numpy import generic, ndarray
+
+from xpnet.core.backend import DeviceError
+from xpnet.core.node import Node, Pullback, clock
+from xpnet.core.registry import Kernels, OwnsKernels, misplaced, own, run, unloaded
+from xpnet.core.tensor import Tensor
+
+P = ParamSpec("P")
+_new = object.__new__
+
+_enabled: ContextVar[bool] = ContextVar("xpnet_grad_enabled", default=True)
+
+
+class Op(OwnsKernels, Protocol[P]):
+    """What `differentiable` makes of a body: a function of Tensors and arrays.
+
+    Attributes:
+        body: the function `(*arrays, **options) -> (value, pullback)`.
+        kernels: what may run instead, by backend.
+        arguments: the names of the positional arguments.
+        is_loss: whether the pullback takes the number 1.0 for `dy`.
+    """
+
+    body: Callable[P, tuple[Any, Any]]
+    is_loss: bool
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        """The value: a Tensor if an argument is one, else an array, which type checkers take for one, too."""
+
+
+@overload
+def differentiable(body: Callable[P, tuple[Any, Pullback]]) -> Op[P]: ...
+@overload
+def differentiable(
+    *, loss: bool = False, anywhere: tuple[str, ...] = ()
+) -> Callable[[Callable[P, tuple[Any, Pullback]]], Op[P]]: ...
+def differentiable(body: Any = None, *, loss: bool = False, anywhere: tuple[str, ...] = ()) -> Any:
+    """Turn `body(*arrays, **options) -> (value, pullback)` into an op on Tensors and arrays.
+
+    Tensors may be passed by position or by name. If the op has a kernel for the backend of its first argument
+    (`@op.kernel("cupy")`), that runs instead of the body.
+
+    Args:
+        body: the function.
+        loss: the result is where `backward` begins. Its pullback then gets the number 1.0, not an array, and
+            need not multiply by it.
+        anywhere: names of arguments that may be of any library and device, since body and kernels move them.
+
+    Raises:
+        DeviceError: by the op, of arrays of two backends or devices; it names the argument.
+
+    >>> import xpnet
+    >>> @xpnet.differentiable
+    ... def cube(x):
+    ...     return x * x * x, lambda dy: 3 * x * x * dy
+    >>> x = xpnet.tensor([2.0], requires_grad=True)
+    >>> cube(x).backward(xpnet.asarray([1.0]))
+    >>> x.grad
+    array([12.], dtype=float32)
+    """
+    if body is None:
+        return partial(differentiable, loss=loss, anywhere=anywhere)
+    kernels: Kernels = {}
+    parameters = list(signature(body).parameters.values())
+
+    @wraps(body)
+    def op(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            for value in kwargs.values():
+                if isinstance(value, Tensor):
+                    args, kwargs = _positional(parameters, args, kwargs)
+                    break
+                if isinstance(value, generic):
+                    kwargs = {k: v.item() if isinstance(v, generic) else v for k, v in kwargs.items()}
+                    break
+        values, parents, tensors, scalars = [], [], False, False
+        for i, arg in enumerate(args):
+            if type(arg) is ndarray:
+                pass
+            elif isinstance(arg, Node):
+                tensors = True
+                if arg.requires_grad:
+                    parents.append((i, arg))
+                arg = arg._data
+            elif isinstance(arg, generic):
+                scalars = True
+            values.append(arg)
+        if scalars and (tensors or any(getattr(value, "shape", ()) for value in values)):
+            # a NumPy scalar among arrays is a number: float64 must not spread from it
+            values = [v.item() if isinstance(a, generic) else v for a, v in zip(args, values, strict=True)]
+        recorded = bool(parents) and _enabled.get()
+        kernel = kernels.get("numpy")
+        try:
+            if (  # the quick answer of `run` for small networks, where it counts
+                values
+                and type(values[0]) is ndarray
+                and (kernel is None or values[0].size < kernel.min_size)
+                and "numpy" not in unloaded
+            ):
+                value, pullback = body(*values, **kwargs)
+            else:
+                value, pullback = run(kernels, body, values, kwargs, recorded, anywhere)
+        except DeviceError as error:
+            arrays = [v for v in values if hasattr(v, "dtype")]
+            raise (arrays and misplaced(body, anywhere, arrays[0], values, kwargs)) or error from None
+        if not recorded:
+            return Tensor(value) if tensors else value
+        if not callable(pullback):
+            raise TypeError(
+                f"{op.__name__}: the pullback must be a function of dy, got {type(pullback).__name__}; for "
+                "several gradients return a tuple from it"
+            )
+        result = _new(Tensor)  # without __init__: this is the hot path
+        result._data, result.requires_grad, result._grad, result._kept, result._filled = (
+            value,
+            True,
+            None,
+            None,
+            0,
+        )
+        result._parents, result._pullback, result._op, result._time = parents, pullback, op, next(clock)
+        return result
+
+    made: Any = own(op, body, kernels)
+    made.is_loss = loss
+    made.arguments = [p.name for p in parameters]
+    return cast("Op[Any]", made)
+
+
+def _positional(
+    parameters: list[Parameter], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Move Tensors given by name to their position; gaps take the other named arguments or the defaults."""
+    kwargs = dict(kwargs)
+    last = max(i for i, p in enumerate(parameters) if isinstance(kwargs.get(p.name), Tensor))
+    return args + tuple(kwargs.pop(p.name, p.default) for p in parameters[len(args) : last + 1]), kwargs
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside the block: ops on Tensors give Tensors without history.
+
+    It holds for this thread (or task) alone.
+
+    >>> import xpnet
+    >>> x = xpnet.tensor([1.0], requires_grad=True)
+    >>> with xpnet.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+    previous = _enabled.get()
+    _enabled.set(False)
+    try:
+        yield
+    finally:
+        _enabled.set(previous)
+
+
+def is_recorded(*tensors: Any) -> bool:
+    """Whether an op of these arguments would be recorded."""
+    return _enabled.get() and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)

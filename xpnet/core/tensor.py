@@ -1,0 +1,240 @@
+"""A Tensor: an array, and how it came about."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from numpy import generic, ndarray
+
+from xpnet.core.backend import Array, asarray, device, namespace, on_device, to_numpy
+from xpnet.core.backward import backward
+from xpnet.core.methods import Methods
+from xpnet.core.node import LENT, Node
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+class Tensor(Node, Methods["Tensor"]):
+    """An array that takes part in differentiation.
+
+    Attributes:
+        data: the array.
+        requires_grad: whether gradients flow to or through it.
+        grad: the gradient, an array like `data`; None before `backward` and after `zero_grad`.
+
+    Make one with `xpnet.tensor`. Arithmetic, comparison, indexing, reductions and shape methods are in
+    `xpnet.core.methods`. Comparisons and integer results are plain arrays: they have no gradient.
+    """
+
+    __slots__ = ()
+
+    @property
+    def grad(self) -> Array | None:
+        """The accumulated gradient, of the same shape and dtype as `data`, or None.
+
+        Of a computed tensor it is None unless `retain_grad` asked for it.
+        """
+        if self._filled:
+            self._filled = LENT
+            return self._grad
+        return self._kept[0] if self._kept else None
+
+    @grad.setter
+    def grad(self, value: Array | None) -> None:
+        if value is None:
+            self._forget()
+            return
+        value = array_of(value)
+        namespace(self._data, value)  # refuses another backend
+        if tuple(value.shape) != tuple(self.shape) or value.dtype != self.dtype:
+            raise ValueError(
+                f"grad: expected shape {tuple(self.shape)} and dtype {self.dtype}, "
+                f"got {tuple(value.shape)} and {value.dtype}"
+            )
+        if value is self._grad:  # p.grad *= 0.5
+            return
+        self._forget()
+        if self.is_leaf:
+            self._accumulate(value)
+        else:
+            self._kept = [value]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+        return self._data.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the array."""
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return prod(self._data.shape)
+
+    @property
+    def device(self) -> Any:
+        """The device of the array; None on NumPy."""
+        return device(self._data)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The memory, for `from_dlpack` of another library, which then shares it.
+
+        Raises:
+            BufferError: it requires a gradient, which a write from elsewhere would invalidate.
+        """
+        if self.requires_grad:
+            raise BufferError("a Tensor that requires a gradient is not exported: pass x.detach() or x.data")
+        return self._data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Kind and number of the device, in the terms of DLPack."""
+        return self._data.__dlpack_device__()
+
+    def numpy(self) -> Any:
+        """The values as a NumPy array (a copy if they are on a device)."""
+        return to_numpy(self._data)
+
+    def detach(self) -> Tensor:
+        """The same array without its history."""
+        return Tensor(self._data)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set `requires_grad` of a leaf; returns the tensor."""
+        if not self.is_leaf and not requires_grad:
+            raise RuntimeError("requires_grad_(False) of a computed tensor: use x.detach()")
+        self.requires_grad = requires_grad
+        return self
+
+    def retain_grad(self) -> None:
+        """Have `backward` leave the gradient of this computed tensor in `.grad`; leaves have theirs anyway.
+
+        Raises:
+            RuntimeError: no gradient will reach it.
+
+        >>> import xpnet
+        >>> x = xpnet.tensor([1.0, 2.0], requires_grad=True)
+        >>> y = x * 3
+        >>> y.retain_grad()
+        >>> (y * y).sum().backward()
+        >>> y.grad
+        array([ 6., 12.], dtype=float32)
+        """
+        if (self.is_leaf and self.requires_grad) or self._kept is not None:
+            return
+        pullback = self._pullback
+        if pullback is None:
+            raise RuntimeError("retain_grad() of a tensor that no gradient reaches: it needs a graph")
+        kept: list[Array] = []  # not the tensor itself, which would then hold itself
+
+        def keeping(dy: Array) -> Any:
+            total = kept[0] + dy if kept else namespace(dy).asarray(dy, copy=True)
+            kept[:] = [total]
+            return pullback(dy)
+
+        self._pullback, self._kept = keeping, kept
+
+    def backward(self, gradient: Array | None = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to the `.grad` of every leaf it was computed from.
+
+        Args:
+            gradient: d(objective)/d(self), shaped like `self`; default 1, for a tensor of one element.
+            retain_graph: keep the graph for another `backward`; by default it is freed.
+
+        Raises:
+            RuntimeError: nothing to differentiate, the graph is freed already, `self` has many elements and
+                no gradient was given, or an argument that has no gradient (a class weight) requires one.
+            ValueError: the gradient's shape is not `self.shape`.
+
+        >>> import xpnet
+        >>> x = xpnet.tensor([1.0, 2.0, 3.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        array([2., 4., 6.], dtype=float32)
+        """
+        if not self.requires_grad:
+            raise RuntimeError(
+                "backward() on a tensor without a graph: no input required a gradient, or it was made in "
+                "no_grad()"
+            )
+        if gradient is None:
+            if self._data.shape and self.size != 1:
+                raise RuntimeError(
+                    "backward() without a gradient needs a tensor of one element, this one is "
+                    f"{tuple(self.shape)}; reduce it with .sum() or .mean(), or pass backward(gradient)"
+                )
+            of_loss = self._pullback is not None and self._op.is_loss and self._kept is None
+            gradient = (
+                1.0 if of_loss and not self._data.shape else namespace(self._data).ones_like(self._data)
+            )
+        else:
+            gradient = array_of(gradient)
+            namespace(self._data, gradient)  # refuses another backend or device
+            if tuple(gradient.shape) != tuple(self.shape):
+                raise ValueError(
+                    f"backward(): gradient of shape {tuple(gradient.shape)} for a tensor of shape "
+                    f"{tuple(self.shape)}"
+                )
+        if type(self._data) is ndarray or isinstance(self._data, generic):
+            backward(self, gradient, retain_graph)
+            return
+        with on_device(self._data):
+            backward(self, gradient, retain_graph)
+
+    def __reduce__(self) -> Any:
+        """A copy or a pickle is a leaf."""
+        values = namespace(self._data).asarray(self._data, copy=True)
+        return _restore, (type(self), values, self.requires_grad, self._grad if self._filled else None)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if not self.is_leaf and self.requires_grad:
+            raise RuntimeError("a tensor with a history is not copied: take x.detach() or x.clone()")
+        make, arguments = self.__reduce__()
+        memo[id(self)] = copy = make(*arguments)
+        return copy
+
+    def __repr__(self) -> str:
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"tensor({self._data}{grad})"
+
+
+def _restore(kind: type[Tensor], values: Array, requires_grad: bool, gradient: Array | None) -> Tensor:
+    """A leaf from a copy or a pickle."""
+    leaf = kind.__new__(kind)
+    Tensor.__init__(leaf, values, requires_grad)
+    leaf.grad = gradient
+    return leaf
+
+
+def array_of(x: Any) -> Array:
+    """The array of a Tensor; an array as it is."""
+    return x._data if isinstance(x, Tensor) else x
+
+
+def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
+    """A Tensor on the default backend, with memory of its own; `Tensor(array)` shares that of the array.
+
+    Args:
+        data: an array of any backend, or nested Python numbers (floats become float32).
+        requires_grad: whether `backward` should fill its `.grad`.
+        dtype: a dtype or its name; default: that of `data`.
+
+    >>> import xpnet
+    >>> xpnet.tensor([1, 2]).dtype
+    dtype('int64')
+    """
+    if data is None:
+        raise TypeError("tensor(): expected numbers or an array, got None")
+    array = asarray(data, dtype)
+    if hasattr(data, "dtype"):  # memory of its own: `t += 1` must not change the array it was made from
+        array = namespace(array).asarray(array, copy=True)
+    return Tensor(array, requires_grad)
