@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import math
 import operator
 import sys
@@ -33,8 +32,8 @@ from xpnet.core.backend import (
     namespace,
     on_device,
 )
+from xpnet.core.indexing import entries, in_range
 from xpnet.core.node import Pullback
-from xpnet.core.notes import OPS, check_labels
 from xpnet.core.op import differentiable, is_recorded
 from xpnet.core.tensor import Tensor, array_of
 
@@ -355,11 +354,10 @@ def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Result:
 def getitem(x: Array, index: Any) -> Result:
     """x[index] for slices, integers, None, masks, integer arrays of any backend; repeated indices add up."""
     xp = namespace(x)
-    index = tuple(_index(i, x) for i in (index if isinstance(index, tuple) else (index,)))
+    index = entries(index, x)
     if any(hasattr(i, "dtype") for i in index):
-        if backend_name(x) == "cupy":  # which wraps around what is out of range
-            index = _counted(index[0], x) if len(index) == 1 else index
-            index = tuple(_in_range(i, x, _axis(index, k)) for k, i in enumerate(index))
+        if backend_name(x) == "cupy":
+            index = in_range(index, x)
         return gather(x, index), lambda dy: scatter_add(tuple(x.shape), index, dy)
     if Ellipsis not in index:
         index = (*index, ...)
@@ -371,40 +369,6 @@ def getitem(x: Array, index: Any) -> Result:
         return dx
 
     return x[index], pullback
-
-
-def _axis(index: tuple[Any, ...], k: int) -> int:
-    """The axis that entry k of an index selects from; negative after an ellipsis."""
-    if any(i is Ellipsis for i in index[:k]):
-        return -builtins.sum(i is not None for i in index[k:])
-    return builtins.sum(1 if i is not None else 0 for i in index[:k])
-
-
-def _in_range(index: Any, x: Array, axis: int) -> Any:
-    """Integers on a CUDA device, looked at there: one that is out of range is noted (`xpnet.notes`)."""
-    if not hasattr(index, "dtype") or index.dtype.kind not in "iu" or not -x.ndim <= axis < x.ndim:
-        return index
-    xp, n = namespace(x), x.shape[axis]
-    flat = xp.reshape(xp.astype(index, xp.int64), (-1,))
-    op = OPS.index("an index")
-    places, _ = check_labels(xp.where(flat < 0, flat + n, flat), xp.float32, n, None, op)
-    return xp.reshape(places, index.shape)
-
-
-def _counted(index: Array, x: Array) -> tuple[Array, ...]:
-    """A mask as the positions of its ones: to count them CuPy waits, so not again for the gradient."""
-    if index.dtype != bool or tuple(index.shape) != tuple(x.shape[: index.ndim]) or not index.ndim:
-        return (index,)
-    return namespace(x).nonzero(index)
-
-
-def _index(part: Any, x: Array) -> Any:
-    """One entry of an index; arrays, lists and Tensors become arrays where `x` lives."""
-    if part is None or isinstance(part, int | slice | type(...)):
-        return part
-    if isinstance(part, np.integer):
-        return int(part)
-    return asarray(np.asarray(part) if isinstance(part, list) else part, backend=backend_of(x))
 
 
 # ---- what Tensor's methods need beside ops ----------------------------------------------------------------
@@ -501,7 +465,7 @@ def assign(x: Tensor, index: Any, value: Any) -> None:
             "writing into a tensor would lose its gradient: do it in `with xpnet.no_grad():`, or make "
             "another with operations"
         )
-    index = tuple(_index(i, x.data) for i in (index if isinstance(index, tuple) else (index,)))
+    index = entries(index, x.data)
     if not any(hasattr(i, "dtype") or i is Ellipsis for i in index):
         index = (*index, ...)
     value = array_of(value)

@@ -9,6 +9,7 @@ import numpy as np
 from xpnet.core.backend import Array
 from xpnet.cpu.launch import SMALL, compiled
 from xpnet.functional import losses
+from xpnet.functional.targets import class_indices, reduce_losses
 
 _EMPTY = np.empty((0, 0), np.float32)
 
@@ -30,8 +31,6 @@ def cross_entropy(
     run = compiled("cross_entropy", "cross_entropy")
     if run is None or getattr(target, "ndim", 1) != 1:
         return NotImplemented
-    from xpnet.functional.losses import class_indices, reduce_losses
-
     y, valid = class_indices(target, logits, logits.shape[1], ignore_index, "cross_entropy")
     if valid is not None:
         return NotImplemented

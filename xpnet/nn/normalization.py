@@ -26,7 +26,9 @@ class _Affine(Layer):
         self.bias = Parameter(init.zeros(shape, dtype=dtype)) if affine and bias else None
 
 
-class _BatchNorm(_Affine):
+class BatchNorm(_Affine):
+    """What BatchNorm1d and BatchNorm2d share: all but the number of axes."""
+
     axes: tuple[int, ...] = ()
 
     def __init__(
@@ -82,7 +84,7 @@ class _BatchNorm(_Affine):
         return f"{self.num_features}"
 
 
-class BatchNorm1d(_BatchNorm):
+class BatchNorm1d(BatchNorm):
     """Batch norm of (N, C) or (N, C, L) (Ioffe & Szegedy, 2015).
 
     Args:
@@ -108,7 +110,7 @@ class BatchNorm1d(_BatchNorm):
     axes = (2, 3)
 
 
-class BatchNorm2d(_BatchNorm):
+class BatchNorm2d(BatchNorm):
     """Batch norm of (N, C, H, W) (Ioffe & Szegedy, 2015).
 
     Args:
