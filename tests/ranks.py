@@ -44,6 +44,7 @@ def train(
     dropout: float = 0.0,
     callbacks: tuple[Callback, ...] = (),
     resume: str | None = None,
+    step: object = None,
 ) -> dict[str, object]:
     xpnet.manual_seed(3 if communicator.is_main else 4)  # rank 0's weights count
     training, validation = data(dtype)
@@ -52,7 +53,13 @@ def train(
         parallel.synchronize_batch_norm(model, communicator)
     optimizer = optim.SGD(model, lr=0.1, momentum=0.9)
     trainer = Trainer(
-        model, F.cross_entropy, optimizer, callbacks, accumulate=accumulate, communicator=communicator
+        model,
+        F.cross_entropy,
+        optimizer,
+        callbacks,
+        accumulate=accumulate,
+        communicator=communicator,
+        step=step,
     )
     loader = DataLoader(training, batch, seed=5)
     history = trainer.fit(loader, validation, epochs, resume=resume)
@@ -74,6 +81,25 @@ def same(accumulate: str) -> dict[str, object]:
         "between": group.largest(between),
         "loss": float(np.abs(np.subtract(losses, lone)).max()),
         "one_history": ours["history"] == group.share(ours["history"]),
+    }
+
+
+def own_step() -> dict[str, object]:
+    """A step that measures something: the ranks' weights and means against those of one process."""
+
+    def step(run, batch):
+        x, y = batch
+        output = run.model(x)
+        return {"loss": F.cross_entropy(output, y), "largest": output.max(), "class": float(np.mean(y))}
+
+    group = parallel.connect()
+    ours, alone = (train(g, step=step) for g in (group, parallel.Communicator()))
+    keys = ("train_loss", "train_class")
+    means = [[found["history"][key] for key in keys] for found in (ours, alone)]
+    return {
+        "error": max(float(np.abs(ours["state"][k] - alone["state"][k]).max()) for k in alone["state"]),
+        "means": float(np.abs(np.subtract(*means)).max()),
+        "largest": [found["history"]["train_largest"][-1] for found in (ours, alone)],
     }
 
 

@@ -188,7 +188,11 @@ def test_callbacks_know_no_trainer_class():
         and i.module != "xpnet.train.trainer"
     ]
     # what makes trainers may name the class
-    assert {b.split(":")[0] for b in broken} <= {"xpnet.train.cross_validation", "xpnet.train"}
+    assert {b.split(":")[0] for b in broken} <= {
+        "xpnet.train.cross_validation",
+        "xpnet.train.lr_finder",
+        "xpnet.train",
+    }
 
 
 def test_commands_do_not_import_one_another():

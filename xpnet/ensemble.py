@@ -18,7 +18,7 @@ from xpnet.optim import CosineAnnealingWarmRestarts, Optimizer
 from xpnet.train import Callback, predict, recompute_batch_norm
 
 if TYPE_CHECKING:
-    from xpnet.train import Trainer
+    from xpnet.train.run import Run
 
 
 class Ensemble(Module):
@@ -124,13 +124,13 @@ class Snapshots(Callback):
         self.schedule = CosineAnnealingWarmRestarts(optimizer, cycle)
         self.models: list[Module] = []
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Forget an earlier run; begin a cycle."""
         self.models = []
         self._model = trainer.model
         self.schedule.load_state_dict({"t": 0})
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """Keep a copy at the end of a cycle; move the rate on."""
         if (trainer.epoch + 1) % self.cycle == 0:
             self.models.append(copy.deepcopy(trainer.model))

@@ -117,6 +117,16 @@ def test_ranks_hold_the_same_bits_and_history(accumulate):
 
 
 @needs_mpi
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_step_of_ones_own_is_measured_over_all_ranks(ranks):
+    found = result(ranks, "own_step")
+    assert found["error"] <= 1e-12
+    assert found["means"] <= 1e-6
+    ours, alone = found["largest"]  # of the parts of a batch: a mean of their largest
+    assert 0 < ours <= alone
+
+
+@needs_mpi
 def test_chunks_leave_while_backward_runs():
     found = result(2, "chunks")
     assert found["error"] == 0

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import threading
 from typing import Any
 
 from xpnet.cli.errors import BadInputError, bad_input
+from xpnet.cli.settings import TrainSettings
 from xpnet.cli.setup import Setup
 from xpnet.io.files import check_writable
-from xpnet.train import Checkpoint, Trainer, load_checkpoint
-from xpnet.train.resume import check_settings, settings_of
+from xpnet.train import Checkpoint, Run, load_checkpoint
+from xpnet.train.resume import check_settings
 
 
 class RunCheckpoint(Checkpoint):
@@ -25,7 +25,7 @@ class RunCheckpoint(Checkpoint):
         self.command, self.asked = settings, False
         self._previous: Any = None
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Take over Ctrl-C, unless it is ignored, as in the background."""
         super().on_fit_begin(trainer)
         if threading.current_thread() is threading.main_thread():
@@ -38,28 +38,28 @@ class RunCheckpoint(Checkpoint):
             raise KeyboardInterrupt
         self.asked = True
 
-    def _stop(self, trainer: Trainer) -> None:
+    def _stop(self, trainer: Run) -> None:
         trainer.save_checkpoint(self.path, self.facts)
         raise KeyboardInterrupt
 
-    def on_batch_end(self, trainer: Trainer) -> None:
+    def on_batch_end(self, trainer: Run) -> None:
         """Write and stop, if Ctrl-C was pressed."""
         if self.asked:
             self._stop(trainer)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """Write if it is time; stop if Ctrl-C was pressed during validation."""
         super().on_epoch_end(trainer)
         if self.asked:
             self._stop(trainer)
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         """Give Ctrl-C back."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
 
 
-def run_settings(options: argparse.Namespace, setup: Setup, epochs: int) -> dict[str, Any]:
+def run_settings(settings: TrainSettings, setup: Setup, epochs: int) -> dict[str, Any]:
     """Every option that decides about the result, with the defaults filled in, by name."""
     return {
         "data": setup.name,
@@ -68,36 +68,36 @@ def run_settings(options: argparse.Namespace, setup: Setup, epochs: int) -> dict
         "layers": setup.network.get("layers"),
         "width": setup.network.get("width"),
         "dropout": setup.network.get("dropout"),
-        "optimizer": options.optimizer,
+        "optimizer": settings.optimizer,
         "lr": setup.optimizer.param_groups[0]["lr"],
-        "weight-decay": options.weight_decay,
-        "schedule": options.schedule,
+        "weight-decay": settings.weight_decay,
+        "schedule": settings.schedule,
         # a cosine reaches its end in the last epoch; at a constant rate a run can be made longer
-        "epochs": epochs if options.schedule == "cosine" else None,
-        "patience": options.patience,
+        "epochs": epochs if settings.schedule == "cosine" else None,
+        "patience": settings.patience,
         "batch-size": setup.loader.batch_size,
-        "augment": options.augment,
-        "seed": options.seed,
+        "augment": settings.augment,
+        "seed": settings.seed,
     }
 
 
-def run_checkpoint(options: argparse.Namespace, setup: Setup, epochs: int) -> RunCheckpoint | None:
+def run_checkpoint(settings: TrainSettings, setup: Setup, epochs: int) -> RunCheckpoint | None:
     """The callback that `--checkpoint` or `--resume` asks for.
 
     Raises:
         BadInputError: options that do not go together, or safetensors is missing.
     """
-    path = options.checkpoint or options.resume
+    path = settings.checkpoint or settings.resume
     if path is None:
-        if options.checkpoint_every is not None:
+        if settings.checkpoint_every is not None:
             raise BadInputError("--checkpoint-every needs --checkpoint FILE")
         return None
     with bad_input():
         check_writable(path)
-        return RunCheckpoint(path, options.checkpoint_every or 1, run_settings(options, setup, epochs))
+        return RunCheckpoint(path, settings.checkpoint_every or 1, run_settings(settings, setup, epochs))
 
 
-def check_resume(path: str, trainer: Trainer, setup: Setup, settings: dict[str, Any]) -> None:
+def check_resume(path: str, trainer: Run, setup: Setup, settings: dict[str, Any]) -> None:
     """Refuse a checkpoint of another run before anything happens, and say where this one goes on.
 
     Raises:
@@ -119,7 +119,7 @@ def check_resume(path: str, trainer: Trainer, setup: Setup, settings: dict[str, 
         )
     trainer.data, trainer.validation = setup.loader, setup.validation
     with bad_input():
-        check_settings(saved["settings"], settings_of(trainer), f"--resume {path}")
+        check_settings(saved["settings"], trainer.identity(), f"--resume {path}")
     state = saved["state"]
     epochs = len(state["history"].get("train_loss", ()))
     print(f"resumed {path} after {epochs} epochs, {state['step']} updates")

@@ -1,5 +1,6 @@
 """Data: data sets and their readers, loaders, splits, preprocessing, augmentation and features."""
 
+from xpnet.data.arrays import Arrays
 from xpnet.data.augment import (
     Augmentation,
     ColorPCA,
@@ -31,6 +32,7 @@ from xpnet.data.whitening import ZCA, PCAWhiten
 
 __all__ = [
     "ZCA",
+    "Arrays",
     "Augmentation",
     "ChannelMean",
     "ClassBalanced",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from xpnet.core import random
-from xpnet.core.backend import Array, asarray, backend_of, get_backend
+from xpnet.core.backend import Array
+from xpnet.data.arrays import Arrays
 from xpnet.data.augment import Augmentation, Draw
-from xpnet.data.dataset import Dataset, take
-from xpnet.data.prefetch import PinnedBuffers, prefetched
+from xpnet.data.collate import collate as stack_items
+from xpnet.data.dataset import Dataset
+from xpnet.data.prefetch import prefetched
+from xpnet.data.source import Samples, check_samples, columns_of, items_of, rows_of
 
 
 class Sampler(Protocol):
@@ -22,10 +25,13 @@ class Sampler(Protocol):
 
 
 class DataLoader:
-    """Iterate over a data set in mini-batches (x, y) on the default backend; each iteration is one epoch.
+    """Iterate over a data set in mini-batches on the default backend; each iteration is one epoch.
 
     Args:
-        dataset: a Dataset.
+        dataset: a Dataset, in batches (x, y); `Arrays`, in batches of their structure; or anything with
+            `__len__` and `__getitem__(index)`, such as a list of pairs or a map-style data set of PyTorch, in
+            batches of the structure of its items: tuples, dicts, arrays or numbers. The first two are faster:
+            their rows are taken by one call.
         batch_size: samples a batch.
         shuffle: a new random order each epoch (deck S4); otherwise the order of the data set.
         drop_last: leave out the last batch if it is smaller than the others.
@@ -34,13 +40,15 @@ class DataLoader:
         seed: default: the seed given to `xpnet.manual_seed`, read when the loader is made.
         sampler: chooses samples and order instead of shuffle and replacement.
         augment: changes every batch at random (`xpnet.data.augment`), by seed, epoch and sample.
-        transform: applied to x of every batch after that, such as the `transform` of preprocessing.
+        transform: applied to x of every batch (x, y) after that, such as the `transform` of preprocessing.
         prefetch: how many batches a background thread prepares ahead; 0: none. The order stays the same. On
             CUDA they are copied from pinned memory, which does not wait for the device.
+        collate: makes a batch from a list of items, of a data set of your own; default: arrays and numbers
+            are stacked, in each place of tuples and dicts.
 
     Raises:
-        ValueError: the batch size is below 1, or drop_last leaves no batch.
-        TypeError: `dataset` is not a Dataset.
+        ValueError: the batch size is below 1, there are no samples, or drop_last leaves no batch.
+        TypeError: `dataset` has no samples by number.
 
     The order depends on the seed and the epoch alone, not on the backend. Labels go to the device with the
     samples: a loss that had to fetch them would wait. A data set that is on the device already (see
@@ -50,11 +58,14 @@ class DataLoader:
     >>> loader = DataLoader(load_digits(), batch_size=256, seed=0)
     >>> [len(y) for x, y in loader]
     [256, 256, 256, 256, 256, 256, 256, 5]
+    >>> pairs = [{"left": i, "right": i * 0.5, "label": i % 2} for i in range(6)]
+    >>> next(iter(DataLoader(pairs, batch_size=3, shuffle=False)))["right"]
+    array([0. , 0.5, 1. ], dtype=float32)
     """
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Samples,
         batch_size: int = 32,
         shuffle: bool = True,
         drop_last: bool = False,
@@ -64,11 +75,9 @@ class DataLoader:
         augment: Augmentation | None = None,
         transform: Callable[[Array], Array] | None = None,
         prefetch: int = 0,
+        collate: Callable[[Sequence[Any]], Any] | None = None,
     ) -> None:
-        if not isinstance(dataset, Dataset):
-            raise TypeError(
-                f"DataLoader: expected a Dataset, got {type(dataset).__name__}; make one with Dataset(x, y)"
-            )
+        check_samples(dataset)
         if batch_size < 1:
             raise ValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}")
         if prefetch < 0:
@@ -77,7 +86,9 @@ class DataLoader:
             raise ValueError(
                 f"DataLoader: drop_last leaves no batch: {len(dataset)} samples, batch_size {batch_size}"
             )
-        self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
+        # whoever knows that it is a Dataset may ask it for more
+        self.dataset: Any = dataset
+        self.batch_size, self.drop_last, self.collate = batch_size, drop_last, collate
         self.shuffle, self.replacement = shuffle, replacement
         self.seed = random.generators[random.SHUFFLE].state[0] if seed is None else seed
         self.sampler, self.augment, self.transform, self.prefetch = sampler, augment, transform, prefetch
@@ -122,7 +133,7 @@ class DataLoader:
             return random.integers(n, n, key)
         return random.permutation(n, key) if self.shuffle else None
 
-    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+    def __iter__(self) -> Iterator[Any]:
         if self.batch and not self._resuming:  # the last iteration was broken off: begin a new epoch
             self.epoch, self.batch = self.epoch + 1, 0
         self._resuming = False
@@ -134,33 +145,41 @@ class DataLoader:
             yield batch
         self.epoch, self.batch = self.epoch + 1, 0
 
-    def _batches(self, epoch: int, first: int) -> Iterator[tuple[Array, Array]]:
+    def _batches(self, epoch: int, first: int) -> Iterator[Any]:
         """The batches of an epoch from number `first` on."""
-        x, y, size = self.dataset.x, self.dataset.y, self.batch_size
-        order = self.order(epoch)
+        size, order = self.batch_size, self.order(epoch)
         n = len(self.dataset) if order is None else len(order)
-        # the whole order moves at once, to where each array is
-        orders = [order if order is None else asarray(order, backend=backend_of(a)) for a in (x, y)]
-        on_host = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
-        stay = on_host and str(get_backend()) == "numpy"
-        buffers = PinnedBuffers(self.prefetch + 2) if self.prefetch and PinnedBuffers.useful(x, y) else None
+        gather = self._gather(order)
         for i in range(first, self._count(n)):
-            part: Any = slice(i * size + self.rank, min((i + 1) * size, n), self.ranks)
+            part = slice(i * size + self.rank, min((i + 1) * size, n), self.ranks)
             samples = np.arange(part.start, part.stop, part.step) if order is None else order[part]
-            if buffers is not None:
-                batch_x, batch_y = buffers.move(x, y, samples)
-            else:
-                batch_x, batch_y = (
-                    a[part, ...] if indices is None else take(a, indices[part])
-                    for a, indices in zip((x, y), orders, strict=True)
-                )
-                if not stay:
-                    batch_x, batch_y = asarray(batch_x), asarray(batch_y)
-            if self.augment is not None:
-                batch_x, batch_y = self.augment(batch_x, batch_y, Draw(self.seed, epoch, samples))
-            if self.transform is not None:
-                batch_x = self.transform(batch_x)
-            yield batch_x, batch_y
+            batch = gather(part, samples)
+            yield batch if self.augment is self.transform is None else self._changed(batch, epoch, samples)
+
+    def _gather(self, order: np.ndarray | None) -> Any:
+        if isinstance(self.dataset, Dataset):
+            return rows_of(self.dataset, order, self.prefetch)
+        if isinstance(self.dataset, Arrays):
+            return columns_of(self.dataset, order)
+        return items_of(self.dataset, stack_items if self.collate is None else self.collate)
+
+    def _changed(self, batch: Any, epoch: int, samples: np.ndarray) -> Any:
+        """The batch (x, y) augmented and transformed."""
+        if not isinstance(batch, tuple) or len(batch) != 2:
+            kind = f"tuples of {len(batch)}" if isinstance(batch, tuple) else f"{type(batch).__name__}s"
+            raise TypeError(
+                f"DataLoader: augment and transform change x of batches (x, y), this data set gives {kind}; "
+                "change the samples in its __getitem__, or in collate="
+            )
+        x, y = batch
+        if self.augment is not None:
+            x, y = self.augment(x, y, Draw(self.seed, epoch, samples))
+        return (x if self.transform is None else self.transform(x)), y
+
+    def first(self, samples: int = 1) -> Any:
+        """The first samples of the data set as a batch, transformed but not augmented."""
+        loader = self.in_order(min(samples, len(self.dataset)))
+        return next(loader._batches(0, 0))
 
     def in_order(self, batch_size: int | None = None) -> DataLoader:
         """The same samples, each once and in the order of the data set, transformed but not augmented.
@@ -173,13 +192,15 @@ class DataLoader:
             shuffle=False,
             seed=self.seed,
             transform=self.transform,
+            collate=self.collate,
         )
 
     def settings(self) -> dict[str, Any]:
         """What the batches depend on beside seed and position, as JSON can hold it."""
+        data = self.dataset
         return {
-            "samples": len(self.dataset),
-            "shape": list(self.dataset.x.shape[1:]),
+            "samples": len(data),
+            "shape": list(data.x.shape[1:]) if isinstance(data, Dataset) else type(data).__name__,
             "batch_size": self.batch_size,
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,

@@ -30,6 +30,7 @@ from xpnet.diagnostics.twin import (
 from xpnet.diagnostics.watch import Diagnostics, LocateNonFinite
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.evaluation import evaluate
+from xpnet.train.run import Run
 from xpnet.train.trainer import Trainer
 
 _SAMPLES = 1000  # training samples that scale, first loss and accuracy are judged by
@@ -170,8 +171,10 @@ class Checkup(Callback):
         self.strict, self.steps = strict, steps
         self.findings: list[Finding] = []
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Examine."""
+        if trainer.loss is None:
+            raise TypeError("Checkup: it looks at loss(output, target); pass the Trainer a loss")
         self.findings = doctor(
             trainer.model,
             trainer.loss,

@@ -83,7 +83,10 @@ def first_samples(data: Any, n: int) -> tuple[Array, Array]:
     xs: list[Array] = []
     ys: list[Array] = []
     found = 0
-    for x, y in batches_of(data):
+    for batch in batches_of(data):
+        if not isinstance(batch, tuple | list) or len(batch) != 2 or not hasattr(batch[0], "shape"):
+            raise TypeError("diagnostics look at batches (x, y) of two arrays; pass data in that form")
+        x, y = batch
         xs.append(asarray(x))
         ys.append(asarray(y))
         found += x.shape[0]

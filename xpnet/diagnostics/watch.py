@@ -11,6 +11,7 @@ import numpy as np
 
 from xpnet.core.autograd import array_of, no_grad
 from xpnet.core.backend import Array, backend_of, device, namespace, to_numpy
+from xpnet.data.batch import call, parts_of
 from xpnet.diagnostics.finding import Finding
 from xpnet.diagnostics.layers import (
     activation_scale,
@@ -25,7 +26,7 @@ from xpnet.diagnostics.twin import same_randomness
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 
 if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+    from xpnet.train.run import Run
 
 
 class Diagnostics(Callback):
@@ -69,18 +70,18 @@ class Diagnostics(Callback):
         self._stride = every
         self._observer: Observer | None = None
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Forget an earlier run; look at the first update."""
         self.observations, self._stride, self._gap = [], self.every, None
         self._observer = Observer(trainer.model)
         self._observer.start()
 
-    def on_backward_end(self, trainer: Trainer) -> None:
+    def on_backward_end(self, trainer: Run) -> None:
         """Sample outputs and gradients, if this update is looked at."""
         if self._observer is not None and self._observer.active:
             self._observer.middle()
 
-    def on_batch_end(self, trainer: Trainer) -> None:
+    def on_batch_end(self, trainer: Run) -> None:
         """Finish the look; prepare the next."""
         if self._observer is None:
             return
@@ -92,7 +93,7 @@ class Diagnostics(Callback):
         if trainer.step % self._stride == 0:
             self._observer.start()
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         """Remove the hooks."""
         if self._observer is None:  # another callback would not let training begin
             return
@@ -162,11 +163,11 @@ class LocateNonFinite(Callback):
         self._losses: list[Array] = []
         self._interval = every
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Forget an earlier run."""
         self._losses, self._interval = [], self.every
 
-    def on_backward_end(self, trainer: Trainer) -> None:
+    def on_backward_end(self, trainer: Run) -> None:
         """Keep the loss, before the update that would spread it; look if it is time, or the epoch ends."""
         if self._interval is None:
             self._interval = 100 if _is_on_cuda(trainer.loss_value) else 1
@@ -177,7 +178,7 @@ class LocateNonFinite(Callback):
         if len(self._losses) >= self._interval or (trainer.batches and update % trainer.batches == 0):
             self._look(trainer, update)
 
-    def _look(self, trainer: Trainer, update: int) -> None:
+    def _look(self, trainer: Run, update: int) -> None:
         """Fetch the losses up to that of this update."""
         values = to_numpy(namespace(self._losses[0]).stack(self._losses))
         self._losses = []
@@ -185,7 +186,7 @@ class LocateNonFinite(Callback):
         if not bad.size:
             return
         ago = len(values) - 1 - int(bad[0])
-        place = first_non_finite(trainer.model, trainer.loss, *(trainer.batch or ()))
+        place = _place(trainer)
         when = f"; {ago} updates later" if ago else ""
         raise TrainingDivergedError(
             f"the training loss is {values[bad[0]]} in update {update - ago}{when}, not finite: "
@@ -193,6 +194,14 @@ class LocateNonFinite(Callback):
             f"(now {trainer.optimizer.param_groups[0]['lr']:g}), clip the gradients, or keep logarithms and "
             "divisions away from 0"
         )
+
+
+def _place(trainer: Run) -> str | None:
+    if trainer.loss is None or trainer.train_step.name is not None:
+        return "somewhere in the step"
+    inputs, named, y = parts_of(trainer.batch)
+    x = named or (inputs if len(inputs) > 1 else inputs[0])
+    return first_non_finite(trainer.model, trainer.loss, x, y)
 
 
 def _is_on_cuda(array: Array) -> bool:
@@ -205,7 +214,7 @@ def first_non_finite(model: Any, loss: Callable[[Any, Any], Any], x: Any, y: Any
     Args:
         model: a Module; it is left unchanged.
         loss: `loss(output, target)`.
-        x: (n, ...) a batch.
+        x: (n, ...) a batch; a tuple or a dict of several inputs.
         y: its targets.
 
     Returns:
@@ -220,7 +229,8 @@ def first_non_finite(model: Any, loss: Callable[[Any, Any], Any], x: Any, y: Any
     >>> first_non_finite(model, cross_entropy, xpnet.asarray([[1.0, 2.0]]), xpnet.asarray([0]))
     'parameter 1.bias'
     """
-    if not _finite(x):
+    inputs, named, _ = parts_of((x, y))
+    if not all(_finite(part) for part in (*inputs, *named.values())):
         return "the input"
     bad = [name for name, p in model.named_parameters() if not _finite(p.data)]
     if bad:
@@ -239,13 +249,13 @@ def first_non_finite(model: Any, loss: Callable[[Any, Any], Any], x: Any, y: Any
         for name, module in twin.named_modules():
             module.add_forward_hook(look(name))
         with no_grad():
-            output = twin(x)
+            output = call(twin, (x, y))
         if found:
             return found[0]
         value = loss(output, y)
         if not _finite(value):
             return "the loss"
-        loss(twin(x), y).backward()
+        loss(call(twin, (x, y)), y).backward()
     for name, p in reversed(twin.named_parameters()):  # backward goes from the last layer to the first
         if p.grad is not None and not _finite(p.grad):
             return f"the gradient of {name}"

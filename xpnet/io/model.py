@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpnet.core.backend import Array
-from xpnet.data.dataset import as_array
-from xpnet.data.pipeline import describe as describe_preprocessing
-from xpnet.data.pipeline import from_description as make_preprocessing
-from xpnet.data.preprocessing import Preprocessing
 from xpnet.io.files import load_arrays, plain, save_arrays
 from xpnet.nn.description import describe, from_description
 from xpnet.nn.inference import in_batches, outputs
 from xpnet.nn.module import Module
+
+if TYPE_CHECKING:  # a model without preprocessing is saved and loaded without xpnet.data
+    from xpnet.data.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,8 @@ class Saved:
 
     def predict(self, x: Any) -> Array:
         """The model's output for samples that are not preprocessed yet, as `xpnet.train.predict` gives it."""
+        from xpnet.data.dataset import as_array
+
         if self.preprocessing is not None:
             x = self.preprocessing.transform(x)
         return outputs(self.model, in_batches(as_array(x)))
@@ -76,8 +77,11 @@ def save(
     >>> saved.facts["class_names"]
     ['a', 'b', 'c']
     """
-    arrays = {f"model.{name}": array for name, array in model.state_dict().items()}
+    arrays, fitted = {f"model.{name}": array for name, array in model.state_dict().items()}, None
     if preprocessing is not None:
+        from xpnet.data.pipeline import describe as describe_preprocessing
+
+        fitted = describe_preprocessing(preprocessing)
         arrays |= {f"preprocessing.{name}": a for name, a in preprocessing.state_dict().items()}
     try:
         layers, reason = describe(model), None
@@ -88,7 +92,7 @@ def save(
         "class": type(model).__name__,
         "layers": layers,
         "reason": reason,
-        "preprocessing": None if preprocessing is None else describe_preprocessing(preprocessing),
+        "preprocessing": fitted,
         "facts": plain(facts or {}),
     }
     save_arrays(path, arrays, content)
@@ -126,6 +130,8 @@ def load(path: str | PathLike[str], model: Module | None = None) -> Saved:
     model.eval()
     preprocessing = None
     if content["preprocessing"] is not None:
+        from xpnet.data.pipeline import from_description as make_preprocessing
+
         preprocessing = make_preprocessing(content["preprocessing"])
         preprocessing.load_state_dict(parts["preprocessing"])
     return Saved(model, preprocessing, content["facts"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from xpnet.core.autograd import array_of, no_grad
 from xpnet.core.backend import Array, asarray, namespace
@@ -31,14 +32,34 @@ def in_batches(x: Array, size: int = BATCH) -> Iterator[Array]:
         yield asarray(x[i : min(i + size, x.shape[0]), ...])
 
 
-def outputs(model: Module, batches: Iterable[Array]) -> Array:
+def outputs(
+    model: Module, batches: Iterable[Any], call: Callable[[Module, Any], Any] = lambda model, x: model(x)
+) -> Any:
     """The model's outputs for all batches, (n, ...), in evaluation mode and without gradients.
+
+    Outputs that are tuples or dicts are put together in each place; `call(model, batch)` makes one.
 
     Raises:
         ValueError: no batches.
     """
     with evaluating(model):
-        parts = [array_of(model(x)) for x in batches]
+        parts = [_arrays(call(model, batch)) for batch in batches]
     if not parts:
         raise ValueError("predict: no samples")
-    return parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts)
+    return _joined(parts)
+
+
+def _arrays(output: Any) -> Any:
+    """An output without its tape."""
+    if isinstance(output, Mapping):
+        return {name: _arrays(part) for name, part in output.items()}
+    return tuple(_arrays(part) for part in output) if isinstance(output, tuple | list) else array_of(output)
+
+
+def _joined(parts: list[Any]) -> Any:
+    first = parts[0]
+    if isinstance(first, dict):
+        return {name: _joined([part[name] for part in parts]) for name in first}
+    if isinstance(first, tuple):
+        return tuple(_joined([part[i] for part in parts]) for i in range(len(first)))
+    return first if len(parts) == 1 else namespace(first).concat(parts)

@@ -33,7 +33,7 @@ from xpnet.train.evaluation import as_dataset, predict
 from xpnet.train.history import History
 
 if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+    from xpnet.train.run import Run
 
 
 def check_report(path: str | PathLike[str]) -> None:
@@ -174,13 +174,13 @@ class Report(Diagnostics):
         super().__init__(every)
         self.path, self.data, self.title, self.facts = path, data, title, facts
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """See that the report can be written."""
         self._observer = None
         check_report(self.path)
         super().on_fit_begin(trainer)
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         """Write it."""
         if self._observer is None:  # training did not begin
             return
@@ -197,6 +197,8 @@ class Report(Diagnostics):
 
 
 def _describe(optimizer: Any) -> str:
+    if isinstance(optimizer, Mapping):
+        return ", ".join(f"{name}: {_describe(part)}" for name, part in optimizer.items())
     options = ", ".join(f"{k}={v}" for k, v in optimizer.defaults.items())
     return f"{type(optimizer).__name__}({options})"
 

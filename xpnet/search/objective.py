@@ -12,7 +12,7 @@ from xpnet.data import DataLoader, Dataset
 from xpnet.functional import cross_entropy
 from xpnet.search.space import Params
 from xpnet.search.trial import Trial
-from xpnet.train import Callback, LearningRate, StopOnDivergence, Trainer
+from xpnet.train import Callback, LearningRate, Run, StopOnDivergence, Trainer
 
 
 class Report(Callback):
@@ -26,7 +26,7 @@ class Report(Callback):
     def __init__(self, trial: Trial, monitor: str = "val_accuracy") -> None:
         self.trial, self.monitor = trial, monitor
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """Report; a pruned trial ends here."""
         self.trial.report(trainer.epoch, trainer.history[self.monitor][-1])
 

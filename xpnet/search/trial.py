@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from xpnet.core import random
 from xpnet.core import registry as dispatch
 from xpnet.core.backend import use_backend
-from xpnet.core.random import manual_seed
 from xpnet.search.space import Params
 from xpnet.train import TrainingDivergedError
 
@@ -150,7 +149,7 @@ class Task:
                 dispatch.fused_kernels(self.fused),
                 random.forked(),
             ):
-                manual_seed(self.seed)
+                random.manual_seed(self.seed)
                 score = float(self.objective(proposal.params, trial))
             if not math.isfinite(score):
                 score, status, reason = None, FAILED, f"the score is {score}"

@@ -15,11 +15,14 @@ from xpnet.train.history import History
 from xpnet.train.learning_rate import LearningRate
 from xpnet.train.loggers import CSVLogger, TensorBoard
 from xpnet.train.lr_finder import LRFinder
+from xpnet.train.manual import ManualStep
 from xpnet.train.metrics import accuracy, confusion_matrix, top_k_accuracy
 from xpnet.train.model_checkpoint import Checkpoint, ModelCheckpoint
 from xpnet.train.progress import Progress
 from xpnet.train.resume import load_checkpoint
+from xpnet.train.run import Run
 from xpnet.train.scaling import LossScaler
+from xpnet.train.step import Step
 from xpnet.train.stopping import EarlyStopping, MovingAverageStopping, StopOnDivergence
 from xpnet.train.trainer import Trainer
 
@@ -86,11 +89,14 @@ __all__ = [
     "LearningRate",
     "LocateNonFinite",
     "LossScaler",
+    "ManualStep",
     "ModelCheckpoint",
     "MovingAverageStopping",
     "Observation",
     "Progress",
     "Report",
+    "Run",
+    "Step",
     "StopOnDivergence",
     "TensorBoard",
     "Trainer",

@@ -10,14 +10,15 @@ from xpnet.core.arrays import widen
 from xpnet.core.autograd import array_of
 from xpnet.core.backend import Array, following, namespace
 from xpnet.data import DataLoader
+from xpnet.data.batch import call
 from xpnet.nn.inference import evaluating
-from xpnet.nn.normalization import _BatchNorm
+from xpnet.nn.normalization import BatchNorm
 from xpnet.train.callbacks import Callback
 from xpnet.train.evaluation import as_dataset, in_order
 
 if TYPE_CHECKING:
     from xpnet.nn import Module
-    from xpnet.train.trainer import Trainer
+    from xpnet.train.run import Run
 
 
 class _EnoughError(Exception):
@@ -31,8 +32,7 @@ def recompute_batch_norm(model: Module, data: Any) -> None:
     Args:
         model: a Module.
         data: a Dataset or a pair of arrays (x, y); a DataLoader, whose samples are taken in order, each once,
-            transformed but not augmented; or anything that gives (x, y) batches each time it is iterated
-            over.
+            transformed but not augmented; or anything that gives batches each time it is iterated over.
 
     The result is exact: in evaluation mode the model then gives for these samples what training mode would
     with all of them as one batch, in the memory of one small batch. A layer's inputs depend on the statistics
@@ -63,7 +63,7 @@ def recompute_batch_norm(model: Module, data: Any) -> None:
 
 def tracked(model: Module) -> list[Any]:
     """The batch norm layers that have running statistics."""
-    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+    return [m for m in model.modules() if isinstance(m, BatchNorm) and m.running_mean is not None]
 
 
 def _in_running_order(model: Module, data: Any) -> list[Any]:
@@ -74,8 +74,8 @@ def _in_running_order(model: Module, data: Any) -> list[Any]:
         layer.add_forward_hook(lambda module, inputs, output: seen.append(module)) for layer in layers
     ]
     try:
-        for x, _ in in_order(data):
-            model(x)
+        for batch in in_order(data):
+            call(model, batch)
             break
         else:
             raise ValueError("recompute_batch_norm: the data gave no batches")
@@ -87,7 +87,7 @@ def _in_running_order(model: Module, data: Any) -> list[Any]:
     return seen
 
 
-def _statistics(model: Module, layer: Any, batches: Iterable[tuple[Any, Any]]) -> tuple[Array, Array]:
+def _statistics(model: Module, layer: Any, batches: Iterable[Any]) -> tuple[Array, Array]:
     """Mean and variance of a layer's inputs, merged batch by batch (Chan, Golub & LeVeque, 1983)."""
     count = 0
     mean: Array = None
@@ -112,9 +112,9 @@ def _statistics(model: Module, layer: Any, batches: Iterable[tuple[Any, Any]]) -
 
     remove = layer.add_forward_hook(add)
     try:
-        for x, _ in batches:
+        for batch in batches:
             try:
-                model(x)
+                call(model, batch)
             except _EnoughError:
                 continue
     finally:
@@ -131,7 +131,7 @@ class ExactBatchNorm(Callback):
     data for each batch norm layer, up to that layer.
     """
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         """Recompute, for the weights that the model has now."""
         if trainer.step and tracked(trainer.model):
             trainer.show(trainer.model.state_dict())  # a checkpoint keeps the running averages

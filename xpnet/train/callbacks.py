@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from typing import Any
 
 
 class TrainingDivergedError(RuntimeError):
@@ -15,10 +12,12 @@ class TrainingDivergedError(RuntimeError):
 class Callback:
     """Base class: override the hooks you need; a hook that nobody overrides costs nothing.
 
-    Each one gets the trainer, and through it `model`, `optimizer`, `history`, `epoch` (from 0), `epochs`,
-    `batches` (in an epoch, None if unknown), `step` (updates so far), `batch` (the latest (x, y)), `output`
-    (the model's, for that batch), `loss_value` (of the latest batch, on the device), `data` and `validation`
-    (what `fit` was given), `stop` (set it to end training after this epoch).
+    Each one gets the `Run`, which is the trainer, and through it `model`, `optimizer`, `history`, `epoch`
+    (from 0), `epochs`, `batches` (in an epoch, None if unknown), `step` (updates so far), `batch` (the latest
+    (x, y)), `output` (the model's, for that batch), `loss_value` (of the latest batch, on the device), `data`
+    and `validation` (what `fit` was given), `stop` (set it to end training after this epoch).
+
+    (The hooks are typed `Any` so that yours may say `Run` or `Trainer`.)
 
     Attributes:
         last: True for a callback that is called after all others, such as one that saves what they did.
@@ -28,22 +27,22 @@ class Callback:
     last: bool = False
     main_only: bool = False
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Any) -> None:
         """Before the first epoch."""
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
+    def on_epoch_begin(self, trainer: Any) -> None:
         """Before the first batch of an epoch; also before a run resumes within one."""
 
-    def on_backward_end(self, trainer: Trainer) -> None:
+    def on_backward_end(self, trainer: Any) -> None:
         """Between `backward` and `step`: the place for gradient clipping and noise."""
 
-    def on_batch_end(self, trainer: Trainer) -> None:
+    def on_batch_end(self, trainer: Any) -> None:
         """After each update. Reading a number from the device here waits for it."""
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Any) -> None:
         """After validation; `trainer.history.last()` has the numbers of this epoch."""
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Any) -> None:
         """After the last epoch, also when training was interrupted or diverged.
 
         Weights that are to replace the trained ones are put in with `trainer.show`.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpnet import functional as F
-from xpnet import manual_seed, optim
+from xpnet import optim
 from xpnet.core import random
 from xpnet.data import DataLoader, Dataset, k_fold
 from xpnet.data.preprocessing import Preprocessing
@@ -89,10 +89,8 @@ def cross_validate(
     (3, True, True)
     """
     scores, histories = [], []
-    state = random.generator_state()
-    try:
-        for train, validation in k_fold(data, k, stratify=stratify, seed=seed):
-            manual_seed(seed)
+    for train, validation in k_fold(data, k, stratify=stratify, seed=seed):
+        with random.forked(seed):
             if preprocessing is not None:
                 scaler = preprocessing().fit(train.x)
                 train, validation = train.map(scaler.transform), validation.map(scaler.transform)
@@ -100,8 +98,6 @@ def cross_validate(
             optimizer = make_optimizer(model)
             trainer = Trainer(model, loss, optimizer, make_callbacks(optimizer))
             history = trainer.fit(DataLoader(train, batch_size), validation, epochs)
-            histories.append(history)
-            scores.append(history[monitor][-1])
-    finally:
-        random.set_generator_state(state)
+        histories.append(history)
+        scores.append(history[monitor][-1])
     return CrossValidation(scores, histories)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from xpnet.core.autograd import array_of
-from xpnet.core.backend import Array, following, namespace
-from xpnet.data import DataLoader, Dataset
+from xpnet.core.backend import following, namespace
+from xpnet.data import Arrays, DataLoader, Dataset
+from xpnet.data.batch import call, parts_of, size_of
 from xpnet.data.dataset import as_array
+from xpnet.data.source import is_data_set
 from xpnet.functional.weighing import weighed
 from xpnet.nn.inference import BATCH, evaluating, in_batches, outputs
 from xpnet.train.classification import ClassificationScore, Confusion, confusion_counts
 from xpnet.train.metrics import IGNORED, Mean, Metric, accuracy, check_metrics
 
-Batches = Iterable[tuple[Any, Any]]
+Batches = Iterable[Any]
 
 
 @following
@@ -28,7 +30,8 @@ def evaluate(
 
     Args:
         model: a Module.
-        data: a Dataset, a pair of arrays (x, y), a DataLoader, or anything that gives (x, y) batches.
+        data: a data set, a pair of arrays (x, y), a dict of arrays, a DataLoader, or anything that gives
+            batches, (x, y) or as `Trainer` takes them.
         loss: `loss(output, target)`, the mean over a batch. With our losses, class weights and ignored rows
             weigh a batch as they should; with a loss of your own, its number of samples does.
         metrics: functions of (output, target), means over a batch, or `precision`, `recall` and `f1`, which
@@ -50,14 +53,15 @@ def evaluate(
     means, confusion = {"loss": Mean()}, Confusion()
     scores = [metric for metric in metrics or () if isinstance(metric, ClassificationScore)]
     with evaluating(model):
-        for x, y in in_order(data):
-            output = model(x)
-            value, weight = weighed(loss, output, y, x.shape[0])
+        for batch in in_order(data):
+            (inputs, named, y), n = parts_of(batch), size_of(batch)
+            output = model(*inputs, **named)
+            value, weight = weighed(loss, output, y, n)
             means["loss"].add(array_of(value), weight.total)
             judged = judged and _are_classes(output, y)
             for metric in ((accuracy,) if judged else ()) if metrics is None else metrics:
                 if not isinstance(metric, ClassificationScore):
-                    value, weight = weighed(metric, output, y, x.shape[0])
+                    value, weight = weighed(metric, output, y, n)
                     means.setdefault(metric.__name__, Mean()).add(array_of(value), weight.total)
             if scores:
                 confusion.add_counts(confusion_counts(output, y))
@@ -72,23 +76,26 @@ def evaluate(
 
 
 def as_dataset(data: Any) -> Any:
-    """A pair of arrays (x, y) as a Dataset; anything else as it is."""
+    """A pair of arrays (x, y) as a Dataset, a dict of arrays as `Arrays`; anything else as it is."""
+    if isinstance(data, Mapping):
+        return Arrays(data)
     if isinstance(data, tuple) and len(data) == 2 and all(hasattr(a, "shape") for a in data):
         return Dataset(*data)
     return data
 
 
 @following
-def predict(model: Any, data: Any) -> Array:
+def predict(model: Any, data: Any) -> Any:
     """The model's output for each sample.
 
     Args:
         model: a Module.
-        data: (n, ...) samples, moved to the default backend; or a Dataset or DataLoader, whose targets are
-            not used.
+        data: (n, ...) samples, moved to the default backend; a dict of such by the names of the model's
+            arguments; or a data set or DataLoader, whose targets are not used.
 
     Returns:
-        (n, ...) on the model's backend; class scores become labels with `argmax`.
+        (n, ...) on the model's backend; class scores become labels with `argmax`. Tuples and dicts of such,
+        if the model gives them.
 
     Raises:
         ValueError: no samples.
@@ -96,12 +103,11 @@ def predict(model: Any, data: Any) -> Array:
     Warns:
         ReuseWarning: the data is a test set that has been used before (see `Dataset.guarded`).
     """
+    data = Arrays(data) if isinstance(data, Mapping) else data
     _note_use(data)
-    if isinstance(data, Dataset | DataLoader):
-        batches: Iterable[Any] = (x for x, _ in in_order(data))
-    else:
-        batches = in_batches(as_array(data))
-    return outputs(model, batches)
+    if isinstance(data, DataLoader) or is_data_set(data):
+        return outputs(model, in_order(data), call)
+    return outputs(model, in_batches(as_array(data)))
 
 
 def _note_use(data: Any) -> None:
@@ -111,13 +117,13 @@ def _note_use(data: Any) -> None:
 
 
 def in_order(data: Any) -> Batches:
-    """A Dataset as large batches in its order; batches as they are."""
-    return DataLoader(data, BATCH, shuffle=False) if isinstance(data, Dataset) else data
+    """A data set as large batches in its order; batches as they are."""
+    return DataLoader(data, BATCH, shuffle=False) if is_data_set(data) else data
 
 
 def _are_classes(output: Any, target: Any) -> bool:
     """Whether targets are class indices; of one output if all are 0 or 1: else it is a regression."""
-    if "int" not in str(getattr(target, "dtype", "")):
+    if "int" not in str(getattr(target, "dtype", "")) or not hasattr(output, "ndim"):
         return False
     classes = output.shape[1] if output.ndim == 2 else 1
     if classes > 1:

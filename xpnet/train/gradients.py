@@ -9,7 +9,7 @@ from xpnet.core.backend import Array
 from xpnet.train.callbacks import Callback
 
 if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+    from xpnet.train.run import Run
 
 
 class GradientClipping(Callback):
@@ -35,7 +35,7 @@ class GradientClipping(Callback):
         self.norm, self.value = norm, value
         self.last_norm: Array = None
 
-    def on_backward_end(self, trainer: Trainer) -> None:
+    def on_backward_end(self, trainer: Run) -> None:
         """Clip."""
         if self.value is not None:
             optim.clip_grad_value(trainer.model, self.value)
@@ -61,11 +61,11 @@ class GradientNoise(Callback):
     def __init__(self, eta: float = 0.01, gamma: float = 0.55) -> None:
         self.noise = optim.GradientNoise([], eta, gamma)
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Begin at the first update's variance."""
         self.noise.params, self.noise.t = trainer.model, 0
 
-    def on_backward_end(self, trainer: Trainer) -> None:
+    def on_backward_end(self, trainer: Run) -> None:
         """Add the noise of this update."""
         self.noise()
 

@@ -8,7 +8,7 @@ from xpnet.train.callbacks import Callback
 from xpnet.train.monitor import check_monitor, mode_of
 
 if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+    from xpnet.train.run import Run
 
 
 class LearningRate(Callback):
@@ -44,7 +44,7 @@ class LearningRate(Callback):
         else:
             self.on_epoch_end = self._step  # type: ignore[method-assign]
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Forget an earlier run."""
         if self.needs_metric:
             check_monitor(trainer, self.monitor, "LearningRate")
@@ -52,7 +52,7 @@ class LearningRate(Callback):
             self.schedule.restart()
         self._ran = True
 
-    def _step(self, trainer: Trainer) -> None:
+    def _step(self, trainer: Run) -> None:
         if self.needs_metric:
             self.schedule.step(trainer.history[self.monitor][-1])
         else:

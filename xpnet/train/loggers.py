@@ -14,7 +14,7 @@ from xpnet.io.files import atomic_write, check_writable
 from xpnet.train.callbacks import Callback
 
 if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+    from xpnet.train.run import Run
 
 
 class CSVLogger(Callback):
@@ -33,12 +33,12 @@ class CSVLogger(Callback):
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path, self._begun = Path(path), False
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Refuse a path that cannot be written, before the work."""
         check_writable(self.path)
         self._begun = False
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """Write the row."""
         history = trainer.history
         if not self._begun:
@@ -78,7 +78,7 @@ class TensorBoard(Callback):
         self.folder = Path(folder)
         self._writer: Any = None
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """Write the numbers of the epoch, to the disk."""
         epoch = trainer.history.epochs
         if self._writer is None:
@@ -89,7 +89,7 @@ class TensorBoard(Callback):
             self._writer.add_scalar(key, value, epoch)
         self._writer.flush()
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         """Close the file."""
         if self._writer is not None:
             self._writer.close()

@@ -6,9 +6,9 @@ from typing import Any
 
 from xpnet.core import random
 from xpnet.core.autograd import no_grad
-from xpnet.core.backend import asarray
 from xpnet.data import DataLoader
-from xpnet.nn.normalization import _BatchNorm
+from xpnet.data.batch import call
+from xpnet.nn.normalization import BatchNorm
 
 
 def check_last_batch(model: Any, data: Any) -> None:
@@ -23,7 +23,7 @@ def check_last_batch(model: Any, data: Any) -> None:
     if not isinstance(data, DataLoader) or data.drop_last or data.sampler is not None or data.ranks > 1:
         return
     samples, size = len(data.dataset), data.batch_size
-    if samples % size != 1 % size or not any(isinstance(layer, _BatchNorm) for layer in model.modules()):
+    if samples % size != 1 % size or not any(isinstance(layer, BatchNorm) for layer in model.modules()):
         return
     if _refuses(model, data):
         remedy = f"DataLoader(train, {size}, drop_last=True)" if samples > size > 1 else "a larger batch size"
@@ -36,16 +36,13 @@ def check_last_batch(model: Any, data: Any) -> None:
 def _refuses(model: Any, data: DataLoader) -> bool:
     """Whether batch norm refuses one sample in training; other errors are for training to show."""
     state, modes = model.state_dict(), [(module, module.training) for module in model.modules()]
-    streams = random.generator_state()
     model.train()
     try:
-        with no_grad():
-            x = asarray(data.dataset.x[:1, ...])
-            model(x if data.transform is None else data.transform(x))
+        with no_grad(), random.forked():
+            call(model, data.first())
     except Exception as error:  # whatever a user's layers raise
         return str(error).startswith("batch_norm: training needs")
     finally:
-        random.set_generator_state(streams)
         model.load_state_dict(state)
         for module, mode in modes:
             module.training = mode

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from xpnet.core import random
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.gradients import GradientClipping
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from xpnet.train.run import Run
+from xpnet.train.trainer import Trainer
 
 
 class _StopError(Exception):
@@ -70,7 +69,7 @@ class LRFinder:
         self.losses: list[float] = []
 
     def run(self, trainer: Trainer, train: Any) -> LRFinder:
-        """Sweep the rates with a trainer's model, loss, optimizer, penalties and gradient clipping.
+        """Sweep the rates with a trainer's model, step, optimizer, penalties and gradient clipping.
 
         Args:
             trainer: it need not have trained; what it has measured stays.
@@ -79,8 +78,6 @@ class LRFinder:
         Returns:
             This object.
         """
-        from xpnet.train.trainer import Trainer
-
         self.rates, self.losses = [], []
         model, optimizer = trainer.model, trainer.optimizer
         clipping = [c for c in trainer.callbacks if isinstance(c, GradientClipping)]
@@ -89,23 +86,23 @@ class LRFinder:
             trainer.loss,
             optimizer,
             [*clipping, _Sweep(self)],
-            [],
+            None if trainer.loss is None else [],
             trainer.accumulate,
             trainer.l1,
             trainer.l2,
+            step=trainer.train_step,
         )
-        before = model.state_dict(), optimizer.state_dict(), random.generator_state()
+        before = model.state_dict(), optimizer.state_dict()
         position = train.state_dict() if hasattr(train, "state_dict") else None
         modes = [(module, module.training) for module in model.modules()]
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), random.forked():
                 scratch.fit(train, epochs=self.steps)
         except (_StopError, TrainingDivergedError):
             pass
         finally:
             model.load_state_dict(before[0])
             optimizer.load_state_dict(before[1])
-            random.set_generator_state(before[2])
             if position is not None:
                 train.load_state_dict(position)
             for module, training in modes:
@@ -150,20 +147,20 @@ class _Sweep(Callback):
     def __init__(self, finder: LRFinder) -> None:
         self.finder, self.average, self.least = finder, 0.0, math.inf
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         self.ratios = [g["lr"] for g in trainer.optimizer.param_groups]
         largest = max(self.ratios) or 1.0
         self.ratios = [lr / largest if lr else 1.0 for lr in self.ratios]
         self._set(trainer)
 
-    def _set(self, trainer: Trainer) -> None:
+    def _set(self, trainer: Run) -> None:
         finder = self.finder
         self.rate = finder.low * (finder.high / finder.low) ** (len(finder.rates) / (finder.steps - 1))
         for group, ratio in zip(trainer.optimizer.param_groups, self.ratios, strict=True):
             group["lr"] = self.rate * ratio
 
-    def on_batch_end(self, trainer: Trainer) -> None:
-        finder, loss = self.finder, float(trainer.loss_value)
+    def on_batch_end(self, trainer: Run) -> None:
+        finder, loss = self.finder, float(trainer.require_loss("LRFinder"))
         finder.rates.append(self.rate)
         finder.losses.append(loss)
         i = len(finder.losses)

@@ -13,7 +13,7 @@ from xpnet.train.callbacks import Callback
 from xpnet.train.monitor import check_monitor, sign_of
 
 if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+    from xpnet.train.run import Run
 
 
 class Checkpoint(Callback):
@@ -50,21 +50,21 @@ class Checkpoint(Callback):
         if every_steps is not None:
             self.on_batch_end = self._by_step  # type: ignore[method-assign]
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Refuse a path that cannot be written, before the work."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         check_writable(self.path)
 
-    def _by_step(self, trainer: Trainer) -> None:
+    def _by_step(self, trainer: Run) -> None:
         if trainer.step % self.every_steps == 0:  # type: ignore[operator]
             trainer.save_checkpoint(self.path, self.facts)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """Write, if it is time."""
         if self._is_time(trainer):
             trainer.save_checkpoint(self.path, self.facts)
 
-    def _is_time(self, trainer: Trainer) -> bool:
+    def _is_time(self, trainer: Run) -> bool:
         done = trainer.epoch + 1
         return done % self.every == 0 or done == trainer.epochs or trainer.stop
 
@@ -108,14 +108,14 @@ class ModelCheckpoint(Checkpoint):
         sign_of(monitor or "loss", mode)
         self.best_value: float | None = None
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Forget an earlier run; its files are overwritten."""
         if self.keep_best:
             check_monitor(trainer, self.monitor or "", type(self).__name__)
         super().on_fit_begin(trainer)
         self.best_value = None
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """Write the best state if this is it, then the last one if it is time."""
         better = False
         if self.keep_best:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xpnet.train.callbacks import Callback
 
 if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+    from xpnet.train.run import Run
 
 
 class Progress(Callback):
@@ -34,7 +34,7 @@ class Progress(Callback):
         self._bar: Any = None
         self._printing = True
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
+    def on_epoch_begin(self, trainer: Run) -> None:
         """Start the bar."""
         if self.bar:
             from tqdm import tqdm
@@ -43,14 +43,14 @@ class Progress(Callback):
             title = f"epoch {trainer.epoch + 1}/{trainer.epochs}"
             self._bar = tqdm(total=trainer.batches, desc=title, unit="batch", leave=False)
 
-    def on_batch_end(self, trainer: Trainer) -> None:
+    def on_batch_end(self, trainer: Run) -> None:
         """Move the bar, about fifty times an epoch."""
         if self._bar is not None:
             self._seen += 1
             if self._seen % self._stride == 0:
                 self._bar.update(self._stride)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """Print the line."""
         self._close()
         row = trainer.history.last()
@@ -65,7 +65,7 @@ class Progress(Callback):
             self._printing = False
             warnings.warn(f"Progress: nothing more is printed: {error}", stacklevel=2)
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         """Remove a bar that an interruption left."""
         self._close()
 

@@ -10,7 +10,7 @@ from xpnet.train.metrics import Mean
 from xpnet.train.monitor import check_monitor, sign_of
 
 if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+    from xpnet.train.run import Run
 
 
 class EarlyStopping(Callback):
@@ -52,12 +52,12 @@ class EarlyStopping(Callback):
         self._waited = 0
         self._state: dict[str, Any] | None = None
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Forget an earlier run."""
         check_monitor(trainer, self.monitor, type(self).__name__)
         self._reset()
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """Compare, remember the weights if they are the best, stop if patience is used up."""
         values = trainer.history[self.monitor]
         better = self.sign * (self.best - values[-1]) > self.min_delta
@@ -70,7 +70,7 @@ class EarlyStopping(Callback):
         self._waited = 0 if better else self._waited + 1
         return self._waited >= self.patience
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         """Put the best weights back."""
         if self._state is not None:
             trainer.show(self._state)
@@ -157,22 +157,22 @@ class StopOnDivergence(Callback):
         self.first: float | None = None
         self._losses = Mean()
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Forget an earlier run."""
         self.first, self._losses = None, Mean()
 
-    def on_batch_end(self, trainer: Trainer) -> None:
+    def on_batch_end(self, trainer: Run) -> None:
         """Keep the loss; look at the kept ones once in `every` updates, and at the very first."""
-        self._losses.add(trainer.loss_value, trainer.loss_weight)
+        self._losses.add(trainer.require_loss(type(self).__name__), trainer.loss_weight)
         if self.first is None or len(self._losses) >= self.every:
             self._look(trainer)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """Look at the rest."""
         if len(self._losses):
             self._look(trainer)
 
-    def _look(self, trainer: Trainer) -> None:
+    def _look(self, trainer: Run) -> None:
         losses, self._losses = self._losses, Mean()
         if not losses.weighs():
             return

@@ -1,0 +1,98 @@
+"""What an update of the Trainer may ask of a CUDA device, by count, whatever the step and the batches."""
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import functional as F
+from xpnet import nn, optim
+from xpnet.data import DataLoader, Dataset
+from xpnet.train import EMA, Callback, LossScaler, ManualStep, Trainer
+
+
+@pytest.fixture(autouse=True)
+def cpucuda(backend):
+    if backend != "cupy":
+        pytest.skip("counts what CuPy does")
+    return pytest.importorskip("cpucuda", reason="a GPU does not count: run it in tests.cupy_on_cpu")
+
+
+def network():
+    return nn.Sequential(nn.Linear(20, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 4))
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        self.one, self.other = nn.Linear(20, 4), nn.Linear(20, 4)
+
+    def forward(self, left, right):
+        return self.one(left) + self.other(right)
+
+
+class Count(Callback):
+    """Counts from the end of one update to the end of the next, when everything has been compiled."""
+
+    def __init__(self, cpucuda):
+        self.cpucuda = cpucuda
+
+    def on_batch_end(self, run):
+        if run.step == 7:
+            self.counting = self.cpucuda.count(places=True)
+            self.found = self.counting.__enter__()
+        elif run.step == 8:
+            self.counting.__exit__(None, None, None)
+
+
+def with_measure(run, batch):
+    x, y = batch
+    output = run.model(x)
+    return {"loss": F.cross_entropy(output, y), "largest": xpnet.Tensor(output.data).max()}
+
+
+@ManualStep
+def by_hand(run, batch):
+    x, y = batch
+    run.optimizer.zero_grad()
+    loss = F.cross_entropy(run.model(x), y)
+    loss.backward()
+    run.optimizer.step()
+    return {"loss": loss}
+
+
+X = np.random.default_rng(0).standard_normal((320, 20)).astype(np.float32)
+Y = np.arange(320) % 4
+
+
+def batches():
+    return [(xpnet.asarray(X[i : i + 32]), xpnet.asarray(Y[i : i + 32])) for i in range(0, 320, 32)]
+
+
+CASES = {  # launches and products of one update
+    "batches": (network, batches, {}, 19),
+    "loader": (network, lambda: DataLoader(Dataset(X, Y).to_backend(), 32), {}, 21),
+    "pair": (Pair, lambda: [{"left": x, "right": x, "y": y} for x, y in batches()], {}, 13),
+    "own step": (network, batches, {"step": with_measure}, 20),
+    "by hand": (network, batches, {"step": by_hand}, 19),
+    "average": (network, batches, {"callbacks": [EMA(0.9)]}, 22),
+    "accumulate": (network, batches, {"accumulate": 2}, 77),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_update_does_not_wait(name, cpucuda):
+    make, data, options, launches = CASES[name]
+    model, count = make(), Count(cpucuda)
+    callbacks = [*options.pop("callbacks", ()), count]
+    trainer = Trainer(model, F.cross_entropy, optim.Adam(model), callbacks, **options)
+    trainer.fit(data(), epochs=2)
+    n = count.found
+    assert n.synchronisations == n.device_to_host == 0, n
+    assert n.host_to_device <= 1, n
+    assert n.launches + n.products <= launches, n
+
+
+def test_loss_scaling_does_not_wait(cpucuda):
+    model, count = nn.Linear(20, 4, dtype="float16"), Count(cpucuda)
+    data = [(xpnet.asarray(x, "float16"), y) for x, y in batches()]
+    Trainer(model, F.cross_entropy, optim.Adam(model), [count], scaler=LossScaler(64.0)).fit(data, epochs=2)
+    assert count.found.synchronisations == 0, count.found

@@ -1,0 +1,162 @@
+"""One step of training: what happens with a batch, from the forward pass to the update."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from xpnet.core.autograd import Tensor, array_of
+from xpnet.data.batch import parts_of, size_of
+from xpnet.functional.regularizers import l1, l2
+from xpnet.functional.weighing import Weight, weighed
+from xpnet.nn.inference import evaluating
+from xpnet.optim import Optimizer
+from xpnet.optim.gradients import gradients_of
+from xpnet.train.accumulation import Accumulation
+from xpnet.train.evaluation import in_order
+from xpnet.train.measures import as_number, described, record, taken_apart
+from xpnet.train.metrics import Mean
+from xpnet.train.run import Run
+
+Forward = Callable[[Run, Any], Any]
+"""(run, batch) -> the loss; or a dict of it under "loss" and of other numbers to record."""
+
+Hook = Callable[[Run], None]
+
+
+class Step:
+    """A step of training: forward, loss, backward, penalties, update.
+
+    Args:
+        forward: `forward(run, batch)` gives the loss, a Tensor of one element, the mean over the batch; or a
+            dict with it under `"loss"`, whose other entries, numbers or arrays of one element, are recorded
+            as `train_<name>`. Default: `run.loss(run.model(x), y)`; see `xpnet.data.batch` for what x and y
+            are in tuples and dicts.
+
+    What a step knows of the training it belongs to is in the run, such as `run.model`, `run.accumulate` and
+    `run.scaler`. Override one method to change one thing.
+
+    >>> import xpnet
+    >>> from xpnet import nn, optim
+    >>> from xpnet.data import load_digits
+    >>> from xpnet.functional import mse_loss
+    >>> from xpnet.train import Trainer
+    >>> def reconstruct(run, batch):
+    ...     x, y = batch
+    ...     return mse_loss(run.model(x), x)
+    >>> model = nn.Sequential(nn.Linear(64, 16), nn.Linear(16, 64))
+    >>> trainer = Trainer(model, None, optim.Adam(model, lr=0.01), step=reconstruct)
+    >>> history = trainer.fit(load_digits(), load_digits(), epochs=3)
+    >>> history["val_loss"][-1] < 0.5 * history["train_loss"][0]
+    True
+    """
+
+    def __init__(self, forward: Forward | None = None) -> None:
+        if forward is not None and not callable(forward):
+            raise TypeError(f"step: expected a function of (run, batch), got {forward!r}")
+        self.own_forward = forward
+        self.sum: Any = None  # while an epoch runs: the gradients of the next update
+        self.backward_end: list[Hook] = []
+        self.batch_end: list[Hook] = []
+
+    @property
+    def name(self) -> str | None:
+        """What settings call it; None for the usual one."""
+        if self.own_forward is not None:
+            return getattr(self.own_forward, "__name__", type(self.own_forward).__name__)
+        return None if type(self) is Step else type(self).__name__
+
+    def begin(self, run: Run) -> None:
+        """Before the first batch of an epoch, or of what is left of it."""
+        self.backward_end, self.batch_end = run.hooks("on_backward_end"), run.hooks("on_batch_end")
+        self.sum = Accumulation(run)
+
+    def __call__(self, run: Run, batch: Any) -> None:
+        """Take one batch; make an update if it is the last one of it."""
+        if not self.sum.weights:
+            run.optimizer.zero_grad()
+        run.batch, samples = batch, size_of(batch)
+        found, weight = weighed(self.forward, run, batch, samples)
+        found, measures = (found, None) if type(found) is Tensor else taken_apart(found)
+        if not getattr(found, "requires_grad", False):
+            raise TypeError(
+                f"the loss of a step must be a Tensor with a gradient, got {described(found)}; a step that "
+                "makes its own updates is passed as ManualStep(step)"
+            )
+        self.backward(run, found, weight)
+        if measures:
+            record(run, measures, samples)
+        if len(self.sum.weights) == run.accumulate:
+            self.update(run)
+
+    def end(self, run: Run) -> None:
+        """After the last batch of an epoch: make an update of those that are left."""
+        if self.sum.weights:
+            self.update(run)
+        self.sum, self.backward_end, self.batch_end = None, [], []
+
+    # ---- the parts ----
+
+    def forward(self, run: Run, batch: Any) -> Any:
+        """The loss of a batch, and `run.output`."""
+        if self.own_forward is not None:
+            return self.own_forward(run, batch)
+        inputs, named, target = parts_of(batch)
+        if target is None:
+            raise ValueError(
+                "Trainer: the batch has no target: give (x, y), or a dict with y, or pass step=, a function "
+                "of (run, batch) that gives the loss"
+            )
+        run.output = output = run.model(*inputs, **named)
+        return run.loss(output, target)  # type: ignore[misc]  # the Trainer has seen to it
+
+    def backward(self, run: Run, loss: Tensor, weight: Weight) -> None:
+        """Add the gradient of one batch's loss to those of the update."""
+        value, total = self.sum.add(run, loss, weight)
+        run.means["loss"].add(value, total)
+
+    def update(self, run: Run) -> None:
+        """One update from the gradients that have been added up."""
+        self.sum.reduce(run)
+        penalties = self.penalties(run)
+        # whatever else reads or adds to the gradients needs them divided already
+        plain = isinstance(run.optimizer, Optimizer) and not penalties and not self.backward_end
+        direct = run.optimizer if plain else None
+        usable = run.scaler is None or run.scaler.unscale(gradients_of(run.model), optimizer=direct)
+        self.sum.average(run)
+        if usable:
+            for penalty in penalties:
+                penalty.backward()
+            for hook in self.backward_end:
+                hook(run)
+            run.optimizer.step()
+        run.count_update(self.batch_end)
+
+    def penalties(self, run: Run) -> list[Tensor]:
+        """What is added to the loss for the size of the weights."""
+        if not run.l1 and not run.l2:
+            return []
+        return [norm(run.model, strength) for norm, strength in ((l1, run.l1), (l2, run.l2)) if strength]
+
+    # ---- what is measured ----
+
+    def evaluate(self, run: Run, data: Any) -> dict[str, float]:
+        """The means over data of what `forward` gives, in evaluation mode and without gradients."""
+        means: defaultdict[str, Mean] = defaultdict(Mean)
+        with evaluating(run.model):
+            for batch in in_order(data):
+                samples = size_of(batch)
+                found, weight = weighed(self.forward, run, batch, samples)
+                loss, measures = (found, {}) if isinstance(found, Tensor) else taken_apart(found)
+                means["loss"].add(array_of(loss), weight.total)
+                for name, value in measures.items():
+                    means[name].add(as_number(name, value), samples)
+        if not means:
+            raise ValueError("the evaluation data gave no batches; a generator can be used only once")
+        return {name: mean.result("evaluation data") for name, mean in means.items()}
+
+
+def as_step(step: Step | Forward | None) -> Step:
+    """A step from a function of (run, batch)."""
+    return step if isinstance(step, Step) else Step(step)
