@@ -84,12 +84,13 @@ template <typename T> struct Row {
     // v = e^(x - m) in, gradient out; k = 1 / s
     template <int VEC, typename I>
     __device__ __forceinline__ void gradient(A (&v)[VEC], A k, I c, I C) const {
-        const A scale = (smooth ? a + b * sum_w : a) * g * k;
+        const A mass = smooth ? a + b * sum_w : a, scale = mass * g * k;
+        const bool nothing = t < 0 || mass == A(0);  // the row counts for nothing, even where g is infinite
 #pragma unroll
         for (int j = 0; j < VEC; ++j) {
             A d = v[j] * scale - (c + j == t ? a * g : A(0));
             if (smooth) d -= b * g * (weight && c + j >= 0 && c + j < C ? weight[c + j] : A(1));
-            v[j] = t < 0 ? A(0) : d;
+            v[j] = nothing ? A(0) : d;
         }
     }
 };
@@ -310,7 +311,7 @@ xent_scale(const T* in, i64 ldi, T* out, i64 ldo, const T* dy, int dy_step, i64 
             Acc<T> v[VEC];
             load_piece<T, VEC>(v, from, c, (i64)C, Acc<T>(0));
 #pragma unroll
-            for (int j = 0; j < VEC; ++j) v[j] *= g;
+            for (int j = 0; j < VEC; ++j) v[j] = v[j] == Acc<T>(0) ? Acc<T>(0) : v[j] * g;  // ignored: 0, whatever g
             store_piece<T, VEC>(to, c, (i64)C, v, aligned);
         }
     }

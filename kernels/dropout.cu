@@ -28,10 +28,11 @@ __device__ __forceinline__ void philox_block(unsigned (&w)[4], i64 block, Key ke
     w[3] = c3;
 }
 
-// y = x * scale where the word is at least the threshold, else x * 0, as the array form does
+// y = x * scale where the word is at least the threshold, else x * 0, as the array form does: a NaN is not hidden. A
+// gradient is cut off instead: it may be infinite just where the mask is 0.
 template <typename T, int VEC, int BLOCK>
 __global__ void __launch_bounds__(BLOCK)
-dropout(const T* x, T* y, Acc<T> scale, unsigned threshold, KEY_PARAMETERS, i64 n) {
+dropout(const T* x, T* y, int gradient, Acc<T> scale, unsigned threshold, KEY_PARAMETERS, i64 n) {
     const i64 c = ((i64)blockIdx.x * BLOCK + threadIdx.x) * VEC;  // whole Philox blocks, wherever x is aligned
     if (c >= n) return;
     Acc<T> v[VEC];
@@ -41,7 +42,10 @@ dropout(const T* x, T* y, Acc<T> scale, unsigned threshold, KEY_PARAMETERS, i64 
         unsigned w[4];
         philox_block(w, (c + q) / 4, KEY_ARGUMENTS);
 #pragma unroll
-        for (int j = 0; j < 4; ++j) v[q + j] *= w[j] >= threshold ? scale : Acc<T>(0);
+        for (int j = 0; j < 4; ++j) {
+            const bool on = w[j] >= threshold;
+            v[q + j] = on || !gradient ? v[q + j] * (on ? scale : Acc<T>(0)) : Acc<T>(0);
+        }
     }
     store_flat<T, VEC>(y, c, n, v);
 }

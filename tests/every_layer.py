@@ -56,6 +56,10 @@ LAYERS = {
     "GroupNorm": (lambda: nn.GroupNorm(2, 6), (6, 3, 4)),
     "GroupNorm of channels alone": (lambda: nn.GroupNorm(2, 6, affine=False), (6,)),
     "InstanceNorm2d": (lambda: nn.InstanceNorm2d(3), (3, 4, 5)),
+    "InstanceNorm2d, tracked": (
+        lambda: nn.InstanceNorm2d(3, affine=True, track_running_stats=True),
+        (3, 4, 5),
+    ),
     "InstanceNorm2d, affine": (lambda: nn.InstanceNorm2d(3, affine=True), (3, 4, 5)),
     "Residual": (lambda: nn.Residual(nn.Sequential(nn.Linear(5, 5), nn.ReLU())), (5,)),
     "Residual with a shortcut": (lambda: nn.Residual(nn.Linear(5, 3), nn.Linear(5, 3)), (5,)),

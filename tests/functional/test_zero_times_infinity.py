@@ -146,3 +146,105 @@ def test_a_batch_of_ignored_rows_leaves_a_model_finite(optimizer, rows):
     history = trainer.fit(DataLoader(Dataset(x, y), rows, shuffle=False), epochs=2)
     assert np.isfinite(history["train_loss"]).all()
     assert np.isfinite(to_numpy(model.weight.data)).all()
+
+
+# what an op cuts off gets no gradient, however large or undefined that of its output is. Each: the op, a
+# piece of its input, and where that is cut off; so are the rows of a loss that count for nothing
+MASKS = {
+    "relu": (F.relu, [-1.0, 4.0], [True, False]),
+    "hardtanh": (F.hardtanh, [-2.0, 0.5, 3.0], [True, False, True]),
+    "max_pool2d": (
+        lambda x: F.max_pool2d(x.reshape((1, 1, -1, 4)), 2),
+        [1.0, 2.0, 0.0, 0.0, -3.0, 0.0, 5.0, 4.0],
+        [True, False, True, True, True, True, False, True],
+    ),
+    "max_pool2d, overlapping": (
+        lambda x: F.max_pool2d(x.reshape((-1, 1, 2, 3)), 2, stride=1),
+        [1.0, 2.0, 1.5, 0.0, 0.0, 0.0],
+        [True, False, True, True, True, True],
+    ),
+    "maxout": (F.maxout, [1.0, 2.0, 3.0, -1.0], [True, False, False, True]),
+    "maximum": (lambda x: xpnet.core.operators.maximum(x, 0.0), [-1.0, 4.0], [True, False]),
+    "max": (lambda x: x.reshape((-1, 2)).max(axis=1), [-1.0, 4.0], [True, False]),
+    "getitem": (lambda x: x.reshape((-1, 2))[..., np.array([1])], [-1.0, 4.0], [True, False]),
+    "min": (lambda x: x.reshape((-1, 2)).min(axis=1), [-1.0, 4.0], [False, True]),
+    "bias_activation": (
+        lambda x: F.bias_activation(x.reshape((-1, 2)), x.detach()[:2] * 0),
+        [-1.0, 4.0],
+        [True, False],
+    ),
+    "cross_entropy": (
+        lambda x: F.cross_entropy(x.reshape((-1, 2)), labels(x, -100, 1), reduction="none"),
+        [1.0, 2.0, 3.0, 3.5],
+        [True, True, False, False],
+    ),
+    "cross_entropy, smoothed": (
+        lambda x: F.cross_entropy(
+            x.reshape((-1, 2)), labels(x, -100, 1), label_smoothing=0.1, reduction="none"
+        ),
+        [1.0, 2.0, 3.0, 3.5],
+        [True, True, False, False],
+    ),
+    "cross_entropy, a class of no weight": (
+        lambda x: F.cross_entropy(x.reshape((-1, 2)), labels(x, 0, 1), [0.0, 1.0], reduction="none"),
+        [1.0, 2.0, 3.0, 3.5],
+        [True, True, False, False],
+    ),
+    "nll_loss": (
+        lambda x: F.nll_loss(x.reshape((-1, 2)), labels(x, -100, 1), reduction="none"),
+        [-1.0, -1.0, -2.0, -3.0],
+        [True, True, True, False],
+    ),
+    "multi_margin_loss": (
+        lambda x: F.multi_margin_loss(x.reshape((-1, 2)), labels(x, 0, 1), reduction="none"),
+        [3.0, 1.0, 2.0, 2.5],
+        [True, True, False, False],
+    ),
+    "perceptron_loss": (
+        lambda x: F.perceptron_loss(x, x.detach() * 0 + 1, reduction="none"),
+        [2.0, -1.0],
+        [True, False],
+    ),
+}  # fmt: skip
+
+
+def dtypes():
+    return ("float16", "float32", "float64")[xpnet.get_backend().name == "array_api_strict" :]
+
+
+def labels(x, *pair):
+    return np.tile(np.array(pair), x.shape[0] // 4)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")
+@pytest.mark.parametrize("copies", [2, 1 << 15])  # of the second size the CPU's kernels take
+@pytest.mark.parametrize("dy", [INF, -INF, math.nan])
+@pytest.mark.parametrize("name", MASKS)
+def test_no_gradient_reaches_what_was_cut_off(name, dy, copies):
+    function, piece, cut = MASKS[name]
+    if copies > 2 and xpnet.get_backend().name == "array_api_strict":
+        pytest.skip("it has no kernels, and its scatter is quadratic")
+    for dtype in dtypes():
+        for flag in (True, False):
+            with xpnet.fused(flag):
+                x = xpnet.tensor(np.tile(np.array(piece, dtype), copies), requires_grad=True)
+                y = function(x)
+                y.backward(xpnet.asarray(np.full(y.shape, dy, dtype)))
+            found = to_numpy(x.grad).reshape(copies, -1)
+            assert not found[:, cut].any(), (dtype, flag)
+            assert not np.isfinite(found[:, ~np.array(cut)]).any(), (dtype, flag)
+
+
+@pytest.mark.parametrize("n", [40, 1 << 16])
+@pytest.mark.parametrize("bad", [INF, math.nan])
+def test_no_gradient_reaches_what_was_dropped(bad, n):
+    for dtype in dtypes():
+        for flag in (True, False):
+            with xpnet.fused(flag):
+                x = xpnet.tensor(np.ones(n, dtype), requires_grad=True)
+                y = F.dropout(x, 0.5)
+                y.backward(xpnet.asarray(np.full(n, bad, dtype)))
+            dropped = to_numpy(y.data) == 0
+            assert 0 < dropped.sum() < n
+            assert not to_numpy(x.grad)[dropped].any()
+            assert not np.isfinite(to_numpy(x.grad)[~dropped]).any()

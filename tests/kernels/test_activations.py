@@ -110,6 +110,21 @@ def test_sigmoid_and_gelu_keep_their_digits_far_from_zero(launch: Launch) -> Non
     )  # the tail's own sensitivity: x^2 ulp
 
 
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_relu_cut_off_gets_no_gradient(launch: Launch, dtype: str, bad: float) -> None:
+    """Whatever arrives there: sqrt(relu(x)) has an infinite slope just where the mask is 0."""
+    x = np.tile(np.array([-1, 0, -0.0, 2], dtype_of(dtype)), (50, 3))
+    dy = np.where(x > 0, 1, bad).astype(x.dtype)
+    with launch.on():
+        _, alone = launchers.relu(launch.array(x))
+        _, biased = launchers.bias_activation(launch.array(x), launch.array(np.zeros(12), x.dtype))
+        dx, (dz, db) = alone(launch.array(dy)), biased(launch.array(dy))
+    np.testing.assert_array_equal(launch.numpy(dx), x > 0)
+    np.testing.assert_array_equal(launch.numpy(dz), x > 0)
+    np.testing.assert_array_equal(launch.numpy(db), np.tile([0, 0, 0, 50], 3))
+
+
 SHAPES = [
     (1, 1),
     (3, 10),

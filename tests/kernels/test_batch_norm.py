@@ -226,6 +226,21 @@ def test_relu_and_residual(
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_what_relu_cut_off_gets_no_gradient(
+    launch: Launch, bad: float, residual: bool, training: bool, variant: str
+) -> None:
+    """Whatever arrives there: it is not in the sums either."""
+    case = Case((6, 5, 3, 7), residual=residual, training=training)
+    cut = case.want()["y"] < -0.1  # before the ReLU, and not for a rounding error
+    case.relu, case.dy = True, np.where(cut, bad, case.dy).astype(np.float32)
+    assert 0.1 < cut.mean() < 0.9
+    case.check(launch, variant if training else None)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_float32_parameters(launch: Launch, dtype: str, variant: str) -> None:
     """Mixed precision: 16-bit data; parameters, their gradients and running statistics in float32."""

@@ -15,6 +15,7 @@ from xpnet.cuda.cross_entropy import cross_entropy, plan
 from xpnet.cuda.element import ELEMENTS
 
 TOLERANCE = {"float64": 1e-13, "float32": 2e-6, "float16": 1e-3, "bfloat16": 8e-3}
+ROUNDING = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-23, "bfloat16": 2.0**-23}
 TINY = {"float16": 2.0**-24}  # half a step of the smallest numbers
 
 
@@ -59,11 +60,11 @@ def reference(
     return losses.sum() / total, gradient * dy / total
 
 
-def close(got: np.ndarray, want: np.ndarray, dtype: str, scale: float = 1.0) -> None:
-    """Same shape, and the error's norm small against the result's."""
+def close(got: np.ndarray, want: np.ndarray, dtype: str, scale: float = 1.0, terms: float = 0.0) -> None:
+    """Same shape, and the error's norm small against the result's; `terms`: of what it is the difference."""
     assert got.shape == want.shape
     assert np.isfinite(got).all(), "something was not written, or is not finite"
-    slack = TINY.get(dtype, 0) * np.sqrt(got.size)
+    slack = TINY.get(dtype, 0) * np.sqrt(got.size) + ROUNDING[dtype] * terms
     error = np.linalg.norm(got - want)
     assert error <= scale * TOLERANCE[dtype] * np.linalg.norm(want) + slack + 1e-300, error / np.linalg.norm(
         want
@@ -205,7 +206,9 @@ def test_options(
         return
     want = reference(x, y, weight, dy=dy, **options)
     close(got[0], want[0], dtype, scale=2)
-    close(got[1], want[1], dtype, scale=2)
+    close(
+        got[1], want[1], dtype, scale=2, terms=np.abs(dy).max() / (n if options["reduction"] == "mean" else 1)
+    )
 
 
 @pytest.mark.parametrize("classes", [7, 100, 2000, 20000])
@@ -435,3 +438,20 @@ def test_nothing_that_counts(launch: Launch, classes: int, smoothing: float) -> 
         if w is None or not smoothing:
             assert np.isnan(launch.numpy(value))
         np.testing.assert_array_equal(launch.numpy(dx), np.zeros_like(x))
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize(("classes", "arch"), [(4, 90), (300, 90), (3000, 90), (16500, 90), (16500, 80)])
+def test_no_gradient_reaches_a_row_that_counts_for_nothing(
+    launch: Launch, classes: int, arch: int, inplace: bool, bad: float
+) -> None:
+    """Ignored, or of a class that weighs nothing, and an infinite gradient arrives there."""
+    x = np.random.default_rng(0).standard_normal((4, classes)).astype(np.float32)
+    y, weight = np.array([-100, 2, 1, 3]), np.ones(classes, np.float32)
+    weight[1] = 0
+    options = {"reduction": "none", "inplace": inplace}
+    _, dx = run(launch, x, y, [bad, 1, bad, 2], arch, weight=weight, **options)
+    _, gradient = reference(x, y, weight, dy=[0, 1, 0, 2], reduction="none")
+    close(dx, gradient, "float32")
+    assert not dx[[0, 2]].any()

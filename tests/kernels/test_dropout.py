@@ -58,9 +58,12 @@ def test_mask(launch: Launch, dtype: str, n: int, at: int, p: float, key: random
 def test_shape_nan_and_what_is_left_to_the_body(launch: Launch) -> None:
     x = np.full((3, 4, 5), np.nan, np.float32)
     with launch.on():
-        y, _ = launchers.philox_dropout(launch.array(x), 0.5, KEYS[1])
+        y, pullback = launchers.philox_dropout(launch.array(x), 0.5, KEYS[1])
         assert y.shape == x.shape
         assert np.isnan(launch.numpy(y)).all()  # a dropped NaN stays, as in the array form
+        for dy in (x, np.full_like(x, np.inf)):
+            kept = random.keep_mask(x.shape, 0.5, KEYS[1])
+            np.testing.assert_array_equal(launch.numpy(pullback(launch.array(dy))), np.where(kept, dy, 0))
         turned = launch.array(np.arange(20.0).reshape(4, 5), np.float32).T
         z, _ = launchers.philox_dropout(turned, 0.5, KEYS[1])
         for p in (0.0, 1.0):

@@ -78,6 +78,39 @@ FUNCTIONS = {
         lambda c, x: x.unsqueeze(1).squeeze(1).squeeze(0),
         [LOGITS],
     ),
+    "sum dtype": (
+        lambda c, x: (x.sum(dim=1, dtype="float64") + x.mean(dtype="float64")).sum(dtype=x.dtype),
+        lambda c, x: (x.sum(dim=1, dtype=torch.float64) + x.mean(dtype=torch.float64)).sum(dtype=x.dtype),
+        [LOGITS],
+    ),
+    "softmax dtype": (
+        lambda c, x: (F.softmax(x, 1, dtype="float64") * F.log_softmax(x, dtype="float64")).sum(
+            dtype=x.dtype
+        ),
+        lambda c, x: (f.softmax(x, 1, dtype=torch.float64) * f.log_softmax(x, -1, dtype=torch.float64)).sum(
+            dtype=x.dtype
+        ),
+        [LOGITS],
+    ),
+    "alpha": (lambda c, x, y: x.add(y, alpha=3).sub(y * x, alpha=0.5).mul(y),) * 2 + ([LOGITS, TARGETS],),
+    **{
+        f"div {mode}": (
+            lambda c, x, y, m=mode: x * x.div(y, rounding_mode=m) + (x / 7).div(2, rounding_mode=m),
+        )
+        * 2
+        + ([LOGITS, TARGETS - 0.5],)
+        for mode in (None, "trunc", "floor")
+    },
+    "max_pool2d indices": (
+        lambda c, x: F.max_pool2d(x, 3, 2, 1, return_indices=True)[0],
+        lambda c, x: f.max_pool2d(x, 3, 2, 1, return_indices=True)[0],
+        [ODD],
+    ),
+    "instance_norm by running statistics": (
+        lambda c, x, w: F.instance_norm(x, c(W4), c(W4 + 1), w, None, False),
+        lambda c, x, w: f.instance_norm(x, c(W4), c(W4 + 1), w, None, False),
+        [ODD, W4],
+    ),
     "Tensor.flatten": (lambda c, x: x.flatten(), lambda c, x: x.flatten(), [LOGITS]),
     "clone": (lambda c, x: x.clone() * 2, lambda c, x: x.clone() * 2, [LOGITS]),
     "bce weight": (
@@ -230,6 +263,7 @@ LAYERS = {
     "LayerNorm positions": (lambda n, **d: n.LayerNorm((8, 9), 1e-3, True, False, **d), ODD),
     "GroupNorm bias": (lambda n, **d: n.GroupNorm(2, 4, bias=False, **d), ODD),
     "InstanceNorm2d bias": (lambda n, **d: n.InstanceNorm2d(4, affine=True, bias=False, **d), ODD),
+    "InstanceNorm2d tracked": (lambda n, **d: n.InstanceNorm2d(4, 1e-3, 0.2, True, True, **d), ODD),
     "InstanceNorm2d of an image": (lambda n, **d: n.InstanceNorm2d(4, affine=True, **d), ODD[0]),
     "named": (lambda n, **d: n.Sequential({"a": n.Linear(4, 3, **d), "b": n.Tanh()}), LOGITS),
 }
@@ -268,6 +302,20 @@ def test_options_of_layers(make, x, training, dtype):
             compare(mine[name], value, dtype, name)
         elif name in mine:
             assert int(xpnet.to_numpy(mine[name])) == int(value)
+
+
+@pytest.mark.parametrize("options", [{}, {"ceil_mode": True}, {"padding": 1, "dilation": 2, "stride": 1}])
+@pytest.mark.parametrize(
+    "x", [IMAGES, ODD[1], np.full((1, 1, 5, 6), -np.inf)], ids=["batch", "image", "-inf"]
+)
+def test_the_places_of_maxima_are_pytorchs(x, options):
+    y, places = F.max_pool2d(xpnet.asarray(x), 3, **options, return_indices=True)
+    z, expected = f.max_pool2d(torch.tensor(x), 3, **options, return_indices=True)
+    np.testing.assert_array_equal(xpnet.to_numpy(y), z)
+    np.testing.assert_array_equal(xpnet.to_numpy(places), expected)
+    assert (
+        xpnet.to_numpy(nn.MaxPool2d(3, return_indices=True, **options)(xpnet.asarray(x))[1]).dtype == np.int64
+    )
 
 
 # ---- where arguments are ----

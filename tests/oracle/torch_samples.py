@@ -128,12 +128,16 @@ def close(what, found, expected, dtype):
     )
 
 
-def backward_of_both(y, z, ours, theirs, dtype):
-    """Compare values, then the gradients of all leaves with respect to one uneven direction."""
-    close("value", y, z, dtype)
+def backward_of_both(y, z, ours, theirs, dtype, result=None):
+    """Compare values, then the gradients of all leaves with respect to one uneven direction.
+
+    `result`: the dtype of the values, if that is another than `dtype`, of the arguments.
+    """
+    result = result or dtype
+    close("value", y, z, result)
     if z.requires_grad:
         assert isinstance(y, xpnet.Tensor), "no gradient is recorded"
-        direction = np.cos(1.0 + np.arange(z.numel())).reshape(tuple(z.shape)).astype(dtype)
+        direction = np.cos(1.0 + np.arange(z.numel())).reshape(tuple(z.shape)).astype(result)
         y.backward(xpnet.asarray(direction))
         z.backward(torch.tensor(direction.astype(str(z.dtype).removeprefix("torch."))))
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import threading
 from typing import Any
 
 from xpnet.cli.errors import BadInputError, bad_input
+from xpnet.cli.settings import TrainSettings
 from xpnet.cli.setup import Setup
 from xpnet.io.files import check_writable
 from xpnet.train import Checkpoint, Run, load_checkpoint
@@ -59,7 +59,7 @@ class RunCheckpoint(Checkpoint):
             signal.signal(signal.SIGINT, self._previous)
 
 
-def run_settings(options: argparse.Namespace, setup: Setup, epochs: int) -> dict[str, Any]:
+def run_settings(settings: TrainSettings, setup: Setup, epochs: int) -> dict[str, Any]:
     """Every option that decides about the result, with the defaults filled in, by name."""
     return {
         "data": setup.name,
@@ -68,33 +68,33 @@ def run_settings(options: argparse.Namespace, setup: Setup, epochs: int) -> dict
         "layers": setup.network.get("layers"),
         "width": setup.network.get("width"),
         "dropout": setup.network.get("dropout"),
-        "optimizer": options.optimizer,
+        "optimizer": settings.optimizer,
         "lr": setup.optimizer.param_groups[0]["lr"],
-        "weight-decay": options.weight_decay,
-        "schedule": options.schedule,
+        "weight-decay": settings.weight_decay,
+        "schedule": settings.schedule,
         # a cosine reaches its end in the last epoch; at a constant rate a run can be made longer
-        "epochs": epochs if options.schedule == "cosine" else None,
-        "patience": options.patience,
+        "epochs": epochs if settings.schedule == "cosine" else None,
+        "patience": settings.patience,
         "batch-size": setup.loader.batch_size,
-        "augment": options.augment,
-        "seed": options.seed,
+        "augment": settings.augment,
+        "seed": settings.seed,
     }
 
 
-def run_checkpoint(options: argparse.Namespace, setup: Setup, epochs: int) -> RunCheckpoint | None:
+def run_checkpoint(settings: TrainSettings, setup: Setup, epochs: int) -> RunCheckpoint | None:
     """The callback that `--checkpoint` or `--resume` asks for.
 
     Raises:
         BadInputError: options that do not go together, or safetensors is missing.
     """
-    path = options.checkpoint or options.resume
+    path = settings.checkpoint or settings.resume
     if path is None:
-        if options.checkpoint_every is not None:
+        if settings.checkpoint_every is not None:
             raise BadInputError("--checkpoint-every needs --checkpoint FILE")
         return None
     with bad_input():
         check_writable(path)
-        return RunCheckpoint(path, options.checkpoint_every or 1, run_settings(options, setup, epochs))
+        return RunCheckpoint(path, settings.checkpoint_every or 1, run_settings(settings, setup, epochs))
 
 
 def check_resume(path: str, trainer: Run, setup: Setup, settings: dict[str, Any]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from xpnet import asarray, set_backend
 from xpnet.cli.errors import BadInputError, bad_input
+from xpnet.cli.settings import BackendSettings, DataSettings
 from xpnet.data import Dataset, ImageFolder, load_cifar10, load_digits, load_mnist, split
 from xpnet.data.folder import layout_of
 
@@ -17,7 +17,7 @@ Parts = tuple[Dataset, Dataset | None, Dataset]
 
 @dataclass(frozen=True)
 class Source:
-    """Where pictures come from, the share held out for validation, and default settings.
+    """Where pictures come from, the fraction held out for validation, and default settings.
 
     `load(path, size)` gives a training set, a validation set if the data have one, and a test set; `size` is
     the side of pictures that can have any.
@@ -95,20 +95,19 @@ SOURCES = {
 }
 
 
-def choose(options: argparse.Namespace, default: str) -> str:
+def choose(settings: DataSettings, default: str) -> str:
     """The name of the data, given as an argument, as an option, or not at all."""
-    given = {name for name in (getattr(options, "dataset", None), options.data) if name is not None}
+    given = {name for name in (settings.dataset, settings.data) if name is not None}
     if len(given) > 1:
-        raise BadInputError(f"the data is given twice: {options.dataset} and --data {options.data}")
+        raise BadInputError(f"the data is given twice: {settings.dataset} and --data {settings.data}")
     return given.pop() if given else default
 
 
-def choose_backend(options: argparse.Namespace) -> None:
+def choose_backend(settings: BackendSettings) -> None:
     """Set the backend and make one array there, so that a missing device shows now."""
-    device = options.device
-    if device is not None and device.isdecimal():
-        device = int(device)
+    device = settings.device
+    number = int(device) if device is not None and device.isdecimal() else None
     with bad_input():
-        set_backend(options.backend, device)
-    with bad_input(f"--backend {options.backend} --device {options.device}: "):
+        set_backend(settings.backend, device if number is None else number)
+    with bad_input(f"--backend {settings.backend} --device {settings.device}: "):
         asarray([0.0])

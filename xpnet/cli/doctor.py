@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 
 from xpnet import functional as F
 from xpnet import get_backend
@@ -10,37 +11,61 @@ from xpnet.cli import output
 from xpnet.cli.data import SOURCES, choose
 from xpnet.cli.errors import FAILED, OK, bad_input
 from xpnet.cli.model import versions
+from xpnet.cli.options import add_dataset, add_network, updates
+from xpnet.cli.settings import NetworkSettings
 from xpnet.cli.setup import check_options, prepare
 from xpnet.diagnostics import worst
 from xpnet.diagnostics.doctor import examine
 from xpnet.io.files import check_writable
 
 
-def doctor(options: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Settings(NetworkSettings):
+    """The options of `xpnet doctor`."""
+
+    steps: int = 200
+    json: str | None = None
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of `xpnet doctor`."""
+    parser.description = (
+        "Examine data, network and optimizer: a line for each diagnostic, and advice; "
+        "exit code 1 if one fails."
+    )
+    add_dataset(parser)
+    add_network(parser)
+    parser.add_argument(
+        "--steps", type=updates, metavar="N", help="updates of the short training run (default: 200)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="the findings")
+
+
+def run(settings: Settings) -> int:
     """Examine data, network and optimizer, print a line for each finding; the exit code, 1 if one fails."""
-    name = choose(options, "digits")
-    check_options(options, name, options.model or SOURCES[name].model)
+    name = choose(settings, "digits")
+    check_options(settings, name, settings.model or SOURCES[name].model)
     with bad_input():
-        if options.json is not None:
-            check_writable(options.json)
-    setup = prepare(options, name)
+        if settings.json is not None:
+            check_writable(settings.json)
+    setup = prepare(settings, name)
     rate = setup.optimizer.param_groups[0]["lr"]
     print(
-        f"{name}, network {setup.describe()}, {options.optimizer}, learning rate {rate:g}, "
-        f"batch {setup.loader.batch_size}, seed {options.seed}, on {get_backend()}\n"
+        f"{name}, network {setup.describe()}, {settings.optimizer}, learning rate {rate:g}, "
+        f"batch {setup.loader.batch_size}, seed {settings.seed}, on {get_backend()}\n"
     )
     findings = []
     data = setup.loader, setup.validation, setup.test
-    for finding in examine(setup.model, F.cross_entropy, *data, setup.optimizer, options.steps):
+    for finding in examine(setup.model, F.cross_entropy, *data, setup.optimizer, settings.steps):
         print(finding, flush=True)
         findings.append(finding)
     counts = {status: sum(f.status == status for f in findings) for status in ("PASS", "WARN", "FAIL")}
     print("\n" + ", ".join(f"{count} {status}" for status, count in counts.items()))
-    if options.json is not None:
+    if settings.json is not None:
         with bad_input():
-            facts = {"data": name, "network": setup.describe(), "seed": options.seed, "versions": versions()}
+            facts = {"data": name, "network": setup.describe(), "seed": settings.seed, "versions": versions()}
             output.write_json(
-                options.json,
+                settings.json,
                 {**facts, "status": worst(findings), "findings": [f.as_dict() for f in findings]},
             )
     return FAILED if worst(findings) == "FAIL" else OK

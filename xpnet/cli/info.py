@@ -6,12 +6,14 @@ import argparse
 import json
 import os
 import platform
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from xpnet import BackendUnavailableError, __version__, use_backend
 from xpnet.cli.errors import OK
+from xpnet.cli.settings import Settings as Base
 from xpnet.core import registry as dispatch
 from xpnet.core.backend import BACKENDS
 
@@ -21,10 +23,22 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def info(options: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Settings(Base):
+    """The options of `xpnet info`."""
+
+    json: bool = False
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of `xpnet info`."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(settings: Settings) -> int:
     """Print what is installed and what works; the exit code."""
     facts = collect()
-    if options.json:
+    if settings.json:
         print(json.dumps(facts, indent=2))
         return OK
     print(f"xpnet {facts['xpnet']}, Python {facts['python']}, {facts['platform']}, {facts['cpus']} CPUs")

@@ -4,31 +4,53 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from xpnet.cli import output
 from xpnet.cli.data import choose_backend
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
+from xpnet.cli.options import add_backend
+from xpnet.cli.settings import BackendSettings
 from xpnet.io.files import atomic_write, check_writable
 from xpnet.lab import Experiment, Result, catalogue
 from xpnet.lab.gallery import as_page, as_text
 
 
-def lab(options: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Settings(BackendSettings):
+    """The options of `xpnet lab`."""
+
+    name: str | None = None
+    out: str | None = None
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of `xpnet lab`."""
+    parser.description = (
+        "List the experiments, or run one of them, or all: the deck's figures, ours and the "
+        "exact ones; exit code 1 if one differs."
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="an experiment, or all (default: list them)")
+    parser.add_argument("--out", metavar="DIR", help="write a page with every picture and table")
+    add_backend(parser)
+
+
+def run(settings: Settings) -> int:
     """List the experiments, or run some; the exit code, 1 if a figure differs."""
     known = catalogue()
-    if options.name is None:
+    if settings.name is None:
         _list(known)
         return OK
-    if options.name != "all" and options.name not in known:
-        close = [name for name in known if options.name in name]
+    if settings.name != "all" and settings.name not in known:
+        close = [name for name in known if settings.name in name]
         hint = f"; did you mean {' or '.join(close)}?" if close else "; `xpnet lab` lists them"
-        raise BadInputError(f"no experiment {options.name!r}{hint}")
-    chosen = known if options.name == "all" else {options.name: known[options.name]}
+        raise BadInputError(f"no experiment {settings.name!r}{hint}")
+    chosen = known if settings.name == "all" else {settings.name: known[settings.name]}
     with bad_input():
-        choose_backend(options)
-        _check_folder(options.out)
+        choose_backend(settings)
+        _check_folder(settings.out)
     found: dict[str, tuple[Experiment, Result]] = {}
     start = time.perf_counter()
     for name, experiment in chosen.items():
@@ -38,9 +60,9 @@ def lab(options: argparse.Namespace) -> int:
             print(as_text(*found[name]))
         else:
             print(f"{name:<32}{found[name][1].verdict:<14}{time.perf_counter() - begin:6.1f} s", flush=True)
-    if options.out is not None:
+    if settings.out is not None:
         with bad_input():
-            _write(Path(options.out), found)
+            _write(Path(settings.out), found)
     wrong = [name for name, (_, result) in found.items() if not result.ok]
     if len(chosen) > 1:
         print(f"{len(found)} experiments in {time.perf_counter() - start:.0f} s, {len(wrong)} differ")

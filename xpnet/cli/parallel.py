@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
+from typing import Any
 
 from xpnet.cli.errors import BAD_INPUT, BadInputError, bad_input
+from xpnet.cli.settings import TrainSettings
 from xpnet.parallel import Communicator, connect
 
-_FILES = {"save": "none", "plot": "none", "grid": "none", "preview": "none", "json": None, "report": None}
+_NO_FILES: dict[str, Any] = {
+    "save": "none",
+    "plot": "none",
+    "grid": "none",
+    "preview": "none",
+    "json": None,
+    "report": None,
+}
 
 
-def on_ranks(options: argparse.Namespace, work: Callable[[Communicator], int]) -> int:
-    """Call `work(communicator)` on every rank; rank 0 alone prints and writes. The exit code.
+def on_ranks(settings: TrainSettings, work: Callable[[TrainSettings, Communicator], int]) -> int:
+    """Call `work(settings, communicator)` on every rank; rank 0 alone prints and writes. The exit code.
 
     Raises:
         BadInputError: MPI is missing, or the process was not started by mpiexec.
     """
-    if not options.parallel:
-        return work(Communicator())
+    if not settings.parallel:
+        return work(settings, Communicator())
     with bad_input():
-        group = connect(options.backend)
+        group = connect(settings.backend)
     if group.size == 1:
         raise BadInputError(
             "--parallel: there is one process only; start several: "
@@ -31,13 +40,12 @@ def on_ranks(options: argparse.Namespace, work: Callable[[Communicator], int]) -
         )
     try:
         if group.is_main:
-            code = work(group)
+            code = work(settings, group)
         else:
-            vars(options).update(_FILES)
             with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-                code = work(group)
+                code = work(replace(settings, **_NO_FILES), group)
     except BadInputError as error:
-        print(f"xpnet {options.command}: error: {error}", file=sys.stderr)
+        print(f"xpnet train: error: {error}", file=sys.stderr)
         group.abort(BAD_INPUT)
         raise
     if code and group.is_main:  # others may be waiting within a step

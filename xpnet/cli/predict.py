@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +17,67 @@ from xpnet.cli import output
 from xpnet.cli.data import SOURCES, choose, choose_backend
 from xpnet.cli.errors import OK, BadInputError, bad_input
 from xpnet.cli.model import load_model
+from xpnet.cli.options import add_data
+from xpnet.cli.settings import DataSettings
 from xpnet.data.dataset import check_finite
 from xpnet.data.folder import SUFFIXES, decode
 from xpnet.data.table import read_table
 from xpnet.io.files import check_writable
-from xpnet.train import predict as apply
+from xpnet.train import predict
 
 _SHOWN = 10
 
 
-def predict(options: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Settings(DataSettings):
+    """The options of `xpnet predict`."""
+
+    model: str
+    input: str | None = None
+    output: str | None = None
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of `xpnet predict`."""
+    parser.description = (
+        "Apply a saved network to new samples, or to the test set of the data it was trained on."
+    )
+    parser.add_argument("model", metavar="FILE", help="a model that `xpnet train` saved")
+    add_data(parser)
+    parser.add_argument(
+        "--input",
+        metavar="FILE",
+        help="samples as the training data are scaled: .npy, .npz, or .csv, one a line; or a picture",
+    )
+    parser.add_argument("--output", metavar="FILE", help="write every prediction as CSV")
+
+
+def run(settings: Settings) -> int:
     """Load the model and the samples, print a label and its probability for each; the exit code."""
     with bad_input():
-        if options.output is not None:
-            check_writable(options.output)
-        choose_backend(options)
-        model, scaler, facts = load_model(options.model)
+        if settings.output is not None:
+            check_writable(settings.output)
+        choose_backend(settings)
+        model, scaler, facts = load_model(settings.model)
         labels = None
-        if options.input is not None:
-            if options.data or options.path:
+        if settings.input is not None:
+            if settings.data or settings.path:
                 raise BadInputError("give --input FILE, or --data and --path, not both")
             picture = facts.get("picture", facts["shape"])
-            x, source = read_samples(options.input, facts["shape"], picture), options.input
+            x, source = read_samples(settings.input, facts["shape"], picture), settings.input
         else:
-            name = choose(options, facts["data"])
-            *_, test = SOURCES[name].load(options.path, facts.get("size"))
+            name = choose(settings, facts["data"])
+            *_, test = SOURCES[name].load(settings.path, facts.get("size"))
             labels, source = to_numpy(test.y), f"the {name} test set"
             x = _fit(to_numpy(test.x), facts["shape"], source)
-        scores = apply(model, scaler.transform(x))
+        scores = predict(model, scaler.transform(x))
     probabilities = to_numpy(F.softmax(scores))
     predicted = probabilities.argmax(axis=1)
     certainty = probabilities.max(axis=1)
 
     names = np.array(facts.get("class_names") or range(facts["model"]["classes"]))
     width = max(10, *(len(str(name)) for name in names))
-    if options.output:
+    if settings.output:
         header, columns = (
             ["sample", "prediction", "probability"],
             [range(len(x)), names[predicted], certainty],
@@ -58,7 +85,7 @@ def predict(options: argparse.Namespace) -> int:
         if labels is not None:
             header, columns = [*header, "label"], [*columns, names[labels]]
         with bad_input():
-            output.write_csv(options.output, header, zip(*columns, strict=True))
+            output.write_csv(settings.output, header, zip(*columns, strict=True))
     print(f"{len(x)} samples from {source}")
     if labels is not None:
         print(f"accuracy {np.mean(predicted == labels):.2%}")
@@ -68,10 +95,10 @@ def predict(options: argparse.Namespace) -> int:
         print(line + (f"  {names[labels[i]]:>5}" if labels is not None else ""))
     if len(x) > _SHOWN:
         print(
-            f"... {len(x) - _SHOWN} more" + ("" if options.output else "; --output FILE.csv writes them all")
+            f"... {len(x) - _SHOWN} more" + ("" if settings.output else "; --output FILE.csv writes them all")
         )
-    if options.output:
-        print(f"saved the predictions in {options.output}")
+    if settings.output:
+        print(f"saved the predictions in {settings.output}")
     return OK
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from xpnet import to_numpy
 from xpnet.cli.errors import BadInputError
 from xpnet.cli.pictures import visible
+from xpnet.cli.settings import TrainSettings
 from xpnet.cli.setup import Setup
 from xpnet.report.report import check_report
 from xpnet.train import Diagnostics, Trainer, write_report
@@ -35,7 +35,7 @@ def report_path(asked: str | None) -> str | None:
 
 def write_page(
     path: str | None,
-    options: argparse.Namespace,
+    settings: TrainSettings,
     setup: Setup,
     trainer: Trainer,
     diagnostics: Diagnostics,
@@ -60,10 +60,11 @@ def write_page(
         trainer.history,
         title=f"{setup.name}, network {setup.describe()}",
         facts={
-            "command": "xpnet " + shlex.join(options.argv),
-            "seed": options.seed,
+            "command": "xpnet " + shlex.join(settings.argv),
+            "seed": settings.seed,
             "samples": ", ".join(f"{len(part)} {name}" for name, part in parts.items()),
-            "optimizer": f"{options.optimizer}, schedule {options.schedule}, batch {setup.loader.batch_size}",
+            "optimizer": f"{settings.optimizer}, schedule {settings.schedule}, "
+            f"batch {setup.loader.batch_size}",
             "ended": failure or "as planned",
         },
         observations=diagnostics.observations,

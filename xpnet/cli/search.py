@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 import time
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -17,6 +18,8 @@ from xpnet.cli.data import SOURCES, choose, choose_backend
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
 from xpnet.cli.executors import make_executor
 from xpnet.cli.model import versions
+from xpnet.cli.options import add_dataset, count, pair
+from xpnet.cli.settings import DataSettings, TrainSettings
 from xpnet.cli.setup import Data, prepare, read_data
 from xpnet.io.files import check_writable
 from xpnet.search import (
@@ -31,9 +34,9 @@ from xpnet.search import (
     integer,
     loguniform,
     plot,
+    search,
     uniform,
 )
-from xpnet.search import search as run_search
 from xpnet.search.objective import Report
 from xpnet.search.space import Params
 from xpnet.search.strategies import Round, ranked
@@ -51,96 +54,132 @@ SPACE = Space(
 )
 
 
-def search(options: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Settings(DataSettings):
+    """The options of `xpnet search`."""
+
+    trials: tuple[int, int] = (60, 30)
+    epochs: tuple[int, int] = (5, 20)
+    workers: int = 2
+    seed: int = 0
+    executor: str | None = None
+    journal: str | None = None
+    resume: bool = False
+    plot: str | None = None
+    json: str | None = None
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of `xpnet search`."""
+    parser.description = (
+        "Random search for the settings of a perceptron: many short trials, then longer ones in "
+        "the ranges of the best; prints the `xpnet train` command of the winner. The test set is not used."
+    )
+    add_dataset(parser)
+    parser.add_argument("--trials", type=pair, metavar="N,N", help="coarse and fine (default: 60,30)")
+    parser.add_argument("--epochs", type=pair, metavar="N,N", help="of each of them (default: 5,20)")
+    parser.add_argument("--workers", type=count, metavar="N", help="processes; same results (default: 2)")
+    parser.add_argument(
+        "--seed", type=int, help="of the settings, and of every trial's training (default: 0)"
+    )
+    parser.add_argument(
+        "--executor",
+        metavar="NAME",
+        help="instead of processes here: mpi (in mpiexec), dask, or dask:ADDRESS of a scheduler",
+    )
+    parser.add_argument("--journal", metavar="FILE", help="keep finished trials here, at once")
+    parser.add_argument("--resume", action="store_true", help="go on with the trials in the journal")
+    parser.add_argument("--plot", metavar="FILE", help="parallel coordinates and scatter plots, a picture")
+    parser.add_argument("--json", metavar="FILE", help="all trials, ranges and the best settings")
+
+
+def run(settings: Settings) -> int:
     """Check everything, search, say what was found and how to train it; the exit code."""
-    name = choose(options, "digits")
-    if options.resume and not options.journal:
+    name = choose(settings, "digits")
+    if settings.resume and not settings.journal:
         raise BadInputError("--resume goes on with a journal: add --journal FILE")
-    picture = output.picture_path(options.plot, "", "--plot", False)
+    picture = output.picture_path(settings.plot, "", "--plot", False)
     with bad_input():
-        choose_backend(options)
-        for path in (options.json, picture):
+        choose_backend(settings)
+        for path in (settings.json, picture):
             if path is not None:
                 check_writable(path)
-    objective = TrainCommand(name, _common(options, name))
+    objective = TrainCommand(_common(settings, name))
     objective.check()
     print(
-        f"{name}: random search, {options.trials[0]} trials of {options.epochs[0]} epochs, then "
-        f"{options.trials[1]} of {options.epochs[1]}; seed {options.seed}, "
-        f"{_workers(options)}, on {get_backend()}"
+        f"{name}: random search, {settings.trials[0]} trials of {settings.epochs[0]} epochs, then "
+        f"{settings.trials[1]} of {settings.epochs[1]}; seed {settings.seed}, "
+        f"{_workers(settings)}, on {get_backend()}"
     )
     start = time.perf_counter()
     with bad_input():
-        strategy = CoarseToFine(options.trials, options.epochs, keep=0.1)
+        strategy = CoarseToFine(settings.trials, settings.epochs, keep=0.1)
     try:
-        with make_executor(options.executor) as executor:
-            result = run_search(
+        with make_executor(settings.executor) as executor:
+            result = search(
                 objective,
                 SPACE,
                 strategy,
-                seed=options.seed,
-                workers=0 if executor is not None else options.workers,
+                seed=settings.seed,
+                workers=0 if executor is not None else settings.workers,
                 executor=executor,
-                journal=options.journal,
-                resume=options.resume,
-                facts={"data": name, "path": options.path, "device": options.device, **versions()},
+                journal=settings.journal,
+                resume=settings.resume,
+                facts={"data": name, "path": settings.path, "device": settings.device, **versions()},
                 on_round=_show_round,
             )
     except (FileExistsError, ValueError, OSError) as error:
         hint = "; go on with it: --resume" if isinstance(error, FileExistsError) else ""
         raise BadInputError(f"{error}{hint}") from error
     except (TrialError, WorkerDiedError) as error:
-        kept = f"; finished trials are in {options.journal}, go on with --resume" if options.journal else ""
+        kept = f"; finished trials are in {settings.journal}, go on with --resume" if settings.journal else ""
         raise BadInputError(f"{error}{kept}") from error
     seconds = time.perf_counter() - start
-    return _finish(options, objective, result, seconds, picture)
+    return _finish(settings, objective, result, seconds, picture)
 
 
-def _workers(options: argparse.Namespace) -> str:
-    if options.executor:
-        return f"on {options.executor}'s workers"
-    return f"{options.workers} worker{'s' * (options.workers > 1)}"
+def _workers(settings: Settings) -> str:
+    if settings.executor:
+        return f"on {settings.executor}'s workers"
+    return f"{settings.workers} worker{'s' * (settings.workers > 1)}"
 
 
 class TrainCommand:
     """The objective: what `xpnet train` does with the same settings, so that it can repeat any trial.
 
     Args:
-        name: of the data.
-        common: options that all trials share, as words of the command line.
+        common: what all trials share, the name of the data included.
     """
 
-    def __init__(self, name: str, common: list[str]) -> None:
-        self.name, self.common = name, common
+    def __init__(self, common: TrainSettings) -> None:
+        self.common = common
 
-    def words(self, params: Params, epochs: int) -> list[str]:
-        """The arguments of `xpnet train` for these settings. Three digits: what is printed is what is run."""
-        return [
-            "train", self.name, *self.common,
-            "--layers", str(params["width"]),
-            "--optimizer", params["optimizer"],
-            "--lr", f"{params['lr']:.3g}",
-            "--weight-decay", f"{params['weight_decay']:.3g}",
-            "--dropout", f"{params['dropout']:.3g}",
-            "--batch-size", str(params["batch_size"]),
-            "--epochs", str(epochs),
-            "--patience", str(epochs),
-            "--monitor", "accuracy",
-        ]  # fmt: skip
+    def settings(self, params: Params, epochs: int) -> TrainSettings:
+        """A trial as a run of `xpnet train`. Three digits: what is printed is what is run."""
+        return replace(
+            self.common,
+            layers=(params["width"],),
+            optimizer=params["optimizer"],
+            lr=_rounded(params["lr"]),
+            weight_decay=_rounded(params["weight_decay"]),
+            dropout=_rounded(params["dropout"]),
+            batch_size=params["batch_size"],
+            epochs=epochs,
+            patience=epochs,
+            monitor="accuracy",
+        )
 
     def check(self) -> None:
         """Read the data here first: what is wrong with them should be said before workers start."""
         with bad_input():
-            _data(("train", self.name, *self.common))
+            _data(self.common)
 
     def __call__(self, params: Params, trial: Trial) -> float:
         """Train; the validation accuracy of the weights that `xpnet train` would keep."""
-        from xpnet.cli.command import parser
-
-        options = parser().parse_args(self.words(params, trial.budget or 1))
-        epochs = options.epochs
-        setup = prepare(options, self.name, _data(("train", self.name, *self.common)))
-        stopping = EarlyStopping(options.patience, monitor=f"val_{options.monitor}")
+        epochs = trial.budget or 1
+        settings = self.settings(params, epochs)
+        setup = prepare(settings, choose(settings, "digits"), _data(self.common))
+        stopping = EarlyStopping(settings.patience, monitor=f"val_{settings.monitor}")
         schedule = LearningRate(optim.CosineAnnealingLR(setup.optimizer, epochs))
         callbacks: list[Callback] = [StopOnDivergence(), stopping, schedule, Report(trial)]
         trainer = Trainer(setup.model, F.cross_entropy, setup.optimizer, callbacks)
@@ -154,24 +193,49 @@ class TrainCommand:
 
 
 @lru_cache(maxsize=1)
-def _data(words: tuple[str, ...]) -> Data:
+def _data(common: TrainSettings) -> Data:
     """Read once in a process, not once a trial: all trials have the same split."""
-    from xpnet.cli.command import parser
-
-    options = parser().parse_args(words)
-    source = SOURCES[options.dataset]
-    choose_backend(options)
-    return read_data(options, options.dataset, options.model or source.model, source.size)
+    name = choose(common, "digits")
+    source = SOURCES[name]
+    choose_backend(common)
+    return read_data(common, name, common.model or source.model, source.size)
 
 
-def _common(options: argparse.Namespace, name: str) -> list[str]:
-    words = ["--seed", str(options.seed)]
-    if SOURCES[name].model != "mlp":
-        words += ["--model", "mlp"]
-    for option in ("path", "device"):
-        value = getattr(options, option)
-        words += [f"--{option}", value] if value is not None else []
-    return words + (["--backend", options.backend] if options.backend != "numpy" else [])
+def _common(settings: Settings, name: str) -> TrainSettings:
+    return TrainSettings(
+        dataset=name,
+        path=settings.path,
+        backend=settings.backend,
+        device=settings.device,
+        seed=settings.seed,
+        model="mlp" if SOURCES[name].model != "mlp" else None,
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+_SHOWN = (
+    "seed", "model", "path", "device", "backend", "layers", "optimizer", "lr", "weight_decay", "dropout",
+    "batch_size", "epochs", "patience", "monitor",
+)  # fmt: skip
+
+
+def command_of(settings: TrainSettings) -> list[str]:
+    """The words that run these settings of a trial."""
+    words = ["xpnet", "train", str(settings.dataset)]
+    for name in _SHOWN:
+        value = getattr(settings, name)
+        if value is not None and (name, value) != ("backend", "numpy"):
+            words += ["--" + name.replace("_", "-"), _word(value)]
+    return words
+
+
+def _word(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 _COLUMNS = ("lr", "weight_decay", "dropout", "width", "batch_size", "optimizer")
@@ -211,7 +275,7 @@ def _edges(trials: list[Outcome], space: Space) -> None:
 
 
 def _finish(
-    options: argparse.Namespace,
+    settings: Settings,
     objective: TrainCommand,
     result: SearchResult,
     seconds: float,
@@ -225,7 +289,7 @@ def _finish(
         return FAILED
     best = result.best
     _edges([best], next(r.space for r in result.rounds if r.name == best.round))
-    words = ["xpnet", *objective.words(best.params, best.budget or 1)]
+    words = command_of(objective.settings(best.params, best.budget or 1))
     print(f"\n{len(result.trials)} trials in {seconds:.1f} s")
     print(f"best: {best.score:.2%} validation accuracy, trial {best.number} ({best.round}); repeat it with")
     print(f"  {shlex.join(words)}")
@@ -235,10 +299,10 @@ def _finish(
     )
     with bad_input():
         if picture is not None:
-            plot.save(result, picture, f"{objective.name}: {len(result.trials)} trials")
+            plot.save(result, picture, f"{objective.common.dataset}: {len(result.trials)} trials")
             print(f"saved the plots in {picture}")
-        if options.json is not None:
-            facts = {"data": objective.name, "command": shlex.join(words), "versions": versions()}
-            output.write_json(options.json, {**facts, **result.to_dict()})
-            print(f"saved the trials in {options.json}")
+        if settings.json is not None:
+            facts = {"data": objective.common.dataset, "command": shlex.join(words), "versions": versions()}
+            output.write_json(settings.json, {**facts, **result.to_dict()})
+            print(f"saved the trials in {settings.json}")
     return OK

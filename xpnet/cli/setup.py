@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from xpnet.cli.data import SOURCES, choose_backend
 from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.cli.model import MODELS
 from xpnet.cli.pictures import standard_augmentation
+from xpnet.cli.settings import NetworkSettings
 from xpnet.data import Augmentation, ChannelMean, DataLoader, Dataset, Standardize, split
 from xpnet.data.preprocessing import Preprocessing
 from xpnet.functional import flatten
@@ -47,11 +47,11 @@ class Setup:
         return f"{self.kind} of width {self.network['width']}"
 
 
-def check_options(options: argparse.Namespace, name: str, kind: str) -> None:
+def check_options(settings: NetworkSettings, name: str, kind: str) -> None:
     """Refuse options that do not go together."""
-    if options.layers and kind != "mlp":
+    if settings.layers and kind != "mlp":
         raise BadInputError(f"--layers is for --model mlp; --width sets the channels of the {kind}")
-    if options.size and SOURCES[name].size is None:
+    if settings.size and SOURCES[name].size is None:
         raise BadInputError(f"--size is for images; the pictures of {name} have one size")
 
 
@@ -60,35 +60,35 @@ Data = tuple[
 ]  # training, validation, test, and what they were scaled by
 
 
-def prepare(options: argparse.Namespace, name: str, data: Data | None = None) -> Setup:
+def prepare(settings: NetworkSettings, name: str, data: Data | None = None) -> Setup:
     """Choose the backend, seed, read the data, make the rest.
 
     Args:
-        options: of the command line.
+        settings: what to train, and on what.
         name: of the data.
-        data: what `read_data` gave for the same options; default: read them.
+        data: what `read_data` gave for the same settings; default: read them.
 
     Raises:
-        BadInputError: whatever is wrong with the options, the files or the machine.
+        BadInputError: whatever is wrong with the settings, the files or the machine.
     """
-    kind = options.model or SOURCES[name].model
+    kind = settings.model or SOURCES[name].model
     with bad_input():
-        choose_backend(options)
-        manual_seed(options.seed)
-        size = options.size or SOURCES[name].size
-        pictures, validation, test, scaler = data or read_data(options, name, kind, size)
+        choose_backend(settings)
+        manual_seed(settings.seed)
+        size = settings.size or SOURCES[name].size
+        pictures, validation, test, scaler = data or read_data(settings, name, kind, size)
         augment = None
-        if options.augment == "standard":
+        if settings.augment == "standard":
             augment = standard_augmentation(pictures, SOURCES[name].mirrored)
         training, late_flatten = pictures, augment is not None and kind == "mlp"
         if kind == "mlp":  # takes flat samples; pictures to be augmented are flattened batch by batch
             validation, test = validation.map(flatten), test.map(flatten)
             training = training if late_flatten else training.map(flatten)
         shape = list(validation.x.shape[1:])
-        network = _network(options, name, kind, shape, training.classes)
+        network = _network(settings, name, kind, shape, training.classes)
         model = MODELS[kind](**network)
-        optimizer = make_optimizer(options.optimizer, model, options.lr, options.weight_decay)
-    batch_size = options.batch_size or min(SOURCES[name].batch_size, len(training))
+        optimizer = make_optimizer(settings.optimizer, model, settings.lr, settings.weight_decay)
+    batch_size = settings.batch_size or min(SOURCES[name].batch_size, len(training))
     if batch_size > len(training):
         raise BadInputError(f"--batch-size {batch_size}: there are only {len(training)} training samples")
     loader = DataLoader(
@@ -105,12 +105,12 @@ def prepare(options: argparse.Namespace, name: str, data: Data | None = None) ->
     )  # fmt: skip
 
 
-def read_data(options: argparse.Namespace, name: str, kind: str, size: int | None) -> Data:
+def read_data(settings: NetworkSettings, name: str, kind: str, size: int | None) -> Data:
     """Training, validation and test set, standardised and on the backend, and the statistics used."""
     source = SOURCES[name]
-    training, validation, test = source.load(options.path, size)
+    training, validation, test = source.load(settings.path, size)
     if validation is None:
-        training, validation = split(training, (1 - source.validation, source.validation), seed=options.seed)
+        training, validation = split(training, (1 - source.validation, source.validation), seed=settings.seed)
     # one mean and deviation for all pixels: the borders that are never inked stay small
     scaler = Standardize(per_feature=False) if kind == "mlp" else ChannelMean()
     scaler.fit(training.x)
@@ -119,11 +119,11 @@ def read_data(options: argparse.Namespace, name: str, kind: str, size: int | Non
 
 
 def _network(
-    options: argparse.Namespace, name: str, kind: str, shape: list[int], classes: int
+    settings: NetworkSettings, name: str, kind: str, shape: list[int], classes: int
 ) -> dict[str, Any]:
     """The arguments that make the model."""
     if kind == "mlp":
-        layers = options.layers or list(SOURCES[name].layers)
-        return {"inputs": shape[0], "layers": layers, "classes": classes, "dropout": options.dropout}
-    network = {"classes": classes, "channels": shape[0], "width": options.width}
-    return {**network, "dropout": options.dropout} if kind == "cnn" else network
+        layers = list(settings.layers or SOURCES[name].layers)
+        return {"inputs": shape[0], "layers": layers, "classes": classes, "dropout": settings.dropout}
+    network = {"classes": classes, "channels": shape[0], "width": settings.width}
+    return {**network, "dropout": settings.dropout} if kind == "cnn" else network

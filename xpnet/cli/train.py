@@ -17,9 +17,11 @@ from xpnet.cli.checkpoint import check_resume, run_checkpoint
 from xpnet.cli.data import SOURCES, choose
 from xpnet.cli.errors import FAILED, INTERRUPTED, OK, BadInputError, bad_input
 from xpnet.cli.model import versions
+from xpnet.cli.options import add_dataset, add_network, count
 from xpnet.cli.parallel import on_ranks
 from xpnet.cli.pictures import write_preview, write_samples
 from xpnet.cli.report import report_path, write_page
+from xpnet.cli.settings import TrainSettings as Settings
 from xpnet.cli.setup import check_options, prepare
 from xpnet.data import Dataset
 from xpnet.io.files import check_writable, require_safetensors
@@ -37,51 +39,121 @@ from xpnet.train import (
 )
 
 
-def train(options: argparse.Namespace) -> int:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of `xpnet train`."""
+    parser.description = "Train a network with batch norm on pictures, and print its test accuracy."
+    add_dataset(parser)
+    add_network(parser)
+    parser.add_argument(
+        "--augment",
+        choices=("none", "standard"),
+        help="standard: random crops of padded pictures, mirrored except for digits (default: none)",
+    )
+    parser.add_argument("--schedule", choices=("cosine", "constant"), help="(default: cosine)")
+    parser.add_argument(
+        "--epochs", type=count, help="epochs at most (default: 50 for digits, 10 for mnist, else 30)"
+    )
+    parser.add_argument(
+        "--patience",
+        type=count,
+        metavar="N",
+        help="stop after N epochs without a better validation loss or accuracy (default: 15)",
+    )
+    parser.add_argument(
+        "--monitor",
+        choices=("loss", "accuracy"),
+        help="which of the two; the weights of its best epoch are kept (default: loss)",
+    )
+    parser.add_argument(
+        "--parallel",
+        action="store_true",
+        help="train on all ranks: mpiexec -n 2 python -m xpnet train digits --parallel",
+    )
+    parser.add_argument(
+        "--sync-batch-norm",
+        action="store_true",
+        help="with --parallel: batch norm over the batches of all ranks, not of each",
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="keep the state of the run here, to resume it after a crash"
+    )
+    parser.add_argument(
+        "--checkpoint-every", type=count, metavar="N", help="epochs between two checkpoints (default: 1)"
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="FILE",
+        help="go on from a checkpoint of the same options; kept up to date unless --checkpoint is given",
+    )
+    parser.add_argument(
+        "--save", metavar="FILE", help="the model (default: DATA.safetensors; none: do not save)"
+    )
+    parser.add_argument(
+        "--plot", metavar="FILE", help="curves, .png .svg .pdf or .csv (default: DATA.png; none: do not plot)"
+    )
+    parser.add_argument(
+        "--grid",
+        metavar="FILE",
+        help="picture of some training samples (default: DATA-samples.png for cifar10 and images)",
+    )
+    parser.add_argument(
+        "--preview",
+        metavar="FILE",
+        help="picture of what --augment does (default: DATA-augmented.png, with --augment)",
+    )
+    parser.add_argument("--json", metavar="FILE", help="settings, history, test accuracy, confusion matrix")
+    parser.add_argument(
+        "--report",
+        metavar="FILE.html",
+        help="a page about the run: curves, confusion matrix, worst mistakes, activations, diagnostics",
+    )
+
+
+def run(settings: Settings) -> int:
     """Check everything, train, test once, write the files; the exit code."""
-    return on_ranks(options, lambda group: _train(options, group))
+    return on_ranks(settings, _train)
 
 
-def _train(options: argparse.Namespace, group: Communicator) -> int:
-    name = choose(options, "digits")
-    kind = options.model or SOURCES[name].model
-    _check(options, name, kind)
-    files = _files(options, name)
-    setup = prepare(options, name)
+def _train(settings: Settings, group: Communicator) -> int:
+    name = choose(settings, "digits")
+    kind = settings.model or SOURCES[name].model
+    _check(settings, name, kind)
+    files = _files(settings, name)
+    setup = prepare(settings, name)
     training, validation, scaler, model = setup.training, setup.validation, setup.scaler, setup.model
     with bad_input():
         write_samples(files.grid, setup.pictures, scaler)
         write_preview(files.preview, setup.pictures, scaler, setup.augment)
-    if options.sync_batch_norm:
+    if settings.sync_batch_norm:
         synchronize_batch_norm(model, group)
     optimizer, loader = setup.optimizer, setup.loader
-    epochs = options.epochs or SOURCES[name].epochs
-    stopping = EarlyStopping(options.patience, monitor=f"val_{options.monitor}")
+    epochs = settings.epochs or SOURCES[name].epochs
+    stopping = EarlyStopping(settings.patience, monitor=f"val_{settings.monitor}")
     callbacks: list[Callback] = [stopping, Progress()]
-    if options.schedule == "cosine":
+    if settings.schedule == "cosine":
         callbacks.append(LearningRate(optim.CosineAnnealingLR(optimizer, epochs)))
-    checkpoint = run_checkpoint(options, setup, epochs)
+    checkpoint = run_checkpoint(settings, setup, epochs)
     if checkpoint is not None:
         callbacks.append(checkpoint)
     diagnostics = Diagnostics()
     if files.page is not None:
         callbacks.append(diagnostics)
     trainer = Trainer(model, F.cross_entropy, optimizer, callbacks, communicator=group)
-    if options.resume and checkpoint is not None:
-        check_resume(options.resume, trainer, setup, checkpoint.command)
+    if settings.resume and checkpoint is not None:
+        check_resume(settings.resume, trainer, setup, checkpoint.command)
 
     lr = optimizer.param_groups[0]["lr"]
     sizes = setup.describe()
     print(f"{name}: {len(training)} training, {len(validation)} validation, {len(setup.test)} test samples")
     print(
-        f"network {sizes}, {sum(p.size for p in model.parameters())} parameters; {options.optimizer}, "
-        f"learning rate {lr:g}, batch {loader.batch_size}, seed {options.seed}, on {get_backend()}"
+        f"network {sizes}, {sum(p.size for p in model.parameters())} parameters; {settings.optimizer}, "
+        f"learning rate {lr:g}, batch {loader.batch_size}, seed {settings.seed}, on {get_backend()}"
         + (f", {group.size} ranks" if group.size > 1 else "")
     )
     start, code, failure, scores = time.perf_counter(), OK, "", None
     try:
         with np.errstate(all="ignore"):  # divergence is found, and said, once an epoch
-            trainer.fit(loader, validation, epochs, options.resume)
+            trainer.fit(loader, validation, epochs, settings.resume)
     except KeyboardInterrupt:
         code, failure = INTERRUPTED, "interrupted"
     except TrainingDivergedError as error:
@@ -92,11 +164,11 @@ def _train(options: argparse.Namespace, group: Communicator) -> int:
     if failure and checkpoint is not None and checkpoint.path.is_file():
         print(f"to go on: the same command with --resume {checkpoint.path}")
     if stopping.best_epoch is None:
-        failure = failure or f"the validation {options.monitor} was never a finite number"
+        failure = failure or f"the validation {settings.monitor} was never a finite number"
         written = "nothing" if files.page is None else f"only {files.page}"
         print(f"xpnet train: error: {failure}; {written} was written", file=sys.stderr)
         with bad_input():
-            write_page(files.page, options, setup, trainer, diagnostics, None, failure)
+            write_page(files.page, settings, setup, trainer, diagnostics, None, failure)
         return code or FAILED
 
     report: dict[str, Any] = {
@@ -108,20 +180,20 @@ def _train(options: argparse.Namespace, group: Communicator) -> int:
         "size": setup.size,
         "class_names": training.class_names,
         "training": {
-            "optimizer": options.optimizer,
+            "optimizer": settings.optimizer,
             "lr": lr,
-            "schedule": options.schedule,
-            "weight_decay": options.weight_decay,
+            "schedule": settings.schedule,
+            "weight_decay": settings.weight_decay,
             "batch_size": loader.batch_size,
             "epochs": trainer.history.epochs,
             "best_epoch": stopping.best_epoch + 1,
-            "augment": options.augment,
-            "seed": options.seed,
+            "augment": settings.augment,
+            "seed": settings.seed,
             "backend": str(get_backend()),
         },
         "versions": versions(),
     }
-    measured = f"validation {options.monitor} {stopping.best:.4f}"
+    measured = f"validation {settings.monitor} {stopping.best:.4f}"
     kept = f"kept the weights of epoch {stopping.best_epoch + 1} ({measured})"
     if failure:
         print(f"xpnet train: error: {failure}; {kept}, not tested", file=sys.stderr)
@@ -135,7 +207,7 @@ def _train(options: argparse.Namespace, group: Communicator) -> int:
         _print_test(report["test"], setup.test)
     with bad_input():
         _write(files, trainer, report, f"{name}, network {sizes}")
-        write_page(files.page, options, setup, trainer, diagnostics, scores, failure)
+        write_page(files.page, settings, setup, trainer, diagnostics, scores, failure)
     return code
 
 
@@ -152,32 +224,32 @@ class Files:
     hint: str  # about the format of the curves
 
 
-def _files(options: argparse.Namespace, name: str) -> Files:
+def _files(settings: Settings, name: str) -> Files:
     """Every path and package that the end of the run needs, checked at its beginning."""
-    model = None if options.save == "none" else options.save or f"{name}.safetensors"
-    curves = output.plot_path(options.plot, name)
+    model = None if settings.save == "none" else settings.save or f"{name}.safetensors"
+    curves = output.plot_path(settings.plot, name)
     coloured = name in ("cifar10", "images")
-    grid = output.picture_path(options.grid, f"{name}-samples.png", "--grid", coloured)
-    augmented = options.augment != "none"
-    preview = output.picture_path(options.preview, f"{name}-augmented.png", "--preview", augmented)
+    grid = output.picture_path(settings.grid, f"{name}-samples.png", "--grid", coloured)
+    augmented = settings.augment != "none"
+    preview = output.picture_path(settings.preview, f"{name}-augmented.png", "--preview", augmented)
     with bad_input():
-        page = report_path(options.report)
+        page = report_path(settings.report)
         if model is not None:
             require_safetensors()
-        for path in (model, curves, options.json, grid, preview):
+        for path in (model, curves, settings.json, grid, preview):
             if path is not None:
                 check_writable(path)
-    plain = options.plot is None and curves is not None and curves.endswith(".csv")
+    plain = settings.plot is None and curves is not None and curves.endswith(".csv")
     hint = ' (for a picture: pip install "xpnet[plot]")' if plain else ""
-    return Files(model, curves, options.json, page, grid, preview, hint)
+    return Files(model, curves, settings.json, page, grid, preview, hint)
 
 
-def _check(options: argparse.Namespace, name: str, kind: str) -> None:
+def _check(settings: Settings, name: str, kind: str) -> None:
     """Options that do not go together."""
-    check_options(options, name, kind)
-    if options.sync_batch_norm and not options.parallel:
+    check_options(settings, name, kind)
+    if settings.sync_batch_norm and not settings.parallel:
         raise BadInputError("--sync-batch-norm is for --parallel")
-    if options.preview not in (None, "none") and options.augment == "none":
+    if settings.preview not in (None, "none") and settings.augment == "none":
         raise BadInputError("--preview shows what --augment does; add --augment standard")
 
 

@@ -21,6 +21,7 @@ from xpnet.core.backend import (
     device_key,
     dtype_name,
     is_capturing,
+    named_dtype,
     namespace,
     to_numpy,
 )
@@ -38,6 +39,14 @@ def is_half(x: Array) -> bool:
 def widen(x: Array) -> Array:
     """x in the dtype that sums are made in: float32 for the 16-bit types. A number stays as it is."""
     return namespace(x).astype(x, namespace(x).float32) if hasattr(x, "dtype") and is_half(x) else x
+
+
+def cast(x: Array, dtype: Any) -> Array:
+    """x in another dtype, by its name or as the backend's own; None: as it is."""
+    if dtype is None:
+        return x
+    name = dtype if isinstance(dtype, str) else dtype_name(dtype)
+    return namespace(x).astype(x, named_dtype(name, backend_of(x)))
 
 
 def zero(like: Array) -> Array:
@@ -200,8 +209,9 @@ def add_to_columns(x: Array, columns: Array, values: Array | float) -> Array:
         x[arange(x.shape[0], x), columns] += values
         return x
     xp = namespace(x)
-    hot = one_hot(columns, x.shape[1], x.dtype)
-    return x + hot * (values if getattr(values, "ndim", 0) == 0 else xp.expand_dims(values, axis=1))
+    there = xp.expand_dims(columns, axis=1) == arange(x.shape[1], columns)
+    more = values if getattr(values, "ndim", 0) == 0 else xp.expand_dims(values, axis=1)
+    return xp.where(there, x + more, x)  # a product with 0 or 1 is NaN where a value is infinite
 
 
 def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
@@ -231,8 +241,8 @@ def scatter_add(shape: tuple[int, ...], index: tuple[Any, ...], values: Array) -
     if name == "torch":
         out.view(-1).index_add_(0, flat, values.reshape(-1))
         return out
-    hot = one_hot(flat, math.prod(shape), values.dtype)
-    return xp.reshape(xp.reshape(values, (1, -1)) @ hot, shape)
+    there = xp.expand_dims(flat, axis=1) == arange(math.prod(shape), flat)
+    return xp.reshape(xp.sum(keep(xp.reshape(values, (-1, 1)), there), axis=0, dtype=values.dtype), shape)
 
 
 def _positions(shape: tuple[int, ...], index: tuple[Any, ...], like: Array) -> Array:

@@ -94,6 +94,29 @@ class Methods(Generic[T]):
     def __abs__(self) -> T:
         return ops.absolute(self)
 
+    def add(self, other: Operand, *, alpha: float = 1) -> T:
+        """self + alpha * other."""
+        return ops.add(self, other if alpha == 1 else alpha * other)
+
+    def sub(self, other: Operand, *, alpha: float = 1) -> T:
+        """self - alpha * other."""
+        return ops.subtract(self, other if alpha == 1 else alpha * other)
+
+    def mul(self, other: Operand) -> T:
+        """self * other."""
+        return ops.multiply(self, other)
+
+    def div(self, other: Operand, *, rounding_mode: str | None = None) -> T:
+        """self / other, rounded down ("floor") or towards 0 ("trunc") without a gradient.
+
+        >>> import xpnet
+        >>> xpnet.tensor([7.0, -7.0]).div(2.0, rounding_mode="floor").tolist()
+        [3.0, -4.0]
+        """
+        if rounding_mode is None:
+            return ops.divide(self, other)
+        return ops.divide_rounded(self, other, rounding_mode)
+
     # In place where nothing is recorded; a computed Tensor gets a successor that goes on with its history.
 
     def __iadd__(self, other: Operand) -> Self:
@@ -181,20 +204,38 @@ class Methods(Generic[T]):
 
     # ---- reductions ----
 
-    def sum(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> T:
+    def sum(
+        self,
+        axis: Axis = None,
+        keepdims: bool = False,
+        *,
+        dim: Axis = None,
+        keepdim: bool = False,
+        dtype: Any = None,
+    ) -> T:
         """The sum over `axis`, in PyTorch's spelling `dim`; default: over all elements.
+
+        `dtype`: of the result, to which x is converted first.
 
         >>> import xpnet
         >>> xpnet.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=1).tolist()
         [3.0, 7.0]
         """
-        return ops.sum(self, *_axis(axis, dim, keepdims, keepdim))
+        x = self if dtype is None else ops.astype(self, dtype)
+        return ops.sum(x, *_axis(axis, dim, keepdims, keepdim))
 
     def mean(
-        self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False
+        self,
+        axis: Axis = None,
+        keepdims: bool = False,
+        *,
+        dim: Axis = None,
+        keepdim: bool = False,
+        dtype: Any = None,
     ) -> T:
-        """The mean over `axis`, in PyTorch's spelling `dim`; default: over all elements."""
-        return ops.mean(self, *_axis(axis, dim, keepdims, keepdim))
+        """The mean over `axis`; arguments as for `sum`."""
+        x = self if dtype is None else ops.astype(self, dtype)
+        return ops.mean(x, *_axis(axis, dim, keepdims, keepdim))
 
     @overload
     def max(

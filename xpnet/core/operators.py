@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import builtins
 import math
+import operator
 import sys
 from typing import Any
 
 import numpy as np
 
 from xpnet.core import methods
-from xpnet.core.arrays import floating, gather, is_half, keep, scatter_add, sum_in_float32, zero
+from xpnet.core.arrays import (
+    cast,
+    floating,
+    gather,
+    is_half,
+    keep,
+    scatter_add,
+    sum_in_float32,
+    widen,
+    zero,
+)
 from xpnet.core.backend import (
     SCALARS,
     Array,
@@ -22,8 +32,8 @@ from xpnet.core.backend import (
     namespace,
     on_device,
 )
+from xpnet.core.indexing import entries, in_range
 from xpnet.core.node import Pullback
-from xpnet.core.notes import OPS, check_labels
 from xpnet.core.op import differentiable, is_recorded
 from xpnet.core.tensor import Tensor, array_of
 
@@ -100,26 +110,47 @@ def divide(a: Array, b: Array) -> Result:
 
 
 @differentiable
+def divide_rounded(a: Array, b: Array, mode: str) -> Result:
+    """a / b rounded down ("floor") or towards 0 ("trunc"), which is flat: its gradients are 0."""
+    a, b = meet(a, b, "divide")
+    xp = namespace(a, b)
+    if mode not in ("floor", "trunc"):
+        raise ValueError(f'div: rounding_mode must be None, "floor" or "trunc", got {mode!r}')
+    if mode == "floor":
+        y = a // b
+    else:  # of the quotient before it is rounded to float16
+        exact = (widen(v) if hasattr(v, "shape") else v for v in (a, b))
+        y = xp.astype(xp.trunc(operator.truediv(*exact)), (a if hasattr(a, "shape") else b).dtype, copy=False)
+    flat = lambda dy, x: unbroadcast(xp.zeros_like(dy), x)
+    return y, lambda dy: (lambda out: flat(dy, a), lambda out: flat(dy, b))
+
+
+@differentiable
 def power(a: Array, b: Array) -> Result:
     """a ** b; the gradient with respect to the exponent needs a > 0, or a = 0 and b >= 0, where it is 0."""
     a, b = meet(a, b, "power")
     xp = namespace(a, b)
-    y = a**b
+    # float16 may hold the gradients and not their factors
+    base, exponent = (widen(v) if hasattr(v, "shape") else v for v in (a, b))
+    wide = base**exponent
+    y = wide if base is a and exponent is b else xp.astype(wide, (a if hasattr(a, "shape") else b).dtype)
 
     def by_base(dy: Array) -> Array:
+        dy = widen(dy)
         if not hasattr(b, "shape"):
-            return unbroadcast(dy * b * a ** (b - 1) if b else xp.zeros_like(dy), a)
-        # x ** 0 is 1 everywhere, although 0 * 0 ** -1 is not a number
-        flat = b == 0
-        return unbroadcast(
-            xp.where(flat, zero(dy), dy * b * a ** (xp.where(flat, xp.ones_like(b), b) - 1)), a
-        )
+            dx = dy * b * base ** (b - 1) if b else xp.zeros_like(dy)
+        else:  # x ** 0 is 1 everywhere, although 0 * 0 ** -1 is not a number
+            flat = exponent == 0
+            less = xp.where(flat, xp.ones_like(exponent), exponent) - 1
+            dx = xp.where(flat, zero(dy), dy * exponent * base**less)
+        return xp.astype(unbroadcast(dx, a), a.dtype, copy=False)
 
     def by_exponent(dy: Array) -> Array:
-        base = a if hasattr(a, "shape") else xp.full((), a, dtype=b.dtype, device=device(b))
-        still = (base == 0) & (b >= 0)  # 0 ** b is 0 there, although 0 * log 0 is not a number
-        gradient = dy * y * xp.log(xp.where(still, xp.ones_like(base), base))
-        return unbroadcast(xp.where(still, zero(dy), gradient), b)
+        dy = widen(dy)
+        x = base if hasattr(a, "shape") else xp.full((), a, dtype=exponent.dtype, device=device(b))
+        still = (x == 0) & (exponent >= 0)  # 0 ** b is 0 there, although 0 * log 0 is not a number
+        dx = dy * wide * xp.log(xp.where(still, xp.ones_like(x), x))
+        return xp.astype(unbroadcast(xp.where(still, zero(dx), dx), b), b.dtype, copy=False)
 
     return y, lambda dy: (lambda out: by_base(dy), lambda out: by_exponent(dy))
 
@@ -282,7 +313,23 @@ def reshape(x: Array, shape: tuple[int, ...]) -> Result:
 
 @differentiable
 def flatten(x: Array, start_dim: int = 1, end_dim: int = -1) -> Result:
-    """Merge the axes from `start_dim` to `end_dim`: (N, C, H, W) -> (N, C H W)."""
+    """Merge the axes from `start_dim` to `end_dim`: (N, C, H, W) -> (N, C H W).
+
+    Args:
+        x: any shape.
+        start_dim: the first of the axes.
+        end_dim: the last of them.
+
+    Returns:
+        The elements in the same order, with one axis in place of those.
+
+    Raises:
+        ValueError: x does not have these axes, or they are not in order.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.flatten(xpnet.asarray([[[1.0, 2.0], [3.0, 4.0]]]))
+    array([[1., 2., 3., 4.]], dtype=float32)
+    """
     xp, n = namespace(x), x.ndim or 1
     if not (-n <= start_dim < n and -n <= end_dim < n and start_dim % n <= end_dim % n):
         raise ValueError(
@@ -307,11 +354,10 @@ def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Result:
 def getitem(x: Array, index: Any) -> Result:
     """x[index] for slices, integers, None, masks, integer arrays of any backend; repeated indices add up."""
     xp = namespace(x)
-    index = tuple(_index(i, x) for i in (index if isinstance(index, tuple) else (index,)))
+    index = entries(index, x)
     if any(hasattr(i, "dtype") for i in index):
-        if backend_name(x) == "cupy":  # which wraps around what is out of range
-            index = _counted(index[0], x) if len(index) == 1 else index
-            index = tuple(_in_range(i, x, _axis(index, k)) for k, i in enumerate(index))
+        if backend_name(x) == "cupy":
+            index = in_range(index, x)
         return gather(x, index), lambda dy: scatter_add(tuple(x.shape), index, dy)
     if Ellipsis not in index:
         index = (*index, ...)
@@ -325,40 +371,6 @@ def getitem(x: Array, index: Any) -> Result:
     return x[index], pullback
 
 
-def _axis(index: tuple[Any, ...], k: int) -> int:
-    """The axis that entry k of an index selects from; negative after an ellipsis."""
-    if any(i is Ellipsis for i in index[:k]):
-        return -builtins.sum(i is not None for i in index[k:])
-    return builtins.sum(1 if i is not None else 0 for i in index[:k])
-
-
-def _in_range(index: Any, x: Array, axis: int) -> Any:
-    """Integers on a CUDA device, looked at there: one that is out of range is noted (`xpnet.notes`)."""
-    if not hasattr(index, "dtype") or index.dtype.kind not in "iu" or not -x.ndim <= axis < x.ndim:
-        return index
-    xp, n = namespace(x), x.shape[axis]
-    flat = xp.reshape(xp.astype(index, xp.int64), (-1,))
-    op = OPS.index("an index")
-    places, _ = check_labels(xp.where(flat < 0, flat + n, flat), xp.float32, n, None, op)
-    return xp.reshape(places, index.shape)
-
-
-def _counted(index: Array, x: Array) -> tuple[Array, ...]:
-    """A mask as the positions of its ones: to count them CuPy waits, so not again for the gradient."""
-    if index.dtype != bool or tuple(index.shape) != tuple(x.shape[: index.ndim]) or not index.ndim:
-        return (index,)
-    return namespace(x).nonzero(index)
-
-
-def _index(part: Any, x: Array) -> Any:
-    """One entry of an index; arrays, lists and Tensors become arrays where `x` lives."""
-    if part is None or isinstance(part, int | slice | type(...)):
-        return part
-    if isinstance(part, np.integer):
-        return int(part)
-    return asarray(np.asarray(part) if isinstance(part, list) else part, backend=backend_of(x))
-
-
 # ---- what Tensor's methods need beside ops ----------------------------------------------------------------
 
 
@@ -366,6 +378,12 @@ def _index(part: Any, x: Array) -> Any:
 def clone(x: Array) -> Result:
     """A copy."""
     return namespace(x).asarray(x, copy=True), lambda dy: dy
+
+
+@differentiable
+def astype(x: Array, dtype: Any) -> Result:
+    """In another dtype."""
+    return cast(x, dtype), lambda dy: namespace(dy).astype(dy, x.dtype)
 
 
 @differentiable
@@ -447,7 +465,7 @@ def assign(x: Tensor, index: Any, value: Any) -> None:
             "writing into a tensor would lose its gradient: do it in `with xpnet.no_grad():`, or make "
             "another with operations"
         )
-    index = tuple(_index(i, x.data) for i in (index if isinstance(index, tuple) else (index,)))
+    index = entries(index, x.data)
     if not any(hasattr(i, "dtype") or i is Ellipsis for i in index):
         index = (*index, ...)
     value = array_of(value)

@@ -34,21 +34,21 @@ def conv2d(
     groups: int = 1,
 ) -> Any:
     """The three products without columns; dx is a convolution of dy with the flipped, transposed weight."""
-    from xpnet.functional.convolution import _output, _pair
+    from xpnet.functional.convolution import output_size, pair
 
     if x.dtype != np.float32 or weight.dtype != np.float32 or x.ndim != 4 or weight.ndim != 4:
         return NotImplemented
-    if groups != 1 or x.shape[1] != weight.shape[1] or _pair(stride, "stride", 1) != (1, 1):
+    if groups != 1 or x.shape[1] != weight.shape[1] or pair(stride, "stride", 1) != (1, 1):
         return NotImplemented
     if bias is not None and (bias.dtype != np.float32 or bias.shape != (weight.shape[0],)):
         return NotImplemented
     if weight.size >= _LARGE:
         return NotImplemented
-    window, pads, spread = weight.shape[2:], _pair(padding, "padding", 0), _pair(dilation, "dilation", 1)
+    window, pads, spread = weight.shape[2:], pair(padding, "padding", 0), pair(dilation, "dilation", 1)
     reach = tuple(d * (k - 1) for d, k in zip(spread, window, strict=True))
     if any(p > r for p, r in zip(pads, reach, strict=True)):
         return NotImplemented
-    size = _output(x, window, (1, 1), pads, spread, "conv2d")
+    size = output_size(x, window, (1, 1), pads, spread, "conv2d")
     correlate = compiled("convolution", "correlate")
     weight_gradient = compiled("convolution", "weight_gradient")
     if correlate is None or weight_gradient is None:

@@ -9,6 +9,7 @@ import numpy as np
 from xpnet.core.backend import Array
 from xpnet.cpu.launch import SMALL, compiled
 from xpnet.functional import losses
+from xpnet.functional.targets import class_indices, reduce_losses
 
 _EMPTY = np.empty((0, 0), np.float32)
 
@@ -30,8 +31,6 @@ def cross_entropy(
     run = compiled("cross_entropy", "cross_entropy")
     if run is None or getattr(target, "ndim", 1) != 1:
         return NotImplemented
-    from xpnet.functional.losses import _reduce, class_indices
-
     y, valid = class_indices(target, logits, logits.shape[1], ignore_index, "cross_entropy")
     if valid is not None:
         return NotImplemented
@@ -45,7 +44,7 @@ def cross_entropy(
         return gradient
 
     gradient = launch(np.empty_like(z) if recorded else _EMPTY)
-    value, _ = _reduce(losses, reduction)
+    value, _ = reduce_losses(losses, reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         dz = gradient if gradient.size else launch(np.empty_like(z))

@@ -23,10 +23,11 @@ def philox_dropout(x: Array, p: float, key: Key) -> Any:
     threshold = np.uint32(keep_threshold(p))
     words = np.array([w & 0xFFFFFFFF for w in (key.seed, key.seed >> 32, key.step, key.stream)], np.uint32)
 
-    def apply(a: Array) -> Array:
+    def apply(a: Array, gradient: bool) -> Array:
         a = np.ascontiguousarray(a)
         y = np.empty_like(a)
-        run(a.reshape(-1), y.reshape(-1), a.dtype.type(1 / (1 - p)), threshold, words, threads())
+        scale = a.dtype.type(1 / (1 - p))
+        run(a.reshape(-1), y.reshape(-1), gradient, scale, threshold, words, threads())
         return y
 
-    return apply(x), apply
+    return apply(x, False), lambda dy: apply(dy, True)

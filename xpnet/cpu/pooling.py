@@ -16,11 +16,11 @@ Size = int | tuple[int, int]
 @pooling.max_pool2d.kernel("numpy", SMALL)
 def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
     """One pass forward, one backward; one byte of each window is kept."""
-    from xpnet.functional.convolution import _pair
+    from xpnet.functional.convolution import pair
 
-    window = _pair(kernel_size, "kernel_size", 1)
-    steps = window if stride is None else _pair(stride, "stride", 1)
-    if window != (2, 2) or steps != (2, 2) or _pair(padding, "padding", 0) != (0, 0):
+    window = pair(kernel_size, "kernel_size", 1)
+    steps = window if stride is None else pair(stride, "stride", 1)
+    if window != (2, 2) or steps != (2, 2) or pair(padding, "padding", 0) != (0, 0):
         return NotImplemented
     if x.dtype != np.float32 or x.ndim != 4 or x.shape[2] % 2 or x.shape[3] % 2 or not x.size:
         return NotImplemented

@@ -12,8 +12,8 @@ from xpnet.core.backend import Array, asarray, backend_of, namespace, to_numpy
 from xpnet.core.notes import note_on
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
-from xpnet.functional.losses import beside
 from xpnet.functional.losses import cross_entropy as op
+from xpnet.functional.targets import beside
 from xpnet.functional.weighing import report
 
 FILE = "cross_entropy.cu"

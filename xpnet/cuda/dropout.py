@@ -49,15 +49,15 @@ def philox_dropout(x: Array, p: float, key: Key) -> Any:
     tail = (t.scalar(1 / (1 - p)), np.uint32(threshold), *_words(key), np.int64(x.size))
     xp = namespace(x)
 
-    def apply(a: Array) -> Array:
+    def apply(a: Array, gradient: bool) -> Array:
         a = loader.contiguous(a)
         y = xp.empty(a.shape, dtype=a.dtype)
         if a.size:
             grid = (loader.ceil_div(a.size, elements),)
-            loader.kernel(FILE, name)(grid, (BLOCK,), (a, y, *tail))
+            loader.kernel(FILE, name)(grid, (BLOCK,), (a, y, np.int32(gradient), *tail))
         return y
 
-    return apply(x), apply
+    return apply(x, False), lambda dy: apply(dy, True)
 
 
 @random.philox.kernel("cupy")

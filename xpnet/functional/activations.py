@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from xpnet.core.arrays import erf, floating, keep, widen, zero
+from xpnet.core.arrays import cast, erf, floating, keep, widen, zero
 from xpnet.core.autograd import Pullback, differentiable
 from xpnet.core.backend import Array, namespace
 
@@ -29,8 +30,8 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Result:
     """x for x > 0, else negative_slope * x (Maas et al., 2013)."""
     floating("leaky_relu", x)
     xp = namespace(x)
-    slope = xp.astype(x > 0, x.dtype) * (1 - negative_slope) + negative_slope
-    return x * slope, lambda dy: dy * slope
+    derivative = xp.astype(x > 0, x.dtype) * (1 - negative_slope) + negative_slope
+    return x * derivative, lambda dy: dy * derivative
 
 
 @differentiable
@@ -44,7 +45,12 @@ def elu(x: Array, alpha: float = 1.0) -> Result:
 
 @differentiable
 def sigmoid(x: Array) -> Result:
-    """1 / (1 + exp(-x)); g' = g (1 - g). Does not overflow."""
+    """1 / (1 + exp(-x)); g' = g (1 - g). Does not overflow.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.sigmoid(xpnet.asarray([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ], dtype=float32)
+    """
     floating("sigmoid", x)
     xp = namespace(x)
     e = xp.exp(-xp.abs(x))
@@ -54,7 +60,12 @@ def sigmoid(x: Array) -> Result:
 
 @differentiable
 def tanh(x: Array) -> Result:
-    """tanh(x) = 2 sigmoid(2x) - 1; g' = 1 - g^2."""
+    """tanh(x) = 2 sigmoid(2x) - 1; g' = 1 - g^2.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.tanh(xpnet.asarray([-1000.0, 0.0, 1000.0]))
+    array([-1.,  0.,  1.], dtype=float32)
+    """
     floating("tanh", x)
     y = namespace(x).tanh(x)
     return y, lambda dy: dy * (1 - y * y)
@@ -62,7 +73,12 @@ def tanh(x: Array) -> Result:
 
 @differentiable
 def lecun_tanh(x: Array) -> Result:
-    """1.7159 tanh(2x/3): f(1) = 1 and f(-1) = -1 (LeCun et al., 1998, "Efficient BackProp")."""
+    """1.7159 tanh(2x/3): f(1) = 1 and f(-1) = -1 (LeCun et al., 1998, "Efficient BackProp").
+
+    >>> import xpnet, xpnet.functional as F
+    >>> [round(float(y), 3) for y in F.lecun_tanh(xpnet.asarray([-1.0, 0.0, 1.0]))]
+    [-1.0, 0.0, 1.0]
+    """
     floating("lecun_tanh", x)
     t = namespace(x).tanh(x * (2 / 3))
     return 1.7159 * t, lambda dy: dy * (1.7159 * 2 / 3 * (1 - t * t))
@@ -120,6 +136,16 @@ def softplus(x: Array, beta: float = 1.0, threshold: float = 20.0) -> Result:
         x: any shape.
         beta: how sharp the bend is, not 0.
         threshold: where beta x is above it, the result is x.
+
+    Returns:
+        The shape of x.
+
+    Raises:
+        ValueError: beta is 0.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> [round(float(y), 4) for y in F.softplus(xpnet.asarray([-1.0, 0.0, 1000.0]))]
+    [0.3133, 0.6931, 1000.0]
     """
     floating("softplus", x)
     if not beta:
@@ -130,8 +156,8 @@ def softplus(x: Array, beta: float = 1.0, threshold: float = 20.0) -> Result:
     y = xp.where(line, x, (xp.maximum(z, zero(z)) + xp.log1p(e)) * (1 / beta))
 
     def pullback(dy: Array) -> Array:
-        slope = xp.where(z >= 0, xp.ones_like(e), e) / (1 + e)
-        return xp.where(line, dy, dy * slope)
+        derivative = xp.where(z >= 0, xp.ones_like(e), e) / (1 + e)
+        return xp.where(line, dy, dy * derivative)
 
     return y, pullback
 
@@ -159,8 +185,8 @@ def gelu_tanh(x: Array) -> Result:
     t = xp.tanh(c * (z + d * z * z * z))
 
     def pullback(dy: Array) -> Array:
-        slope = 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * (c * (1 + 3 * d * z * z))
-        return xp.astype(dy * slope, x.dtype, copy=False)
+        derivative = 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * (c * (1 + 3 * d * z * z))
+        return xp.astype(dy * derivative, x.dtype, copy=False)
 
     return xp.astype(0.5 * z * (1 + t), x.dtype, copy=False), pullback
 
@@ -173,14 +199,27 @@ def one_axis(axis: int, dim: int | None) -> int:
 
 
 @differentiable
-def softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
+def softmax(x: Array, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> Result:
     """exp(x) / sum exp(x) along `axis`; shifted by the largest element, so that it cannot overflow.
 
     Args:
         x: any shape.
         axis: the default is the last one.
         dim: PyTorch's name for `axis`.
+        dtype: of the result, to which x is converted first, as in PyTorch.
+
+    Returns:
+        The shape of x; along `axis` the elements add up to 1.
+
+    Raises:
+        TypeError: `axis` and `dim` are both given, or x is not of floats.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.softmax(xpnet.asarray([[0.0, 0.0], [1000.0, 0.0]]))
+    array([[0.5, 0.5],
+           [1. , 0. ]], dtype=float32)
     """
+    given, x = x.dtype, cast(x, dtype)
     floating("softmax", x)
     axis = one_axis(axis, dim)
     xp = namespace(x)
@@ -190,14 +229,32 @@ def softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
 
     def pullback(dy: Array) -> Array:
         dy = widen(dy)
-        return xp.astype(y * (dy - xp.sum(dy * y, axis=axis, keepdims=True)), x.dtype, copy=False)
+        return xp.astype(y * (dy - xp.sum(dy * y, axis=axis, keepdims=True)), given, copy=False)
 
     return xp.astype(y, x.dtype, copy=False), pullback
 
 
 @differentiable
-def log_softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
-    """log(softmax(x)) = x - max - log sum exp(x - max); arguments as for `softmax`."""
+def log_softmax(x: Array, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> Result:
+    """log(softmax(x)) = x - max - log sum exp(x - max), along `axis`.
+
+    Args:
+        x: any shape.
+        axis: the default is the last one.
+        dim: PyTorch's name for `axis`.
+        dtype: of the result, to which x is converted first, as in PyTorch.
+
+    Returns:
+        The shape of x.
+
+    Raises:
+        TypeError: `axis` and `dim` are both given, or x is not of floats.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> [round(float(y), 4) for y in F.log_softmax(xpnet.asarray([0.0, 0.0]))]
+    [-0.6931, -0.6931]
+    """
+    given, x = x.dtype, cast(x, dtype)
     floating("log_softmax", x)
     axis = one_axis(axis, dim)
     xp = namespace(x)
@@ -207,7 +264,7 @@ def log_softmax(x: Array, axis: int = -1, *, dim: int | None = None) -> Result:
 
     def pullback(dy: Array) -> Array:
         dy = widen(dy)
-        return xp.astype(dy - xp.exp(y) * xp.sum(dy, axis=axis, keepdims=True), x.dtype, copy=False)
+        return xp.astype(dy - xp.exp(y) * xp.sum(dy, axis=axis, keepdims=True), given, copy=False)
 
     return xp.astype(y, x.dtype, copy=False), pullback
 

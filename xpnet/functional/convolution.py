@@ -16,23 +16,32 @@ Size = int | tuple[int, int]
 _COLUMNS = 1 << 21
 
 
-def _pair(value: Size, name: str, at_least: int) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v >= at_least for v in pair):
+def pair(value: Size, name: str, min_size: int) -> tuple[int, int]:
+    """Height and width, from two numbers or from one for both.
+
+    Raises:
+        ValueError: something else, or below `min_size`.
+    """
+    sizes = (value, value) if isinstance(value, int) else tuple(value)
+    sizes = sizes * 2 if len(sizes) == 1 else sizes
+    if len(sizes) != 2 or not all(isinstance(v, int) and v >= min_size for v in sizes):
         raise ValueError(
-            f"{name} must be an integer of at least {at_least}, or a pair of them, got {value!r}"
+            f"{name} must be an integer of at least {min_size}, or a pair of them, got {value!r}"
         )
-    return pair
+    return sizes
 
 
-def _check_images(x: Array, name: str) -> None:
+def check_images(x: Array, name: str) -> None:
+    """Refuse anything but a batch of images."""
     if x.ndim != 4:
         raise ValueError(f"{name}: expected images of shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}")
 
 
-def _output(x: Array, kernel: Any, stride: Any, padding: Any, dilation: Any, name: str) -> tuple[int, int]:
+def output_size(
+    x: Array, kernel: Any, stride: Any, padding: Any, dilation: Any, name: str
+) -> tuple[int, int]:
     """Output height and width, floor((n + 2p - d(k - 1) - 1) / s) + 1."""
-    _check_images(x, name)
+    check_images(x, name)
     size = tuple(
         (n + 2 * p - d * (k - 1) - 1) // s + 1
         for n, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
@@ -84,16 +93,16 @@ def conv2d(
     xp = namespace(x, weight, bias)
     alike("conv2d", x, weight, bias)
     strides, pads, spread = (
-        _pair(stride, "stride", 1),
-        _pair(padding, "padding", 0),
-        _pair(dilation, "dilation", 1),
+        pair(stride, "stride", 1),
+        pair(padding, "padding", 0),
+        pair(dilation, "dilation", 1),
     )
     if weight.ndim != 4:
         raise ValueError(
             f"conv2d: expected a weight of shape (O, C / groups, kH, kW), got {tuple(weight.shape)}"
         )
     outputs, depth, *kernel = weight.shape
-    height, width = _output(x, kernel, strides, pads, spread, "conv2d")
+    height, width = output_size(x, kernel, strides, pads, spread, "conv2d")
     if groups < 1 or outputs % groups or x.shape[1] != depth * groups:
         raise ValueError(
             f"conv2d: an input of {x.shape[1]} channels does not fit a weight of shape {tuple(weight.shape)} "
@@ -123,9 +132,9 @@ def conv2d(
         dx = xp.empty_like(x)
         padded = tuple(n + 2 * p for n, p in zip(x.shape[2:], pads, strict=True))
         for chunk in chunks:
-            slopes = xp.matrix_transpose(matrix) @ by_output(dy[chunk, ...])
+            gradients = xp.matrix_transpose(matrix) @ by_output(dy[chunk, ...])
             shape = (chunk.stop - chunk.start, x.shape[1], *padded)
-            dx[chunk, ...] = unpad_images(col2im(slopes, places, (height, width), shape), pads)
+            dx[chunk, ...] = unpad_images(col2im(gradients, places, (height, width), shape), pads)
         return dx
 
     def by_weight(dy: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpnet.core import random
-from xpnet.core.arrays import floating
+from xpnet.core.arrays import floating, keep
 from xpnet.core.autograd import Pullback, Tensor, differentiable
 from xpnet.core.backend import Array, backend_of, namespace
 from xpnet.functional.public import result
@@ -17,6 +17,9 @@ def dropout(x: Array | Tensor, p: float = 0.5, training: bool = True, inplace: b
         p: the probability of *dropping* an element, in [0, 1].
         training: False gives x unchanged; the expectation is the same.
         inplace: write the result over x; where gradients are recorded, x stays as it is: use the result.
+
+    Returns:
+        The shape of x.
 
     Raises:
         ValueError: p is outside [0, 1].
@@ -43,10 +46,7 @@ def philox_dropout(x: Array, p: float, key: random.Key) -> tuple[Array, Pullback
         return xp.zeros_like(x), lambda dy: xp.zeros_like(dy)
     mask = random.keep_mask(x.shape, p, key, backend_of(x))
 
-    def apply(a: Array) -> Array:
-        y = xp.astype(mask, a.dtype)
-        y *= a
-        y *= 1 / (1 - p)
-        return y
-
-    return apply(x), apply
+    y = xp.astype(mask, x.dtype)  # a product, which hides no NaN; its gradient may be infinite where it is 0
+    y *= x
+    y *= 1 / (1 - p)
+    return y, lambda dy: keep(dy, mask) * (1 / (1 - p))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, overload
 
 from xpnet.core.arrays import pad, unpad
-from xpnet.core.autograd import Pullback, Tensor, differentiable
+from xpnet.core.autograd import Pullback, Tensor, array_of, differentiable
 from xpnet.core.backend import Array
 from xpnet.core.operators import mean, reshape
 from xpnet.functional import convolution, pooling
-from xpnet.functional.convolution import Size, _pair
+from xpnet.functional.convolution import Size, pair
 from xpnet.functional.public import of
 
 
@@ -20,6 +20,12 @@ def _on_images(op: Callable[..., Any], x: Any, *arguments: Any) -> Any:
         return op(x, *arguments)
     y = op(reshape(x, (1, *x.shape)), *arguments)
     return reshape(y, tuple(y.shape[1:]))
+
+
+def _indices(x: Array, *arguments: Any) -> Array:
+    if x.ndim != 3:
+        return pooling.max_pool2d_indices(x, *arguments)
+    return pooling.max_pool2d_indices(x[None, ...], *arguments)[0, ...]
 
 
 @differentiable
@@ -82,12 +88,33 @@ def padding_widths(padding: str, kernel: Any, stride: Size, dilation: Size) -> A
         return (0, 0), (0, 0)
     if padding != "same":
         raise ValueError(f'conv2d: padding must be numbers, "same" or "valid", got {padding!r}')
-    if _pair(stride, "stride", 1) != (1, 1):
+    if pair(stride, "stride", 1) != (1, 1):
         raise ValueError(f'conv2d: padding="same" needs stride 1, got {stride}')
-    reach = [d * (k - 1) for d, k in zip(_pair(dilation, "dilation", 1), kernel, strict=True)]
+    reach = [d * (k - 1) for d, k in zip(pair(dilation, "dilation", 1), kernel, strict=True)]
     return tuple((r // 2, r - r // 2) for r in reach)
 
 
+@overload
+def max_pool2d(
+    x: Array | Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+) -> Tensor: ...
+@overload
+def max_pool2d(
+    x: Array | Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+) -> tuple[Tensor, Array]: ...
 @of(pooling.max_pool2d)
 def max_pool2d(
     x: Array | Tensor,
@@ -96,7 +123,8 @@ def max_pool2d(
     padding: Size = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-) -> Tensor:
+    return_indices: bool = False,
+) -> Any:
     """The maximum of each window; the first of equal maxima gets the gradient. NaN wins.
 
     Args:
@@ -106,10 +134,25 @@ def max_pool2d(
         padding: added on every side, never chosen; at most half the window.
         dilation: distance between the elements of the window.
         ceil_mode: windows that only begin in the image count, too.
+        return_indices: whether the places of the maxima are wanted, too.
+
+    Returns:
+        (N, C, H', W') or (C, H', W'), H' = floor((H + 2 padding - dilation (kH - 1) - 1) / stride) + 1, or
+        one more with `ceil_mode`; with `return_indices` the pair of this and an int64 array of its shape,
+        h W + w for the maximum at row h and column w of its image.
 
     Raises:
         ValueError: a window larger than the image, or too much padding.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> y, places = F.max_pool2d(xpnet.asarray([[[1.0, 2.0], [4.0, 3.0]]]), 2, return_indices=True)
+    >>> y.tolist(), places.tolist()
+    ([[[4.0]]], [[[2]]])
     """
+    stride = None if stride == () else stride  # PyTorch takes both
+    if return_indices:
+        places = _indices(array_of(x), kernel_size, stride, padding, dilation, ceil_mode)
+        return max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode), places
     if dilation in (1, (1, 1)) and not ceil_mode:
         return _on_images(pooling.max_pool2d, x, kernel_size, stride, padding)
     return _on_images(pooling.max_pool2d_spread, x, kernel_size, stride, padding, dilation, ceil_mode)
@@ -136,15 +179,29 @@ def avg_pool2d(
         count_include_pad: divide by the padding's zeros, too.
         divisor_override: divide by this instead.
 
+    Returns:
+        (N, C, H', W') or (C, H', W'), H' = floor((H + 2 padding - kH) / stride) + 1, or one more with
+        `ceil_mode`.
+
     Raises:
         ValueError: a window larger than the image, too much padding, or a divisor of 0.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.avg_pool2d(xpnet.asarray([[[1.0, 2.0], [4.0, 3.0]]]), 2)
+    array([[[2.5]]], dtype=float32)
     """
+    stride = None if stride == () else stride  # PyTorch takes both
     options = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return _on_images(pooling.avg_pool2d, x, *options)
 
 
 def global_avg_pool2d(x: Array | Tensor) -> Tensor:
-    """The mean over all positions: (N, C, H, W) -> (N, C), (C, H, W) -> (C,) (Lin et al., 2014)."""
+    """The mean over all positions: (N, C, H, W) -> (N, C), (C, H, W) -> (C,) (Lin et al., 2014).
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.global_avg_pool2d(xpnet.asarray([[[1.0, 2.0], [4.0, 3.0]]]))
+    array([2.5], dtype=float32)
+    """
     if x.ndim not in (3, 4):
         raise ValueError(f"global_avg_pool2d: expected images of shape (N, C, H, W), got {tuple(x.shape)}")
     return mean(x, axis=(-2, -1))

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from xpnet.core.arrays import (
     add_to_columns,
     floating,
@@ -25,137 +23,23 @@ from xpnet.core.backend import (
     Array,
     array_like,
     asarray,
-    backend_name,
     backend_of,
     dtype_name,
     namespace,
-    to_numpy,
 )
-from xpnet.core.notes import OPS, check_labels
-from xpnet.functional.weighing import report
+from xpnet.functional.targets import class_indices, class_weight, reduce_losses, same_shape
 
 Result = tuple[Array, Pullback]
-
-
-# ---- targets and reductions, shared by every loss ---------------------------------------------------------
-
-
-def class_indices(
-    target: Any, like: Array, classes: int, ignore_index: int | None, name: str
-) -> tuple[Array, Array | None]:
-    """Class indices on the device of `like`, and what each row counts: 1, or 0 if ignored (None: all 1).
-
-    Labels on the host are checked; on CUDA that would wait for the device: see `check_labels`.
-    """
-    ignoring = ignore_index is not None and 0 <= ignore_index < classes
-    if (
-        not ignoring
-        and type(target) is np.ndarray
-        and target.dtype == np.int64
-        and target.shape == like.shape[:1]
-        # as unsigned numbers, negative labels are huge: one comparison finds both kinds of mistake
-        and (not target.size or np.maximum.reduce(target.view(np.uint64)) < classes)
-    ):
-        return target if type(like) is np.ndarray else asarray(target, backend=backend_of(like)), None
-    target = array_like(target)
-    if tuple(target.shape) != (like.shape[0],):
-        raise ValueError(
-            f"{name}: expected class indices of shape ({like.shape[0]},), one a row of the input "
-            f"{tuple(like.shape)}, got {tuple(target.shape)}"
-        )
-    kind = str(target.dtype)
-    if "int" not in kind:
-        raise TypeError(f"{name}: class indices must be integers, got {kind}")
-    valid = None
-    if backend_name(target) == backend_name(like) == "cupy":
-        target = asarray(target, backend=backend_of(like))  # from another device
-        op = OPS.index(name if name in OPS else "a metric")
-        return check_labels(target, like.dtype, classes, ignore_index, op)
-    if target.shape[0]:
-        host = to_numpy(target)
-        if ignoring or host.min() < 0 or host.max() >= classes:
-            valid = host != ignore_index if ignore_index is not None else np.ones(host.shape, bool)
-            wrong = host[valid & ((host < 0) | (host >= classes))]
-            if wrong.size:
-                raise ValueError(
-                    f"{name}: label {wrong[0]} is out of range: with {classes} classes, labels are 0 to "
-                    f"{classes - 1}"
-                )
-            target = np.where(valid, host, 0)
-    backend = backend_of(like)
-    target = asarray(target, "int64", backend=backend)  # torch takes smaller integers for masks
-    return target, None if valid is None else asarray(valid, dtype_name(like.dtype), backend=backend)
-
-
-def _class_weight(weight: Any, like: Array, classes: int, name: str) -> Array:
-    """The weight of each class, of any number type, in the dtype and on the device of `like`."""
-    weight = beside(weight, like)
-    xp = namespace(like, weight)
-    if tuple(weight.shape) != (classes,):
-        raise ValueError(
-            f"{name}: weight has shape {tuple(weight.shape)}, expected ({classes},), one for each class"
-        )
-    return xp.astype(weight, like.dtype, copy=False)
-
-
-def beside(weight: Any, like: Array) -> Array:
-    """A weight from the host (a list, a Series, a NumPy array) on the device of `like`; another as it is."""
-    if type(weight) is type(like) or (
-        hasattr(weight, "__array_namespace__") and not isinstance(weight, np.ndarray)
-    ):
-        return weight
-    return asarray(weight, backend=backend_of(like))
-
-
-def _reduce(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
-    """Apply `reduction`; the second result turns dy into the gradient of each loss (one for all or one each).
-
-    `total` is what "mean" divides by: the number of losses, or the sum of their weights. Where that is 0, the
-    mean is NaN and its gradient 0, as in PyTorch.
-    """
-    xp = namespace(losses)
-    if reduction == "none":
-        return losses, lambda dy: dy
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
-    if is_half(losses):
-        value, wide = _reduce(widen(losses), reduction, total)
-        narrow = lambda x: xp.astype(x, losses.dtype) if hasattr(x, "dtype") else x
-        return narrow(value), lambda dy: narrow(wide(widen(dy)))
-    value = sum_last(losses) if losses.ndim == 1 else xp.sum(losses, dtype=losses.dtype)
-    if reduction == "sum":
-        return value, lambda dy: dy
-    count = math.prod(losses.shape)
-    if total is None:
-        total = count
-    report(total, count)
-    if type(total) is int:
-        if total == 0:
-            return value * math.nan, lambda dy: dy * 0
-        return value / total, lambda dy: dy / total
-    nothing = total == 0  # on the device: every row ignored, or of a class that weighs nothing
-    total = xp.where(nothing, xp.ones_like(total), total)
-    spread = lambda dy: xp.where(nothing, xp.zeros_like(total), dy / total)
-    return xp.where(nothing, xp.full_like(value, math.nan), value / total), spread
 
 
 def _elementwise(
     value: Array, reduction: str, *derivatives: Callable[[], Array], like: Array | None = None
 ) -> Result:
     """Reduce a loss of every element to the dtype of `like`; `derivatives`: by input and target."""
-    y, spread = _reduce(value, reduction)
+    y, spread = reduce_losses(value, reduction)
     if like is not None and y.dtype != like.dtype:
         y = namespace(y).astype(y, like.dtype)
     return y, lambda dy: tuple(lambda out, of=of: of() * spread(dy) for of in derivatives)
-
-
-def _same_shape(x: Array, target: Any, name: str) -> Array:
-    target = asarray(target, dtype=dtype_name(x.dtype), backend=backend_of(x))
-    if tuple(target.shape) != tuple(x.shape):
-        raise ValueError(
-            f"{name}: input {tuple(x.shape)} and target {tuple(target.shape)} must have the same shape"
-        )
-    return target
 
 
 # ---- classification ---------------------------------------------------------------------------------------
@@ -178,8 +62,11 @@ def cross_entropy(
         target: class indices, integers (N,), (N, ...) or (), of any backend; or probabilities, like `logits`.
         weight: (C,) weight of each class; "mean" divides by the sum of the weights of the targets.
         ignore_index: rows with this label count for nothing.
-        label_smoothing: in [0, 1], the share of the target spread over all classes (Szegedy et al., 2016).
+        label_smoothing: in [0, 1], the fraction of the target spread over all classes (Szegedy et al., 2016).
         reduction: "mean", "sum" or "none".
+
+    Returns:
+        A loss without axes, or with "none" one a label, of the shape of class indices.
 
     Raises:
         ValueError: shapes that do not fit, or a label outside 0 .. C-1.
@@ -208,14 +95,14 @@ def cross_entropy(
         return xp.astype(value, logits.dtype), lambda dy: (xp.astype(wide(widen(dy))[0], logits.dtype),)
     xp = namespace(logits)
     if weight is not None:
-        weight = _class_weight(weight, logits, logits.shape[1], "cross_entropy")
+        weight = class_weight(weight, logits, logits.shape[1], "cross_entropy")
     classes = logits.shape[1]
     # no step needs the logits again: their distance from the row's maximum says it all
     shifted = logits - max_last(logits)
     exp = xp.exp(shifted)
     total = sum_last(exp)
     if getattr(target, "ndim", 1) == 2:
-        t = _same_shape(logits, target, "cross_entropy with probabilities")
+        t = same_shape(logits, target, "cross_entropy with probabilities")
         y = rows = None
     else:
         y, rows = class_indices(target, logits, classes, ignore_index, "cross_entropy")
@@ -234,7 +121,7 @@ def cross_entropy(
             count = xp.sum(each if rows is None else each * rows, dtype=each.dtype)
         return _soft_cross_entropy(shifted, exp, total, t, reduction, count)
 
-    value, spread = _reduce(xp.log(total) - take_columns(shifted, y), reduction)
+    value, spread = reduce_losses(xp.log(total) - take_columns(shifted, y), reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
@@ -250,14 +137,14 @@ def _soft_cross_entropy(
     xp = namespace(shifted)
     log_p = shifted - xp.log(total)[:, None]
     terms = xp.where(t == 0, xp.zeros_like(t), -t * log_p)  # 0 log 0 = 0
-    value, spread = _reduce(xp.sum(terms, axis=1, dtype=t.dtype), reduction, count)
+    value, spread = reduce_losses(xp.sum(terms, axis=1, dtype=t.dtype), reduction, count)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         mass = xp.sum(t, axis=1, dtype=t.dtype)
-        slope = exp * (mass / total)[:, None] - t
-        slope = xp.where(mass[:, None] == 0, xp.zeros_like(slope), slope)
+        gradient = exp * (mass / total)[:, None] - t
         scale = spread(dy)
-        return (slope * (scale[:, None] if reduction == "none" else scale),)
+        gradient = gradient * (scale[:, None] if reduction == "none" else scale)
+        return (keep(gradient, mass[:, None] != 0),)
 
     return value, pullback
 
@@ -299,18 +186,22 @@ def _over_positions(loss: Any, logits: Array, target: Any, weight: Any, options:
 def _one_row(loss: Any, x: Array, target: Any, *arguments: Any, **options: Any) -> Result:
     """An input (C) with the class index of one row, () or (1,), or its probabilities (C): a batch of one."""
     xp, target = namespace(x), array_like(target)
-    shape = tuple(target.shape)
+    shape, given = tuple(target.shape), tuple(x.shape)
     likely = shape == tuple(x.shape) and "int" not in str(target.dtype)
-    if x.ndim != 1 or not (shape in ((), (1,)) or likely):
+    if x.ndim > 1 or not (shape in ((), (1,)) or likely):
         raise ValueError(
             f"{loss.__name__}: expected an input of shape (N, C), got {tuple(x.shape)}; (C) goes with one "
             f"label, not with a target of shape {shape}"
         )
+    if x.ndim == 0:  # a score of one class
+        x = xp.expand_dims(x, axis=0)
     batch = target if shape == (1,) and not likely else namespace(target).expand_dims(target, axis=0)
     value, pullback = loss.body(xp.expand_dims(x, axis=0), batch, *arguments, **options)
     rows = value.shape
     y = value if batch is target else xp.reshape(value, ())
-    return y, lambda dy: (pullback(xp.reshape(dy, rows) if hasattr(dy, "dtype") else dy)[0][0, ...],)
+    return y, lambda dy: (
+        xp.reshape(pullback(xp.reshape(dy, rows) if hasattr(dy, "dtype") else dy)[0], given),
+    )
 
 
 @differentiable(loss=True, anywhere=("target", "weight"))
@@ -331,8 +222,15 @@ def nll_loss(
         ignore_index: rows with this label count for nothing.
         reduction: "mean" (divides by the sum of the weights), "sum" or "none".
 
+    Returns:
+        A loss without axes, or with "none" one a label, of the shape of the target.
+
     Raises:
         ValueError: shapes that do not fit, or a label out of range.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> float(F.nll_loss(xpnet.asarray([[-0.5, -1.0], [-2.0, -0.25]]), [0, 1]))
+    0.375
     """
     xp, x = namespace(log_probabilities), floating("nll_loss", log_probabilities, "the input")
     if x.ndim != 2:
@@ -340,13 +238,13 @@ def nll_loss(
         return _over_positions(nll_loss, x, target, weight, options)
     y, rows = class_indices(target, x, x.shape[1], ignore_index, "nll_loss")
     if weight is not None:
-        weight = _class_weight(weight, x, x.shape[1], "nll_loss")
+        weight = class_weight(weight, x, x.shape[1], "nll_loss")
     row = xp.ones_like(x[:, 0]) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
     if rows is not None:
         row = row * rows
     losses = xp.where(row == 0, zero(x), -take_columns(x, y) * row)  # 0 log 0 = 0
-    value, spread = _reduce(losses, reduction, xp.sum(widen(row)))
-    return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, -spread(dy) * row),)
+    value, spread = reduce_losses(losses, reduction, xp.sum(widen(row)))
+    return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, keep(-spread(dy) * row, row != 0)),)
 
 
 @differentiable(loss=True, anywhere=("target", "weight"))
@@ -371,8 +269,15 @@ def multi_margin_loss(
         weight: (C,) weight of each class; "mean" still divides by N.
         reduction: "mean", "sum" or "none".
 
+    Returns:
+        A loss without axes, or with "none" one a label, of the shape of the target.
+
     Raises:
         ValueError: shapes that do not fit, or a label out of range.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> float(F.multi_margin_loss(xpnet.asarray([[2.0, 1.5]]), [0]))
+    0.25
     """
     xp = namespace(floating("multi_margin_loss", scores, "the input"))
     if scores.ndim != 2:
@@ -382,7 +287,7 @@ def multi_margin_loss(
     classes = scores.shape[1]
     y, rows = class_indices(target, scores, classes, None, "multi_margin_loss")
     if weight is not None:
-        weight = _class_weight(weight, scores, classes, "multi_margin_loss")
+        weight = class_weight(weight, scores, classes, "multi_margin_loss")
         weight = xp.take(weight, xp.astype(y, xp.int64))
         rows = weight if rows is None else rows * weight
     hinge = margin + scores - take_columns(scores, y)[:, None]
@@ -392,12 +297,13 @@ def multi_margin_loss(
     active = (xp.astype(active, scores.dtype) if p == 1 else 2 * hinge) / classes
     if rows is not None:
         losses, active = losses * rows, active * rows[:, None]
-    value, spread = _reduce(losses, reduction)
+    value, spread = reduce_losses(losses, reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         scale = spread(dy)
-        dx = add_to_columns(active + 0, y, -xp.sum(active, axis=1, dtype=scores.dtype))
-        return (dx * (scale[:, None] if reduction == "none" else scale),)
+        derivative = add_to_columns(active + 0, y, -xp.sum(active, axis=1, dtype=scores.dtype))
+        dx = derivative * (scale[:, None] if reduction == "none" else scale)
+        return (keep(dx, derivative != 0),)
 
     return value, pullback
 
@@ -415,7 +321,7 @@ def binary_cross_entropy_with_logits(logits: Array, target: Any, *, reduction: s
         reduction: "mean", "sum" or "none".
     """
     xp = namespace(floating("binary_cross_entropy_with_logits", logits, "the logits"))
-    t = _same_shape(logits, target, "binary_cross_entropy_with_logits")
+    t = same_shape(logits, target, "binary_cross_entropy_with_logits")
     e = xp.exp(-xp.abs(logits))
     softplus = xp.maximum(logits, zero(logits)) + xp.log1p(e)
     sigmoid_minus_t = lambda: xp.where(logits >= 0, xp.ones_like(e), e) / (1 + e) - t
@@ -429,7 +335,7 @@ def weighted_binary_cross_entropy(
     """-w (q t log s + (1 - t) log(1 - s)), s = sigmoid(z); gradient w ((1 - t) s - q t (1 - s))."""
     name = "binary_cross_entropy_with_logits"
     xp = namespace(floating(name, logits, "the logits"))
-    t = _same_shape(logits, target, name)
+    t = same_shape(logits, target, name)
     w, q = _spread(weight, logits, f"{name}: weight"), _spread(pos_weight, logits, f"{name}: pos_weight")
     e = xp.exp(-xp.abs(logits))
     low = xp.maximum(-logits, zero(logits)) + xp.log1p(e)  # -log sigmoid(z)
@@ -465,9 +371,19 @@ def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
         x: any shape.
         target: the same shape.
         reduction: "mean" over all elements, "sum" or "none".
+
+    Returns:
+        A loss without axes, or with "none" one of the shape of x.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> float(F.mse_loss(xpnet.asarray([1.0, 4.0]), [1.0, 2.0]))
+    2.0
     """
     floating("mse_loss", x)
-    error = x - _same_shape(x, target, "mse_loss")
+    error = x - same_shape(x, target, "mse_loss")
     wide = widen(error)  # whose squares float16 may not hold, but their mean
     return _elementwise(wide * wide, reduction, lambda: 2 * error, lambda: -2 * error, like=x)
 
@@ -480,8 +396,19 @@ def perceptron_loss(scores: Array, target: Any, reduction: str = "mean") -> Resu
         scores: any shape, w.x + b.
         target: -1 or +1, the same shape.
         reduction: "mean", "sum" or "none".
+
+    Returns:
+        A loss without axes, or with "none" one of the shape of the scores.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> float(F.perceptron_loss(xpnet.asarray([2.0, 3.0]), [1.0, -1.0]))
+    1.5
     """
     floating("perceptron_loss", scores, "the input")
-    t = _same_shape(scores, target, "perceptron_loss")
+    t = same_shape(scores, target, "perceptron_loss")
     wrong = ~(t * scores >= 0)  # a NaN is not hidden
-    return _elementwise(keep(-t * scores, wrong), reduction, lambda: keep(-t, wrong))
+    value, spread = reduce_losses(keep(-t * scores, wrong), reduction)
+    return value, lambda dy: (keep(-t * spread(dy), wrong),)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 from xpnet.core.arrays import floating, widen
-from xpnet.core.autograd import Pullback, Tensor, differentiable
+from xpnet.core.autograd import Pullback, Tensor, array_of, differentiable
 from xpnet.core.backend import Array, namespace
 
 Result = tuple[Array, Pullback]
@@ -96,6 +96,14 @@ def _check_shapes(op: str, x: Array, expected: tuple[int, ...], arrays: dict[str
             )
 
 
+def _move(running: Array, batch: Array, momentum: float) -> None:
+    """A running statistic, in place, towards that of a batch."""
+    running *= 1 - momentum
+    running += namespace(running).astype(
+        momentum * namespace(batch).reshape(batch, running.shape), running.dtype
+    )
+
+
 @differentiable
 def batch_norm(
     x: Array,
@@ -120,8 +128,16 @@ def batch_norm(
         momentum: the weight of the new batch.
         eps: added to the variance.
 
+    Returns:
+        The shape of x.
+
     Raises:
         ValueError: fewer than two values a channel in training, or a wrong shape.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.batch_norm(xpnet.asarray([[1.0, 5.0], [3.0, 5.0]]), training=True, eps=1e-12)
+    array([[-1.,  0.],
+           [ 1.,  0.]], dtype=float32)
     """
     xp = namespace(x, running_mean, running_var, weight, bias)
     floating("batch_norm", x)
@@ -140,9 +156,8 @@ def batch_norm(
         normal, to_input, mean, var = _standardize(wide, axes, eps)
         if training and running_mean is not None and running_var is not None and count:
             unbiased = var * (count / (count - 1))
-            for running, batch in ((running_mean, mean), (running_var, unbiased)):
-                running *= 1 - momentum
-                running += xp.astype(momentum * xp.reshape(batch, running.shape), running.dtype)
+            _move(running_mean, mean, momentum)
+            _move(running_var, unbiased, momentum)
     else:
         mean, var = (xp.reshape(widen(r), shape) for r in (running_mean, running_var))
         inverse = 1 / xp.sqrt(var + eps)
@@ -174,8 +189,16 @@ def layer_norm(
         bias: shape `normalized_shape`, or None.
         eps: added to the variance.
 
+    Returns:
+        The shape of x.
+
     Raises:
         ValueError: x does not end in `normalized_shape`.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.layer_norm(xpnet.asarray([[1.0, 3.0], [0.0, 9.0]]), 2, eps=0.0)
+    array([[-1.,  1.],
+           [-1.,  1.]], dtype=float32)
     """
     namespace(x, weight, bias)
     floating("layer_norm", x)
@@ -207,8 +230,15 @@ def group_norm(
         bias: (C,) or None.
         eps: added to the variance.
 
+    Returns:
+        The shape of x.
+
     Raises:
         ValueError: `num_groups` does not divide C.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.group_norm(xpnet.asarray([[1.0, 3.0, 0.0, 9.0]]), 2, eps=0.0)
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
     xp = namespace(x, weight, bias)
     floating("group_norm", x)
@@ -235,24 +265,54 @@ def group_norm(
 
 def instance_norm(
     x: Array | Tensor,
-    *,
+    running_mean: Array | Tensor | None = None,
+    running_var: Array | Tensor | None = None,
     weight: Array | Tensor | None = None,
     bias: Array | Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
     """Standardise each channel of each sample over its positions (Ulyanov et al., 2016).
 
     Args:
         x: (N, C, ...) with more than one position.
+        running_mean: (C,), moved *in place* towards the samples' average mean with `use_input_stats`, else
+            used instead of theirs.
+        running_var: (C,), likewise, with the unbiased variances.
         weight: (C,) or None.
         bias: (C,) or None.
+        use_input_stats: False to normalise with the running statistics.
+        momentum: the weight of the new batch.
         eps: added to the variance.
 
+    Returns:
+        The shape of x.
+
     Raises:
-        ValueError: a channel has one value only.
+        ValueError: a channel has one value only, or there are no running statistics to use.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.instance_norm(xpnet.asarray([[[1.0, 3.0]]]), eps=0.0)
+    array([[[-1.,  1.]]], dtype=float32)
     """
     if x.ndim < 3 or math.prod(x.shape[2:]) < 2:
         raise ValueError(
             f"instance_norm: expected (N, C, ...) with more than one position, got {tuple(x.shape)}"
         )
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise ValueError("instance_norm: use_input_stats=False needs running_mean and running_var")
+        return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    if running_mean is not None and running_var is not None:
+        _track_instances(array_of(x), array_of(running_mean), array_of(running_var), momentum)
     return group_norm(x, x.shape[1], weight, bias, eps)
+
+
+def _track_instances(x: Array, running_mean: Array, running_var: Array, momentum: float) -> None:
+    """Move the running statistics towards the average of the samples' own."""
+    xp, count = namespace(x, running_mean, running_var), math.prod(x.shape[2:])
+    if x.shape[0]:
+        _, mean, var = _statistics(widen(x), tuple(range(2, x.ndim)))
+        _move(running_mean, xp.mean(mean, axis=0), momentum)
+        _move(running_var, xp.mean(var, axis=0) * (count / (count - 1)), momentum)

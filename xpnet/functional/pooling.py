@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpnet.core.arrays import floating, keep, pad, unpad, widen, windows
+from xpnet.core.arrays import arange, floating, keep, pad, unpad, widen, windows
 from xpnet.core.autograd import Pullback, differentiable
 from xpnet.core.backend import Array, asarray, backend_of, device, dtype_name, namespace
-from xpnet.functional.convolution import Size, _check_images, _output, _pair
+from xpnet.functional.convolution import Size, check_images, output_size, pair
 
 Result = tuple[Array, Pullback]
 Pair = tuple[int, int]
@@ -45,13 +45,13 @@ def _windows(
     ceil_mode: bool,
     name: str,
 ) -> Windows:
-    _check_images(x, name)
-    kernel, pads = _pair(kernel_size, "kernel_size", 1), _pair(padding, "padding", 0)
-    strides = kernel if stride is None else _pair(stride, "stride", 1)
-    spread = _pair(dilation, "dilation", 1)
+    check_images(x, name)
+    kernel, pads = pair(kernel_size, "kernel_size", 1), pair(padding, "padding", 0)
+    strides = kernel if stride is None else pair(stride, "stride", 1)
+    spread = pair(dilation, "dilation", 1)
     if any(2 * p > d * (k - 1) + 1 for p, k, d in zip(pads, kernel, spread, strict=True)):
         raise ValueError(f"{name}: padding {pads} must be at most half the window {kernel}")
-    size = _output(x, kernel, strides, pads, spread, name)
+    size = output_size(x, kernel, strides, pads, spread, name)
     extra = [0, 0]
     if ceil_mode:
         for i, (n, k, s, p, d) in enumerate(zip(x.shape[2:], kernel, strides, pads, spread, strict=True)):
@@ -65,17 +65,43 @@ def _windows(
     return Windows(kernel, strides, pads, size, widths, windows(kernel, strides, spread, size))
 
 
-def _max_pool(x: Array, w: Windows) -> Result:
-    xp = namespace(x)
-    plain = not any(map(any, w.widths))
-    padded = x if plain else pad(x, w.widths, -math.inf)
+def _winners(padded: Array, w: Windows) -> Result:
+    """The maximum of each window, and its place in the window."""
+    xp = namespace(padded)
     y = padded[w.places[0]] + 0
-    winner = xp.zeros(y.shape, dtype=xp.uint8 if len(w.places) < 256 else xp.int32, device=device(x))
+    kind = xp.uint8 if len(w.places) < 256 else xp.int32
+    winner = xp.zeros(y.shape, dtype=kind, device=device(padded))
     for i, place in enumerate(w.places[1:], start=1):
         candidate = padded[place]
         better = (candidate > y) | (candidate != candidate)
         y = xp.where(better, candidate, y)
         winner = xp.where(better, xp.full_like(winner, i), winner)
+    return y, winner
+
+
+def max_pool2d_indices(
+    x: Array, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool
+) -> Array:
+    """Where each maximum is in its image, as h W + w: (N, C, H', W'), int64."""
+    xp = namespace(x)
+    w = _windows(x, kernel_size, stride, padding, dilation, ceil_mode, "max_pool2d")
+    padded = pad(x, w.widths, -math.inf) if any(map(any, w.widths)) else x
+    winner = xp.astype(_winners(padded, w)[1], xp.int64)
+    spread = pair(dilation, "dilation", 1)
+    steps = winner // w.kernel[1], winner % w.kernel[1]
+    places = []
+    for axis in (0, 1):
+        first = arange(w.size[axis], x) * w.stride[axis] - w.padding[axis]
+        place = xp.reshape(first, (-1, 1) if axis == 0 else (1, -1)) + steps[axis] * spread[axis]
+        places.append(xp.where(place < 0, place % spread[axis], place))  # nothing but -inf in the window
+    return places[0] * x.shape[3] + places[1]
+
+
+def _max_pool(x: Array, w: Windows) -> Result:
+    xp = namespace(x)
+    plain = not any(map(any, w.widths))
+    padded = x if plain else pad(x, w.widths, -math.inf)
+    y, winner = _winners(padded, w)
 
     def pullback(dy: Array) -> Array:
         dx = xp.zeros_like(padded)
@@ -119,14 +145,14 @@ def avg_pool2d(
     w = _windows(x, kernel_size, stride, padding, 1, ceil_mode, "avg_pool2d")
     plain = not any(map(any, w.widths))
     padded = x if plain else pad(x, w.widths)
-    share = _share(x, w, count_include_pad, divisor_override)
+    fraction = _fraction(x, w, count_include_pad, divisor_override)
     y = widen(padded[w.places[0]]) + 0  # the sum may be too large for float16, where the mean is not
     for place in w.places[1:]:
         y += padded[place]
-    y = xp.astype(y * share, x.dtype, copy=False)
+    y = xp.astype(y * fraction, x.dtype, copy=False)
 
     def pullback(dy: Array) -> Array:
-        dx, part = xp.zeros_like(padded), xp.astype(dy * share, x.dtype, copy=False)
+        dx, part = xp.zeros_like(padded), xp.astype(dy * fraction, x.dtype, copy=False)
         for place in w.places:
             dx[place] += part
         return dx if plain else unpad(dx, w.widths)
@@ -134,7 +160,7 @@ def avg_pool2d(
     return y, pullback
 
 
-def _share(x: Array, w: Windows, count_include_pad: bool, divisor: int | None) -> float | Array:
+def _fraction(x: Array, w: Windows, count_include_pad: bool, divisor: int | None) -> float | Array:
     """1 / the number of elements that each window counts: a number, or (size) where windows differ."""
     if divisor is not None:
         return 1 / divisor
@@ -144,5 +170,5 @@ def _share(x: Array, w: Windows, count_include_pad: bool, divisor: int | None) -
         counts.append([e - b if count_include_pad else min(e, n) - max(b, 0) for b, e in ends])
     if all(len(set(axis)) <= 1 for axis in counts):
         return 1 / (counts[0][0] * counts[1][0])
-    shares = np.asarray([[1 / (a * b) for b in counts[1]] for a in counts[0]])
-    return asarray(shares, dtype_name(widen(x[:0, ...]).dtype), backend=backend_of(x))
+    fractions = np.asarray([[1 / (a * b) for b in counts[1]] for a in counts[0]])
+    return asarray(fractions, dtype_name(widen(x[:0, ...]).dtype), backend=backend_of(x))

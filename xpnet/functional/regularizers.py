@@ -47,6 +47,16 @@ def l2(model: HasParameters | Iterable[Tensor], strength: float) -> Tensor:
 
     The reading in probability: a Gaussian prior on the weights.
 
+    Args:
+        model: a module, or parameters of any shape; those with fewer than two axes are left out.
+        strength: how much it counts.
+
+    Returns:
+        A penalty without axes, to be added to the loss.
+
+    Raises:
+        ValueError: there are no weights.
+
     >>> import xpnet, xpnet.functional as F
     >>> w = xpnet.tensor([[3.0, 4.0]], requires_grad=True)
     >>> float(F.l2([w], 0.5))
@@ -56,7 +66,23 @@ def l2(model: HasParameters | Iterable[Tensor], strength: float) -> Tensor:
 
 
 def l1(model: HasParameters | Iterable[Tensor], strength: float) -> Tensor:
-    """strength * sum of |W| over the weights; a Laplace prior, which drives weights to exactly 0."""
+    """strength * sum of |W| over the weights; a Laplace prior, which drives weights to exactly 0.
+
+    Args:
+        model: a module, or parameters of any shape; those with fewer than two axes are left out.
+        strength: how much it counts.
+
+    Returns:
+        A penalty without axes, to be added to the loss.
+
+    Raises:
+        ValueError: there are no weights.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> w = xpnet.tensor([[3.0, -4.0]], requires_grad=True)
+    >>> float(F.l1([w], 0.5))
+    3.5
+    """
     return _penalty(absolute_norm, model, strength)
 
 

@@ -67,9 +67,9 @@ def ratio(a: Any, b: Any) -> Any:
     return xp.where(nothing, xp.zeros_like(b), a / xp.where(nothing, xp.ones_like(b), b))
 
 
-def times(value: Array, share: Any) -> Array:
-    """value * share; 0 where the share is 0, even of the mean of nothing, which is NaN."""
-    if not hasattr(share, "dtype"):
-        return value * share if share else namespace(value).zeros_like(value)
-    xp = namespace(value, share)
-    return xp.where(share == 0, xp.zeros_like(value), value * xp.astype(share, value.dtype, copy=False))
+def times(value: Array, fraction: Any) -> Array:
+    """value * fraction; 0 where the fraction is 0, even of the mean of nothing, which is NaN."""
+    if not hasattr(fraction, "dtype"):
+        return value * fraction if fraction else namespace(value).zeros_like(value)
+    xp = namespace(value, fraction)
+    return xp.where(fraction == 0, xp.zeros_like(value), value * xp.astype(fraction, value.dtype, copy=False))

@@ -10,7 +10,16 @@ from xpnet.nn.module import Layer
 
 
 class ReLU(Layer):
-    """max(x, 0); `inplace` is taken, and changes nothing."""
+    """max(x, 0), of any shape.
+
+    Args:
+        inplace: taken for PyTorch's sake; it changes nothing.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.ReLU()(xpnet.asarray([-1.0, 2.0]))
+    array([0., 2.], dtype=float32)
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         self.inplace = inplace
@@ -21,7 +30,20 @@ class ReLU(Layer):
 
 
 class LeakyReLU(Layer):
-    """x for x > 0, else negative_slope * x; `inplace` is taken, and changes nothing."""
+    """x for x > 0, else negative_slope * x, of any shape.
+
+    Args:
+        negative_slope: the derivative for x < 0.
+        inplace: taken for PyTorch's sake; it changes nothing.
+
+    Raises:
+        TypeError: when it is called, x is not of floats.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.LeakyReLU(0.1)(xpnet.asarray([-1.0, 2.0]))
+    array([-0.1,  2. ], dtype=float32)
+    """
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         self.negative_slope, self.inplace = negative_slope, inplace
@@ -31,12 +53,25 @@ class LeakyReLU(Layer):
         return F.leaky_relu(x, self.negative_slope)
 
     def extra_repr(self) -> str:
-        """The slope."""
+        """The derivative below 0."""
         return f"{self.negative_slope}"
 
 
 class ELU(Layer):
-    """x for x > 0, else alpha (exp(x) - 1); `inplace` is taken, and changes nothing."""
+    """x for x > 0, else alpha (exp(x) - 1), of any shape.
+
+    Args:
+        alpha: minus the limit for x to -infinity.
+        inplace: taken for PyTorch's sake; it changes nothing.
+
+    Raises:
+        TypeError: when it is called, x is not of floats.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.ELU()(xpnet.asarray([-100.0, 2.0]))
+    array([-1.,  2.], dtype=float32)
+    """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         self.alpha, self.inplace = alpha, inplace
@@ -51,7 +86,13 @@ class ELU(Layer):
 
 
 class Sigmoid(Layer):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)), of any shape.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Sigmoid()(xpnet.asarray([0.0, 1000.0]))
+    array([0.5, 1. ], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -59,7 +100,13 @@ class Sigmoid(Layer):
 
 
 class Tanh(Layer):
-    """tanh(x)."""
+    """tanh(x), of any shape.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Tanh()(xpnet.asarray([0.0, 1000.0]))
+    array([0., 1.], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -67,7 +114,13 @@ class Tanh(Layer):
 
 
 class LeCunTanh(Layer):
-    """1.7159 tanh(2x/3)."""
+    """1.7159 tanh(2x/3), of any shape.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> round(float(nn.LeCunTanh()(xpnet.asarray([1.0]))[0]), 3)
+    1.0
+    """
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -75,7 +128,21 @@ class LeCunTanh(Layer):
 
 
 class Hardtanh(Layer):
-    """x clipped to [min_val, max_val]; `inplace` is taken, and changes nothing."""
+    """x clipped to [min_val, max_val], of any shape.
+
+    Args:
+        min_val: the smallest result.
+        max_val: the largest result.
+        inplace: taken for PyTorch's sake; it changes nothing.
+
+    Raises:
+        ValueError: `min_val` is not below `max_val`.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Hardtanh(0.0, 6.0)(xpnet.asarray([-1.0, 2.0, 9.0]))
+    array([0., 2., 6.], dtype=float32)
+    """
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         if not min_val < max_val:
@@ -92,7 +159,20 @@ class Hardtanh(Layer):
 
 
 class Softplus(Layer):
-    """log(1 + exp(beta x)) / beta; x where beta x is above the threshold."""
+    """log(1 + exp(beta x)) / beta; x where beta x is above the threshold.
+
+    Args:
+        beta: how sharp the bend is, not 0.
+        threshold: where beta x is above it, the result is x.
+
+    Raises:
+        ValueError: beta is 0.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Softplus()(xpnet.asarray([-1000.0, 1000.0]))
+    array([   0., 1000.], dtype=float32)
+    """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         if not beta:
@@ -109,7 +189,19 @@ class Softplus(Layer):
 
 
 class GELU(Layer):
-    """x Phi(x); with `approximate="tanh"` nearly so, as in `functional.gelu`."""
+    """x Phi(x), of any shape, Phi the standard normal distribution.
+
+    Args:
+        approximate: "none", or "tanh" for nearly that, as in `functional.gelu`.
+
+    Raises:
+        ValueError: another word.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> round(float(nn.GELU()(xpnet.asarray([1.0]))[0]), 4)
+    0.8413
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         if approximate not in ("none", "tanh"):
@@ -131,6 +223,15 @@ class Softmax(Layer):
     Args:
         dim: default the last axis.
         axis: NumPy's name for `dim`.
+
+    Raises:
+        TypeError: when it is called, x is not of floats.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Softmax(dim=1)(xpnet.asarray([[0.0, 0.0], [1000.0, 0.0]]))
+    array([[0.5, 0.5],
+           [1. , 0. ]], dtype=float32)
     """
 
     def __init__(self, dim: int = -1, *, axis: int | None = None) -> None:

@@ -11,7 +11,13 @@ from xpnet.nn.module import Layer, Module
 
 
 class Identity(Layer):
-    """Its input, unchanged; takes and ignores any arguments, to stand in for another layer."""
+    """Its input, unchanged; takes and ignores any arguments, to stand in for another layer.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Identity()(xpnet.asarray([1.0, 2.0]))
+    array([1., 2.], dtype=float32)
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -245,6 +251,14 @@ class Residual(Layer):
     Args:
         body: a module that keeps the shape, or has the shape of `shortcut`'s output.
         shortcut: a module for the other branch; default: the identity.
+
+    Raises:
+        ValueError: when it is called, the branches have different shapes.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Residual(nn.ReLU())(xpnet.asarray([-1.0, 2.0]))
+    array([-1.,  4.], dtype=float32)
     """
 
     def __init__(self, body: Module, shortcut: Module | None = None) -> None:

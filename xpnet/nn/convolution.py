@@ -31,7 +31,13 @@ class Conv2d(Layer):
         dtype: default float32.
 
     Raises:
-        ValueError: groups do not divide the channels.
+        TypeError: a size is not a whole number.
+        ValueError: a size is too small, groups do not divide the channels, or an unknown word for padding.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Conv2d(3, 8, 3, padding="same")(xpnet.asarray([[[[0.5] * 6] * 5] * 3])).shape
+    (1, 8, 5, 6)
     """
 
     def __init__(
@@ -90,7 +96,25 @@ class _Pool2d(Layer):
 
 
 class MaxPool2d(_Pool2d):
-    """The maximum of each window; arguments as for `functional.max_pool2d`."""
+    """The maximum of each window of (N, C, H, W) or (C, H, W).
+
+    Args:
+        kernel_size: of the window, a number or (height, width).
+        stride: step of the window; default: the kernel size.
+        padding: added on every side, never chosen; at most half the window.
+        dilation: distance between the elements of the window.
+        return_indices: give the pair of the maxima and their places, as `functional.max_pool2d` does.
+        ceil_mode: windows that only begin in the image count, too.
+
+    Raises:
+        TypeError: a size is not a whole number.
+        ValueError: a size is too small.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.MaxPool2d(2)(xpnet.asarray([[[1.0, 2.0], [4.0, 3.0]]]))
+    array([[[4.]]], dtype=float32)
+    """
 
     def __init__(
         self,
@@ -98,19 +122,40 @@ class MaxPool2d(_Pool2d):
         stride: Size | None = None,
         padding: Size = 0,
         dilation: Size = 1,
-        *,
+        return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
         self._set(kernel_size, stride, padding)
         self.dilation, self.ceil_mode = window("MaxPool2d", "dilation", dilation), ceil_mode
+        self.return_indices = return_indices
 
     def forward(self, x: Any) -> Any:
-        """(N, C, H, W) -> (N, C, H', W')."""
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        """(N, C, H, W) -> (N, C, H', W'), or with `return_indices` the pair of this and the places."""
+        options: dict[str, Any] = {"return_indices": True} if self.return_indices else {}
+        window = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return F.max_pool2d(x, *window, **options)
 
 
 class AvgPool2d(_Pool2d):
-    """The mean of each window; arguments as for `functional.avg_pool2d`."""
+    """The mean of each window of (N, C, H, W) or (C, H, W).
+
+    Args:
+        kernel_size: of the window, a number or (height, width).
+        stride: step of the window; default: the kernel size.
+        padding: zeros added on every side; at most half the window.
+        ceil_mode: windows that only begin in the image count, too.
+        count_include_pad: divide by the padding's zeros, too.
+        divisor_override: divide by this instead.
+
+    Raises:
+        TypeError: a size is not a whole number.
+        ValueError: a size is too small.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.AvgPool2d(2)(xpnet.asarray([[[1.0, 2.0], [4.0, 3.0]]]))
+    array([[[2.5]]], dtype=float32)
+    """
 
     def __init__(
         self,
@@ -132,7 +177,13 @@ class AvgPool2d(_Pool2d):
 
 
 class GlobalAvgPool2d(Layer):
-    """The mean over all positions: (N, C, H, W) -> (N, C)."""
+    """The mean over all positions: (N, C, H, W) -> (N, C).
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.GlobalAvgPool2d()(xpnet.asarray([[[[1.0, 2.0], [4.0, 3.0]]]]))
+    array([[2.5]], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         """One value a channel."""

@@ -11,10 +11,17 @@ from xpnet.nn.module import Layer
 class Dropout(Layer):
     """In training, set each element to 0 with probability `p` and scale the rest by 1/(1 - p).
 
-    `inplace` is taken for the sake of PyTorch's spelling, and changes nothing.
+    Args:
+        p: the probability of *dropping*, in [0, 1].
+        inplace: taken for PyTorch's sake; it changes nothing.
 
     Raises:
         ValueError: p is outside [0, 1].
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Dropout(0.2).eval()(xpnet.asarray([1.0, 2.0]))
+    array([1., 2.], dtype=float32)
     """
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:

@@ -22,6 +22,10 @@ class Linear(Layer):
         bias_init: makes b; default uniform in +-1/sqrt(in_features), as in PyTorch.
         dtype: default float32.
 
+    Raises:
+        TypeError: a size is not a whole number.
+        ValueError: a size is negative.
+
     >>> import xpnet
     >>> from xpnet import nn
     >>> nn.Linear(3, 2)(xpnet.asarray([[1.0, 2.0, 3.0]])).shape
@@ -65,6 +69,15 @@ class Maxout(Linear):
         out_features: units.
         pieces: affine maps a unit; 2 doubles the parameters of a Linear.
         **options: as for Linear.
+
+    Raises:
+        TypeError: a size is not a whole number.
+        ValueError: a size is negative.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Maxout(3, 2)(xpnet.asarray([[1.0, 2.0, 3.0]])).shape
+    (1, 2)
     """
 
     def __init__(self, in_features: int, out_features: int, pieces: int = 2, **options: Any) -> None:
@@ -81,7 +94,20 @@ class Maxout(Linear):
 
 
 class Flatten(Layer):
-    """Merge the axes from `start_dim` to `end_dim`: (N, C, H, W) -> (N, C H W)."""
+    """Merge the axes from `start_dim` to `end_dim`: (N, C, H, W) -> (N, C H W).
+
+    Args:
+        start_dim: the first of the axes.
+        end_dim: the last of them.
+
+    Raises:
+        ValueError: when it is called, x does not have these axes.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Flatten()(xpnet.asarray([[[1.0, 2.0], [3.0, 4.0]]]))
+    array([[1., 2., 3., 4.]], dtype=float32)
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim, self.end_dim = start_dim, end_dim

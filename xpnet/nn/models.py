@@ -48,6 +48,9 @@ def mlp(
         batch_norm: before each activation; the Linear before it has no bias, which would cancel.
         dtype: of the parameters.
 
+    Returns:
+        A model of (N, inputs) -> (N, outputs).
+
     Raises:
         ValueError: an unknown activation.
 
@@ -91,6 +94,13 @@ def small_cnn(classes: int, channels: int = 3, width: int = 32, dropout: float =
         width: channels of the first stage.
         dropout: before the last layer.
 
+    Returns:
+        A model of (N, channels, H, W) -> (N, classes).
+
+    Raises:
+        TypeError: a size is not a whole number.
+        ValueError: a size is below 1.
+
     Batch norm after every convolution and a global mean instead of VGG's wide linear layers: 290 thousand
     parameters at width 32.
 
@@ -121,6 +131,13 @@ def small_resnet(classes: int, channels: int = 3, width: int = 16, blocks: int =
         channels: of the pictures; their height and width are free, from 4 pixels on.
         width: channels of the first stage; each of the three has twice those of the one before.
         blocks: residual blocks a stage: 3 gives 20 layers, 9 gives 56.
+
+    Returns:
+        A model of (N, channels, H, W) -> (N, classes).
+
+    Raises:
+        TypeError: a size is not a whole number.
+        ValueError: a size is below 1.
 
     A block that halves the size has a 1x1 convolution as its shortcut (their option B).
 

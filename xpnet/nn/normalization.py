@@ -26,7 +26,9 @@ class _Affine(Layer):
         self.bias = Parameter(init.zeros(shape, dtype=dtype)) if affine and bias else None
 
 
-class _BatchNorm(_Affine):
+class BatchNorm(_Affine):
+    """What BatchNorm1d and BatchNorm2d share: all but the number of axes."""
+
     axes: tuple[int, ...] = ()
 
     def __init__(
@@ -50,7 +52,7 @@ class _BatchNorm(_Affine):
         if tracked and momentum is None:
             self.num_batches_tracked = HostBuffer(np.int64(0))
 
-    def share_of_batch(self) -> float:
+    def batch_fraction(self) -> float:
         """The weight of this batch in the running statistics; it is counted for their plain average."""
         if self.momentum is not None:
             return self.momentum
@@ -73,7 +75,7 @@ class _BatchNorm(_Affine):
             self.weight,
             self.bias,
             self.training,
-            self.momentum if self.momentum is not None else self.share_of_batch(),
+            self.momentum if self.momentum is not None else self.batch_fraction(),
             self.eps,
         )
 
@@ -82,7 +84,7 @@ class _BatchNorm(_Affine):
         return f"{self.num_features}"
 
 
-class BatchNorm1d(_BatchNorm):
+class BatchNorm1d(BatchNorm):
     """Batch norm of (N, C) or (N, C, L) (Ioffe & Szegedy, 2015).
 
     Args:
@@ -93,13 +95,42 @@ class BatchNorm1d(_BatchNorm):
         track_running_stats: keep running statistics for evaluation.
         bias: False for no shift.
         dtype: default float32.
+
+    Raises:
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, or eps below 0; in training, a batch with one value a channel.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.BatchNorm1d(2, eps=1e-12)(xpnet.asarray([[1.0, 5.0], [3.0, 5.0]])).numpy()
+    array([[-1.,  0.],
+           [ 1.,  0.]], dtype=float32)
     """
 
     axes = (2, 3)
 
 
-class BatchNorm2d(_BatchNorm):
-    """Batch norm of (N, C, H, W); arguments as for BatchNorm1d."""
+class BatchNorm2d(BatchNorm):
+    """Batch norm of (N, C, H, W) (Ioffe & Szegedy, 2015).
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: weight of the new batch in the running statistics; None for the average of all batches.
+        affine: learn a scale and a shift a channel.
+        track_running_stats: keep running statistics for evaluation.
+        bias: False for no shift.
+        dtype: default float32.
+
+    Raises:
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, or eps below 0; in training, a batch with one value a channel.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.BatchNorm2d(1, eps=1e-12)(xpnet.asarray([[[[1.0, 3.0]]]])).numpy()
+    array([[[[-1.,  1.]]]], dtype=float32)
+    """
 
     axes = (4,)
 
@@ -113,6 +144,16 @@ class LayerNorm(_Affine):
         elementwise_affine: learn a scale and a shift an element.
         bias: False for no shift.
         dtype: default float32.
+
+    Raises:
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, or eps below 0.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.LayerNorm(2, eps=1e-12)(xpnet.asarray([[1.0, 3.0], [0.0, 9.0]])).numpy()
+    array([[-1.,  1.],
+           [-1.,  1.]], dtype=float32)
     """
 
     def __init__(
@@ -150,7 +191,13 @@ class GroupNorm(_Affine):
         dtype: default float32.
 
     Raises:
-        ValueError: the groups do not divide the channels.
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, eps below 0, or the groups do not divide the channels.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.GroupNorm(2, 4, eps=1e-12)(xpnet.asarray([[1.0, 3.0, 0.0, 9.0]])).numpy()
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
 
     def __init__(
@@ -185,23 +232,39 @@ class InstanceNorm2d(_Affine):
     Args:
         num_features: C of (N, C, H, W) or (C, H, W).
         eps: added to the variance.
+        momentum: weight of the new batch in the running statistics; None for 0, as in PyTorch.
         affine: learn a scale and a shift a channel; off by default, as in PyTorch.
+        track_running_stats: keep running statistics, and normalise with them in evaluation.
         bias: False for no shift.
         dtype: default float32.
+
+    Raises:
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, or eps below 0; when it is called, images of one pixel.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.InstanceNorm2d(1, eps=1e-12)(xpnet.asarray([[[[1.0, 3.0]]]]))
+    array([[[[-1.,  1.]]]], dtype=float32)
     """
 
     def __init__(
         self,
         num_features: int,
         eps: float = 1e-5,
-        *,
+        momentum: float | None = 0.1,
         affine: bool = False,
+        track_running_stats: bool = False,
+        *,
         bias: bool = True,
         dtype: str = "float32",
     ) -> None:
         num_features = size("InstanceNorm2d", "num_features", num_features)
         super().__init__((num_features,), affine, bias, dtype)
         self.num_features, self.eps = num_features, epsilon("InstanceNorm2d", eps)
+        self.momentum, tracked = momentum or 0.0, track_running_stats
+        self.running_mean = Buffer(init.zeros((num_features,), dtype=dtype)) if tracked else None
+        self.running_var = Buffer(init.constant((num_features,), 1.0, dtype=dtype)) if tracked else None
 
     def forward(self, x: Any) -> Any:
         """The same shape."""
@@ -210,7 +273,9 @@ class InstanceNorm2d(_Affine):
             raise ValueError(f"InstanceNorm2d: expected (N, {self.num_features}, H, W), got {shape}")
         if len(shape) == 3:
             return reshape(self.forward(reshape(x, (1, *shape))), shape)
-        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        own = self.training or self.running_mean is None
+        running = (self.running_mean, self.running_var)
+        return F.instance_norm(x, *running, self.weight, self.bias, own, self.momentum, self.eps)
 
     def extra_repr(self) -> str:
         """The number of channels."""

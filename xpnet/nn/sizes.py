@@ -8,27 +8,29 @@ from typing import Any
 import numpy as np
 
 
-def size(layer: str, name: str, value: Any, least: int = 1) -> int:
-    """A whole number, Python's or NumPy's, of at least `least`.
+def size(layer: str, name: str, value: Any, min_size: int = 1) -> int:
+    """A whole number, Python's or NumPy's, of at least `min_size`.
 
     Raises:
         TypeError: no whole number.
-        ValueError: below `least`.
+        ValueError: below `min_size`.
     """
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
         raise TypeError(f"{layer}: {name} must be a whole number, got {value!r}")
-    if value < least:
-        raise ValueError(f"{layer}: {name} must be at least {least}, got {value}")
+    if value < min_size:
+        raise ValueError(f"{layer}: {name} must be at least {min_size}, got {value}")
     return int(value)
 
 
-def window(layer: str, name: str, value: Any, least: int = 1) -> int | tuple[int, int]:
+def window(layer: str, name: str, value: Any, min_size: int = 1) -> int | tuple[int, int]:
     """One such number, or a pair of them for height and width. Raises as `size` does."""
     if not isinstance(value, tuple | list):
-        return size(layer, name, value, least)
+        return size(layer, name, value, min_size)
+    if len(value) == 1:
+        return size(layer, name, value[0], min_size)
     if len(value) != 2:
         raise ValueError(f"{layer}: {name} must be one number or two, for height and width, got {value!r}")
-    return size(layer, name, value[0], least), size(layer, name, value[1], least)
+    return size(layer, name, value[0], min_size), size(layer, name, value[1], min_size)
 
 
 def epsilon(layer: str, value: Any) -> float:

@@ -8,7 +8,7 @@ from xpnet.core.autograd import Pullback, array_of, differentiable
 from xpnet.core.backend import Array, asarray, backend_of, namespace
 from xpnet.core.operators import reshape, sqrt, sum
 from xpnet.nn.module import Module
-from xpnet.nn.normalization import BatchNorm1d, BatchNorm2d
+from xpnet.nn.normalization import BatchNorm
 from xpnet.parallel.communicator import Communicator
 
 
@@ -34,7 +34,7 @@ def synchronize_batch_norm(model: Module, communicator: Communicator) -> Module:
         communicator: of the ranks. They must call the model together.
     """
     for module in model.modules():
-        if isinstance(module, BatchNorm1d | BatchNorm2d):
+        if isinstance(module, BatchNorm):
             module.forward = _Synchronized(module, communicator)  # type: ignore[method-assign]
     return model
 
@@ -42,7 +42,7 @@ def synchronize_batch_norm(model: Module, communicator: Communicator) -> Module:
 class _Synchronized:
     """The forward pass of one layer."""
 
-    def __init__(self, layer: BatchNorm1d | BatchNorm2d, communicator: Communicator) -> None:
+    def __init__(self, layer: BatchNorm, communicator: Communicator) -> None:
         self.layer, self.communicator = layer, communicator
 
     def __call__(self, x: Any) -> Any:
@@ -62,7 +62,7 @@ class _Synchronized:
         if layer.weight is not None and layer.bias is not None:
             y = y * reshape(layer.weight, wide) + reshape(layer.bias, wide)
         if layer.running_mean is not None and layer.running_var is not None:
-            unbiased, share = array_of(var) * (rows / (rows - 1)), layer.share_of_batch()
+            unbiased, fraction = array_of(var) * (rows / (rows - 1)), layer.batch_fraction()
             for running, new in ((layer.running_mean, array_of(mean)), (layer.running_var, unbiased)):
-                running.data += share * (new - running.data)
+                running.data += fraction * (new - running.data)
         return y

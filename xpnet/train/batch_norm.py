@@ -11,8 +11,8 @@ from xpnet.core.autograd import array_of
 from xpnet.core.backend import Array, following, namespace
 from xpnet.data import DataLoader
 from xpnet.data.batch import call
-from xpnet.nn import BatchNorm1d, BatchNorm2d
 from xpnet.nn.inference import evaluating
+from xpnet.nn.normalization import BatchNorm
 from xpnet.train.callbacks import Callback
 from xpnet.train.evaluation import as_dataset, in_order
 
@@ -63,9 +63,7 @@ def recompute_batch_norm(model: Module, data: Any) -> None:
 
 def tracked(model: Module) -> list[Any]:
     """The batch norm layers that have running statistics."""
-    return [
-        m for m in model.modules() if isinstance(m, BatchNorm1d | BatchNorm2d) and m.running_mean is not None
-    ]
+    return [m for m in model.modules() if isinstance(m, BatchNorm) and m.running_mean is not None]
 
 
 def _in_running_order(model: Module, data: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from xpnet.core import random
 from xpnet.core.autograd import no_grad
 from xpnet.data import DataLoader
 from xpnet.data.batch import call
-from xpnet.nn import BatchNorm1d, BatchNorm2d
+from xpnet.nn.normalization import BatchNorm
 
 
 def check_last_batch(model: Any, data: Any) -> None:
@@ -23,9 +23,7 @@ def check_last_batch(model: Any, data: Any) -> None:
     if not isinstance(data, DataLoader) or data.drop_last or data.sampler is not None or data.ranks > 1:
         return
     samples, size = len(data.dataset), data.batch_size
-    if samples % size != 1 % size:
-        return
-    if not any(isinstance(layer, BatchNorm1d | BatchNorm2d) for layer in model.modules()):
+    if samples % size != 1 % size or not any(isinstance(layer, BatchNorm) for layer in model.modules()):
         return
     if _refuses(model, data):
         remedy = f"DataLoader(train, {size}, drop_last=True)" if samples > size > 1 else "a larger batch size"

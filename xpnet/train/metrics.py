@@ -11,7 +11,7 @@ import numpy as np
 from xpnet.core.arrays import arange, take_columns
 from xpnet.core.autograd import Tensor, array_of
 from xpnet.core.backend import Array, array_like, following, namespace, to_numpy
-from xpnet.functional.losses import class_indices
+from xpnet.functional.targets import class_indices
 from xpnet.functional.weighing import added_up, report
 
 Metric = Callable[[Any, Any], Array]

@@ -33,8 +33,11 @@ def _philox(c0, c1, c2, c3, start, key):
 
 
 @loop
-def dropout(x, out, scale, threshold, key, threads):
-    """out[i] = x[i] * scale where word i of the draw is at least `threshold`, else 0."""
+def dropout(x, out, gradient, scale, threshold, key, threads):
+    """out[i] = x[i] * scale where word i of the draw is at least `threshold`, else x[i] * 0.
+
+    A gradient is cut off instead: it may be infinite just where the mask is 0.
+    """
     size = x.shape[0]
     width = 4 * _LANES
     chunks = (size + width - 1) // width
@@ -50,5 +53,11 @@ def dropout(x, out, scale, threshold, key, threads):
                 factor[4 * lane + 2] = scale if c2[lane] >= threshold else x.dtype.type(0)
                 factor[4 * lane + 3] = scale if c3[lane] >= threshold else x.dtype.type(0)
             low = chunk * width
-            for i in range(low, min(low + width, size)):
-                out[i] = x[i] * factor[i - low]
+            high = min(low + width, size)
+            if gradient:
+                for i in range(low, high):
+                    f = factor[i - low]
+                    out[i] = x[i] * f if f > 0 else x.dtype.type(0)
+            else:
+                for i in range(low, high):
+                    out[i] = x[i] * factor[i - low]

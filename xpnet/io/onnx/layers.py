@@ -172,6 +172,8 @@ def conv2d(graph: Graph, layer: nn.Conv2d, x: Value) -> str:
 def pool2d(graph: Graph, layer: Any, x: Value) -> str:
     """A divisor of its own has no counterpart."""
     average = isinstance(layer, nn.AvgPool2d)
+    if not average and layer.return_indices:
+        raise TypeError("MaxPool2d with return_indices has two outputs, and a chain of layers has one")
     if average and layer.divisor_override is not None:
         raise TypeError("AvgPool2d with divisor_override has no operator in ONNX")
     options: dict[str, Any] = {"ceil_mode": int(layer.ceil_mode)}
@@ -252,5 +254,7 @@ def group_norm(graph: Graph, layer: nn.GroupNorm, x: Value) -> str:
 
 @translates(nn.InstanceNorm2d)
 def instance_norm(graph: Graph, layer: nn.InstanceNorm2d, x: Value) -> str:
-    """Over height and width."""
+    """Over height and width; with the running statistics where there are some."""
+    if layer.running_mean is not None:
+        return batch_norm(graph, layer, x)
     return _scale_channels(graph, _standardize(graph, x.name, [2, 3], layer.eps, x.dtype), layer, x)

@@ -1,0 +1,68 @@
+"""Docstrings of public names: every argument, what comes back, what is refused, and an example.
+
+The examples are run as doctests; here only that they, and all that a page needs, are there.
+"""
+
+import doctest
+import inspect
+import re
+
+import pytest
+
+from xpnet import functional, init, nn
+
+pytestmark = pytest.mark.host
+
+NOT_YET = {"Module", "Parameter", "Buffer"}
+NAMES = [
+    *[(functional, name) for name in functional.__all__],
+    *[(nn, name) for name in nn.__all__ if name not in NOT_YET],
+    *[
+        (init, name)
+        for name, value in vars(init).items()
+        if inspect.isfunction(value) and value.__module__ == init.__name__ and not name.startswith("_")
+    ],
+]
+HEADING = re.compile(r"^(Args|Returns|Raises|Attributes):$", re.MULTILINE)
+ENTRY = re.compile(r"^    \*{0,2}(\w+): \S", re.MULTILINE)
+
+
+def sections(text):
+    """The sections of a docstring in Google's style: heading and indented text."""
+    parts = HEADING.split(text)[1:]
+    return {
+        heading: re.match(r"(\n|    .*\n?)*", body.lstrip("\n"))[0]
+        for heading, body in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def arguments(thing):
+    """The parameters of a function or of a layer's constructor, if it has its own."""
+    if inspect.isclass(thing) and thing.__init__ is object.__init__:
+        return []
+    signature = inspect.signature(thing.__init__ if inspect.isclass(thing) else thing)
+    kinds = [p.kind for p in signature.parameters.values()]
+    if set(kinds) >= {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+        return []  # takes anything, and ignores it
+    return [name for name in signature.parameters if name != "self"]
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=[f"{m.__name__}.{n}" for m, n in NAMES])
+def test_the_docstring_says_it_all(module, name):
+    thing = getattr(module, name)
+    text = inspect.getdoc(thing)
+    found, named = sections(text), arguments(thing)
+    assert doctest.DocTestParser().get_examples(text), "no example"
+    if "Args" in found or len(named) > 1:
+        assert ENTRY.findall(found.get("Args", "")) == named, "Args: other names, or in another order"
+    if len(named) > 1:
+        assert "Raises" in found
+        assert ENTRY.findall(found["Raises"]), "Raises: no exception by its name"
+        assert inspect.isclass(thing) or found.get("Returns", "").strip(), "no Returns"
+
+
+def test_the_sections_are_read():
+    text = "One.\n\nArgs:\n    a: x\n        more: of it.\n    **b: y.\n\nRaises:\n    ValueError: z.\n\nEnd."
+    found = sections(text)
+    assert ENTRY.findall(found["Args"]) == ["a", "b"]
+    assert ENTRY.findall(found["Raises"]) == ["ValueError"]

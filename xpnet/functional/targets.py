@@ -1,0 +1,132 @@
+"""Targets, class weights and reductions, as every loss takes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpnet.core.arrays import is_half, sum_last, widen
+from xpnet.core.backend import (
+    Array,
+    array_like,
+    asarray,
+    backend_name,
+    backend_of,
+    dtype_name,
+    namespace,
+    to_numpy,
+)
+from xpnet.core.notes import OPS, check_labels
+from xpnet.functional.weighing import report
+
+
+def class_indices(
+    target: Any, like: Array, classes: int, ignore_index: int | None, name: str
+) -> tuple[Array, Array | None]:
+    """Class indices on the device of `like`, and what each row counts: 1, or 0 if ignored (None: all 1).
+
+    Labels on the host are checked; on CUDA that would wait for the device: see `check_labels`.
+    """
+    ignoring = ignore_index is not None and 0 <= ignore_index < classes
+    if (
+        not ignoring
+        and type(target) is np.ndarray
+        and target.dtype == np.int64
+        and target.shape == like.shape[:1]
+        # as unsigned numbers, negative labels are huge: one comparison finds both kinds of mistake
+        and (not target.size or np.maximum.reduce(target.view(np.uint64)) < classes)
+    ):
+        return target if type(like) is np.ndarray else asarray(target, backend=backend_of(like)), None
+    target = array_like(target)
+    if tuple(target.shape) != (like.shape[0],):
+        raise ValueError(
+            f"{name}: expected class indices of shape ({like.shape[0]},), one a row of the input "
+            f"{tuple(like.shape)}, got {tuple(target.shape)}"
+        )
+    kind = str(target.dtype)
+    if "int" not in kind:
+        raise TypeError(f"{name}: class indices must be integers, got {kind}")
+    valid = None
+    if backend_name(target) == backend_name(like) == "cupy":
+        target = asarray(target, backend=backend_of(like))  # from another device
+        op = OPS.index(name if name in OPS else "a metric")
+        return check_labels(target, like.dtype, classes, ignore_index, op)
+    if target.shape[0]:
+        host = to_numpy(target)
+        if ignoring or host.min() < 0 or host.max() >= classes:
+            valid = host != ignore_index if ignore_index is not None else np.ones(host.shape, bool)
+            wrong = host[valid & ((host < 0) | (host >= classes))]
+            if wrong.size:
+                raise ValueError(
+                    f"{name}: label {wrong[0]} is out of range: with {classes} classes, labels are 0 to "
+                    f"{classes - 1}"
+                )
+            target = np.where(valid, host, 0)
+    backend = backend_of(like)
+    target = asarray(target, "int64", backend=backend)  # torch takes smaller integers for masks
+    return target, None if valid is None else asarray(valid, dtype_name(like.dtype), backend=backend)
+
+
+def class_weight(weight: Any, like: Array, classes: int, name: str) -> Array:
+    """The weight of each class, of any number type, in the dtype and on the device of `like`."""
+    weight = beside(weight, like)
+    xp = namespace(like, weight)
+    if tuple(weight.shape) != (classes,):
+        raise ValueError(
+            f"{name}: weight has shape {tuple(weight.shape)}, expected ({classes},), one for each class"
+        )
+    return xp.astype(weight, like.dtype, copy=False)
+
+
+def beside(weight: Any, like: Array) -> Array:
+    """A weight from the host (a list, a Series, a NumPy array) on the device of `like`; another as it is."""
+    if type(weight) is type(like) or (
+        hasattr(weight, "__array_namespace__") and not isinstance(weight, np.ndarray)
+    ):
+        return weight
+    return asarray(weight, backend=backend_of(like))
+
+
+def reduce_losses(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
+    """Apply `reduction`; the second result turns dy into the gradient of each loss (one for all or one each).
+
+    `total` is what "mean" divides by: the number of losses, or the sum of their weights. Where that is 0, the
+    mean is NaN and its gradient 0, as in PyTorch.
+    """
+    xp = namespace(losses)
+    if reduction == "none":
+        return losses, lambda dy: dy
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+    if is_half(losses):
+        value, wide = reduce_losses(widen(losses), reduction, total)
+        narrow = lambda x: xp.astype(x, losses.dtype) if hasattr(x, "dtype") else x
+        return narrow(value), lambda dy: narrow(wide(widen(dy)))
+    value = sum_last(losses) if losses.ndim == 1 else xp.sum(losses, dtype=losses.dtype)
+    if reduction == "sum":
+        return value, lambda dy: dy
+    count = math.prod(losses.shape)
+    if total is None:
+        total = count
+    report(total, count)
+    if type(total) is int:
+        if total == 0:
+            return value * math.nan, lambda dy: dy * 0
+        return value / total, lambda dy: dy / total
+    nothing = total == 0  # on the device: every row ignored, or of a class that weighs nothing
+    total = xp.where(nothing, xp.ones_like(total), total)
+    spread = lambda dy: xp.where(nothing, xp.zeros_like(total), dy / total)
+    return xp.where(nothing, xp.full_like(value, math.nan), value / total), spread
+
+
+def same_shape(x: Array, target: Any, name: str) -> Array:
+    """The target in the dtype and place of x, whose shape it has."""
+    target = asarray(target, dtype=dtype_name(x.dtype), backend=backend_of(x))
+    if tuple(target.shape) != tuple(x.shape):
+        raise ValueError(
+            f"{name}: input {tuple(x.shape)} and target {tuple(target.shape)} must have the same shape"
+        )
+    return target
