@@ -14,7 +14,7 @@ from xpnet.train.callbacks import Callback
 
 if TYPE_CHECKING:
     from xpnet.nn import Module
-    from xpnet.train.run import Run as TrainingRun
+    from xpnet.train.run import Run
 
 
 @fusable
@@ -45,7 +45,7 @@ class WeightAveraging(Callback):
         self._vectors: list[tuple[Span, Array]] = []
         self._loaded: dict[str, Any] = {}
 
-    def on_fit_begin(self, trainer: TrainingRun) -> None:
+    def on_fit_begin(self, trainer: Run) -> None:
         """Forget an earlier run."""
         self._forget()
         self._model = trainer.model
@@ -80,7 +80,7 @@ class WeightAveraging(Callback):
         """The averaged parameters by name, empty before the first update."""
         return {name: namespace(a).asarray(a, copy=True) for name, a in self._saved().items()}
 
-    def on_fit_end(self, trainer: TrainingRun) -> None:
+    def on_fit_end(self, trainer: Run) -> None:
         """Put the averages in."""
         if not self.count:
             return
@@ -121,7 +121,7 @@ class EMA(WeightAveraging):
         self.decay = decay
         self.every = max(1, round(0.01 / (1 - decay))) if every is None else every
 
-    def on_batch_end(self, trainer: TrainingRun) -> None:
+    def on_batch_end(self, trainer: Run) -> None:
         """Add the new weights."""
         if trainer.step % self.every == 0:
             self.update(trainer.model, 1 - self.decay**self.every)
@@ -148,7 +148,7 @@ class SWA(WeightAveraging):
         super().__init__()
         self.start = start
 
-    def on_epoch_end(self, trainer: TrainingRun) -> None:
+    def on_epoch_end(self, trainer: Run) -> None:
         """Add the new weights."""
         start = int(self.start * trainer.epochs) if isinstance(self.start, float) else self.start
         if trainer.epoch >= start:
