@@ -100,7 +100,7 @@ class XpnetColumn(Column):
 
     def missing(self) -> str | None:
         import xpnet
-        from xpnet.core.backend import backend_name
+        from xpnet.core.places import backend_name
         from xpnet.core.registry import registered
 
         try:

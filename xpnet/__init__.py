@@ -6,21 +6,22 @@ from typing import TYPE_CHECKING
 
 from xpnet.core import operators as _operators  # gives Tensor its operators
 from xpnet.core import random
-from xpnet.core.autograd import Tensor, differentiable, gradcheck, no_grad, tensor
 from xpnet.core.backend import (
     BackendUnavailableError,
     DeviceError,
-    asarray,
     available_backends,
     get_backend,
-    namespace,
     set_backend,
-    to_numpy,
     use_backend,
 )
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.gradcheck import gradcheck
+from xpnet.core.op import differentiable, no_grad
+from xpnet.core.places import namespace
 from xpnet.core.random import manual_seed
 from xpnet.core.registry import fused_kernels as fused
 from xpnet.core.registry import unloaded as _unloaded
+from xpnet.core.tensor import Tensor, tensor
 from xpnet.core.version import __version__ as __version__
 
 # a backend's kernels register when its first array arrives; Numba itself loads when the first one runs

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet.core import random
-from xpnet.core.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
+from xpnet.core.backend import Array, dtype_name
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.places import backend_of, namespace
 
 # ---- McCulloch and Pitts: fixed weights -------------------------------------------------------------------
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from xpnet import functional as F
 from xpnet.core import random
 from xpnet.core.arrays import widen
-from xpnet.core.autograd import array_of
-from xpnet.core.backend import Array, asarray, following, namespace
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray
+from xpnet.core.places import following, namespace
+from xpnet.core.tensor import array_of
 from xpnet.data import Dataset
 from xpnet.nn import Dropout, Module
 from xpnet.nn.inference import evaluating

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from xpnet.core import random
-from xpnet.core.backend import HOST, Array, asarray
+from xpnet.core.backend import HOST, Array
+from xpnet.core.convert import asarray
 
 Shape = tuple[int, ...]
 Initializer = Callable[..., Array]

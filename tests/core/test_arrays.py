@@ -9,7 +9,7 @@ from scipy import special
 import xpnet
 from xpnet import to_numpy
 from xpnet.core import arrays
-from xpnet.core.backend import where
+from xpnet.core.places import where
 
 
 def test_erf_equals_scipy():

@@ -14,9 +14,9 @@ import xpnet
 from xpnet import Tensor, to_numpy
 from xpnet import functional as F
 from xpnet.core import operators
-from xpnet.core.backend import namespace
 from xpnet.core.backward import on_complete
 from xpnet.core.op import differentiable
+from xpnet.core.places import namespace
 
 
 def tensor(data, requires_grad=True):

@@ -13,7 +13,7 @@ import pytest
 import xpnet
 from xpnet import functional as F
 from xpnet.core import backend as backends
-from xpnet.core.backend import backend_name, backend_of, device, namespace, where
+from xpnet.core.places import backend_name, backend_of, device, namespace, where
 
 
 def test_new_arrays_are_made_on_the_default_backend(backend):
@@ -309,4 +309,4 @@ def test_batches_made_ahead_are_where_the_loop_is():
 
     data = Dataset(np.ones((8, 2), np.float32), np.zeros(8, int))
     for x, _ in DataLoader(data, 4, prefetch=2):
-        assert xpnet.core.backend.backend_name(x) == str(xpnet.get_backend())
+        assert xpnet.core.places.backend_name(x) == str(xpnet.get_backend())

@@ -74,8 +74,8 @@ def test_bits_are_the_same_on_every_backend(n):
     key = Key(7, 1, 2)
     got = random.bits(n, key)
     assert got.shape == (n,)
-    assert xpnet.core.backend.backend_name(got) == xpnet.get_backend()
-    assert xpnet.core.backend.device(got) == xpnet.core.backend.device(xpnet.asarray([0.0]))
+    assert xpnet.core.places.backend_name(got) == xpnet.get_backend()
+    assert xpnet.core.places.device(got) == xpnet.core.places.device(xpnet.asarray([0.0]))
     np.testing.assert_array_equal(xpnet.to_numpy(got), random.bits(n, key, HOST))
 
 
@@ -86,7 +86,7 @@ def test_draws_are_the_same_on_every_backend(draw):
     key, shape = Key(5, 0, 9), (7, 5, 3)
     got, host = draw(shape, key), draw(shape, key, backend=HOST)
     assert tuple(got.shape) == shape
-    assert xpnet.core.backend.backend_name(got) == xpnet.get_backend()
+    assert xpnet.core.places.backend_name(got) == xpnet.get_backend()
     assert xpnet.to_numpy(got).dtype == host.dtype
     assert xpnet.to_numpy(got).tobytes() == host.tobytes()
 

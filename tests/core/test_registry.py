@@ -10,8 +10,8 @@ import pytest
 
 import xpnet
 from xpnet.core import registry as dispatch
-from xpnet.core.autograd import differentiable
-from xpnet.core.backend import namespace
+from xpnet.core.op import differentiable
+from xpnet.core.places import namespace
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim, to_numpy
-from xpnet.core.backend import namespace
+from xpnet.core.places import namespace
 
 pytestmark = pytest.mark.usefixtures("cupy")
 

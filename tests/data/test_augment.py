@@ -6,7 +6,7 @@ import scipy.stats
 
 import xpnet
 from xpnet import functional as F
-from xpnet.core.backend import where
+from xpnet.core.places import where
 from xpnet.data import (
     ColorPCA,
     Compose,

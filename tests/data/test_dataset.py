@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 import xpnet
-from xpnet.core.backend import where
+from xpnet.core.places import where
 from xpnet.data import DataLoader, Dataset, Standardize, load_digits, split
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet.core.backend import to_numpy, where
+from xpnet.core.convert import to_numpy
+from xpnet.core.places import where
 from xpnet.data import ZCA, ChannelMean, MeanImage, MinMax, PCAWhiten, Pipeline, Standardize
 from xpnet.data.pipeline import describe, from_description
 

@@ -10,7 +10,7 @@ import pytest
 import xpnet
 from xpnet import functional as F
 from xpnet import init, nn, optim, random
-from xpnet.core.autograd import differentiable
+from xpnet.core.op import differentiable
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional import cross_entropy, mse_loss
 from xpnet.train import (

@@ -6,7 +6,7 @@ import pytest
 import xpnet
 from tests.cases import CASES, REDUCTIONS, SHAPES, Case
 from xpnet import Tensor, to_numpy
-from xpnet.core.backend import where
+from xpnet.core.places import where
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -149,7 +149,7 @@ def test_memory_layout_does_not_matter(case, layout):
 
 def transposed(a: np.ndarray):
     x = xpnet.asarray(np.ascontiguousarray(a.T))
-    return xpnet.core.backend.namespace(x).permute_dims(x, tuple(range(a.ndim))[::-1])
+    return xpnet.core.places.namespace(x).permute_dims(x, tuple(range(a.ndim))[::-1])
 
 
 def strided(a: np.ndarray):

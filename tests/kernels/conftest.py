@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests import emulator
-from xpnet.core.backend import to_numpy
+from xpnet.core.convert import to_numpy
 from xpnet.core.notes import check_errors
 from xpnet.cuda import loader
 

@@ -446,7 +446,7 @@ def test_one_launch_each_way(launch: Launch, monkeypatch: pytest.MonkeyPatch) ->
     """Through the op with Tensors: the values and gradients of the body, by one kernel each way."""
     import xpnet
     from xpnet.core import registry as dispatch
-    from xpnet.core.backend import backend_name
+    from xpnet.core.places import backend_name
 
     launched: list[str] = []
     kernel = loader.kernel

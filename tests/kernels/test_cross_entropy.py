@@ -395,7 +395,7 @@ def test_recorded_call_makes_the_gradient_in_one_pass(
     """Through the op: one launch of the pass for loss and gradient, none in backward."""
     import xpnet
     from xpnet.core import registry as dispatch
-    from xpnet.core.backend import backend_name
+    from xpnet.core.places import backend_name
     from xpnet.cuda import loader
 
     launched: list[str] = []

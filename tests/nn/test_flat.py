@@ -25,7 +25,7 @@ def mlp(dtype="float32"):
 
 def loss_of(model):
     first = model.parameters()[0].data
-    x = xpnet.asarray(RNG_INPUT, backend=xpnet.core.backend.backend_of(first))
+    x = xpnet.asarray(RNG_INPUT, backend=xpnet.core.places.backend_of(first))
     return F.cross_entropy(model(x), TARGET)
 
 
@@ -237,7 +237,7 @@ def test_a_model_moved_in_the_middle_of_training_goes_on_as_if_it_had_not(rule, 
 
         def loss():
             data = model[0].weight.data
-            x = xpnet.asarray(RNG_INPUT, "float64", backend=xpnet.core.backend.backend_of(data))
+            x = xpnet.asarray(RNG_INPUT, "float64", backend=xpnet.core.places.backend_of(data))
             return F.cross_entropy(model(x), TARGET)
 
         for step in range(9):
@@ -246,10 +246,10 @@ def test_a_model_moved_in_the_middle_of_training_goes_on_as_if_it_had_not(rule, 
             if move and step == 3:
                 assert model.to(*other) is model
                 moved = [*model.parameters(), *(b for _, b in model.named_buffers())]
-                places = {xpnet.core.backend.where(t.data) for t in moved}
-                places |= {xpnet.core.backend.where(p.grad) for p in model.parameters()}
-                assert places == {xpnet.core.backend.where(model.theta)}
-                assert xpnet.core.backend.backend_name(model.theta) == other[0]
+                places = {xpnet.core.places.where(t.data) for t in moved}
+                places |= {xpnet.core.places.where(p.grad) for p in model.parameters()}
+                assert places == {xpnet.core.places.where(model.theta)}
+                assert xpnet.core.places.backend_name(model.theta) == other[0]
             optimizer.step()
             if move and step == 5:
                 model.to(backend.name, backend.device)
@@ -270,10 +270,10 @@ def test_moving_keeps_absent_gradients_absent(backend):
 
 def test_an_unknown_backend_moves_nothing():
     model = mlp()
-    place = xpnet.core.backend.where(model.theta)
+    place = xpnet.core.places.where(model.theta)
     with pytest.raises(ValueError, match="unknown backend 'tpu'"):
         model.to("tpu")
-    assert xpnet.core.backend.where(model.theta) == place
+    assert xpnet.core.places.where(model.theta) == place
 
 
 # ---- without views ----

@@ -103,8 +103,8 @@ def test_a_vector_has_no_fan(rule, shape):
 @pytest.mark.parametrize("rule", ALL)
 def test_the_bits_are_the_same_on_every_backend(rule, dtype, backend):
     w = rule((6, 5), dtype=dtype)
-    assert xpnet.core.backend.backend_name(w) == backend.name
-    assert xpnet.core.backend.device(w) == xpnet.core.backend.device(xpnet.asarray([0.0]))
+    assert xpnet.core.places.backend_name(w) == backend.name
+    assert xpnet.core.places.device(w) == xpnet.core.places.device(xpnet.asarray([0.0]))
     xpnet.manual_seed(0)
     with xpnet.use_backend("numpy"):
         host = rule((6, 5), dtype=dtype)

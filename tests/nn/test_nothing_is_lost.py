@@ -321,7 +321,7 @@ def test_zero_grad_sets_to_none_or_to_zero():
 
 
 def test_a_gradient_of_the_wrong_shape_is_refused():
-    from xpnet.core.autograd import differentiable
+    from xpnet.core.op import differentiable
 
     for result in (
         lambda x: lambda dy: x[:1] * 0,

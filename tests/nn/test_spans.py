@@ -153,7 +153,7 @@ def others(model):
 
 
 def same_place(model):
-    backend = xpnet.core.backend.backend_of(model.theta)
+    backend = xpnet.core.places.backend_of(model.theta)
     model.to(backend.name, backend.device).float().to("float32")
 
 

@@ -31,7 +31,7 @@ def test_the_joint_norm_is_clipped_and_returned():
     parameters = leaves([3.0, 0.0], None, [0.0, 4.0, 12.0])
     norm = optim.clip_grad_norm(parameters, 6.5)
     assert norm.shape == ()
-    assert xpnet.core.backend.backend_name(norm) == xpnet.get_backend()
+    assert xpnet.core.places.backend_name(norm) == xpnet.get_backend()
     assert float(norm) == 13.0
     assert gradients(parameters) == [
         pytest.approx([1.5, 0.0], rel=1e-6),

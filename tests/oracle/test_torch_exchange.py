@@ -185,7 +185,7 @@ def test_jax_arrays_are_shared(backend_name, monkeypatch):
     theirs = jax.numpy.arange(4.0)  # no write is possible there: compare the addresses
     with xpnet.use_backend(backend_name), monkeypatch.context() as patched:
         if backend_name == "torch":  # on a device, the way over the host would be a copy
-            patched.setattr("xpnet.core.backend.to_numpy", None)
+            patched.setattr("xpnet.core.convert.to_numpy", None)
         ours = xpnet.asarray(theirs)
     address = ours.ctypes.data if backend_name == "numpy" else ours.data_ptr()
     assert address == theirs.unsafe_buffer_pointer()

@@ -172,13 +172,13 @@ def test_device_arrays_train_there_and_come_back(backend, labels):
         device_x = xpnet.asarray(x, backend=backend)
         device_y = xpnet.asarray(y + 5, backend=backend) if labels == "integers" else NAMES[y]
         model = XPNetClassifier(**SMALL).fit(device_x, device_y, sample_weight=None)
-        assert xpnet.core.backend.where(model.module_.theta) == xpnet.core.backend.where(device_x)
+        assert xpnet.core.places.where(model.module_.theta) == xpnet.core.places.where(device_x)
         p = model.predict_proba(device_x)
         predicted = model.predict(device_x)
-    assert xpnet.core.backend.where(p) == xpnet.core.backend.where(device_x)
+    assert xpnet.core.places.where(p) == xpnet.core.places.where(device_x)
     assert xpnet.to_numpy(p) == pytest.approx(reference.predict_proba(x), abs=1e-4)
     if labels == "integers":
-        assert xpnet.core.backend.where(predicted) == xpnet.core.backend.where(device_x)
+        assert xpnet.core.places.where(predicted) == xpnet.core.places.where(device_x)
         assert set(xpnet.to_numpy(predicted)) <= {5, 6, 7}
     else:
         assert set(predicted) <= set(NAMES)
@@ -194,7 +194,7 @@ def test_device_regression(backend):
     device_x, device_y, device_weights = (xpnet.asarray(a.astype(np.float32)) for a in (x, y, weights))
     model = XPNetRegressor(**SMALL).fit(device_x, device_y, device_weights)
     predicted = model.predict(device_x)
-    assert xpnet.core.backend.where(predicted) == xpnet.core.backend.where(device_x)
+    assert xpnet.core.places.where(predicted) == xpnet.core.places.where(device_x)
     assert xpnet.to_numpy(predicted) == pytest.approx(reference.predict(x), abs=1e-4)
     assert model.score(device_x, device_y, device_weights) == pytest.approx(reference.score(x, y, weights))
 

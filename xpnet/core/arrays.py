@@ -12,19 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import (
-    Array,
-    asarray,
-    backend_name,
-    backend_of,
-    device,
-    device_key,
-    dtype_name,
-    is_capturing,
-    named_dtype,
-    namespace,
-    to_numpy,
-)
+from xpnet.core.backend import Array, dtype_name, named_dtype
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.places import backend_name, backend_of, device, device_key, is_capturing, namespace
 from xpnet.core.registry import fusable
 
 _NUMPY_LIKE = ("numpy", "cupy")

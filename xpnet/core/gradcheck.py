@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import Array, asarray, backend_of, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.op import no_grad
+from xpnet.core.places import backend_of
 from xpnet.core.tensor import Tensor
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import Array, asarray, backend_of, namespace
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray
 from xpnet.core.notes import OPS, check_labels
+from xpnet.core.places import backend_of, namespace
 
 
 def entries(index: Any, x: Array) -> tuple[Any, ...]:

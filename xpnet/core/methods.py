@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
-from xpnet.core.backend import Array, namespace, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import to_numpy
+from xpnet.core.places import namespace
 
 if TYPE_CHECKING:
     from typing import Self

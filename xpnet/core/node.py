@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import namespace
 
 Pullback = Callable[[Any], Any]
 """From the gradient of an op's output to those of its positional arguments: see `xpnet.core.op`."""

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import Array, backend_name, device_key, namespace, on_synchronise
+from xpnet.core.backend import Array
+from xpnet.core.convert import on_synchronise
+from xpnet.core.places import backend_name, device_key, namespace
 from xpnet.core.registry import fusable
 
 OPS = ("", "cross_entropy", "nll_loss", "multi_margin_loss", "a metric", "an index")

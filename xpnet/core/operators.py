@@ -21,20 +21,12 @@ from xpnet.core.arrays import (
     widen,
     zero,
 )
-from xpnet.core.backend import (
-    SCALARS,
-    Array,
-    asarray,
-    backend_name,
-    backend_of,
-    device,
-    dtype_name,
-    namespace,
-    on_device,
-)
+from xpnet.core.backend import Array, dtype_name
+from xpnet.core.convert import asarray
 from xpnet.core.indexing import entries, in_range
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable, is_recorded
+from xpnet.core.places import SCALARS, backend_name, backend_of, device, namespace, on_device
 from xpnet.core.tensor import Tensor, array_of
 
 Result = tuple[Array, Pullback]

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import HOST, Array, Backend, asarray, get_backend
+from xpnet.core.backend import HOST, Array, Backend, get_backend
+from xpnet.core.convert import asarray
 from xpnet.core.registry import fusable
 
 _MASK = 0xFFFFFFFF

@@ -25,7 +25,8 @@ from weakref import WeakSet
 
 import numpy as np
 
-from xpnet.core.backend import SCALARS, DeviceError, backend_name, device_key, on_device, where
+from xpnet.core.backend import DeviceError
+from xpnet.core.places import SCALARS, backend_name, device_key, on_device, where
 
 P = ParamSpec("P")
 R = TypeVar("R")

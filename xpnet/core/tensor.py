@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import generic, ndarray
 
-from xpnet.core.backend import Array, asarray, device, namespace, on_device, to_numpy
+from xpnet.core.backend import Array
 from xpnet.core.backward import backward
+from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.methods import Methods
 from xpnet.core.node import LENT, Node
+from xpnet.core.places import device, namespace, on_device
 
 if TYPE_CHECKING:
     from typing import Self

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.core.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.notes import note_on
+from xpnet.core.places import backend_of, namespace
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional.losses import cross_entropy as op

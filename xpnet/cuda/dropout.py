@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from xpnet.core import random
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import namespace
 from xpnet.core.random import Key, keep_threshold
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element

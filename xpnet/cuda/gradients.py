@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import namespace
 from xpnet.cuda import loader
 from xpnet.optim import gradients
 

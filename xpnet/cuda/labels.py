@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.core import notes
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
 from xpnet.core.notes import note_on
+from xpnet.core.places import namespace
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import namespace
 
 log = logging.getLogger("xpnet.cuda")
 Kernel = Callable[..., None]

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import Array, is_capturing, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import is_capturing, namespace
 from xpnet.cuda import loader
 from xpnet.optim import adagrad, adam, rules
 

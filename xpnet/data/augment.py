@@ -14,7 +14,9 @@ import numpy as np
 
 from xpnet.core import random
 from xpnet.core.arrays import one_hot, pad
-from xpnet.core.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
+from xpnet.core.backend import Array, dtype_name
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.places import backend_of, namespace
 from xpnet.data.dataset import Dataset, check_finite, take
 from xpnet.data.resample import (
     Size,

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import array_like, asarray, namespace, to_numpy
+from xpnet.core.convert import array_like, asarray, to_numpy
+from xpnet.core.places import namespace
 
 
 def collate(items: Sequence[Any]) -> Any:

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import Array, array_like, asarray, namespace, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import array_like, asarray, to_numpy
+from xpnet.core.places import namespace
 
 
 class ReuseWarning(UserWarning):
@@ -147,7 +149,7 @@ def take(array: Array, indices: Any) -> Array:
     """Rows of an array, in the order of `indices` (NumPy integers, or integers on the array's device)."""
     if type(array) is np.ndarray:
         return array.take(indices, axis=0)
-    from xpnet.core.backend import backend_of
+    from xpnet.core.places import backend_of
 
     return namespace(array).take(array, asarray(indices, backend=backend_of(array)), axis=0)
 

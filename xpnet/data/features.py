@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import Array, asarray, backend_of, namespace
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray
+from xpnet.core.places import backend_of, namespace
 from xpnet.data.resample import Size, as_float, check_pictures, pair
 
 _Pair = tuple[int, ...]

@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet.core.backend import Array, asarray, backend_of, dtype_name, namespace, to_numpy
+from xpnet.core.backend import Array, dtype_name
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.places import backend_of, namespace
 from xpnet.data.dataset import as_array, check_finite
 
 

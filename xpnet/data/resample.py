@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.arrays import gather
-from xpnet.core.backend import Array, asarray, backend_of, dtype_name, namespace
+from xpnet.core.backend import Array, dtype_name
+from xpnet.core.convert import asarray
+from xpnet.core.places import backend_of, namespace
 
 Size = int | tuple[int, int]
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from xpnet.core import random
-from xpnet.core.backend import HOST, to_numpy
+from xpnet.core.backend import HOST
+from xpnet.core.convert import to_numpy
 
 
 def _seed(seed: int | None) -> int:

@@ -8,7 +8,9 @@ from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
-from xpnet.core.backend import asarray, backend_of, get_backend
+from xpnet.core.backend import get_backend
+from xpnet.core.convert import asarray
+from xpnet.core.places import backend_of
 from xpnet.data.arrays import Arrays, map_arrays
 from xpnet.data.dataset import Dataset, take
 from xpnet.data.prefetch import PinnedBuffers

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from xpnet.core import random
-from xpnet.core.backend import to_numpy
+from xpnet.core.convert import to_numpy
 from xpnet.data.dataset import Dataset
 from xpnet.data.samplers import by_rank_in_class
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from xpnet.core.autograd import array_of
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import namespace
+from xpnet.core.tensor import array_of
 from xpnet.data.resample import Size, as_float, check_pictures, pair, resize_shorter
 from xpnet.functional import softmax
 from xpnet.nn.inference import evaluating, in_batches

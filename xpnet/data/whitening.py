@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import namespace
 from xpnet.data.preprocessing import Preprocessing
 
 

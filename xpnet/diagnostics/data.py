@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import to_numpy
+from xpnet.core.convert import to_numpy
 from xpnet.data import DataLoader, Dataset
 from xpnet.diagnostics.finding import Finding, judge
 

@@ -9,8 +9,11 @@ import numpy as np
 
 from xpnet import nn
 from xpnet.core import random
-from xpnet.core.autograd import Tensor, array_of, no_grad
-from xpnet.core.backend import Array, asarray, backend_of, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.op import no_grad
+from xpnet.core.places import backend_of
+from xpnet.core.tensor import Tensor, array_of
 from xpnet.diagnostics.finding import Finding, judge, largest
 from xpnet.diagnostics.twin import as_float64, in_float64, leaves, same_randomness, twin_of
 

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from xpnet import nn
-from xpnet.core.autograd import array_of
-from xpnet.core.backend import Array, asarray, namespace, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.places import namespace
+from xpnet.core.tensor import array_of
 from xpnet.diagnostics.twin import leaves, same_randomness, twin_of
 
 SAMPLE = 256

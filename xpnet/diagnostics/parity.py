@@ -20,8 +20,11 @@ import numpy as np
 from xpnet import functional as F
 from xpnet import init
 from xpnet.core import random
-from xpnet.core.autograd import Pullback, Tensor, differentiable
-from xpnet.core.backend import Array, asarray, available_backends, dtype_name, to_numpy, use_backend
+from xpnet.core.backend import Array, available_backends, dtype_name, use_backend
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
+from xpnet.core.tensor import Tensor
 from xpnet.nn.module import Module
 from xpnet.optim import SGD
 

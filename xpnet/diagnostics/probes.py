@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from xpnet import optim
-from xpnet.core.autograd import no_grad
-from xpnet.core.backend import asarray, namespace, to_numpy
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.op import no_grad
+from xpnet.core.places import namespace
 from xpnet.diagnostics.finding import Finding, judge
 from xpnet.diagnostics.twin import (
     balanced,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import nn, optim
-from xpnet.core.backend import to_numpy
+from xpnet.core.convert import to_numpy
 from xpnet.core.random import forked
 from xpnet.data import DataLoader, Dataset, load_digits
 from xpnet.functional import cross_entropy

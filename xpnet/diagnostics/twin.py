@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.core import random
-from xpnet.core.backend import Array, asarray, backend_of, namespace, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.places import backend_of, namespace
 from xpnet.data import DataLoader, Dataset
 from xpnet.data.dataset import take
 from xpnet.nn import Dropout, Module

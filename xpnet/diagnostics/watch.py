@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.core.autograd import array_of, no_grad
-from xpnet.core.backend import Array, backend_of, device, namespace, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import to_numpy
+from xpnet.core.op import no_grad
+from xpnet.core.places import backend_of, device, namespace
+from xpnet.core.tensor import array_of
 from xpnet.data.batch import call, parts_of
 from xpnet.diagnostics.finding import Finding
 from xpnet.diagnostics.layers import (

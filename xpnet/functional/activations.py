@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 from xpnet.core.arrays import cast, erf, floating, keep, widen, zero
-from xpnet.core.autograd import Pullback, differentiable
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
+from xpnet.core.places import namespace
 
 Result = tuple[Array, Pullback]
 

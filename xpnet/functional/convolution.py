@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 from xpnet.core.arrays import alike, col2im, im2col, pad, sum_in_float32, unpad, windows
-from xpnet.core.autograd import Pullback, differentiable
-from xpnet.core.backend import Array, device, namespace
+from xpnet.core.backend import Array
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
+from xpnet.core.places import device, namespace
 
 Result = tuple[Array, Pullback]
 Size = int | tuple[int, int]

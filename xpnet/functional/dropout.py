@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from xpnet.core import random
 from xpnet.core.arrays import floating, keep
-from xpnet.core.autograd import Pullback, Tensor, differentiable
-from xpnet.core.backend import Array, backend_of, namespace
+from xpnet.core.backend import Array
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
+from xpnet.core.places import backend_of, namespace
+from xpnet.core.tensor import Tensor
 from xpnet.functional.public import result
 
 

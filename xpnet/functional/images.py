@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any, Literal, overload
 
 from xpnet.core.arrays import pad, unpad
-from xpnet.core.autograd import Pullback, Tensor, array_of, differentiable
 from xpnet.core.backend import Array
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
 from xpnet.core.operators import mean, reshape
+from xpnet.core.tensor import Tensor, array_of
 from xpnet.functional import convolution, pooling
 from xpnet.functional.convolution import Size, pair
 from xpnet.functional.public import of

@@ -18,15 +18,11 @@ from xpnet.core.arrays import (
     widen,
     zero,
 )
-from xpnet.core.autograd import Pullback, differentiable
-from xpnet.core.backend import (
-    Array,
-    array_like,
-    asarray,
-    backend_of,
-    dtype_name,
-    namespace,
-)
+from xpnet.core.backend import Array, dtype_name
+from xpnet.core.convert import array_like, asarray
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
+from xpnet.core.places import backend_of, namespace
 from xpnet.functional.targets import class_indices, class_weight, reduce_losses, same_shape
 
 Result = tuple[Array, Pullback]

@@ -9,8 +9,11 @@ import math
 from collections.abc import Callable
 
 from xpnet.core.arrays import floating, widen
-from xpnet.core.autograd import Pullback, Tensor, array_of, differentiable
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
+from xpnet.core.places import namespace
+from xpnet.core.tensor import Tensor, array_of
 
 Result = tuple[Array, Pullback]
 Axes = tuple[int, ...]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.core.autograd import Tensor
 from xpnet.core.backend import Array
+from xpnet.core.tensor import Tensor
 from xpnet.functional import activations, losses
 from xpnet.functional.public import of, result
 

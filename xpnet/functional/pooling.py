@@ -8,8 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.core.arrays import arange, floating, keep, pad, unpad, widen, windows
-from xpnet.core.autograd import Pullback, differentiable
-from xpnet.core.backend import Array, asarray, backend_of, device, dtype_name, namespace
+from xpnet.core.backend import Array, dtype_name
+from xpnet.core.convert import asarray
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
+from xpnet.core.places import backend_of, device, namespace
 from xpnet.functional.convolution import Size, check_images, output_size, pair
 
 Result = tuple[Array, Pullback]

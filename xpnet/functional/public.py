@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from xpnet.core.autograd import Tensor, array_of
 from xpnet.core.backend import Array
 from xpnet.core.op import is_recorded
 from xpnet.core.operators import overwrite
+from xpnet.core.tensor import Tensor, array_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from xpnet.core.arrays import widen
-from xpnet.core.autograd import Pullback, Tensor, differentiable
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
+from xpnet.core.places import namespace
+from xpnet.core.tensor import Tensor
 
 
 class HasParameters(Protocol):

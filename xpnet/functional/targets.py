@@ -9,17 +9,10 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.arrays import is_half, sum_last, widen
-from xpnet.core.backend import (
-    Array,
-    array_like,
-    asarray,
-    backend_name,
-    backend_of,
-    dtype_name,
-    namespace,
-    to_numpy,
-)
+from xpnet.core.backend import Array, dtype_name
+from xpnet.core.convert import array_like, asarray, to_numpy
 from xpnet.core.notes import OPS, check_labels
+from xpnet.core.places import backend_name, backend_of, namespace
 from xpnet.functional.weighing import report
 
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from xpnet.core.backend import to_numpy
+from xpnet.core.convert import to_numpy
 
 _FORMAT = "xpnet 1"
 

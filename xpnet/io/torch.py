@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.core.backend import asarray, load
+from xpnet.core.backend import load
+from xpnet.core.convert import asarray
 from xpnet.nn.module import Module
 from xpnet.optim.optimizer import Optimizer
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import to_numpy
+from xpnet.core.convert import to_numpy
 
 
 @dataclass(frozen=True)

@@ -19,20 +19,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from xpnet.core.arrays import widen
-from xpnet.core.backend import (
-    Array,
-    Backend,
-    asarray,
-    backend_name,
-    backend_of,
-    device,
-    device_key,
-    dtype_name,
-    named_dtype,
-    namespace,
-    on_device,
-)
+from xpnet.core.backend import Array, Backend, dtype_name, named_dtype
+from xpnet.core.convert import asarray
 from xpnet.core.node import LENT
+from xpnet.core.places import backend_name, backend_of, device, device_key, namespace, on_device
 from xpnet.core.tensor import Tensor
 
 ALIGNMENT = 16  # bytes

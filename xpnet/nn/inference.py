@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from xpnet.core.autograd import array_of, no_grad
-from xpnet.core.backend import Array, asarray, namespace
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray
+from xpnet.core.op import no_grad
+from xpnet.core.places import namespace
+from xpnet.core.tensor import array_of
 from xpnet.nn.module import Module
 
 BATCH = 1024  # no gradients are kept, so batches can be large

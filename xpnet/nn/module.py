@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from xpnet.core.backend import (
-    Array,
-    DeviceError,
-    asarray,
-    backend_of,
-    device_key,
-    dtype_name,
-    load,
-    namespace,
-    where,
-)
+from xpnet.core.backend import Array, DeviceError, dtype_name, load
+from xpnet.core.convert import asarray
+from xpnet.core.places import backend_of, device_key, namespace, where
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.nn.flat import (
     FlatParameters,

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import Array, asarray, namespace, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.node import Node
+from xpnet.core.places import namespace
 from xpnet.core.tensor import Tensor
 
 

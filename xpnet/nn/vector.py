@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import compress
 
-from xpnet.core.backend import Array, backend_of, namespace
+from xpnet.core.backend import Array
 from xpnet.core.node import LENT
+from xpnet.core.places import backend_of, namespace
 from xpnet.nn.flat import Span, as_one_vector, flatten, has_views, spans, zero_grads
 from xpnet.nn.parameter import Parameter
 from xpnet.nn.tree import Tree

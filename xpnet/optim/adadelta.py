@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import namespace
 from xpnet.core.registry import fusable
 from xpnet.optim.formula import decayed, piecewise
 from xpnet.optim.moments import MomentSpan, Wide

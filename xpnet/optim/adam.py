@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import namespace
 from xpnet.core.registry import fusable
 from xpnet.optim.formula import piecewise
 from xpnet.optim.moments import MomentSpan, Wide

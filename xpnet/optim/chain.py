@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from xpnet.core.backend import on_device
+from xpnet.core.places import on_device
 from xpnet.nn.flat import Span
 from xpnet.optim.gradients import add_noise, check_noise, clip_norm_of, clip_value_of, noise_std
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from xpnet.core.backend import Array, backend_name, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import backend_name, namespace
 
 # elements a piece: values, gradients, moments and temporaries of one piece stay in the cache
 _PIECE = 1 << 15

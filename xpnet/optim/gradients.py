@@ -8,7 +8,9 @@ from typing import Any
 
 from xpnet.core import random
 from xpnet.core.arrays import widen
-from xpnet.core.backend import Array, asarray, backend_name, backend_of, namespace, on_device
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray
+from xpnet.core.places import backend_name, backend_of, namespace, on_device
 from xpnet.core.registry import fusable
 from xpnet.nn.flat import Span, spans_with_gradient
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from xpnet.core.arrays import is_half, widen
-from xpnet.core.backend import Array, asarray, backend_of, namespace
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray
+from xpnet.core.places import backend_of, namespace
 from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import Span
 

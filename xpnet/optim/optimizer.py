@@ -8,7 +8,8 @@ from typing import Any, ClassVar, dataclass_transform
 
 from numpy import ndarray
 
-from xpnet.core.backend import Array, is_capturing, on_device
+from xpnet.core.backend import Array
+from xpnet.core.places import is_capturing, on_device
 from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from xpnet.core.backend import to_numpy
+from xpnet.core.convert import to_numpy
 from xpnet.optim.chain import Transform
 from xpnet.optim.moments import State, members_of
 

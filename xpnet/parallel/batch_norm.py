@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.core.autograd import Pullback, array_of, differentiable
-from xpnet.core.backend import Array, asarray, backend_of, namespace
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
 from xpnet.core.operators import reshape, sqrt, sum
+from xpnet.core.places import backend_of, namespace
+from xpnet.core.tensor import array_of
 from xpnet.nn.module import Module
 from xpnet.nn.normalization import BatchNorm
 from xpnet.parallel.communicator import Communicator

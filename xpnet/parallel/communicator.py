@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import Array, asarray, backend_name, backend_of, namespace, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.places import backend_name, backend_of, namespace
 
 
 class Communicator:

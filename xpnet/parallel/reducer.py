@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from xpnet.core.autograd import Tensor, on_complete
+from xpnet.core.backward import on_complete
+from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import Span, spans
 from xpnet.parallel.communicator import CHUNK, Communicator
 

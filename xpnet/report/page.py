@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.backend import to_numpy
+from xpnet.core.convert import to_numpy
 from xpnet.diagnostics import Finding, Observation
 from xpnet.functional import log_softmax
 from xpnet.report.figures import by_layer, confusion, histograms, learning_curves, mistakes

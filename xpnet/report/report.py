@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnet.core import random
-from xpnet.core.backend import get_backend, to_numpy
+from xpnet.core.backend import get_backend
+from xpnet.core.convert import to_numpy
 from xpnet.core.version import __version__
 from xpnet.data import DataLoader, Dataset
 from xpnet.diagnostics import Diagnostics, Finding, Observation

@@ -14,16 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet import nn
 from xpnet.core import random
-from xpnet.core.backend import (
-    Array,
-    Backend,
-    asarray,
-    backend_of,
-    dtype_name,
-    get_backend,
-    load,
-    use_backend,
-)
+from xpnet.core.backend import Array, Backend, dtype_name, get_backend, load, use_backend
+from xpnet.core.convert import asarray
+from xpnet.core.places import backend_of
 from xpnet.data import DataLoader, Dataset, split
 from xpnet.data.dataset import take
 from xpnet.optim.by_name import OPTIMIZERS, decayed_weights, make_optimizer

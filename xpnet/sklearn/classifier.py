@@ -12,7 +12,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from xpnet import functional as F
-from xpnet.core.backend import Array, asarray, namespace, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.places import namespace
 from xpnet.data.dataset import take
 from xpnet.sklearn.base import Estimator, documented
 from xpnet.sklearn.validation import check_pairs, check_weights, device_of, like_input, on_host, uneven

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
-from xpnet.core.autograd import array_of
-from xpnet.core.backend import BACKENDS, Array, Backend, asarray, backend_of, namespace, to_numpy
+from xpnet.core.backend import BACKENDS, Array, Backend
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.places import backend_of, namespace
+from xpnet.core.tensor import array_of
 from xpnet.data.dataset import check_finite
 
 _DTYPES = [np.float32, np.float64]  # kept; others become the first one

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.autograd import Tensor
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import namespace
+from xpnet.core.tensor import Tensor
 from xpnet.functional.weighing import Weight, added_up, ratio, times
 from xpnet.optim.gradients import gradients_of
 from xpnet.parallel.reducer import Reducer

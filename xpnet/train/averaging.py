@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xpnet.core.arrays import widen
-from xpnet.core.backend import Array, asarray, backend_of, namespace, on_device, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.places import backend_of, namespace, on_device
 from xpnet.core.registry import fusable
 from xpnet.nn.flat import Span, named_views, spans
 from xpnet.optim.formula import piecewise

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from xpnet.core.arrays import widen
-from xpnet.core.autograd import array_of
-from xpnet.core.backend import Array, following, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import following, namespace
+from xpnet.core.tensor import array_of
 from xpnet.data import DataLoader
 from xpnet.data.batch import call
 from xpnet.nn.inference import evaluating

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.arrays import scatter_add
-from xpnet.core.autograd import Tensor, array_of
-from xpnet.core.backend import Array, array_like, backend_name, namespace, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import array_like, to_numpy
+from xpnet.core.places import backend_name, namespace
+from xpnet.core.tensor import Tensor, array_of
 from xpnet.train.metrics import IGNORED, scores_and_labels
 
 _AVERAGES = ("macro", "micro", "weighted", None)

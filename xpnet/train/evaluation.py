@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from xpnet.core.autograd import array_of
-from xpnet.core.backend import following, namespace
+from xpnet.core.places import following, namespace
+from xpnet.core.tensor import array_of
 from xpnet.data import Arrays, DataLoader, Dataset
 from xpnet.data.batch import call, parts_of, size_of
 from xpnet.data.dataset import as_array

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.core import random
-from xpnet.core.autograd import no_grad
+from xpnet.core.op import no_grad
 from xpnet.data import DataLoader
 from xpnet.data.batch import call
 from xpnet.nn.normalization import BatchNorm

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.autograd import Tensor, array_of
-from xpnet.core.backend import Array, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import namespace
+from xpnet.core.tensor import Tensor, array_of
 from xpnet.train.run import Run
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.arrays import arange, take_columns
-from xpnet.core.autograd import Tensor, array_of
-from xpnet.core.backend import Array, array_like, following, namespace, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import array_like, to_numpy
+from xpnet.core.places import following, namespace
+from xpnet.core.tensor import Tensor, array_of
 from xpnet.functional.targets import class_indices
 from xpnet.functional.weighing import added_up, report
 

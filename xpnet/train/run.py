@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from xpnet.core import random
-from xpnet.core.backend import Array, to_numpy
+from xpnet.core.backend import Array
+from xpnet.core.convert import to_numpy
 from xpnet.parallel.communicator import Communicator
 from xpnet.train.callbacks import Callback
 from xpnet.train.evaluation import evaluate, predict

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet.core.arrays import is_half, widen
-from xpnet.core.backend import Array, backend_name, namespace
+from xpnet.core.backend import Array
+from xpnet.core.places import backend_name, namespace
 from xpnet.optim import Optimizer
 from xpnet.optim.gradients import sum_of_squares
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from xpnet.core.autograd import Tensor, array_of
+from xpnet.core.tensor import Tensor, array_of
 from xpnet.data.batch import parts_of, size_of
 from xpnet.functional.regularizers import l1, l2
 from xpnet.functional.weighing import Weight, weighed

@@ -8,8 +8,8 @@ from os import PathLike
 from typing import Any
 
 from xpnet import functional as F
-from xpnet.core.backend import following
 from xpnet.core.notes import discard_errors
+from xpnet.core.places import following
 from xpnet.data import DataLoader
 from xpnet.data.source import Samples, is_data_set
 from xpnet.parallel.communicator import Communicator

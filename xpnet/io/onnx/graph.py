@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from xpnet.core.backend import Array, dtype_name, to_numpy
+from xpnet.core.backend import Array, dtype_name
+from xpnet.core.convert import to_numpy
 
 
 @dataclass(frozen=True)

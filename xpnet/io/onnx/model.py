@@ -9,7 +9,9 @@ import numpy as np
 from onnx import ModelProto, checker, helper, shape_inference
 
 from xpnet import nn
-from xpnet.core.backend import Array, asarray, backend_of, dtype_name
+from xpnet.core.backend import Array, dtype_name
+from xpnet.core.convert import asarray
+from xpnet.core.places import backend_of
 from xpnet.core.version import __version__
 from xpnet.data.preprocessing import Preprocessing
 from xpnet.io.files import atomic_write

@@ -6,7 +6,7 @@ import numpy as np
 
 from xpnet import asarray, gradcheck, nn, tensor, to_numpy
 from xpnet import functional as F
-from xpnet.core.autograd import differentiable
+from xpnet.core.op import differentiable
 from xpnet.lab import Check, Result, Table, experiment
 
 SIZES = [6, 8, 7, 4]  # inputs, two hidden layers, classes

@@ -7,7 +7,7 @@ import numpy as np
 
 from xpnet import asarray, tensor, to_numpy
 from xpnet import functional as F
-from xpnet.core.autograd import differentiable
+from xpnet.core.op import differentiable
 from xpnet.lab import Check, Picture, Result, Table, experiment
 
 LAYERS, WIDTH = 5, 32
