@@ -188,13 +188,30 @@ def set_backend(name: str | Backend, device: Any = None) -> None:
 
 
 def get_backend() -> Backend:
-    """The default backend: a record of `.name`, `.xp` and `.device`, which equals its name."""
+    """The default backend: a record of `.name`, `.xp` and `.device`, which equals its name.
+
+    >>> import xpnet
+    >>> with xpnet.use_backend("numpy"):
+    ...     xpnet.get_backend() == "numpy"
+    True
+    """
     return _chosen.get() or _default
 
 
 @contextmanager
 def use_backend(name: str | Backend, device: Any = None) -> Iterator[Backend]:
     """`set_backend` for the length of a `with` block, in this thread (or task) alone.
+
+    Args:
+        name: as in `set_backend`.
+        device: as in `set_backend`.
+
+    Returns:
+        A context manager that gives the backend, as `get_backend()` does.
+
+    Raises:
+        ValueError: the name or the device is unknown.
+        BackendUnavailableError: a package, driver or device is missing; the message says which.
 
     >>> import xpnet
     >>> with xpnet.use_backend("numpy") as backend:

@@ -87,6 +87,9 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
         dtype: a dtype, or its name such as `"float32"`; default: that of `x`.
         backend: where to, instead of the default backend.
 
+    Returns:
+        An array of the shape of `x`.
+
     Raises:
         TypeError: something is not a number.
         ValueError: values are masked.

@@ -79,6 +79,10 @@ def differentiable(body: Any = None, *, loss: bool = False, anywhere: tuple[str,
             need not multiply by it.
         anywhere: names of arguments that may be of any library and device, since body and kernels move them.
 
+    Returns:
+        The op: a function with the arguments of the body that gives the value alone, a Tensor if one of them
+        is, else an array; with `body`, and `kernel(backend)`, a decorator.
+
     Raises:
         DeviceError: by the op, of arrays of two backends or devices; it names the argument.
 

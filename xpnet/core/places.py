@@ -65,6 +65,11 @@ def namespace(*arrays: Array) -> Any:
     Raises:
         DeviceError: the arrays are of different backends or on different devices.
         TypeError: something is not an array.
+
+    >>> import numpy, xpnet
+    >>> xp = xpnet.namespace(numpy.ones(2), 1.0, None)
+    >>> float(xp.sum(numpy.ones(2)))
+    2.0
     """
     for array in arrays:
         if type(array) is not np.ndarray and array is not None:

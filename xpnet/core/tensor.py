@@ -26,8 +26,21 @@ class Tensor(Node, Methods["Tensor"]):
         requires_grad: whether gradients flow to or through it.
         grad: the gradient, an array like `data`; None before `backward` and after `zero_grad`.
 
+    Args:
+        data: an array of any backend, shape and dtype; its memory is shared.
+        requires_grad: whether `backward` should fill `grad`.
+
+    Raises:
+        TypeError: gradients are wanted of integers or booleans.
+
     Make one with `xpnet.tensor`. Arithmetic, comparison, indexing, reductions and shape methods are in
     `xpnet.core.methods`. Comparisons and integer results are plain arrays: they have no gradient.
+
+    >>> import xpnet
+    >>> x = xpnet.Tensor(xpnet.asarray([1.0, -2.0]), requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    array([ 2., -4.], dtype=float32)
     """
 
     __slots__ = ()
@@ -230,9 +243,18 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
         requires_grad: whether `backward` should fill its `.grad`.
         dtype: a dtype or its name; default: that of `data`.
 
+    Returns:
+        A Tensor of the shape of `data`.
+
+    Raises:
+        TypeError: something is not a number, or gradients are wanted of integers or booleans.
+        ValueError: values are masked.
+
     >>> import xpnet
     >>> xpnet.tensor([1, 2]).dtype
     dtype('int64')
+    >>> xpnet.tensor([1.0, 2.0], requires_grad=True)
+    tensor([1. 2.], requires_grad=True)
     """
     if data is None:
         raise TypeError("tensor(): expected numbers or an array, got None")

@@ -50,6 +50,12 @@ def warmup(dtypes: tuple[str, ...] = ("float32",)) -> int:
     Raises:
         ValueError: there are no kernels for a dtype.
         BackendUnavailableError: CuPy or a CUDA device is missing.
+
+    >>> import xpnet
+    >>> count = xpnet.warmup(("float32", "bfloat16"))  # doctest: +SKIP
+    >>> xpnet.warmup(("complex64",))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: warmup: no kernels for 'complex64'; dtypes are float32, ...
     """
     for dtype in dtypes:
         if dtype not in ELEMENTS:

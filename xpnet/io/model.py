@@ -58,7 +58,7 @@ def save(
     Raises:
         ImportError: safetensors is missing.
         OSError: the file cannot be written.
-        TypeError: a fact that JSON cannot hold, by name.
+        TypeError: something that JSON cannot hold, by name.
 
     Any reader of safetensors finds the weights under `model.<name>`, with PyTorch's names and layouts, and
     the statistics under `preprocessing.<name>`. A model of your own classes is saved, too, but only your code
@@ -106,10 +106,21 @@ def load(path: str | PathLike[str], model: Module | None = None) -> Saved:
         model: a model to take the weights, where it is; default: one like the saved one is made, on the
             default backend.
 
+    Returns:
+        The model in evaluation mode, its preprocessing and the metadata: see `Saved`.
+
     Raises:
         ImportError: safetensors is missing.
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, holds something else, or holds a model that needs `model`.
+
+    >>> import os, tempfile, xpnet
+    >>> from xpnet import nn
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
+    >>> xpnet.save(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), path)
+    >>> saved = xpnet.load(path)
+    >>> saved.model(xpnet.asarray([[1.0, 2.0]])).shape, saved.preprocessing
+    ((1, 3), None)
     """
     arrays, content = load_arrays(path)
     if content.get("content") != "model":

@@ -19,6 +19,22 @@ class Buffer(Tensor):
     Args:
         data: a Tensor or an array.
         persistent: whether it is in the state that is saved.
+
+    Raises:
+        TypeError: something in data is not a number.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> class Counter(nn.Module):
+    ...     def __init__(self):
+    ...         self.calls = nn.Buffer(xpnet.asarray([0.0]))
+    ...     def forward(self, x):
+    ...         self.calls.data += 1
+    ...         return x
+    >>> model = Counter()
+    >>> _ = model(xpnet.asarray([1.0]))
+    >>> model.state_dict()["calls"], list(model.parameters())
+    (array([1.], dtype=float32), [])
     """
 
     __slots__ = ("persistent",)
@@ -59,6 +75,21 @@ class Parameter(Tensor):
 
     `grad` is None until `backward` reaches the parameter and again after `zero_grad`. Assigning to `data`
     copies the values into the vector. A copy or a pickle stands alone, without the vector.
+
+    Args:
+        data: its first values: a Tensor or an array of any shape, or nested numbers.
+        requires_grad: False for one that is frozen.
+
+    Raises:
+        TypeError: something in data is not a number.
+        ValueError: on assignment, values of another shape or dtype.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> scale = nn.Parameter(xpnet.asarray([2.0, 3.0]))
+    >>> (scale * scale).sum().backward()
+    >>> scale.grad
+    array([4., 6.], dtype=float32)
     """
 
     __slots__ = ()

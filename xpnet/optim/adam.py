@@ -120,8 +120,18 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with weight decay apart from the gradient (Loshchilov & Hutter, 2019).
 
-    theta <- (1 - lr weight_decay) theta, then Adam's step. Arguments as for Adam; weight_decay is 0.01 by
-    default.
+    theta <- (1 - lr weight_decay) theta, then Adam's step.
+
+    Args:
+        params: a Module, parameters, or groups.
+        lr: learning rate, or a function of the steps made.
+        betas: decay of the mean and of the mean square.
+        eps: added to the root.
+        weight_decay: the part of theta that a step takes away, before lr; not in the gradient.
+        amsgrad: divide by the largest mean square so far.
+
+    Raises:
+        ValueError: a value is out of range.
 
     >>> import xpnet
     >>> x = xpnet.tensor([1.0], requires_grad=True)

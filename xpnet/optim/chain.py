@@ -19,10 +19,31 @@ from xpnet.optim.gradients import add_noise, check_noise, clip_norm_of, clip_val
 
 
 class Transform:
-    """Base class: attributes are its constants; `t`, if there is one, counts its updates and is saved."""
+    """Base class: attributes are its constants; `t`, if there is one, counts its updates and is saved.
+
+    >>> import xpnet
+    >>> class Sign(xpnet.optim.Transform):
+    ...     def update(self, spans):
+    ...         for span in spans:
+    ...             span.grads[...] = xpnet.namespace(span.grads).sign(span.grads)
+    ...         return True
+    >>> x = xpnet.tensor([3.0, -4.0], requires_grad=True)
+    >>> optimizer = xpnet.optim.chain(Sign(), xpnet.optim.SGD([x], lr=0.5))
+    >>> (x * x).sum().backward()
+    >>> optimizer.step()
+    >>> x.data
+    array([ 2.5, -3.5], dtype=float32)
+    """
 
     def update(self, spans: Sequence[Span]) -> bool:
-        """Change the gradients of spans in place; whether the step goes on."""
+        """Change the gradients in place.
+
+        Args:
+            spans: vectors of neighbouring parameters: `span.values` and `span.grads`, both of shape (n,).
+
+        Returns:
+            Whether the step goes on.
+        """
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
@@ -46,6 +67,14 @@ class ClipNorm(Transform):
 
     Raises:
         ValueError: max_norm is below 0.
+
+    >>> import xpnet
+    >>> x = xpnet.tensor([3.0, 4.0], requires_grad=True)
+    >>> optimizer = xpnet.optim.chain(xpnet.optim.ClipNorm(5.0), xpnet.optim.SGD([x], lr=0.5))
+    >>> (x * x).sum().backward()  # gradient (6, 8), of norm 10
+    >>> optimizer.step()
+    >>> [round(float(v), 4) for v in x.data]
+    [1.5, 2.0]
     """
 
     def __init__(self, max_norm: float) -> None:
@@ -68,6 +97,14 @@ class ClipValue(Transform):
 
     Raises:
         ValueError: clip_value is not above 0.
+
+    >>> import xpnet
+    >>> x = xpnet.tensor([3.0, 0.25], requires_grad=True)
+    >>> optimizer = xpnet.optim.chain(xpnet.optim.ClipValue(1.0), xpnet.optim.SGD([x], lr=0.5))
+    >>> (x * x).sum().backward()  # gradient (6, 0.5)
+    >>> optimizer.step()
+    >>> x.data
+    array([2.5, 0. ], dtype=float32)
     """
 
     def __init__(self, clip_value: float) -> None:
@@ -90,6 +127,15 @@ class Noise(Transform):
 
     Raises:
         ValueError: eta is below 0.
+
+    >>> import xpnet
+    >>> xpnet.manual_seed(0)
+    >>> x = xpnet.tensor([0.0] * 1000, requires_grad=True)
+    >>> optimizer = xpnet.optim.chain(xpnet.optim.Noise(eta=0.01), xpnet.optim.SGD([x], lr=1.0))
+    >>> x.sum().backward()  # a gradient of 1, to which N(0, 0.1^2) is added
+    >>> optimizer.step()
+    >>> round(float(x.data.mean()), 1), round(float(x.data.std()), 2)
+    (-1.0, 0.1)
     """
 
     def __init__(self, eta: float = 0.01, gamma: float = 0.55) -> None:
@@ -111,6 +157,14 @@ class Decay(Transform):
 
     Raises:
         ValueError: weight_decay is below 0.
+
+    >>> import xpnet
+    >>> x = xpnet.tensor([4.0], requires_grad=True)
+    >>> optimizer = xpnet.optim.chain(xpnet.optim.Decay(0.5), xpnet.optim.SGD([x], lr=0.5))
+    >>> x.sum().backward()  # gradient 1, and 0.5 * 4 is added
+    >>> optimizer.step()
+    >>> x.data
+    array([2.5], dtype=float32)
     """
 
     def __init__(self, weight_decay: float) -> None:
@@ -138,6 +192,16 @@ class Accumulate(Transform):
 
     Raises:
         ValueError: every is below 1.
+
+    >>> import xpnet
+    >>> x = xpnet.tensor([0.0], requires_grad=True)
+    >>> optimizer = xpnet.optim.chain(xpnet.optim.Accumulate(2), xpnet.optim.SGD([x], lr=1.0))
+    >>> for scale in (1.0, 3.0):
+    ...     optimizer.zero_grad()
+    ...     (scale * x).sum().backward()
+    ...     optimizer.step()
+    >>> x.data  # one step, by the mean of the gradients 1 and 3
+    array([-2.], dtype=float32)
     """
 
     def __init__(self, every: int) -> None:

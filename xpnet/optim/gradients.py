@@ -116,7 +116,19 @@ class GradientNoise:
         eta: variance at the first step.
         gamma: how fast it falls.
 
+    Raises:
+        ValueError: eta is below 0.
+
     Call it between `backward` and `step`.
+
+    >>> import xpnet
+    >>> xpnet.manual_seed(0)
+    >>> x = xpnet.tensor([0.0] * 1000, requires_grad=True)
+    >>> noise = xpnet.optim.GradientNoise([x], eta=0.01)
+    >>> x.sum().backward()  # a gradient of 1
+    >>> noise()
+    >>> round(float(x.grad.mean()), 1), round(float(x.grad.std()), 2)
+    (1.0, 0.1)
     """
 
     def __init__(self, params: Any, eta: float = 0.01, gamma: float = 0.55) -> None:

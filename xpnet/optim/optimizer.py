@@ -29,7 +29,8 @@ class Optimizer(_Declared):
     Args:
         params: a Module, an iterable of parameters, or an iterable of groups: dicts with `"params"` and any
             hyperparameters that differ from the defaults.
-        **defaults: the hyperparameters, where the class declares none.
+        *args: the hyperparameters that the class declares, in this order.
+        **defaults: the same by name; any, if the class declares none.
 
     Raises:
         ValueError: a hyperparameter is unknown or out of range, or there is nothing to train.

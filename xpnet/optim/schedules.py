@@ -11,7 +11,23 @@ from xpnet.optim.optimizer import Optimizer
 class Schedule:
     """Base class: a subclass gives `factor(t)`, t = 0, 1, ... counting calls of `step`.
 
+    Args:
+        optimizer: whose rates to set, in all its groups.
+
+    Raises:
+        ValueError: the learning rate of the optimizer is a function of the steps already.
+
     Call `step()` once an epoch, or once an update if the lengths are in updates.
+
+    >>> import xpnet
+    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> class Linear(xpnet.optim.Schedule):
+    ...     def factor(self, t):
+    ...         return max(0.0, 1 - t / 4)
+    >>> schedule = Linear(optimizer)
+    >>> schedule.step()
+    >>> schedule.last_lr()
+    [0.75]
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -89,9 +105,17 @@ class Schedule:
 class StepLR(Schedule):
     """Multiply by `gamma` every `step_size` steps: "halve every few epochs" is gamma 0.5.
 
+    Args:
+        optimizer: whose rates to set.
+        step_size: steps between two reductions.
+        gamma: the factor.
+
+    Raises:
+        ValueError: step_size is below 1, or the learning rate is a function of the steps already.
+
     >>> import xpnet
-    >>> opt = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
-    >>> schedule = xpnet.optim.StepLR(opt, step_size=1, gamma=0.5)
+    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> schedule = xpnet.optim.StepLR(optimizer, step_size=1, gamma=0.5)
     >>> schedule.step()
     >>> schedule.last_lr()
     [0.5]
@@ -109,7 +133,23 @@ class StepLR(Schedule):
 
 
 class ExponentialLR(Schedule):
-    """Multiply by `gamma` each step: the decks' a0 exp(-k t) is gamma = exp(-k), "0.95 per epoch" is 0.95."""
+    """Multiply by `gamma` each step: the decks' a0 exp(-k t) is gamma = exp(-k), "0.95 per epoch" is 0.95.
+
+    Args:
+        optimizer: whose rates to set.
+        gamma: the factor.
+
+    Raises:
+        ValueError: the learning rate is a function of the steps already.
+
+    >>> import xpnet
+    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> schedule = xpnet.optim.ExponentialLR(optimizer, gamma=0.5)
+    >>> for _ in range(3):
+    ...     schedule.step()
+    >>> schedule.last_lr()
+    [0.125]
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
         self.gamma = gamma
@@ -121,7 +161,23 @@ class ExponentialLR(Schedule):
 
 
 class InverseTimeLR(Schedule):
-    """a0 / (1 + k t), the 1/t decay."""
+    """a0 / (1 + k t), the 1/t decay.
+
+    Args:
+        optimizer: whose rates to set.
+        k: how fast the rate falls.
+
+    Raises:
+        ValueError: the learning rate is a function of the steps already.
+
+    >>> import xpnet
+    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> schedule = xpnet.optim.InverseTimeLR(optimizer, k=0.5)
+    >>> for _ in range(2):
+    ...     schedule.step()
+    >>> schedule.last_lr()
+    [0.5]
+    """
 
     def __init__(self, optimizer: Optimizer, k: float) -> None:
         self.k = k
@@ -133,7 +189,23 @@ class InverseTimeLR(Schedule):
 
 
 class CosineAnnealingLR(Schedule):
-    """From the initial rate to `eta_min` along half a cosine of `T_max` steps (Loshchilov & Hutter, 2017)."""
+    """From the initial rate to `eta_min` along half a cosine of `T_max` steps (Loshchilov & Hutter, 2017).
+
+    Args:
+        optimizer: whose rates to set.
+        T_max: steps to the end.
+        eta_min: the rate at the end.
+
+    Raises:
+        ValueError: T_max is below 1, or the learning rate is a function of the steps already.
+
+    >>> import xpnet
+    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> schedule = xpnet.optim.CosineAnnealingLR(optimizer, T_max=2)
+    >>> schedule.step()
+    >>> schedule.last_lr()
+    [0.5]
+    """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
         if T_max < 1:
@@ -151,8 +223,23 @@ class CosineAnnealingWarmRestarts(CosineAnnealingLR):
 
     Loshchilov & Hutter, 2017: SGDR.
 
+    Args:
+        optimizer: whose rates to set.
+        T_0: steps of the first cosine.
+        T_mult: the next one is this many times as long.
+        eta_min: the rate at the end of each.
+
     Raises:
-        ValueError: T_0 is below 1, or T_mult is no whole number of at least 1.
+        ValueError: T_0 is below 1, T_mult is no whole number of at least 1, or the learning rate is a
+            function of the steps already.
+
+    >>> import xpnet
+    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> schedule = xpnet.optim.CosineAnnealingWarmRestarts(optimizer, T_0=2, T_mult=2)
+    >>> for _ in range(2):
+    ...     schedule.step()
+    >>> schedule.last_lr()
+    [1.0]
     """
 
     def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> None:
@@ -182,6 +269,21 @@ class WarmupLR(Schedule):
         steps: length of the rise.
         start_factor: where it starts, as a factor of the initial rate.
         after: a schedule that takes over, from its own time 0.
+
+    Raises:
+        ValueError: steps is below 1, or the learning rate is a function of the steps already.
+
+    >>> import xpnet
+    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> after = xpnet.optim.StepLR(optimizer, step_size=1, gamma=0.1)
+    >>> schedule = xpnet.optim.WarmupLR(optimizer, steps=2, after=after)
+    >>> for _ in range(4):
+    ...     print(schedule.last_lr()[0])
+    ...     schedule.step()
+    0.0
+    0.5
+    1.0
+    0.1
     """
 
     def __init__(
@@ -216,11 +318,22 @@ class ReduceLROnPlateau:
             `LearningRate` gives it.
         factor: the decks divide by 10, one to three times.
         patience: calls without improvement that are let pass.
-        threshold: an improvement must exceed this share of the best value ("rel") or amount ("abs").
+        threshold: an improvement must exceed this fraction of the best value ("rel") or amount ("abs").
         threshold_mode: "rel" or "abs".
         cooldown: calls to wait after a reduction.
         min_lr: never below this.
         eps: smaller changes of the rate are not made.
+
+    Raises:
+        ValueError: mode or threshold_mode is unknown, or factor is not below 1.
+
+    >>> import xpnet
+    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> schedule = xpnet.optim.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+    >>> for loss in (2.0, 2.0, 2.0):  # no improvement, twice
+    ...     schedule.step(loss)
+    >>> optimizer.param_groups[0]["lr"]
+    0.5
     """
 
     def __init__(
