@@ -73,16 +73,16 @@ def start(folder: Path, epochs: int) -> subprocess.Popen[str]:
 
 
 def final(folder: Path) -> tuple[dict[str, bytes], dict[str, object], list[list[str]]]:
-    """Weights and facts of a finished run, and the rows of its log without the seconds."""
+    """Weights and metadata of a finished run, and the rows of its log without the seconds."""
     from xpnet.train import load_arrays
 
-    arrays, facts = load_arrays(folder / "final.safetensors")
+    arrays, metadata = load_arrays(folder / "final.safetensors")
     with (folder / "log.csv").open() as file:
         header, *rows = csv.reader(file)
     seconds = header.index("seconds")
     return (
         {name: a.tobytes() for name, a in arrays.items()},
-        facts,
+        metadata,
         [row[:seconds] + row[seconds + 1 :] for row in rows],
     )
 

@@ -41,9 +41,9 @@ CASE, OWN, BASE = "step tiny_mlp batch 32", "xpnet", "torch"
 
 def made_up(own: float, noise: float = 0.01, base: float = 1e-3, cores: int = 2) -> Run:
     """A run with one case and two columns whose times vary by `noise`."""
-    facts = {"cpu": "test", "cores": cores, "threads": 2, "gpu": None, "load": None}
+    described = {"cpu": "test", "cores": cores, "threads": 2, "gpu": None, "load": None}
     wave = 1 + noise * np.sin(np.arange(9.0))
-    run = Run("2026-01-01 00:00", facts, {"xpnet": "0"}, {}, {"cpu": Limit(1e10, 1e11)}, {})
+    run = Run("2026-01-01 00:00", described, {"xpnet": "0"}, {}, {"cpu": Limit(1e10, 1e11)}, {})
     run.columns = {OWN: {"title": "xpnet", "device": "cpu"}, BASE: {"title": "torch", "device": "cpu"}}
     run.add(
         next(c for c in cases() if c.key == CASE),

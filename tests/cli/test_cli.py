@@ -60,11 +60,11 @@ def test_the_default_run_reaches_97_percent(seed, capsys):
 def test_the_saved_model_is_the_one_that_was_tested(capsys):
     assert main([*QUICK, "--json", "r.json", "--plot", "curves.csv"]) == 0
     assert names() == ["curves.csv", "digits.safetensors", "r.json"]
-    model, scaler, facts = load_model("digits.safetensors")
+    model, scaler, metadata = load_model("digits.safetensors")
     test = split(load_digits(), (0.8, 0.2), seed=0)[1]
     predicted = xpnet.to_numpy(model(scaler.transform(test.x))).argmax(axis=1)
     report = json.loads(Path("r.json").read_text())
-    assert (predicted == test.y).mean() == report["test"]["accuracy"] == facts["test"]["accuracy"]
+    assert (predicted == test.y).mean() == report["test"]["accuracy"] == metadata["test"]["accuracy"]
     table = Path("curves.csv").read_text().splitlines()
     assert table[0].startswith("epoch,train_loss,val_loss,val_accuracy")
     assert len(table) == 3
@@ -292,11 +292,11 @@ def test_info(capsys):
     for name in ("numpy", "cupy", "array_api_strict", "torch"):
         assert f"\n  {name}" in printed
     assert main(["info", "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
-    working = [name for name, backend in facts["backends"].items() if backend["devices"]]
+    info = json.loads(capsys.readouterr().out)
+    working = [name for name, backend in info["backends"].items() if backend["devices"]]
     assert working == xpnet.available_backends()
-    assert all(b["devices"] or b["reason"] for b in facts["backends"].values())
-    assert facts["packages"]["numpy"] == np.__version__
+    assert all(b["devices"] or b["reason"] for b in info["backends"].values())
+    assert info["packages"]["numpy"] == np.__version__
 
 
 def test_python_m_xpnet():

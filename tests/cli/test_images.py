@@ -102,10 +102,13 @@ def test_cifar10(model, capsys):
     ]
     assert main(["train", "cifar10", "--path", "data", *options, "--plot", "none"]) == 0
     assert "3 test samples" in capsys.readouterr().out
-    network, _, facts = load_model("cifar10.safetensors")
-    assert (facts["kind"], facts["training"]["augment"]) == (model, "standard")
-    assert facts["shape"] == ([3072] if model == "mlp" else [3, 32, 32])
-    assert tuple(network(np.zeros((2, *facts["shape"]), np.float32)).shape) == (2, facts["model"]["classes"])
+    network, _, metadata = load_model("cifar10.safetensors")
+    assert (metadata["kind"], metadata["training"]["augment"]) == (model, "standard")
+    assert metadata["shape"] == ([3072] if model == "mlp" else [3, 32, 32])
+    assert tuple(network(np.zeros((2, *metadata["shape"]), np.float32)).shape) == (
+        2,
+        metadata["model"]["classes"],
+    )
     assert main(["predict", "cifar10.safetensors", "--path", "data"]) == 0
 
 

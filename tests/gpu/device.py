@@ -57,15 +57,15 @@ def main() -> int:
         import cupy
 
         runtime = cupy.cuda.runtime
-        facts = runtime.getDeviceProperties(0)
+        properties = runtime.getDeviceProperties(0)
         found.keep(
-            name=facts["name"].decode(),
+            name=properties["name"].decode(),
             emulated=machine.emulated(),
             cupy=cupy.__version__,
-            compute_capability=f"{facts['major']}.{facts['minor']}",
-            multiprocessors=facts["multiProcessorCount"],
-            memory=facts["totalGlobalMem"],
-            l2=facts["l2CacheSize"],
+            compute_capability=f"{properties['major']}.{properties['minor']}",
+            multiprocessors=properties["multiProcessorCount"],
+            memory=properties["totalGlobalMem"],
+            l2=properties["l2CacheSize"],
             driver=runtime.driverGetVersion(),
             runtime=runtime.runtimeGetVersion(),
             nvrtc=list(cupy.cuda.nvrtc.getVersion()),

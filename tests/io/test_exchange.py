@@ -55,14 +55,14 @@ def test_a_file_moves_between_backends(tmp_path, backend):
 
 
 @pytest.mark.host
-def test_preprocessing_and_facts_come_back(tmp_path):
+def test_preprocessing_and_metadata_come_back(tmp_path):
     x = samples((2, 3, 3), 40) * 5 + 1
     preprocessing = Pipeline([ChannelMean(), ZCA(eps=0.1)]).fit(x)
     model = nn.Sequential(nn.Flatten(), nn.Linear(18, 4))
-    facts = {"class_names": ["a", "b"], "run": {"seed": 3}}
-    xpnet.save(model, tmp_path / "m.safetensors", preprocessing, facts)
+    metadata = {"class_names": ["a", "b"], "run": {"seed": 3}}
+    xpnet.save(model, tmp_path / "m.safetensors", preprocessing, metadata)
     saved = xpnet.load(tmp_path / "m.safetensors")
-    assert saved.facts == facts
+    assert saved.metadata == metadata
     assert np.array_equal(saved.predict(x), model(preprocessing.transform(x)))
     assert xpnet.load(tmp_path / "m.safetensors").preprocessing.settings == preprocessing.settings
 

@@ -22,8 +22,8 @@ safetensors = pytest.importorskip("safetensors.numpy")
 def test_a_model_comes_back_exactly(tmp_path):
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, dtype="float64"))
     save_arrays(tmp_path / "m", model.state_dict(), {"layers": [3, 4, 2], "name": "µ"})
-    arrays, facts = load_arrays(tmp_path / "m")
-    assert facts == {"layers": [3, 4, 2], "name": "µ"}
+    arrays, metadata = load_arrays(tmp_path / "m")
+    assert metadata == {"layers": [3, 4, 2], "name": "µ"}
     xpnet.manual_seed(1)
     other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, dtype="float64"))
     other.load_state_dict(arrays)
@@ -39,8 +39,8 @@ def test_a_model_comes_back_exactly(tmp_path):
 )
 def test_every_shape_and_layout(tmp_path, array):
     save_arrays(tmp_path / "a", {"a": array})
-    arrays, facts = load_arrays(tmp_path / "a")
-    assert (arrays["a"].shape, arrays["a"].dtype, facts) == (array.shape, array.dtype, {})
+    arrays, metadata = load_arrays(tmp_path / "a")
+    assert (arrays["a"].shape, arrays["a"].dtype, metadata) == (array.shape, array.dtype, {})
     assert np.array_equal(arrays["a"], array)
 
 
@@ -49,14 +49,14 @@ def test_every_flipped_byte_is_noticed(tmp_path):
     path = tmp_path / "a"
     save_arrays(path, {"w": np.arange(4, dtype=np.float32)}, {"seed": 7})
     content = path.read_bytes()
-    arrays, facts = load_arrays(path)
+    arrays, metadata = load_arrays(path)
     survived = []
     for i in range(len(content)):
         path.write_bytes(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :])
         with suppress(ValueError):
             found, read = load_arrays(path)
             survived.append(i)  # only padding may change without a meaning
-            assert read == facts
+            assert read == metadata
             assert np.array_equal(found["w"], arrays["w"])
     assert len(survived) <= 8
 
@@ -141,9 +141,9 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_n
     assert alive.exists()
 
 
-# ---- facts as people have them ----
+# ---- metadata as people have it ----
 
-FACTS = [
+METADATA = [
     (np.float32(0.5), 0.5),
     (np.float64(0.1), 0.1),
     (np.int64(3), 3),
@@ -159,28 +159,40 @@ FACTS = [
 ]
 
 
-@pytest.mark.parametrize(("fact", "read"), FACTS)
-def test_facts_come_back_as_python_has_them(fact, read, tmp_path):
+@pytest.mark.parametrize(("value", "read"), METADATA)
+def test_metadata_comes_back_as_python_has_it(value, read, tmp_path):
     path = tmp_path / "m.safetensors"
-    xpnet.save(nn.Linear(2, 2), path, facts={"fact": fact})
-    found = xpnet.load(path).facts["fact"]
+    xpnet.save(nn.Linear(2, 2), path, metadata={"value": value})
+    found = xpnet.load(path).metadata["value"]
     assert found == read
     assert type(found) is type(read)
 
 
-@pytest.mark.parametrize(("fact", "read"), [f for f in FACTS if not isinstance(f[0], np.ndarray)])
-def test_facts_of_a_checkpoint_likewise(fact, read, tmp_path):
+@pytest.mark.parametrize(("value", "read"), [f for f in METADATA if not isinstance(f[0], np.ndarray)])
+def test_metadata_of_a_checkpoint_likewise(value, read, tmp_path):
     model = nn.Linear(2, 2)
-    checkpoint = Checkpoint(tmp_path / "c", facts={"fact": fact})
+    checkpoint = Checkpoint(tmp_path / "c", metadata={"value": value})
     data = Dataset(np.ones((4, 2), np.float32), np.zeros(4, int))
     Trainer(model, F.cross_entropy, optim.SGD(model), [checkpoint]).fit(data, epochs=1)
-    found = load_checkpoint(tmp_path / "c")["facts"]["fact"]
+    found = load_checkpoint(tmp_path / "c")["metadata"]["value"]
     assert found == read
     assert type(found) is type(read)
 
 
-@pytest.mark.parametrize("fact", [{1, 2}, object(), b"bytes", lambda: 0, 1j])
-def test_a_fact_that_json_cannot_hold_is_named(fact, tmp_path):
-    with pytest.raises(TypeError, match=r"facts\['a'\]\[1\]: JSON cannot hold a \w+"):
-        xpnet.save(nn.Linear(2, 2), tmp_path / "m", facts={"a": [0, fact]})
+def test_the_earlier_name_of_metadata_is_taken_and_is_the_key_in_files(tmp_path):
+    model, path, value = nn.Linear(2, 2), tmp_path / "m", {"seed": 3}
+    xpnet.save(model, path, facts=value)
+    assert xpnet.load(path).metadata == xpnet.load(path).facts == load_arrays(path)[1]["facts"] == value
+    Trainer(model, F.cross_entropy, optim.SGD(model)).save_checkpoint(path, facts=value)
+    content = load_checkpoint(path)
+    assert content["metadata"] == content["facts"] == value
+    assert Checkpoint(path, facts=value).metadata is value
+    with pytest.raises(TypeError, match="save_arrays: 'facts' is the earlier name of 'metadata'; give one"):
+        save_arrays(path, {}, facts=value, metadata=value)
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), b"bytes", lambda: 0, 1j])
+def test_metadata_that_json_cannot_hold_is_named(value, tmp_path):
+    with pytest.raises(TypeError, match=r"metadata\['a'\]\[1\]: JSON cannot hold a \w+"):
+        xpnet.save(nn.Linear(2, 2), tmp_path / "m", metadata={"a": [0, value]})
     assert not (tmp_path / "m").exists()

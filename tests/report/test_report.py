@@ -117,7 +117,7 @@ def history(epochs=3, **columns):
 def test_report_of_a_run(tmp_path):
     path = tmp_path / "run.html"
     model = network()
-    report = Report(path, title="Rows & columns", facts={"idea": "a < b"}, every=5)
+    report = Report(path, title="Rows & columns", metadata={"idea": "a < b"}, every=5)
     callbacks = [report, EarlyStopping(), Always(1)]  # the report is of what these two leave
     trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=0.05), callbacks)
     trainer.fit(digits_like(), digits_like(seed=1), epochs=4)
@@ -174,7 +174,7 @@ def test_everything_from_outside_is_escaped(tmp_path):
         path,
         history(),
         title=evil,
-        facts={evil: evil},
+        metadata={evil: evil},
         findings=[Finding(evil, "WARN", 1.0, evil, evil, evil)],
         scores=np.eye(2),
         targets=[1, 0],

@@ -459,7 +459,7 @@ def test_a_checkpoint_holds_what_later_callbacks_did(tmp_path):
     Trainer(model, cross_entropy, optimizer, callbacks).fit(blobs(), epochs=3)
     content = load_checkpoint(tmp_path / "c")
     assert content["state"]["optimizer"]["param_groups"][0]["lr"] == 0.125  # the last epoch is written too
-    assert content["facts"] == {}
+    assert content["metadata"] == {}
 
 
 @pytest.mark.host

@@ -21,7 +21,7 @@ class RunCheckpoint(Checkpoint):
     """
 
     def __init__(self, path: str, every: int, settings: dict[str, Any]) -> None:
-        super().__init__(path, every, facts={"command": settings})
+        super().__init__(path, every, metadata={"command": settings})
         self.command, self.asked = settings, False
         self._previous: Any = None
 
@@ -39,7 +39,7 @@ class RunCheckpoint(Checkpoint):
         self.asked = True
 
     def _stop(self, trainer: Run) -> None:
-        trainer.save_checkpoint(self.path, self.facts)
+        trainer.save_checkpoint(self.path, self.metadata)
         raise KeyboardInterrupt
 
     def on_batch_end(self, trainer: Run) -> None:
@@ -105,7 +105,7 @@ def check_resume(path: str, trainer: Run, setup: Setup, settings: dict[str, Any]
     """
     with bad_input():
         saved = load_checkpoint(path)
-    command = saved["facts"].get("command")
+    command = saved["metadata"].get("command")
     if command is None:
         raise BadInputError(f"--resume {path}: not a checkpoint of `xpnet train`")
     different = [key for key in settings if command.get(key) != settings[key]]

@@ -63,9 +63,14 @@ def run(settings: Settings) -> int:
     print("\n" + ", ".join(f"{count} {status}" for status, count in counts.items()))
     if settings.json is not None:
         with bad_input():
-            facts = {"data": name, "network": setup.describe(), "seed": settings.seed, "versions": versions()}
+            metadata = {
+                "data": name,
+                "network": setup.describe(),
+                "seed": settings.seed,
+                "versions": versions(),
+            }
             output.write_json(
                 settings.json,
-                {**facts, "status": worst(findings), "findings": [f.as_dict() for f in findings]},
+                {**metadata, "status": worst(findings), "findings": [f.as_dict() for f in findings]},
             )
     return FAILED if worst(findings) == "FAIL" else OK

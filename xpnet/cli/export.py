@@ -47,12 +47,12 @@ def run(settings: Settings) -> int:
     """Write the ONNX file, and where there is onnxruntime compare its output with xpnet's; the exit code."""
     with bad_input():
         saved = load(settings.model)
-        shape = settings.shape or saved.facts.get("shape")
+        shape = settings.shape or saved.metadata.get("shape")
         if shape is None:
             raise BadInputError(f"{settings.model} does not say the shape of a sample: add --shape 3,32,32")
         from xpnet.io import onnx
 
-        names = saved.facts.get("class_names")
+        names = saved.metadata.get("class_names")
         onnx.export(
             saved.model,
             settings.output,

@@ -37,25 +37,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings) -> int:
     """Print what is installed and what works; the exit code."""
-    facts = collect()
+    info = collect()
     if settings.json:
-        print(json.dumps(facts, indent=2))
+        print(json.dumps(info, indent=2))
         return OK
-    print(f"xpnet {facts['xpnet']}, Python {facts['python']}, {facts['platform']}, {facts['cpus']} CPUs")
+    print(f"xpnet {info['xpnet']}, Python {info['python']}, {info['platform']}, {info['cpus']} CPUs")
     print("\npackages")
-    for name, found in facts["packages"].items():
+    for name, found in info["packages"].items():
         print(f"  {name:<18}{found or 'not installed'}")
     print("\nbackends")
-    for name, backend in facts["backends"].items():
+    for name, backend in info["backends"].items():
         print(f"  {name:<18}{', '.join(backend['devices']) or 'unavailable: ' + backend['reason']}")
-    print(f"\nfused kernels: {facts['kernels']['state']}")
-    for name, backends in facts["kernels"]["registered"].items():
+    print(f"\nfused kernels: {info['kernels']['state']}")
+    for name, backends in info["kernels"]["registered"].items():
         print(f"  {name:<18}{', '.join(backends)}")
     return OK
 
 
 def collect() -> dict[str, Any]:
-    """The facts, as JSON can hold them."""
+    """What there is, as JSON can hold it."""
     backends = {name: _backend(name) for name in BACKENDS}
     return {
         "xpnet": __version__,

@@ -92,7 +92,7 @@ def _write(folder: Path, found: dict[str, tuple[Experiment, Result]]) -> None:
     """The page, and the figures as JSON."""
     with atomic_write(folder / "index.html") as file:
         file.write(as_page(found).encode())
-    facts = {
+    content = {
         name: {
             "deck": experiment.deck,
             "item": experiment.item,
@@ -105,5 +105,5 @@ def _write(folder: Path, found: dict[str, tuple[Experiment, Result]]) -> None:
         }
         for name, (experiment, result) in found.items()
     }
-    output.write_json(str(folder / "lab.json"), facts)
+    output.write_json(str(folder / "lab.json"), content)
     print(f"wrote {folder / 'index.html'}")

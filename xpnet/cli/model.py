@@ -27,9 +27,10 @@ MODELS: dict[str, Callable[..., nn.Sequential]] = {
 
 
 def load_model(path: str) -> tuple[nn.Module, Preprocessing, dict[str, Any]]:
-    """A network of `xpnet train` on the default backend, its preprocessing, and the facts.
+    """A network of `xpnet train` on the default backend, its preprocessing, and its metadata.
 
-    `facts["kind"]` names the model, `facts["model"]` are its arguments, `facts["shape"]` is that of a sample.
+    `metadata["kind"]` names the model, `metadata["model"]` are its arguments, `metadata["shape"]` is that of
+    a sample.
 
     Raises:
         ValueError: the file is damaged or holds something else.
@@ -37,9 +38,9 @@ def load_model(path: str) -> tuple[nn.Module, Preprocessing, dict[str, Any]]:
         ImportError: safetensors is missing.
     """
     saved = load(path)
-    if saved.facts.get("kind") not in MODELS or saved.preprocessing is None:
+    if saved.metadata.get("kind") not in MODELS or saved.preprocessing is None:
         raise ValueError(f"{path}: holds a model, but not one of `xpnet train`")
-    return saved.model, saved.preprocessing, saved.facts
+    return saved.model, saved.preprocessing, saved.metadata
 
 
 def versions() -> dict[str, str]:

@@ -58,24 +58,24 @@ def run(settings: Settings) -> int:
         if settings.output is not None:
             check_writable(settings.output)
         choose_backend(settings)
-        model, scaler, facts = load_model(settings.model)
+        model, scaler, metadata = load_model(settings.model)
         labels = None
         if settings.input is not None:
             if settings.data or settings.path:
                 raise BadInputError("give --input FILE, or --data and --path, not both")
-            picture = facts.get("picture", facts["shape"])
-            x, source = read_samples(settings.input, facts["shape"], picture), settings.input
+            picture = metadata.get("picture", metadata["shape"])
+            x, source = read_samples(settings.input, metadata["shape"], picture), settings.input
         else:
-            name = choose(settings, facts["data"])
-            *_, test = SOURCES[name].load(settings.path, facts.get("size"))
+            name = choose(settings, metadata["data"])
+            *_, test = SOURCES[name].load(settings.path, metadata.get("size"))
             labels, source = to_numpy(test.y), f"the {name} test set"
-            x = _fit(to_numpy(test.x), facts["shape"], source)
+            x = _fit(to_numpy(test.x), metadata["shape"], source)
         scores = predict(model, scaler.transform(x))
     probabilities = to_numpy(F.softmax(scores))
     predicted = probabilities.argmax(axis=1)
     certainty = probabilities.max(axis=1)
 
-    names = np.array(facts.get("class_names") or range(facts["model"]["classes"]))
+    names = np.array(metadata.get("class_names") or range(metadata["model"]["classes"]))
     width = max(10, *(len(str(name)) for name in names))
     if settings.output:
         header, columns = (

@@ -59,7 +59,7 @@ def write_page(
         path,
         trainer.history,
         title=f"{setup.name}, network {setup.describe()}",
-        facts={
+        metadata={
             "command": "xpnet " + shlex.join(settings.argv),
             "seed": settings.seed,
             "samples": ", ".join(f"{len(part)} {name}" for name, part in parts.items()),

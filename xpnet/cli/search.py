@@ -125,7 +125,7 @@ def run(settings: Settings) -> int:
                 executor=executor,
                 journal=settings.journal,
                 resume=settings.resume,
-                facts={"data": name, "path": settings.path, "device": settings.device, **versions()},
+                metadata={"data": name, "path": settings.path, "device": settings.device, **versions()},
                 on_round=_show_round,
             )
     except (FileExistsError, ValueError, OSError) as error:
@@ -302,7 +302,11 @@ def _finish(
             plot.save(result, picture, f"{objective.common.dataset}: {len(result.trials)} trials")
             print(f"saved the plots in {picture}")
         if settings.json is not None:
-            facts = {"data": objective.common.dataset, "command": shlex.join(words), "versions": versions()}
-            output.write_json(settings.json, {**facts, **result.to_dict()})
+            metadata = {
+                "data": objective.common.dataset,
+                "command": shlex.join(words),
+                "versions": versions(),
+            }
+            output.write_json(settings.json, {**metadata, **result.to_dict()})
             print(f"saved the trials in {settings.json}")
     return OK

@@ -1,4 +1,4 @@
-"""Arrays and facts in one file, safetensors with JSON: no pickle, nothing half-written, damage is noticed."""
+"""Arrays and metadata in one file, safetensors with JSON: no pickle, nothing half-written, damage noticed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from typing import IO, Any
 import numpy as np
 
 from xpnet.core.convert import to_numpy
+from xpnet.core.renamed import renamed
 
 _FORMAT = "xpnet 1"
+METADATA = "facts"
+"""The key of metadata in files."""
 
 
 def require_safetensors() -> None:
@@ -122,20 +125,21 @@ def _open_beside(target: Path) -> tuple[IO[bytes], Path]:
         raise type(error)(f"cannot write {target}: {error.strerror}") from None
 
 
+@renamed(facts="metadata")
 def save_arrays(
-    path: str | PathLike[str], arrays: Mapping[str, Any], facts: Mapping[str, Any] | None = None
+    path: str | PathLike[str], arrays: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
 ) -> None:
-    """Write arrays of any backend, and facts about them, to a file.
+    """Write arrays of any backend, and metadata, to a file.
 
     Args:
         path: the file, replaced if it exists.
         arrays: name -> array or Tensor, such as `model.state_dict()`.
-        facts: anything JSON can hold; numbers and arrays of NumPy and paths become what it can.
+        metadata: anything JSON can hold; numbers and arrays of NumPy and paths become what it can.
 
     Raises:
         ImportError: safetensors is missing.
         OSError: the file cannot be written.
-        TypeError: a fact that JSON cannot hold, by name.
+        TypeError: metadata that JSON cannot hold, by name.
 
     >>> import os, tempfile, numpy as np
     >>> from xpnet.train import load_arrays, save_arrays
@@ -148,16 +152,16 @@ def save_arrays(
     from safetensors.numpy import save
 
     host = {name: np.asarray(_exact(a), order="C") for name, a in arrays.items()}
-    text = json.dumps(plain(facts or {}))
+    text = json.dumps(plain(metadata or {}))
     with atomic_write(path) as file:
-        file.write(save(host, {"format": _FORMAT, "facts": text, "sha256": _digest(host, text)}))
+        file.write(save(host, {"format": _FORMAT, METADATA: text, "sha256": _digest(host, text)}))
 
 
-def plain(value: Any, name: str = "facts", keep: bool = False) -> Any:
-    """Nested facts as JSON holds them: numbers of NumPy become Python's, arrays lists, paths texts.
+def plain(value: Any, name: str = "metadata", keep: bool = False) -> Any:
+    """Nested metadata as JSON holds it: numbers of NumPy become Python's, arrays lists, paths texts.
 
     Args:
-        value: the facts.
+        value: the metadata.
         name: what they are called in messages.
         keep: leave arrays as they are.
 
@@ -186,7 +190,7 @@ def _exact(array: Any) -> np.ndarray:
 
 
 def load_arrays(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays, on the host, and the facts that `save_arrays` wrote.
+    """The arrays, on the host, and the metadata that `save_arrays` wrote.
 
     Raises:
         ImportError: safetensors is missing.
@@ -206,9 +210,9 @@ def load_arrays(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[
         raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error})") from None
     if header.get("format") != _FORMAT:
         raise ValueError(f"{path}: a safetensors file, but not one that xpnet saved")
-    if header.get("sha256") != _digest(arrays, header.get("facts", "")):
+    if header.get("sha256") != _digest(arrays, header.get(METADATA, "")):
         raise ValueError(f"{path}: the file is damaged: its content does not match its checksum")
-    return arrays, json.loads(header["facts"])
+    return arrays, json.loads(header[METADATA])
 
 
 _ARRAY = "__array__"  # the only key of a dict that stands for an array
@@ -247,8 +251,8 @@ def load_tree(path: str | PathLike[str]) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or was not written by `save_tree`.
     """
-    arrays, facts = load_arrays(path)
-    if "tree" not in facts:
+    arrays, metadata = load_arrays(path)
+    if "tree" not in metadata:
         raise ValueError(f"{path}: a file of xpnet, but not a checkpoint")
 
     def fill(value: Any) -> Any:
@@ -258,7 +262,7 @@ def load_tree(path: str | PathLike[str]) -> Any:
             return {key: fill(item) for key, item in value.items()}
         return [fill(item) for item in value] if isinstance(value, list) else value
 
-    return fill(facts["tree"])
+    return fill(metadata["tree"])
 
 
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:

@@ -1,4 +1,4 @@
-"""`xpnet.save` and `xpnet.load`: a model, its preprocessing and facts in one safetensors file."""
+"""`xpnet.save` and `xpnet.load`: a model, its preprocessing and metadata in one safetensors file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from xpnet.core.backend import Array
-from xpnet.io.files import load_arrays, plain, save_arrays
+from xpnet.core.renamed import renamed
+from xpnet.io.files import METADATA, load_arrays, plain, save_arrays
 from xpnet.nn.description import describe, from_description
 from xpnet.nn.inference import in_batches, outputs
 from xpnet.nn.module import Module
@@ -24,12 +25,17 @@ class Saved:
     Attributes:
         model: in evaluation mode.
         preprocessing: fitted; None if there is none.
-        facts: whatever was saved beside them.
+        metadata: whatever was saved beside them; `facts` is its earlier name.
     """
 
     model: Any
     preprocessing: Preprocessing | None
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The earlier name of `metadata`."""
+        return self.metadata
 
     def predict(self, x: Any) -> Array:
         """The model's output for samples that are not preprocessed yet, as `xpnet.train.predict` gives it."""
@@ -40,11 +46,12 @@ class Saved:
         return outputs(self.model, in_batches(as_array(x)))
 
 
+@renamed(facts="metadata")
 def save(
     model: Module,
     path: str | PathLike[str],
     preprocessing: Preprocessing | None = None,
-    facts: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model to a file, whole or not at all.
 
@@ -52,8 +59,8 @@ def save(
         model: a Module on any backend.
         path: the file, replaced if it exists.
         preprocessing: fitted on the training set, to be applied to every sample.
-        facts: anything else that JSON can hold, such as the names of the classes; numbers and arrays of NumPy
-            and paths become what it can.
+        metadata: anything else that JSON can hold, such as the names of the classes; numbers and arrays of
+            NumPy and paths become what it can.
 
     Raises:
         ImportError: safetensors is missing.
@@ -74,7 +81,7 @@ def save(
     >>> saved = xpnet.load(path)
     >>> bool((saved.predict(x) == model(scaler.transform(x))).all())
     True
-    >>> saved.facts["class_names"]
+    >>> saved.metadata["class_names"]
     ['a', 'b', 'c']
     """
     arrays, fitted = {f"model.{name}": array for name, array in model.state_dict().items()}, None
@@ -93,7 +100,7 @@ def save(
         "layers": layers,
         "reason": reason,
         "preprocessing": fitted,
-        "facts": plain(facts or {}),
+        METADATA: plain(metadata or {}),
     }
     save_arrays(path, arrays, content)
 
@@ -145,4 +152,4 @@ def load(path: str | PathLike[str], model: Module | None = None) -> Saved:
 
         preprocessing = make_preprocessing(content["preprocessing"])
         preprocessing.load_state_dict(parts["preprocessing"])
-    return Saved(model, preprocessing, content["facts"])
+    return Saved(model, preprocessing, content[METADATA])

@@ -23,7 +23,8 @@ body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
 table { border-collapse: collapse }
 th, td { text-align: left; padding: .15rem .9rem .15rem 0; vertical-align: top; }
-th { font-weight: 600; } .facts th { white-space: nowrap; } code { font-size: .9em; overflow-wrap: anywhere; }
+th { font-weight: 600; } .metadata th { white-space: nowrap; }
+code { font-size: .9em; overflow-wrap: anywhere; }
 .PASS { color: #1a7f37; } .WARN { color: #9a6700; } .FAIL { color: #cf222e; } .advice { color: #555; }
 figure { margin: 1rem 0; overflow-x: auto; } figcaption { color: #555 }
 svg { max-width: 100%; height: auto; }
@@ -55,13 +56,13 @@ def summary_part(history: History) -> list[str]:
     return [f"<p>{epochs} in {seconds:.1f} s; the last one: {escape(numbers)}.{best}</p>"]
 
 
-def facts_part(facts: Mapping[str, Any]) -> list[str]:
+def metadata_part(metadata: Mapping[str, Any]) -> list[str]:
     """The table of names and values."""
     rows = "".join(
         f"<tr><th>{escape(str(name))}</th><td><code>{escape(str(value))}</code></td></tr>"
-        for name, value in facts.items()
+        for name, value in metadata.items()
     )
-    return ["<h2>The run</h2>", f'<table class="facts">{rows}</table>']
+    return ["<h2>The run</h2>", f'<table class="metadata">{rows}</table>']
 
 
 def findings_part(findings: Iterable[Finding]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from xpnet.core import random
 from xpnet.core.backend import get_backend
 from xpnet.core.convert import to_numpy
+from xpnet.core.renamed import renamed
 from xpnet.core.version import __version__
 from xpnet.data import DataLoader, Dataset
 from xpnet.diagnostics import Diagnostics, Finding, Observation
@@ -24,9 +25,9 @@ from xpnet.io.files import atomic_write, check_writable
 from xpnet.report.page import (
     classification_part,
     curves_part,
-    facts_part,
     findings_part,
     inside_part,
+    metadata_part,
     page,
     summary_part,
 )
@@ -49,12 +50,13 @@ def check_report(path: str | PathLike[str]) -> None:
     check_writable(path)
 
 
+@renamed(facts="metadata")
 def write_report(
     path: str | PathLike[str],
     history: History,
     *,
     title: str = "Training report",
-    facts: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     observations: Sequence[Observation] = (),
     findings: Iterable[Finding] = (),
     scores: Any = None,
@@ -68,8 +70,7 @@ def write_report(
         path: the file, replaced if it exists.
         history: what `Trainer.fit` returned.
         title: the heading.
-        facts: rows of the table of facts, before those of `environment`, whose rows of the same name they
-            replace.
+        metadata: rows of a table, before those of `environment`, whose rows of the same name they replace.
         observations: what a `Diagnostics` callback saw.
         findings: diagnostics, such as `Diagnostics.findings()` or those of `doctor`.
         scores: (n, K) class scores, for the confusion matrix and the worst mistakes.
@@ -92,8 +93,8 @@ def write_report(
     '<!doctype html>'
     """
     check_report(path)
-    rows = {**(facts or {}), **{k: v for k, v in environment().items() if k not in (facts or {})}}
-    parts = [*summary_part(history), *facts_part(rows), *findings_part(findings), *curves_part(history)]
+    rows = {**(metadata or {}), **{k: v for k, v in environment().items() if k not in (metadata or {})}}
+    parts = [*summary_part(history), *metadata_part(rows), *findings_part(findings), *curves_part(history)]
     if scores is not None:
         parts += classification_part(to_numpy(scores), targets, pictures, class_names)
     if observations:
@@ -142,7 +143,7 @@ class Report(Diagnostics):
         data: a Dataset, a pair of arrays or a DataLoader, for the confusion matrix and the worst mistakes,
             taken with the weights that training ends with; default: the validation data.
         title: the heading.
-        facts: rows of the table of facts, such as hyperparameters.
+        metadata: rows of a table, such as hyperparameters.
         every: updates between two looks inside.
 
     Raises:
@@ -164,16 +165,17 @@ class Report(Diagnostics):
 
     last = True  # after the callbacks that put the best weights back
 
+    @renamed(facts="metadata")
     def __init__(
         self,
         path: str | PathLike[str],
         data: Any = None,
         title: str = "Training report",
-        facts: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
         every: int = 100,
     ) -> None:
         super().__init__(every)
-        self.path, self.data, self.title, self.facts = path, data, title, facts
+        self.path, self.data, self.title, self.metadata = path, data, title, metadata
 
     def on_fit_begin(self, trainer: Run) -> None:
         """See that the report can be written."""
@@ -190,7 +192,7 @@ class Report(Diagnostics):
             self.path,
             trainer.history,
             title=self.title,
-            facts={"optimizer": _describe(trainer.optimizer), **(self.facts or {})},
+            metadata={"optimizer": _describe(trainer.optimizer), **(self.metadata or {})},
             observations=self.observations,
             findings=self.findings(),
             **_scored(trainer.model, as_dataset(trainer.validation if self.data is None else self.data)),

@@ -19,7 +19,7 @@ class Journal:
 
     Args:
         path: the file.
-        facts: what the results depend on (space, seed, ...): a journal with other facts is refused.
+        metadata: what the results depend on (space, seed, ...): a journal with other metadata is refused.
         resume: go on with the trials in the file; without it, the file may not exist yet.
 
     Attributes:
@@ -31,10 +31,10 @@ class Journal:
         OSError: it cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], facts: Mapping[str, Any], resume: bool) -> None:
+    def __init__(self, path: str | os.PathLike[str], metadata: Mapping[str, Any], resume: bool) -> None:
         self.path = Path(path)
         self.outcomes: dict[int, Outcome] = {}
-        header = _line({"format": _FORMAT, **facts})
+        header = _line({"format": _FORMAT, **metadata})
         old = self.path.read_bytes() if self.path.exists() else b""
         if old and not resume:
             raise FileExistsError(f"{path} exists; resume the search in it, or name another journal")

@@ -11,6 +11,7 @@ from typing import Any
 
 from xpnet.core import registry as dispatch
 from xpnet.core.backend import get_backend
+from xpnet.core.renamed import renamed
 from xpnet.search.executor import Runner, serial
 from xpnet.search.journal import Journal
 from xpnet.search.pool import WorkerPool
@@ -21,6 +22,7 @@ from xpnet.search.trial import Objective, Outcome, Proposal, Task
 from xpnet.train.monitor import mode_of
 
 
+@renamed(facts="metadata")
 def search(
     objective: Objective,
     space: Space | Mapping[str, Any],
@@ -33,7 +35,7 @@ def search(
     journal: str | os.PathLike[str] | None = None,
     resume: bool = False,
     catch: tuple[type[Exception], ...] = (),
-    facts: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     on_round: Callable[[Round, list[Outcome]], None] | None = None,
     on_trial: Callable[[Outcome], None] | None = None,
 ) -> SearchResult:
@@ -55,7 +57,7 @@ def search(
         journal: a file that gets every finished trial at once, and survives a kill.
         resume: go on with the trials in the journal.
         catch: further exceptions that make a trial fail and let the search go on.
-        facts: what else the results depend on, such as the data's name; a journal with others is refused.
+        metadata: what else the results depend on, such as the data's name; a journal with another is refused.
         on_round: called with each round before it runs, and the outcomes so far.
         on_trial: called with each outcome, in the order in which trials finish.
 
@@ -97,7 +99,7 @@ def search(
         book = None
         if journal is not None:
             fixed = {"seed": seed, "mode": mode, "backend": str(backend), "space": described}
-            book = Journal(journal, {**fixed, "facts": dict(facts or {})}, resume)
+            book = Journal(journal, {**fixed, "facts": dict(metadata or {})}, resume)
             stack.callback(book.close)
         if executor is None and workers:
             executor = stack.enter_context(WorkerPool(workers))

@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xpnet.core.renamed import renamed
 from xpnet.io.files import check_writable, copy_file, require_safetensors
 from xpnet.train.callbacks import Callback
 from xpnet.train.monitor import check_monitor, sign_of
@@ -23,7 +24,7 @@ class Checkpoint(Callback):
         path: the file. A write that is cut off leaves the one before it.
         every: epochs between two writes; the last epoch is always written.
         every_steps: updates between two writes within an epoch; default: none within one.
-        facts: kept in the file, read with `load_checkpoint(path)["facts"]`.
+        metadata: anything JSON can hold, kept in the file and read with `load_checkpoint(path)["metadata"]`.
 
     Raises:
         ValueError: every or every_steps is below 1.
@@ -33,12 +34,13 @@ class Checkpoint(Callback):
     last = True
     main_only = True
 
+    @renamed(facts="metadata")
     def __init__(
         self,
         path: str | PathLike[str],
         every: int = 1,
         every_steps: int | None = None,
-        facts: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         if every < 1 or (every_steps is not None and every_steps < 1):
             raise ValueError(
@@ -46,7 +48,7 @@ class Checkpoint(Callback):
                 f"got {every} and {every_steps}"
             )
         require_safetensors()
-        self.path, self.every, self.every_steps, self.facts = Path(path), every, every_steps, facts
+        self.path, self.every, self.every_steps, self.metadata = Path(path), every, every_steps, metadata
         if every_steps is not None:
             self.on_batch_end = self._by_step  # type: ignore[method-assign]
 
@@ -57,12 +59,12 @@ class Checkpoint(Callback):
 
     def _by_step(self, trainer: Run) -> None:
         if trainer.step % self.every_steps == 0:  # type: ignore[operator]
-            trainer.save_checkpoint(self.path, self.facts)
+            trainer.save_checkpoint(self.path, self.metadata)
 
     def on_epoch_end(self, trainer: Run) -> None:
         """Write, if it is time."""
         if self._is_time(trainer):
-            trainer.save_checkpoint(self.path, self.facts)
+            trainer.save_checkpoint(self.path, self.metadata)
 
     def _is_time(self, trainer: Run) -> bool:
         done = trainer.epoch + 1
@@ -80,6 +82,7 @@ class ModelCheckpoint(Checkpoint):
         every: epochs between two writes of the last state; the best one is written whenever it is new.
         every_steps: updates between two writes of the last state within an epoch; default: none within one.
         best: False for the last state alone.
+        metadata: as in `Checkpoint`.
 
     Attributes:
         best_value: the best value so far.
@@ -92,6 +95,7 @@ class ModelCheckpoint(Checkpoint):
     `model.load_state_dict`.
     """
 
+    @renamed(facts="metadata")
     def __init__(
         self,
         folder: str | PathLike[str] = "checkpoints",
@@ -100,9 +104,9 @@ class ModelCheckpoint(Checkpoint):
         every: int = 1,
         every_steps: int | None = None,
         best: bool = True,
-        facts: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(Path(folder) / "last.safetensors", every, every_steps, facts)
+        super().__init__(Path(folder) / "last.safetensors", every, every_steps, metadata)
         self.best_path = Path(folder) / "best.safetensors"
         self.monitor, self.mode, self.keep_best = monitor, mode, best
         sign_of(monitor or "loss", mode)
@@ -126,7 +130,7 @@ class ModelCheckpoint(Checkpoint):
             better = sign * (best - value) > 0
         if better:
             self.best_value = value
-            trainer.save_checkpoint(self.best_path, self.facts)
+            trainer.save_checkpoint(self.best_path, self.metadata)
             if self._is_time(trainer):
                 copy_file(self.best_path, self.path)
         else:

@@ -12,7 +12,7 @@ from os import PathLike
 from typing import Any
 
 from xpnet.core.backend import dtype_name
-from xpnet.io.files import load_tree, plain, save_tree
+from xpnet.io.files import METADATA, load_tree, plain, save_tree
 
 _KIND = "training checkpoint"
 
@@ -21,7 +21,7 @@ def write_checkpoint(
     path: str | PathLike[str],
     identity: Mapping[str, Any],
     state: Mapping[str, Any],
-    facts: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a run's identity and state, and metadata, to one file, whole or not at all.
 
@@ -34,13 +34,15 @@ def write_checkpoint(
         "kind": _KIND,
         "settings": identity,
         "state": state,
-        "facts": plain(facts or {}, keep=True),
+        METADATA: plain(metadata or {}, keep=True),
     }
     save_tree(path, content)
 
 
 def load_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
-    """What `Trainer.save_checkpoint` wrote: "settings", "state" and "facts"; arrays are NumPy arrays.
+    """What `Trainer.save_checkpoint` wrote: "settings", "state" and "metadata"; arrays are NumPy arrays.
+
+    "facts", the key in the file, is the same as "metadata".
 
     Raises:
         ImportError: safetensors is missing.
@@ -50,7 +52,7 @@ def load_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
     content = load_tree(path)
     if not isinstance(content, dict) or content.get("kind") != _KIND:
         raise ValueError(f"{path}: a file of xpnet, but not a {_KIND}")
-    return content
+    return {**content, "metadata": content[METADATA]}
 
 
 def identity_of(

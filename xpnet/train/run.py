@@ -18,6 +18,7 @@ import numpy as np
 from xpnet.core import random
 from xpnet.core.backend import Array
 from xpnet.core.convert import to_numpy
+from xpnet.core.renamed import renamed
 from xpnet.parallel.communicator import Communicator
 from xpnet.train.callbacks import Callback
 from xpnet.train.evaluation import evaluate, predict
@@ -195,7 +196,8 @@ class Run:
 
     # ---- saving ----
 
-    def save_checkpoint(self, path: str | PathLike[str], facts: Mapping[str, Any] | None = None) -> None:
+    @renamed(facts="metadata")
+    def save_checkpoint(self, path: str | PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
         """Write everything that `fit(..., resume=path)` needs, in one file, atomically.
 
         The file holds model, optimizer, schedules, random streams, the place in the data, history and what
@@ -204,14 +206,14 @@ class Run:
 
         Args:
             path: the file, replaced if it exists.
-            facts: metadata, anything else JSON can hold, read with `load_checkpoint(path)["facts"]`.
+            metadata: anything else JSON can hold, read with `load_checkpoint(path)["metadata"]`.
 
         Raises:
             ImportError: safetensors is missing.
             OSError: the file cannot be written.
             RuntimeError: training was broken off within an update: there is no state to resume from.
         """
-        write_checkpoint(path, self.identity(), self.state_dict(), facts)
+        write_checkpoint(path, self.identity(), self.state_dict(), metadata)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds, in memory: copies, not changed by further training.
