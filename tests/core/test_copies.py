@@ -25,14 +25,14 @@ def test_layers(name, duplicate):
     make, shape = LAYERS[name]
     layer, x = make(), np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
     layer(xpnet.tensor(x))
-    twin = duplicate(layer)
-    assert repr(twin) == repr(layer)
-    for module in (layer, twin):
+    copied = duplicate(layer)
+    assert repr(copied) == repr(layer)
+    for module in (layer, copied):
         module.eval()
-    np.testing.assert_array_equal(xpnet.to_numpy(twin(x)), xpnet.to_numpy(layer(x)))
-    for p in twin.parameters():
+    np.testing.assert_array_equal(xpnet.to_numpy(copied(x)), xpnet.to_numpy(layer(x)))
+    for p in copied.parameters():
         p.data[...] = 0.0
-    assert not twin.parameters() or any(p.numpy().any() for p in layer.parameters())
+    assert not copied.parameters() or any(p.numpy().any() for p in layer.parameters())
 
 
 RULES = {n: k for n, k in vars(optim).items() if inspect.isclass(k) and issubclass(k, optim.Optimizer)}
@@ -63,8 +63,8 @@ def test_optimizers(rule, duplicate):
         return [p.numpy().copy() for p in model.parameters()]
 
     train(model, optimizer)
-    twin, twin_optimizer = duplicate((model, optimizer))
-    for a, b in zip(train(twin, twin_optimizer), train(model, optimizer), strict=True):
+    copied, copied_optimizer = duplicate((model, optimizer))
+    for a, b in zip(train(copied, copied_optimizer), train(model, optimizer), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -75,11 +75,11 @@ def test_schedules(schedule, duplicate):
     original = SCHEDULES[schedule](optimizer)
     step = (lambda s: s.step(1.0)) if schedule == "ReduceLROnPlateau" else (lambda s: s.step())
     step(original)
-    twin, twin_optimizer = duplicate((original, optimizer))
+    copied, copied_optimizer = duplicate((original, optimizer))
     for _ in range(5):
         step(original)
-        step(twin)
-        assert twin_optimizer.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
+        step(copied)
+        assert copied_optimizer.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
 
 
 @each_way
@@ -89,11 +89,11 @@ def test_training(duplicate):
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, momentum=None), nn.Dropout(0.1), nn.Linear(4, 2))
     trainer = Trainer(model, F.cross_entropy, optim.Adam(model, lr=0.01), [EarlyStopping(patience=3)])
     history = trainer.fit(DataLoader(data, 16), data, epochs=2)
-    twin = duplicate(trainer)
+    copied = duplicate(trainer)
     assert isinstance(duplicate(history), History)
     state = xpnet.random.generator_state()
     again = [
-        t.fit(DataLoader(data, 16), data, epochs=2)["val_loss"] for t in (trainer, twin) if restore(state)
+        t.fit(DataLoader(data, 16), data, epochs=2)["val_loss"] for t in (trainer, copied) if restore(state)
     ]
     assert again[0] == again[1]
 

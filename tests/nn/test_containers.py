@@ -74,9 +74,9 @@ def test_a_row_may_have_names():
     assert names(model[2:]) == ["2.weight", "2.bias", "last.weight", "last.bias"]
     assert names(model) == ["a.weight", "2.weight", "2.bias", "last.weight", "last.bias"]
     assert model(x(4, 2)).shape == (4, 1)
-    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert names(twin) == names(model)
-        np.testing.assert_array_equal(twin(x(4, 2)).numpy(), model(x(4, 2)).numpy())
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert names(copied) == names(model)
+        np.testing.assert_array_equal(copied(x(4, 2)).numpy(), model(x(4, 2)).numpy())
     del model[1]
     assert [name for name, _ in model.named_children()] == ["a", "1", "last"]
     with pytest.raises(AttributeError, match="no attribute 'act'"):

@@ -178,9 +178,9 @@ def test_a_buffer_counts():
     assert isinstance(model.n, nn.Buffer)
     assert not model.total.persistent
     assert list(model.state_dict()) == ["n"]
-    twin = copy.deepcopy(model)
-    twin(xpnet.tensor([1.0, 2.0]))
-    assert (model.n.item(), twin.n.item(), twin.total.persistent) == (3, 4, False)
+    copied = copy.deepcopy(model)
+    copied(xpnet.tensor([1.0, 2.0]))
+    assert (model.n.item(), copied.n.item(), copied.total.persistent) == (3, 4, False)
 
 
 # ---- in place, by PyTorch's rules ----
@@ -277,14 +277,14 @@ def test_in_place_results_that_do_not_fit():
 def test_a_kept_gradient_is_not_overwritten(in_vector, forget):
     model = nn.Linear(2, 1)
     optimizer = optim.SGD(model, lr=0.1, momentum=0.9)
-    twin = copy.deepcopy(model)
-    twin_optimizer = optim.SGD(twin, lr=0.1, momentum=0.9)
+    copied = copy.deepcopy(model)
+    copied_optimizer = optim.SGD(copied, lr=0.1, momentum=0.9)
     if in_vector:
         _ = model.theta
     kept = []
     for step in range(4):
-        for m, o in ((model, optimizer), (twin, twin_optimizer)):
-            if forget == "optimizer" or m is twin:
+        for m, o in ((model, optimizer), (copied, copied_optimizer)):
+            if forget == "optimizer" or m is copied:
                 o.zero_grad()
             elif forget == "model":
                 m.zero_grad()
@@ -296,7 +296,7 @@ def test_a_kept_gradient_is_not_overwritten(in_vector, forget):
     assert [xpnet.to_numpy(g).ravel().tolist() for g, _ in kept] == [[step, 1] for step in range(4)]
     if in_vector:
         assert [xpnet.to_numpy(g).ravel().tolist() for _, g in kept] == [[step, 1, 1] for step in range(4)]
-    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+    for p, q in zip(model.parameters(), copied.parameters(), strict=True):
         np.testing.assert_array_equal(p.numpy(), q.numpy())
 
 

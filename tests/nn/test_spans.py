@@ -146,9 +146,9 @@ def train(model):
 
 
 def others(model):
-    twin = copy.deepcopy(model)
-    _ = twin.theta, model[0].theta, model[1].theta, pickle.dumps(model)
-    twin.theta[...] = 0
+    copied = copy.deepcopy(model)
+    _ = copied.theta, model[0].theta, model[1].theta, pickle.dumps(model)
+    copied.theta[...] = 0
     optim.SGD(model[1]).step()
 
 
@@ -409,10 +409,10 @@ def test_overridden_parameters_are_asked_each_time():
 def test_what_is_known_is_not_copied():
     model = deep(2)
     _ = model.theta, spans(model)
-    twin = copy.deepcopy(model)
-    assert "_tree" not in vars(twin)
+    copied = copy.deepcopy(model)
+    assert "_tree" not in vars(copied)
     assert "_tree" not in vars(pickle.loads(pickle.dumps(model)))
-    twin.theta[...] = 0
+    copied.theta[...] = 0
     assert host(model.theta).any()
 
 

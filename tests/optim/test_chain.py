@@ -122,10 +122,10 @@ def test_a_state_goes_through_a_file_and_copies():
     others = leaves(parameters[0].numpy())
     resumed = made(others)
     resumed.load_state_dict(state)
-    twin, twins = copy.deepcopy((rule, parameters))
+    copied, copied_parameters = copy.deepcopy((rule, parameters))
     generators = xpnet.random.generator_state()
     results = []
-    for o, group in ((rule, parameters), (resumed, others), (twin, twins)):
+    for o, group in ((rule, parameters), (resumed, others), (copied, copied_parameters)):
         xpnet.random.set_generator_state(generators)
         for _ in range(2):
             o.zero_grad()

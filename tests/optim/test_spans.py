@@ -111,15 +111,15 @@ def test_groups_break_spans():
 
 def test_one_vector_a_dtype():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4, dtype="float64"), nn.Linear(4, 4))
-    rule, twin = Counted(model), copy.deepcopy(model)
-    alone = [optim.Adam([p]) for p in twin.parameters()]
+    rule, copied = Counted(model), copy.deepcopy(model)
+    alone = [optim.Adam([p]) for p in copied.parameters()]
     for step in range(3):
         feed(model, step, skip=[5] if step == 1 else [])
-        feed(twin, step, skip=[5] if step == 1 else [])
+        feed(copied, step, skip=[5] if step == 1 else [])
         rule.step()
         for o in alone:
             o.step()
-    np.testing.assert_allclose(host(model.parameters()), host(twin.parameters()), rtol=1e-6)
+    np.testing.assert_allclose(host(model.parameters()), host(copied.parameters()), rtol=1e-6)
     assert len({id(p._flat) for p in model.parameters()}) == 2
 
 
@@ -222,9 +222,9 @@ def test_a_rule_is_a_class_body():
     x.grad = xpnet.asarray([1.0])
     rule.step()
     assert x.numpy().tolist() == [0.75]
-    twin, (y,) = copy.deepcopy((rule, [x]))
+    copied, (y,) = copy.deepcopy((rule, [x]))
     y.grad = xpnet.asarray([1.0])
-    twin.step()
+    copied.step()
     assert y.numpy().tolist() == [0.5]
     with pytest.raises(TypeError, match="Slower: got an unexpected keyword argument 'speed'"):
         Slower([x], speed=1)

@@ -8,6 +8,14 @@ from typing import Any
 import numpy as np
 
 from xpnet import optim
+from xpnet.diagnostics.copies import (
+    batches_of,
+    copy_of,
+    dataset_of,
+    first_samples,
+    is_labels,
+    same_randomness,
+)
 from xpnet.diagnostics.data import class_balance, class_order, constant_features, input_scale, leakage
 from xpnet.diagnostics.finding import Finding, judge
 from xpnet.diagnostics.gradients import gradient_check, same_sign_gradients
@@ -18,14 +26,6 @@ from xpnet.diagnostics.probes import (
     initial_loss,
     learning_rate_check,
     overfit,
-)
-from xpnet.diagnostics.twin import (
-    batches_of,
-    dataset_of,
-    first_samples,
-    is_labels,
-    same_randomness,
-    twin_of,
 )
 from xpnet.diagnostics.watch import Diagnostics, LocateNonFinite
 from xpnet.train.callbacks import Callback, TrainingDivergedError
@@ -122,15 +122,17 @@ def _short_training(
     """Some updates of a copy, observed."""
     watch, failure = Diagnostics(every=max(1, steps // 10)), ""
     with same_randomness(), np.errstate(all="ignore"):
-        twin, mover = twin_of(model, optimizer)
-        trainer = Trainer(twin, loss, mover, [watch, LocateNonFinite()])
+        copied, copied_optimizer = copy_of(model, optimizer)
+        trainer = Trainer(copied, loss, copied_optimizer, [watch, LocateNonFinite()])
         try:
             trainer.fit(First(batches_of(train), steps), epochs=1)
         except TrainingDivergedError as error:
             failure = str(error)
         findings = watch.findings()
         if validation is not None and not failure:
-            findings.append(generalization_gap(evaluate(twin, seen, loss), evaluate(twin, validation, loss)))
+            findings.append(
+                generalization_gap(evaluate(copied, seen, loss), evaluate(copied, validation, loss))
+            )
     yield judge(
         "finite numbers",
         trainer.step,

@@ -14,8 +14,8 @@ from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.op import no_grad
 from xpnet.core.places import backend_of
 from xpnet.core.tensor import Tensor, array_of
+from xpnet.diagnostics.copies import as_float64, copy_of, in_float64, leaves, same_randomness
 from xpnet.diagnostics.finding import Finding, judge, largest
-from xpnet.diagnostics.twin import as_float64, in_float64, leaves, same_randomness, twin_of
 
 _BATCH = 16  # samples that a gradient is checked on
 _POOLS = (nn.AvgPool2d, nn.GlobalAvgPool2d, nn.MaxPool2d)
@@ -43,18 +43,18 @@ def gradient_check(
     The model is checked as it trains: with batch statistics and dropout, the same mask each time.
     """
     with same_randomness():
-        twin = in_float64(twin_of(model)[0])
+        copied = in_float64(copy_of(model)[0])
         n = min(_BATCH, int(x.shape[0]))
         x, y = as_float64(asarray(x)[:n, ...]), as_float64(asarray(y)[:n, ...])
         state = random.generator_state()
 
         def cost() -> Any:
             random.set_generator_state(state)
-            return loss(twin(x), y)
+            return loss(copied(x), y)
 
         value = cost()
         value.backward()
-        named = twin.named_parameters()
+        named = copied.named_parameters()
         unused = [name for name, p in named if p.grad is None]
         rng, share = np.random.default_rng(seed), max(1, samples // max(1, len(named)))
         floor = 1e-6 * max(1.0, abs(float(value)))
@@ -132,7 +132,7 @@ def same_sign_gradients(
         ReLU, or a pooling layer, are left out: their inputs are never negative, but many are zero, or were.
     """
     with same_randomness():
-        twin = twin_of(model)[0].eval()
+        copied = copy_of(model)[0].eval()
         fed: dict[str, bool] = {}
         latest: list[type] = []  # the layer that ran last
 
@@ -149,15 +149,15 @@ def same_sign_gradients(
             return hook
 
         weights: dict[str, Any] = {}
-        for name, module in leaves(twin):
+        for name, module in leaves(copied):
             weight = getattr(module, "weight", None)
             if isinstance(weight, Tensor) and weight.ndim >= 2:
                 weights[name] = weight
             module.add_forward_hook(look(name))
         shares: dict[str, list[bool]] = {name: [] for name in weights}
         for i in range(min(samples, int(x.shape[0]))):
-            twin.zero_grad()
-            loss(twin(asarray(x[i : i + 1, ...])), asarray(y[i : i + 1, ...])).backward()
+            copied.zero_grad()
+            loss(copied(asarray(x[i : i + 1, ...])), asarray(y[i : i + 1, ...])).backward()
             for name, weight in weights.items():
                 if weight.grad is not None:
                     shares[name] += _one_sign(weight.grad)

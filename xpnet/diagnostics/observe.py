@@ -18,7 +18,7 @@ from xpnet.core.backend import Array
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.places import namespace
 from xpnet.core.tensor import array_of
-from xpnet.diagnostics.twin import leaves, same_randomness, twin_of
+from xpnet.diagnostics.copies import copy_of, leaves, same_randomness
 
 SAMPLE = 256
 
@@ -191,13 +191,13 @@ def observe(model: Any, loss: Callable[[Any, Any], Any], optimizer: Any, x: Any,
     (['0', '1', '2'], ['0.weight', '0.bias', '2.weight', '2.bias'])
     """
     with same_randomness(), np.errstate(all="ignore"):
-        twin, mover = twin_of(model, optimizer)
-        observer = Observer(twin)
+        copied, copied_optimizer = copy_of(model, optimizer)
+        observer = Observer(copied)
         observer.start()
-        mover.zero_grad()
-        loss(twin(asarray(x)), asarray(y)).backward()
+        copied_optimizer.zero_grad()
+        loss(copied(asarray(x)), asarray(y)).backward()
         observer.middle()
-        mover.step()
+        copied_optimizer.step()
         return observer.end(1)
 
 

@@ -13,15 +13,15 @@ from xpnet import optim
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.op import no_grad
 from xpnet.core.places import namespace
-from xpnet.diagnostics.finding import Finding, judge
-from xpnet.diagnostics.twin import (
+from xpnet.diagnostics.copies import (
     balanced,
     batches_of,
+    copy_of,
     is_labels,
     same_randomness,
-    twin_of,
     without_dropout,
 )
+from xpnet.diagnostics.finding import Finding, judge
 from xpnet.train.metrics import accuracy
 
 Loss = Callable[[Any, Any], Any]
@@ -44,7 +44,7 @@ def initial_loss(model: Any, loss: Loss, x: Any, y: Any, classes: int | None = N
         ln K, FAIL if it is not finite or above twice ln K (or 1 above).
     """
     with same_randomness(), no_grad():
-        scores = without_dropout(twin_of(model)[0])(asarray(x))
+        scores = without_dropout(copy_of(model)[0])(asarray(x))
         value = float(loss(scores, asarray(y)))
         classes = classes or int(scores.shape[-1])
     expected = math.log(classes)
@@ -92,12 +92,12 @@ def overfit(
     best, hits = math.inf, 0.0
     with same_randomness(), np.errstate(all="ignore"):
         for rate in rates:
-            twin = without_dropout(twin_of(model)[0])
-            optimizer = optim.Adam(twin, lr=rate)
+            copied = without_dropout(copy_of(model)[0])
+            optimizer = optim.Adam(copied, lr=rate)
             bound = 0.01
             for step in range(steps):
                 optimizer.zero_grad()
-                output = twin(x)
+                output = copied(x)
                 value = loss(output, y)
                 if step % 10 == 0:
                     now = float(value)
@@ -172,15 +172,15 @@ def _fall(
     The mean is over the last quarter, and the untrained model is measured on the same batches.
     """
     with same_randomness(), np.errstate(all="ignore"):
-        untrained, (twin, mover) = twin_of(model)[0], twin_of(model, optimizer)
-        for group in mover.param_groups:
+        untrained, (copied, copied_optimizer) = copy_of(model)[0], copy_of(model, optimizer)
+        for group in copied_optimizer.param_groups:
             group["lr"] *= rate_factor
         before, after = [], []
         for i, (x, y) in enumerate(First(batches_of(train), steps)):
-            mover.zero_grad()
-            value = loss(twin(x), y)
+            copied_optimizer.zero_grad()
+            value = loss(copied(x), y)
             value.backward()
-            mover.step()
+            copied_optimizer.step()
             after.append(value.data)
             if 4 * i >= 3 * steps:
                 with no_grad():

@@ -15,6 +15,7 @@ from xpnet.core.op import no_grad
 from xpnet.core.places import backend_of, device, namespace
 from xpnet.core.tensor import array_of
 from xpnet.data.batch import call, parts_of
+from xpnet.diagnostics.copies import same_randomness
 from xpnet.diagnostics.finding import Finding
 from xpnet.diagnostics.layers import (
     activation_scale,
@@ -25,7 +26,6 @@ from xpnet.diagnostics.layers import (
 )
 from xpnet.diagnostics.observe import Layer, Observation, Observer, Weight
 from xpnet.diagnostics.probes import generalization_gap
-from xpnet.diagnostics.twin import same_randomness
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 
 if TYPE_CHECKING:
@@ -248,18 +248,18 @@ def first_non_finite(model: Any, loss: Callable[[Any, Any], Any], x: Any, y: Any
         return hook
 
     with same_randomness(), np.errstate(all="ignore"):
-        twin = copy.deepcopy(model)
-        for name, module in twin.named_modules():
+        copied = copy.deepcopy(model)
+        for name, module in copied.named_modules():
             module.add_forward_hook(look(name))
         with no_grad():
-            output = call(twin, (x, y))
+            output = call(copied, (x, y))
         if found:
             return found[0]
         value = loss(output, y)
         if not _finite(value):
             return "the loss"
-        loss(call(twin, (x, y)), y).backward()
-    for name, p in reversed(twin.named_parameters()):  # backward goes from the last layer to the first
+        loss(call(copied, (x, y)), y).backward()
+    for name, p in reversed(copied.named_parameters()):  # backward goes from the last layer to the first
         if p.grad is not None and not _finite(p.grad):
             return f"the gradient of {name}"
     return None

@@ -26,10 +26,10 @@ def same_randomness() -> Iterator[None]:
         yield
 
 
-def twin_of(model: Any, optimizer: Any = None) -> tuple[Any, Any]:
+def copy_of(model: Any, optimizer: Any = None) -> tuple[Any, Any]:
     """Independent copies of a model, in training mode, and of an optimizer over its parameters."""
-    twin, twin_optimizer = copy.deepcopy((model, optimizer))
-    return twin.train(), twin_optimizer
+    copied, copied_optimizer = copy.deepcopy((model, optimizer))
+    return copied.train(), copied_optimizer
 
 
 def leaves(model: Any) -> list[tuple[str, Any]]:
