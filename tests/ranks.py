@@ -72,7 +72,7 @@ def same(accumulate: str) -> dict[str, object]:
     group = parallel.connect()
     ours, alone = (train(g, accumulate=int(accumulate)) for g in (group, parallel.Communicator()))
     error = max(float(np.abs(ours["state"][k] - alone["state"][k]).max()) for k in alone["state"])
-    first = {name: group.share(a) for name, a in ours["state"].items()}
+    first = {name: group.broadcast_object(a) for name, a in ours["state"].items()}
     between = max(float(np.abs(first[k] - a).max()) for k, a in ours["state"].items())
     losses = [ours["history"][key] for key in ("train_loss", "val_loss")]
     lone = [alone["history"][key] for key in ("train_loss", "val_loss")]
@@ -80,7 +80,7 @@ def same(accumulate: str) -> dict[str, object]:
         "error": group.largest(error),
         "between": group.largest(between),
         "loss": float(np.abs(np.subtract(losses, lone)).max()),
-        "one_history": ours["history"] == group.share(ours["history"]),
+        "one_history": ours["history"] == group.broadcast_object(ours["history"]),
     }
 
 

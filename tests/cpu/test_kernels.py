@@ -154,13 +154,13 @@ RULES = [
 @pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-5), ("float64", 1e-12)])
 def test_optimizer_steps(name, options, dtype, rtol, every_size):
     rng = np.random.default_rng(0)
-    start, slopes = rng.normal(size=1003).astype(dtype), rng.normal(size=(5, 1003)).astype(dtype)
+    start, grads = rng.normal(size=1003).astype(dtype), rng.normal(size=(5, 1003)).astype(dtype)
 
     def path(fused):
         x = xpnet.tensor(start.copy(), requires_grad=True)
         optimizer = getattr(xpnet.optim, name)([x], lr=0.01, **options)
         with xpnet.fused(fused):
-            for g in slopes:
+            for g in grads:
                 x.grad = g
                 optimizer.step()
         return x.data, optimizer.state_dict()["state"][0]

@@ -65,13 +65,13 @@ def forced(monkeypatch):
     return ran
 
 
-def answers(case, arrays, slope, fused):
-    """The value and the gradients; `slope` makes the gradient of the value."""
+def answers(case, arrays, gradient_of, fused):
+    """The value and the gradients; `gradient_of` makes the gradient of the value."""
     tensors = [xpnet.tensor(a.copy(), requires_grad=True) for a in arrays]
     xpnet.manual_seed(0)
     with xpnet.fused(fused), np.errstate(all="ignore"):
         y = case.function(*tensors)
-        y.backward(slope(y))
+        y.backward(gradient_of(y))
     return [y.numpy(), *(None if t.grad is None else xpnet.to_numpy(t.grad) for t in tensors)]
 
 
@@ -79,7 +79,7 @@ def ordinary(y):
     return np.cos(1.0 + np.arange(y.size)).reshape(y.shape).astype(str(y.dtype))
 
 
-def odd_slope(y):
+def odd_gradient(y):
     return odd(ordinary(y), 1) if y.size > 1 else ordinary(y)
 
 
@@ -88,8 +88,8 @@ VARIANTS = {
     "one infinite": (lambda arrays: [one_infinite(arrays[0]), *arrays[1:]], ordinary),
     "an infinite weight": (lambda arrays: [arrays[0], *map(one_infinite, arrays[1:])], ordinary),
     "odd inputs": (lambda arrays: [odd(a, 0) for a in arrays], ordinary),
-    "odd slope": (lambda arrays: arrays, odd_slope),
-    "infinite": (lambda arrays: [np.where(np.isnan(b := odd(a, 2)), a, b) for a in arrays], odd_slope),
+    "odd gradient": (lambda arrays: arrays, odd_gradient),
+    "infinite": (lambda arrays: [np.where(np.isnan(b := odd(a, 2)), a, b) for a in arrays], odd_gradient),
 }
 
 
@@ -97,9 +97,9 @@ VARIANTS = {
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("case", [*CASES, *IMAGES], ids=lambda case: case.name)
 def test_same_answer(case, dtype, variant, forced):
-    change, slope = VARIANTS[variant]
+    change, gradient_of = VARIANTS[variant]
     arrays = change([a.astype(dtype) for a in case.inputs()])
-    on, off = (answers(case, arrays, slope, fused) for fused in (True, False))
+    on, off = (answers(case, arrays, gradient_of, fused) for fused in (True, False))
     for found, expected in zip(on, off, strict=True):
         assert (found is None) == (expected is None)
         if found is None:

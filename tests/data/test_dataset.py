@@ -86,12 +86,12 @@ def test_split_is_a_partition_of_exact_sizes(stratify):
 
 
 @pytest.mark.host
-def test_split_keeps_class_shares_within_a_sample():
+def test_split_keeps_class_fractions_within_a_sample():
     labels = np.repeat([0, 1, 2], [700, 200, 17])
     data = Dataset(np.zeros((917, 1), dtype=np.float32), labels)
-    for part, share in zip(split(data, (0.7, 0.15, 0.15), seed=0), (0.7, 0.15, 0.15), strict=True):
+    for part, fraction in zip(split(data, (0.7, 0.15, 0.15), seed=0), (0.7, 0.15, 0.15), strict=True):
         for k, count in enumerate((700, 200, 17)):
-            assert abs((part.y == k).sum() - share * count) <= 1
+            assert abs((part.y == k).sum() - fraction * count) <= 1
         # in random order: class 1 does not come at regular distances
         assert len(set(np.diff(np.flatnonzero(part.y == 1)))) > 4
 
@@ -163,7 +163,7 @@ def test_sampling_with_replacement_leaves_out_one_in_e():
         i for batch in seen(DataLoader(numbered(n), 1000, replacement=True, seed=0)) for i in batch
     )
     assert sum(drawn.values()) == n
-    # the share never drawn is (1 - 1/n)^n; its standard deviation is about sqrt((1/e - 2/e^2) / n) = 0.0022
+    # the part never drawn is (1 - 1/n)^n; its standard deviation is about sqrt((1/e - 2/e^2) / n) = 0.0022
     assert 1 - len(drawn) / n == pytest.approx(np.exp(-1), abs=0.009)
 
 

@@ -61,13 +61,13 @@ def test_orders_depend_on_seed_and_epoch_alone(make):
 
 
 @pytest.mark.host
-def test_interleaved_classes_have_their_share_of_every_stretch():
+def test_interleaved_classes_have_their_fraction_of_every_span():
     order = Interleaved(LABELS, seed=0).order(3)
     assert sorted(order) == list(range(100))
-    shares = LABELS[order][:, None] == [0, 1, 2]
+    indicators = LABELS[order][:, None] == [0, 1, 2]
     for start in range(0, 90, 7):
         for length in (10, 20, 40):
-            part = shares[start : start + length]
+            part = indicators[start : start + length]
             assert np.abs(part.sum(axis=0) - len(part) * np.array([0.6, 0.3, 0.1])).max() <= 1.5
     inside = order[LABELS[order] == 0]
     assert not np.array_equal(inside, np.sort(inside))

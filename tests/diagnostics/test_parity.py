@@ -77,15 +77,15 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer(name, other):
-    """Twenty steps with the same gradients: no chaos, only the rule."""
+    """Twenty steps with the same grads: no chaos, only the rule."""
     rule, options = OPTIMIZERS[name]
     rng = np.random.default_rng(0)
-    start, slopes = rng.normal(size=1003).astype("float32"), rng.normal(size=(20, 1003)).astype("float32")
+    start, grads = rng.normal(size=1003).astype("float32"), rng.normal(size=(20, 1003)).astype("float32")
 
     def path():
         x = xpnet.tensor(xpnet.asarray(start.copy()), requires_grad=True)
         optimizer = rule([x], lr=0.01, **options)
-        for g in slopes:
+        for g in grads:
             x.grad = xpnet.asarray(g)
             xpnet.optim.clip_grad_norm([x], 20.0)
             optimizer.step()

@@ -55,10 +55,10 @@ def test_derivatives_at_the_kinks():
     assert derivative(F.hardtanh, -1.0) == 0
 
 
-@pytest.mark.parametrize("slope", [0.01, 0.1, 0.3, 0.7])
-def test_leaky_relu_leaves_positive_values_exactly_alone(slope):
+@pytest.mark.parametrize("negative_slope", [0.01, 0.1, 0.3, 0.7])
+def test_leaky_relu_leaves_positive_values_exactly_alone(negative_slope):
     x = np.random.default_rng(0).uniform(0.1, 9, size=1000).astype(np.float32)
-    np.testing.assert_array_equal(to_numpy(F.leaky_relu(xpnet.asarray(x), slope)), x)
+    np.testing.assert_array_equal(to_numpy(F.leaky_relu(xpnet.asarray(x), negative_slope)), x)
 
 
 def test_lecun_tanh_maps_one_to_one():

@@ -1,4 +1,4 @@
-"""Stage: `bench.device`, as shares of the copy bandwidth and ratios to PyTorch; the run goes into the tar."""
+"""Stage: `bench.device`: fractions of the copy bandwidth, ratios to PyTorch; the run goes into the tar."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def lines(table: dict[str, dict[str, Any]]) -> list[str]:
-    """One line a case: xpnet's time, its share of the copy bandwidth, its ratio to PyTorch."""
+    """One line a case: xpnet's time, its fraction of the copy bandwidth, its ratio to PyTorch."""
     found = []
     for case, row in table.items():
         own = row["xpnet-cupy"]

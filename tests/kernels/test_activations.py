@@ -46,11 +46,11 @@ def test_elementwise(launch: Launch, name: str, dtype: str) -> None:
     with launch.on(order=3, seed=2):
         y, pullback = getattr(launchers, name)(launch.array(x), *options(name))
         dx = pullback(launch.array(dy))
-    value, slope = FORMULAS[name]
+    value, derivative = FORMULAS[name]
     wide = x.astype(np.float64)
     assert str(y.dtype) == str(dx.dtype) == dtype
     close(launch.numpy(y), value(wide), dtype)
-    close(launch.numpy(dx), dy.astype(np.float64) * slope(wide), dtype, scale=3)
+    close(launch.numpy(dx), dy.astype(np.float64) * derivative(wide), dtype, scale=3)
 
 
 @settings(max_examples=20)
@@ -113,7 +113,7 @@ def test_sigmoid_and_gelu_keep_their_digits_far_from_zero(launch: Launch) -> Non
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_relu_cut_off_gets_no_gradient(launch: Launch, dtype: str, bad: float) -> None:
-    """Whatever arrives there: sqrt(relu(x)) has an infinite slope just where the mask is 0."""
+    """Whatever arrives there: sqrt(relu(x)) has an infinite derivative just where the mask is 0."""
     x = np.tile(np.array([-1, 0, -0.0, 2], dtype_of(dtype)), (50, 3))
     dy = np.where(x > 0, 1, bad).astype(x.dtype)
     with launch.on():
@@ -167,9 +167,9 @@ def check_bias(
             launch.array(x, offset=offsets[0]), launch.array(b, offset=offsets[1]), name, *options(name)
         )
         dx, db = pullback(launch.array(dy, offset=offsets[2]))
-    value, slope = FORMULAS[name]
+    value, derivative = FORMULAS[name]
     z = x.astype(np.float64) + b.astype(np.float64)
-    gradient = dy.astype(np.float64) * slope(z)
+    gradient = dy.astype(np.float64) * derivative(z)
     if dtype in ("float16", "bfloat16"):  # the kept output is rounded: leave out what rounds across the kink
         keep = np.abs(z) > 2e-2
         assert keep.mean() > 0.9
@@ -243,8 +243,8 @@ def test_races(launch: Launch, order: int) -> None:
         np.testing.assert_array_equal(launch.numpy(pullback(launch.array(x))), np.maximum(x, 0))
         y, pullback = launchers.bias_activation(launch.array(x), launch.array(b), "gelu")
         dx, db = pullback(launch.array(x))
-    value, slope = FORMULAS["gelu"]
+    value, derivative = FORMULAS["gelu"]
     z = x.astype(np.float64) + b
     close(launch.numpy(y), value(z), "float32")
-    close(launch.numpy(dx), x * slope(z), "float32")
-    close(launch.numpy(db), (x * slope(z)).sum(0), "float32", scale=3)
+    close(launch.numpy(dx), x * derivative(z), "float32")
+    close(launch.numpy(db), (x * derivative(z)).sum(0), "float32", scale=3)

@@ -58,9 +58,9 @@ def test_trilinear_by_loops():
                 low = [int(np.floor(p)) for p in place]
                 for corner in np.ndindex(2, 2, 2):
                     r, c, b = (n + d for n, d in zip(low, corner, strict=True))
-                    share = np.prod([1 - abs(p - n) for p, n in zip(place, (r, c, b), strict=True)])
+                    weight = np.prod([1 - abs(p - n) for p, n in zip(place, (r, c, b), strict=True)])
                     if 0 <= r < cells[0] and 0 <= c < cells[1]:
-                        expected[k, r, c, b % bins] += share * length / (cell[0] * cell[1])
+                        expected[k, r, c, b % bins] += weight * length / (cell[0] * cell[1])
     expected /= np.sqrt((expected**2).sum(axis=-1, keepdims=True) + 1e-10)
     options = {"pixels_per_cell": cell, "cells_per_block": 1, "block_norm": "L2", "feature_vector": False}
     found = hog(xpnet.asarray(x), bins, trilinear=True, **options)

@@ -221,9 +221,9 @@ def both(ours, theirs, inputs, dtype):
     t = [torch.tensor(a, requires_grad=True, dtype=getattr(torch, dtype)) for a in inputs]
     y, z = ours(*x), theirs(*t)
     compare(y, z, dtype, "value")
-    slope = np.cos(np.arange(z.numel())).reshape(tuple(z.shape))
-    y.backward(xpnet.asarray(slope, dtype))
-    z.backward(torch.tensor(slope, dtype=z.dtype))
+    dy = np.cos(np.arange(z.numel())).reshape(tuple(z.shape))
+    y.backward(xpnet.asarray(dy, dtype))
+    z.backward(torch.tensor(dy, dtype=z.dtype))
     for i, (a, b) in enumerate(zip(x, t, strict=True)):
         compare(a.grad, b.grad, dtype, f"gradient {i}")
 

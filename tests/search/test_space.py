@@ -140,9 +140,9 @@ def test_narrowing_spans_the_best_and_a_margin():
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=5), st.floats(0, 0.3))
-def test_a_narrowed_space_holds_the_best_and_lies_inside(shares, margin):
+def test_a_narrowed_space_holds_the_best_and_lies_inside(fractions, margin):
     space = Space({"lr": loguniform(1e-4, 1e0), "n": integer(1, 100, log=True)})
-    best = [space.at([u, 1 - u]) for u in shares]
+    best = [space.at([u, 1 - u]) for u in fractions]
     for name, d in narrow(space, best, margin).distributions.items():
         before = space.distributions[name]
         assert before.low <= d.low <= min(p[name] for p in best)
@@ -179,7 +179,7 @@ def test_a_natural_limit_is_no_edge():
         (lambda: choice([]), "choice: expected at least one value"),
         (lambda: Space({"a": 1}), "nothing varies"),
         (lambda: CoarseToFine((60, 30), (5,)), "a number of trials and a budget a round"),
-        (lambda: CoarseToFine(keep=0), "keep is a share above 0"),
+        (lambda: CoarseToFine(keep=0), "keep is a fraction above 0"),
     ],
 )
 def test_bad_spaces(make, message):

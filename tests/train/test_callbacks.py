@@ -218,7 +218,7 @@ def test_noise_falls_with_the_updates(tmp_path):
 
 @pytest.mark.host
 def test_loss_scaling_saves_small_gradients():
-    """The gradient of each output is 1.6e-8, below the least float16 number; that of the weight is 1e-4."""
+    """The gradient of an output is 1.6e-8, below the smallest float16 number; that of the weight is 1e-4."""
     x = xpnet.asarray(np.full((64, 1), 100), "float16")
     y = xpnet.asarray(np.zeros(64), "float16")
 

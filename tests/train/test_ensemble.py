@@ -98,7 +98,7 @@ def test_bagged_regressors_follow_the_formula():
 
 
 @pytest.mark.host
-def test_a_bootstrap_sample_has_the_usual_share_of_distinct_samples():
+def test_a_bootstrap_sample_has_the_usual_fraction_of_distinct_samples():
     data = Dataset(np.arange(5000.0), np.arange(5000))
     part = bootstrap(data, 0)
     assert len(part) == 5000

@@ -30,10 +30,10 @@ def scores():
 
 def test_top_k_ranks_the_target():
     # ranks of the targets, the first of equals ahead: 0, 0, 1, 1, 0
-    for k, share in ((1, 0.6), (2, 1.0), (3, 1.0), (9, 1.0)):
+    for k, fraction in ((1, 0.6), (2, 1.0), (3, 1.0), (9, 1.0)):
         metric = top_k_accuracy(k)
         assert metric.__name__ == f"top_{k}"
-        assert float(metric(scores(), LABELS)) == pytest.approx(share)
+        assert float(metric(scores(), LABELS)) == pytest.approx(fraction)
     assert float(top_k_accuracy(1)(scores(), LABELS)) == float(accuracy(scores(), LABELS))
     spoilt = SCORES.astype(np.float32)
     spoilt[0] = np.nan
@@ -102,7 +102,7 @@ def test_evaluation_in_small_batches_gives_the_scores_of_the_set():
 METRICS = {
     "accuracy": accuracy,
     "top_1": top_k_accuracy(1),
-    "f1": f1("micro"),  # micro: the share of right ones, as accuracy is
+    "f1": f1("micro"),  # micro: the fraction of right ones, as accuracy is
     "recall": recall("micro"),
 }
 

@@ -37,7 +37,7 @@ from xpnet.search import (
     search,
     uniform,
 )
-from xpnet.search.objective import Report
+from xpnet.search.objective import ReportScore
 from xpnet.search.space import Params
 from xpnet.search.strategies import Round, ranked
 from xpnet.train import Callback, EarlyStopping, LearningRate, StopOnDivergence, Trainer
@@ -181,7 +181,7 @@ class TrainCommand:
         setup = prepare(settings, choose(settings, "digits"), _data(self.common))
         stopping = EarlyStopping(settings.patience, monitor=f"val_{settings.monitor}")
         schedule = LearningRate(optim.CosineAnnealingLR(setup.optimizer, epochs))
-        callbacks: list[Callback] = [StopOnDivergence(), stopping, schedule, Report(trial)]
+        callbacks: list[Callback] = [StopOnDivergence(), stopping, schedule, ReportScore(trial)]
         trainer = Trainer(setup.model, F.cross_entropy, setup.optimizer, callbacks)
         with np.errstate(all="ignore"):
             history = trainer.fit(setup.loader, setup.validation, epochs)

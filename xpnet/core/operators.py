@@ -223,10 +223,10 @@ def maximum(a: Array, b: Array) -> Result:
         for x, o in ((a, b), (b, a))
     )
 
-    def share(dy: Array, mine: Array, other: Array) -> Array:
+    def gradient(dy: Array, mine: Array, other: Array) -> Array:
         return unbroadcast(keep(dy, mine > other) + 0.5 * keep(dy, mine == other), mine)
 
-    return xp.maximum(a, b), lambda dy: (lambda out: share(dy, a, b), lambda out: share(dy, b, a))
+    return xp.maximum(a, b), lambda dy: (lambda out: gradient(dy, a, b), lambda out: gradient(dy, b, a))
 
 
 # ---- reductions -------------------------------------------------------------------------------------------
@@ -266,8 +266,8 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     xp, axis = namespace(floating("mean", x)), _axis_of(x, axis)
     y = xp.mean(x, axis=axis, keepdims=keepdims)
     count = math.prod(x.shape) // (math.prod(y.shape) or 1)
-    share = 1 / count if count else 0.0  # a factor below 1: a large count overflows float16
-    return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) * share
+    scale = 1 / count if count else 0.0  # a factor below 1: a large count overflows float16
+    return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) * scale
 
 
 def _extremum(name: str) -> Any:

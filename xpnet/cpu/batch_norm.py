@@ -65,22 +65,23 @@ def _columns(x: Array, gamma: Array, beta: Array, eps: float) -> Any:
     first, second = compiled("batch_norm", "column_moments")(x, shift, threads()) / count
     mean, var = shift + first, np.maximum(second - first * first, 0)  # float64, (C,)
     inverse = 1 / np.sqrt(var + eps)
-    slope = (gamma * inverse).astype(np.float32)
+    scale = (gamma * inverse).astype(np.float32)
     # x - float32(mean) is exact near the mean; what the rounding of the mean left goes into the offset
     centre = mean.astype(np.float32)
     y = np.empty_like(x)
-    offset = (beta - slope * (mean - centre)).astype(np.float32)
-    compiled("batch_norm", "column_scale")(x, centre, slope, offset, y)
+    offset = (beta - scale * (mean - centre)).astype(np.float32)
+    compiled("batch_norm", "column_scale")(x, centre, scale, offset, y)
 
     def backward(dy: Array) -> tuple[Array, Array, Array]:
         dbias, product = compiled("batch_norm", "column_sums")(dy, x, centre, threads())
         dweight = (product - (mean - centre) * dbias) * inverse
         # S1: dx = gamma / sigma (dy - mean(dy) - x^ mean(dy x^))
-        dslope = -(gamma * inverse * inverse * dweight / count)
-        doffset = -(gamma * inverse * dbias / count) - dslope * (mean - centre)
+        x_scale = -(gamma * inverse * inverse * dweight / count)
+        doffset = -(gamma * inverse * dbias / count) - x_scale * (mean - centre)
         dx = np.empty_like(x)
-        tilt, offset = dslope.astype(np.float32), doffset.astype(np.float32)
-        compiled("batch_norm", "column_affine")(dy, slope, x, centre, tilt, offset, dx)
+        compiled("batch_norm", "column_affine")(
+            dy, scale, x, centre, x_scale.astype(np.float32), doffset.astype(np.float32), dx
+        )
         return dx, dweight, dbias
 
     return y, mean, var, backward

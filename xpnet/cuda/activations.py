@@ -66,7 +66,7 @@ def _both(act: str, t: Element) -> tuple[str, str]:
 def _elementwise(act: str, x: Array, p: float = 0.0) -> Any:
     """One pass forward and one backward, which keeps the output (for gelu the input)."""
     t = element(x.dtype)
-    if t is None or not p >= 0:  # from y alone, the sign of x is known for a slope of at least 0
+    if t is None or not p >= 0:  # from y alone, the sign of x is known for a alpha of at least 0
         return NotImplemented
     forward, backward = _both(act, t)
     xp, x = namespace(x), loader.contiguous(x)
@@ -205,15 +205,15 @@ def bias_activation(x: Array, bias: Array, activation: str = "relu", p: float | 
     if t is None or act is None or bias.dtype != x.dtype or x.ndim == 0 or 0 in x.shape:
         return NotImplemented
     columns = x.shape[-1]
-    slope = {"leaky_relu": 0.01, "elu": 1.0}.get(activation, 0.0) if p is None else p
-    if bias.shape != (columns,) or not slope >= 0:
+    alpha = {"leaky_relu": 0.01, "elu": 1.0}.get(activation, 0.0) if p is None else p
+    if bias.shape != (columns,) or not alpha >= 0:
         return NotImplemented
     x, bias = loader.contiguous(x), loader.contiguous(bias)
     xp, rows = namespace(x), x.size // columns
     y = xp.empty(x.shape, dtype=x.dtype)
     vec = _width(t, columns, x, bias, y)
     cut = tiles(rows, columns, vec, loader.target().multiprocessors)
-    number = t.scalar(slope)
+    number = t.scalar(alpha)
     run = loader.kernel(FILE, _with_bias(act, t, vec))
     run(cut.grid, (BLOCK,), (x, bias, y, number, np.int64(rows), np.int64(columns), cut.lanes, cut.chunk))
     kept = x if act == "GELU" else y

@@ -340,11 +340,12 @@ class Mixup(Augmentation):
         x = as_float(x)
         second = as_float(asarray(take(self.data.x, other), backend=backend_of(x)))
         w = _column(weight, x, x.ndim)
+        mixed = w * x + (1 - w) * second
         targets = []
         for labels in (y, asarray(take(self.data.y, other), backend=backend_of(y))):
             targets.append(one_hot(labels, self.classes, namespace(labels).float32))
-        share = _column(weight, targets[0], 2)
-        return w * x + (1 - w) * second, share * targets[0] + (1 - share) * targets[1]
+        w = _column(weight, targets[0], 2)
+        return mixed, w * targets[0] + (1 - w) * targets[1]
 
 
 def _beta(alpha: float, draw: Draw) -> np.ndarray:

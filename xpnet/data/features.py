@@ -38,7 +38,7 @@ def hog(
         block_norm: "L1", "L1-sqrt", "L2" or "L2-Hys" (L2, cut off at 0.2, L2 again).
         transform_sqrt: take the square root of the pixels first; they must not be negative.
         feature_vector: (N, features); otherwise (N, blocks, blocks, cells, cells, orientations).
-        trilinear: share each pixel among the nearest bins and cells, in proportion, as Dalal & Triggs do
+        trilinear: divide each pixel among the nearest bins and cells, in proportion, as Dalal & Triggs do
             against aliasing; scikit-image counts it whole where it falls.
 
     Returns:
@@ -123,8 +123,8 @@ def _shared(magnitude: Array, angle: Array, bins: int, cell: _Pair, cells: _Pair
     for b in range(bins):
         distance = xp.abs(place - b)
         distance = xp.minimum(distance, bins - distance)  # 180 degrees is 0 again
-        share = 1 - distance if bins > 1 else xp.ones_like(distance)
-        votes = magnitude * xp.maximum(share, xp.zeros_like(share))
+        weight = 1 - distance if bins > 1 else xp.ones_like(distance)
+        votes = magnitude * xp.maximum(weight, xp.zeros_like(weight))
         found.append(weights[0] @ votes @ xp.matrix_transpose(weights[1]))
     return xp.stack(found, axis=-1)
 

@@ -27,7 +27,7 @@ def _labels(labels: Any, name: str) -> np.ndarray:
 
 
 def by_rank_in_class(labels: np.ndarray) -> np.ndarray:
-    """Positions sorted by (rank in the class + 1/2) / class size: every prefix holds each class's share."""
+    """Positions sorted by (rank in the class + 1/2) / class size: each prefix has each class's fraction."""
     _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
     grouped = np.argsort(labels, kind="stable")
     rank = np.empty(len(labels))
@@ -56,7 +56,7 @@ class Interleaved(_Seeded):
         labels: (n,) integers.
         seed: default: that of `xpnet.manual_seed`.
 
-    Every stretch of an epoch has each class's share of the data, to within one sample. Within a class the
+    Every span of an epoch has each class's fraction of the data, to within one sample. Within a class the
     order is random, and so is the order of the classes in each turn.
     """
 
@@ -83,13 +83,13 @@ class _Weighted(_Seeded):
         """The indices of an epoch.
 
         Systematic sampling: one random offset, then equal steps through the cumulated weights. A sample comes
-        within one of n times its share, so an epoch is as even as whole numbers allow.
+        within one of n times its fraction, so an epoch is as even as whole numbers allow.
         """
-        share = np.cumsum(self.weights(), dtype=np.float64)
+        cumulative = np.cumsum(self.weights(), dtype=np.float64)
         key = random.Key(self.seed, random.SHUFFLE, epoch)
         offset = int(random.bits(1, key, HOST, 2 * self.n)[0]) / 2**32  # beyond those of the permutation
-        positions = (np.arange(self.n) + offset) / self.n * share[-1]
-        chosen = np.minimum(np.searchsorted(share, positions, side="right"), self.n - 1)
+        positions = (np.arange(self.n) + offset) / self.n * cumulative[-1]
+        chosen = np.minimum(np.searchsorted(cumulative, positions, side="right"), self.n - 1)
         # any shuffle of them: equal samples must not follow each other
         return chosen[random.permutation(self.n, key)]
 
@@ -118,7 +118,7 @@ class HardExamples(_Weighted):
     Args:
         n: number of samples.
         strength: the weight is (loss / mean loss)^strength; 0 is uniform.
-        smallest: no weight is less than this share of the mean one: what is learnt is not forgotten.
+        smallest: no weight is less than this fraction of the mean one: what is learnt is not forgotten.
         outlier: losses above the median by this many median absolute deviations (times 1.4826, the standard
             deviation of a normal distribution) are taken for outliers or wrong labels: weight 1.
         seed: default: that of `xpnet.manual_seed`.
@@ -192,8 +192,8 @@ class Curriculum(_Seeded):
     Args:
         difficulty: (n,) a score for each sample, larger is harder: the loss of a small model, the length of a
             sentence, the noise of a picture.
-        start: the share of the samples that the first epoch presents, the easiest ones.
-        epochs: from this epoch on, all are presented; the share grows evenly until then.
+        start: the fraction of the samples that the first epoch presents, the easiest ones.
+        epochs: from this epoch on, all are presented; the fraction grows evenly until then.
         seed: default: that of `xpnet.manual_seed`.
 
     An epoch presents each of its samples once, in random order.
@@ -211,7 +211,7 @@ class Curriculum(_Seeded):
         self.start, self.epochs, self.seed = start, epochs, _seed(seed)
 
     def share(self, epoch: int) -> float:
-        """The share of the samples that an epoch presents."""
+        """The fraction of the samples that an epoch presents."""
         return min(1.0, self.start + (1 - self.start) * epoch / self.epochs)
 
     def order(self, epoch: int) -> np.ndarray:

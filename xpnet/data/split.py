@@ -26,8 +26,8 @@ def split(
 
     Args:
         data: what to divide.
-        fractions: the share of each part; they add up to 1.
-        stratify: keep each class's share in every part, to within one sample; needs integer labels, (n,).
+        fractions: the fraction of the samples in each part; they add up to 1.
+        stratify: keep each class's fraction in every part, to within one sample; needs integer labels, (n,).
         seed: default: the next draw of the split stream, which `xpnet.manual_seed` seeds.
 
     Returns:
@@ -66,7 +66,7 @@ def k_fold(
     Args:
         data: what to divide; never the test set.
         k: number of parts.
-        stratify: keep each class's share in every part, to within one sample; needs integer labels, (n,).
+        stratify: keep each class's fraction in every part, to within one sample; needs integer labels, (n,).
         seed: default: the next draw of the split stream, which `xpnet.manual_seed` seeds.
 
     Raises:
@@ -96,7 +96,7 @@ def k_fold(
 
 
 def _shuffled(data: Dataset, stratify: bool, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """A random order of the samples; and positions in it, of which every stretch is a fair part."""
+    """A random order of the samples; and positions in it, of which every span is a fair part."""
     key = random.generators[random.SPLIT].next_key() if seed is None else random.Key(seed, random.SPLIT, 0)
     order = random.permutation(len(data), key)
     if not stratify:

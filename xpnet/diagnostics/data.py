@@ -64,7 +64,7 @@ def input_scale(x: Any) -> Finding:
 
 
 def constant_features(x: Any) -> Finding:
-    """The share of features that are the same in every sample; they carry nothing.
+    """The fraction of features that are the same in every sample; they carry nothing.
 
     Args:
         x: (n, ...) samples. The empty borders of pictures are constant features and do no harm while they
@@ -72,16 +72,16 @@ def constant_features(x: Any) -> Finding:
     """
     rows = _some_rows(x)
     constant = rows.min(axis=0) == rows.max(axis=0)
-    share = float(constant.mean())
+    fraction = float(constant.mean())
     large = bool(constant.any()) and float(np.abs(rows[0, constant]).max()) > 5
     return judge(
         "constant features",
-        share,
+        fraction,
         "at most a quarter of the features",
-        warn=share > 0.25 or large,
-        fail=share == 1.0,
+        warn=fraction > 0.25 or large,
+        fail=fraction == 1.0,
         advice="Every sample is the same: look at how the data is read."
-        if share == 1.0
+        if fraction == 1.0
         else "Drop these columns: they carry nothing, and their weights learn nothing.",
         detail=f"{int(constant.sum())} of {constant.size}",
     )
@@ -150,7 +150,7 @@ def leakage(train: Any, test: Any, name: str = "test") -> Finding:
         name: what the second split is called in the result.
 
     Returns:
-        The share of test samples that are in the training set. FAIL above 0.01, WARN above 0.
+        The fraction of test samples that are in the training set. FAIL above 0.01, WARN above 0.
 
     Rows are compared exactly, by a hash of their bytes, and again after each row has been standardised by its
     own mean and deviation, to 0.001: the same picture is found where each split was scaled by statistics of
@@ -169,14 +169,14 @@ def leakage(train: Any, test: Any, name: str = "test") -> Finding:
         found = np.array([digest in known for digest in _digests(b)])
         if a.shape[1] >= 16:
             found |= _scaled_copies(a, b)
-    share = float(found.mean())
+    fraction = float(found.mean())
     first = ", ".join(map(str, np.flatnonzero(found)[:5]))
     return judge(
         f"leakage: {name}",
-        share,
+        fraction,
         "0: no sample in both splits",
-        warn=share > 0,
-        fail=share > 0.01,
+        warn=fraction > 0,
+        fail=fraction > 0.01,
         advice="Split before augmenting or resampling, remove duplicates, and keep what belongs together "
         "(one person, one recording) in one split; scores on this split are too good.",
         detail=f"{int(found.sum())} of {len(found)}" + (f": samples {first}" if first else ""),

@@ -61,9 +61,9 @@ def judge(
     return Finding(name, status, float(value), expected, advice if status != "PASS" else "", detail)
 
 
-def largest(shares: Mapping[str, float]) -> tuple[str, float]:
-    """The layer with the largest share, and that share; `("", 0.0)` if no layer has one."""
-    return max(shares.items(), key=lambda entry: entry[1], default=("", 0.0))
+def largest(fractions: Mapping[str, float]) -> tuple[str, float]:
+    """The layer with the largest fraction, and that fraction; `("", 0.0)` if no layer has one."""
+    return max(fractions.items(), key=lambda entry: entry[1], default=("", 0.0))
 
 
 def worst(findings: Iterable[Finding]) -> Status:

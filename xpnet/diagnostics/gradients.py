@@ -56,12 +56,12 @@ def gradient_check(
         value.backward()
         named = copied.named_parameters()
         unused = [name for name, p in named if p.grad is None]
-        rng, share = np.random.default_rng(seed), max(1, samples // max(1, len(named)))
+        rng, count = np.random.default_rng(seed), max(1, samples // max(1, len(named)))
         floor = 1e-6 * max(1.0, abs(float(value)))
         error, where = 0.0, ""
         with no_grad():
             for name, p in named:
-                found, index = _worst_element(p, cost, share, floor, rng)
+                found, index = _worst_element(p, cost, count, floor, rng)
                 if not found <= error:  # also NaN
                     error, where = found, f"{name}{list(index)}"
     advice = "The pullback of this layer, or of one after it, does not fit its forward pass: check it with "
@@ -128,8 +128,8 @@ def same_sign_gradients(
         samples: how many.
 
     Returns:
-        The largest share, over layers, of units with gradients of one sign. WARN above 0.5. Layers behind a
-        ReLU, or a pooling layer, are left out: their inputs are never negative, but many are zero, or were.
+        The largest fraction, over layers, of units with gradients of one sign. WARN above 0.5. Layers behind
+        a ReLU, or a pooling layer, are left out: their inputs are never negative, but many are zero, or were.
     """
     with same_randomness():
         copied = copy_of(model)[0].eval()
@@ -154,14 +154,14 @@ def same_sign_gradients(
             if isinstance(weight, Tensor) and weight.ndim >= 2:
                 weights[name] = weight
             module.add_forward_hook(look(name))
-        shares: dict[str, list[bool]] = {name: [] for name in weights}
+        fractions: dict[str, list[bool]] = {name: [] for name in weights}
         for i in range(min(samples, int(x.shape[0]))):
             copied.zero_grad()
             loss(copied(asarray(x[i : i + 1, ...])), asarray(y[i : i + 1, ...])).backward()
             for name, weight in weights.items():
                 if weight.grad is not None:
-                    shares[name] += _one_sign(weight.grad)
-    found = {name: float(np.mean(s)) for name, s in shares.items() if s and fed.get(name)}
+                    fractions[name] += _one_sign(weight.grad)
+    found = {name: float(np.mean(s)) for name, s in fractions.items() if s and fed.get(name)}
     layer, value = largest(found)
     return judge(
         "same-sign gradients",

@@ -28,7 +28,7 @@ def dead_units(seen: Observation | Sequence[Observation]) -> Finding:
         seen: one observation, or those of a run; a unit is dead that was silent in each of the last five.
 
     Returns:
-        The largest share over layers. WARN above 0.1, FAIL above 0.5.
+        The largest fraction over layers. WARN above 0.1, FAIL above 0.5.
 
     ReLU layers (`nn.ReLU`) are seen directly, a ReLU called as a function through the gradients of the
     weights before it.
@@ -40,8 +40,8 @@ def dead_units(seen: Observation | Sequence[Observation]) -> Finding:
         for name, now in units.items():
             if now is not None:
                 alive[name] = now | alive[name] if name in alive else now
-    shares = {name: 1 - float(units.mean()) for name, units in alive.items()}
-    layer, value = largest(shares)
+    fractions = {name: 1 - float(units.mean()) for name, units in alive.items()}
+    layer, value = largest(fractions)
     return judge(
         "dead units",
         value,
@@ -61,11 +61,11 @@ def saturation(seen: Observation | Sequence[Observation]) -> Finding:
         seen: one observation, or those of a run, of which the last is judged.
 
     Returns:
-        The largest share over layers (`nn.Sigmoid`, `Tanh`, `LeCunTanh`, `Hardtanh`). WARN above 0.25, FAIL
-        above 0.75.
+        The largest fraction over layers (`nn.Sigmoid`, `Tanh`, `LeCunTanh`, `Hardtanh`). WARN above 0.25,
+        FAIL above 0.75.
     """
-    shares = {layer.name: layer.saturated for layer in _sequence(seen)[-1].layers}
-    found = {name: share for name, share in shares.items() if share is not None}
+    fractions = {layer.name: layer.saturated for layer in _sequence(seen)[-1].layers}
+    found = {name: fraction for name, fraction in fractions.items() if fraction is not None}
     layer, value = largest(found)
     return judge(
         "saturation",

@@ -59,7 +59,7 @@ class Layer:
 
     @property
     def saturated(self) -> float | None:
-        """The share of outputs near their limits; None for layers without limits."""
+        """The fraction of outputs near their limits; None for layers without limits."""
         for kind, (centre, distance) in LIMITS.items():
             if kind.__name__ == self.kind:
                 return float(np.mean(np.abs(self.sample - centre) >= distance))

@@ -1,4 +1,4 @@
-"""Data-parallel training: the same model on every rank, each with its share of every batch."""
+"""Data-parallel training: the same model on every rank, each with its part of every batch."""
 
 from importlib import import_module
 

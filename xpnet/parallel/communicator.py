@@ -49,7 +49,7 @@ class Communicator:
     def broadcast(self, array: Array) -> None:
         """Replace the array by rank 0's, in place."""
 
-    def share(self, value: Any) -> Any:
+    def broadcast_object(self, value: Any) -> Any:
         """Rank 0's value on every rank: anything that JSON can hold."""
         return value
 
@@ -61,11 +61,11 @@ class Communicator:
         """The largest over all ranks of a number on the host."""
         return value
 
-    def mean(self, value: Array, share: float) -> Array:
-        """The sum over all ranks of value * share: of means over parts, the mean over all."""
+    def mean(self, value: Array, weight: float) -> Array:
+        """The sum over all ranks of value * weight: of means over parts, the mean over all."""
         if self.size == 1:
             return value
-        parts = namespace(value).reshape(value * share, (1,))
+        parts = namespace(value).reshape(value * weight, (1,))
         self.all_reduce(parts)
         return parts[0]
 
@@ -125,7 +125,7 @@ class MPICommunicator(Communicator):
             self.world.Bcast(chunk)
         _back(array, host)
 
-    def share(self, value: Any) -> Any:
+    def broadcast_object(self, value: Any) -> Any:
         """Rank 0's value."""
         return self.world.bcast(value)
 
@@ -174,7 +174,7 @@ class NCCLCommunicator(MPICommunicator):
         local = int(os.environ.get("MPI_LOCALRANKID", self.rank))
         cupy.cuda.Device(local % cupy.cuda.runtime.getDeviceCount()).use()
         self.stream = cupy.cuda.Stream(non_blocking=True)
-        self.group = nccl.NcclCommunicator(self.size, self.share(nccl.get_unique_id()), self.rank)
+        self.group = nccl.NcclCommunicator(self.size, self.broadcast_object(nccl.get_unique_id()), self.rank)
 
     def all_reduce(self, array: Array) -> None:
         """The sum over all ranks, in place; it is queued on the stream, and the host goes on."""

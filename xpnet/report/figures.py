@@ -71,13 +71,13 @@ def learning_curves(history: History) -> str:
 
 
 def confusion(matrix: np.ndarray, names: Sequence[str]) -> str:
-    """Counts of (true, predicted), shaded by the share of the true class; numbers up to 20 classes."""
+    """Counts of (true, predicted), shaded by the fraction of the true class; numbers up to 20 classes."""
     k = len(matrix)
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    fraction = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = min(7.0, 1.6 + 0.4 * k)
     with _figure(side, side) as figure:
         axis = figure.subplots()
-        axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        axis.imshow(fraction, cmap="Blues", vmin=0, vmax=1)
         axis.set(xlabel="predicted", ylabel="true")
         if k <= 20:
             longest = max(map(len, names))
@@ -86,7 +86,7 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> str:
             axis.set_yticks(range(k), names, parse_math=False)
             for (i, j), count in np.ndenumerate(matrix):
                 if count:
-                    colour = "white" if share[i, j] > 0.5 else "black"
+                    colour = "white" if fraction[i, j] > 0.5 else "black"
                     axis.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=8)
         return svg(figure, "confusion-matrix")
 

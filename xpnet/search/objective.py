@@ -15,7 +15,7 @@ from xpnet.search.trial import Trial
 from xpnet.train import Callback, LearningRate, Run, StopOnDivergence, Trainer
 
 
-class Report(Callback):
+class ReportScore(Callback):
     """Tell a trial the score of each epoch, so that it can be pruned.
 
     Args:
@@ -27,7 +27,7 @@ class Report(Callback):
         self.trial, self.monitor = trial, monitor
 
     def on_epoch_end(self, trainer: Run) -> None:
-        """Report; a pruned trial ends here."""
+        """Tell it; a pruned trial ends here."""
         self.trial.report(trainer.epoch, trainer.history[self.monitor][-1])
 
 
@@ -86,7 +86,7 @@ class TrainingObjective:
         epochs = trial.budget or self.epochs
         model = self.make_model(params)
         optimizer = self.make_optimizer(model, params)
-        callbacks: list[Callback] = [StopOnDivergence(), Report(trial, self.monitor)]
+        callbacks: list[Callback] = [StopOnDivergence(), ReportScore(trial, self.monitor)]
         if self.cosine:
             callbacks.append(LearningRate(optim.CosineAnnealingLR(optimizer, epochs)))
         loader = DataLoader(self.train, params.get("batch_size", self.batch_size))

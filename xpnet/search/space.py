@@ -12,7 +12,7 @@ from xpnet.core import random
 Params = dict[str, Any]  # settings, nested as the space is
 Limits = tuple[float | None, float | None]
 
-EDGE = 0.05  # the outer share of a range that counts as its edge
+EDGE = 0.05  # the outer fraction of a range that counts as its edge
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Interval:
         return (math.log(low), math.log(high)) if self.log else (low, high)
 
     def at(self, u: float) -> float | int:
-        """The value at the share u, in [0, 1], of the range."""
+        """The value at the fraction u, in [0, 1], of the range."""
         a, b = self._ends()
         x = a + u * (b - a)
         x = math.exp(x) if self.log else x
@@ -119,7 +119,7 @@ class Choice:
             raise ValueError("choice: expected at least one value")
 
     def at(self, u: float) -> Any:
-        """The value at the share u of the list."""
+        """The value at the fraction u of the list."""
         return self.values[min(math.floor(u * len(self.values)), len(self.values) - 1)]
 
     def position(self, value: Any) -> float:
@@ -229,10 +229,10 @@ class Space:
         """Names of what varies, `"net.width"` for a nested one, in order of definition."""
         return list(self.distributions)
 
-    def at(self, shares: Sequence[float]) -> Params:
-        """The settings at these shares, in [0, 1], of the ranges, in the order of `names`."""
+    def at(self, fractions: Sequence[float]) -> Params:
+        """The settings at these fractions, in [0, 1], of the ranges, in the order of `names`."""
         return self.params(
-            {name: d.at(u) for (name, d), u in zip(self.distributions.items(), shares, strict=True)}
+            {name: d.at(u) for (name, d), u in zip(self.distributions.items(), fractions, strict=True)}
         )
 
     def sample(self, seed: int, number: int) -> Params:

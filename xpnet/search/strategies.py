@@ -124,8 +124,8 @@ class CoarseToFine:
     Args:
         trials: of each round.
         budgets: of each trial in each round, usually in epochs.
-        keep: the share of the trials, the best ones, that the next space spans.
-        margin: how much wider than those it is on either side, as a share of the range before.
+        keep: the fraction of the trials, the best ones, that the next space spans.
+        margin: how much wider than those it is on either side, as a fraction of the range before.
 
     Raises:
         ValueError: the lengths differ, or a number is out of range.
@@ -146,7 +146,7 @@ class CoarseToFine:
             _at_least("CoarseToFine: trials", n, 1)
         if not 0 < self.keep <= 1 or self.margin < 0:
             raise ValueError(
-                f"CoarseToFine: keep is a share above 0 and margin at least 0, got {self.keep} and "
+                f"CoarseToFine: keep is a fraction above 0 and margin at least 0, got {self.keep} and "
                 f"{self.margin}"
             )
 
@@ -211,6 +211,6 @@ class SuccessiveHalving:
                 return
 
 
-def _at_least(what: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"{what} must be at least {least}, got {value}")
+def _at_least(what: str, value: int, minimum: int) -> None:
+    if value < minimum:
+        raise ValueError(f"{what} must be at least {minimum}, got {value}")

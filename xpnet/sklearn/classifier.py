@@ -146,7 +146,7 @@ class XPNetClassifier(ClassifierMixin, Estimator):
         return like_input(F.log_softmax(self._scores(X)), X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of right predictions."""
+        """The fraction of right predictions."""
         weights = None if sample_weight is None else on_host(sample_weight)
         return accuracy_score(on_host(y), on_host(self.predict(X)), sample_weight=weights)
 

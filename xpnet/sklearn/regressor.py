@@ -111,7 +111,7 @@ class XPNetRegressor(RegressorMixin, Estimator):
         return y[:, 0] if self._one_dimensional_ else y
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R^2, the share of the variance that is explained."""
+        """R^2, the fraction of the variance that is explained."""
         weights = None if sample_weight is None else on_host(sample_weight)
         return r2_score(on_host(y), on_host(self.predict(X)), sample_weight=weights)
 

@@ -138,7 +138,7 @@ class SWA(WeightAveraging):
 
     Args:
         start: the first epoch that counts, from 0: one from which the learning rate is constant or cycles;
-            or, as a float below 1, a share of the epochs of `fit`.
+            or, as a float below 1, a fraction of the epochs of `fit`.
 
     Raises:
         ValueError: start is negative, or a float that is not below 1.
@@ -146,7 +146,7 @@ class SWA(WeightAveraging):
 
     def __init__(self, start: int | float = 0.75) -> None:
         if start < 0 or (isinstance(start, float) and start >= 1):
-            raise ValueError(f"SWA: start is an epoch of at least 0, or a share below 1, got {start}")
+            raise ValueError(f"SWA: start is an epoch of at least 0, or a fraction below 1, got {start}")
         super().__init__()
         self.start = start
 

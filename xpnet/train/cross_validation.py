@@ -72,7 +72,7 @@ def cross_validate(
             training part alone: fitted to all data it would have seen what it is scored on.
         make_callbacks: `make_callbacks(optimizer)`, for each fold anew.
         monitor: the key of the history that is the score, taken after the last epoch.
-        stratify: keep each class's share in every part; needs integer labels.
+        stratify: keep each class's fraction in every part; needs integer labels.
         seed: of the parts and of each fold's random streams; these are put back afterwards.
 
     Raises:

@@ -120,8 +120,8 @@ class LRFinder:
     def suggestion(self) -> float:
         """The rate at which the smoothed loss falls most steeply over the logarithm of the rate.
 
-        Slopes are taken over a tenth of the sweep, up to the least loss, without the first tenth: there the
-        average still jumps with the batches.
+        Derivatives are taken over a tenth of the sweep, up to the lowest loss, without the first tenth: there
+        the average still jumps with the batches.
 
         Raises:
             ValueError: there are no losses yet, or they did not fall.
@@ -132,20 +132,20 @@ class LRFinder:
         half = max(1, self.steps // 20)
         last = int(np.nanargmin(losses)) if np.isfinite(losses).any() else 0
         middles = np.arange(self.steps // 10 + half, last - half + 1)
-        slopes = losses[middles + half] - losses[middles - half]
-        if not len(slopes) or not slopes.min() < 0:
+        differences = losses[middles + half] - losses[middles - half]
+        if not len(differences) or not differences.min() < 0:
             raise ValueError(
                 f"LRFinder: the loss did not fall between {self.low:g} and {self.high:g}; begin lower, or "
                 "look for a fault in the model or the data"
             )
-        return self.rates[int(middles[slopes.argmin()])]
+        return self.rates[int(middles[differences.argmin()])]
 
 
 class _Sweep(Callback):
     """Sets the rate of each update; stops when the sweep is done or the loss explodes."""
 
     def __init__(self, finder: LRFinder) -> None:
-        self.finder, self.average, self.least = finder, 0.0, math.inf
+        self.finder, self.average, self.lowest = finder, 0.0, math.inf
 
     def on_fit_begin(self, trainer: Run) -> None:
         self.ratios = [g["lr"] for g in trainer.optimizer.param_groups]
@@ -166,7 +166,7 @@ class _Sweep(Callback):
         i = len(finder.losses)
         self.average = finder.smoothing * self.average + (1 - finder.smoothing) * loss
         smooth = self.average / (1 - finder.smoothing**i)
-        self.least = min(self.least, smooth)
-        if i == finder.steps or not math.isfinite(loss) or smooth > finder.diverged * self.least:
+        self.lowest = min(self.lowest, smooth)
+        if i == finder.steps or not math.isfinite(loss) or smooth > finder.diverged * self.lowest:
             raise _StopError
         self._set(trainer)

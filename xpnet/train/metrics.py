@@ -54,7 +54,7 @@ def check_metrics(metrics: Any) -> None:
 
 @following
 def accuracy(logits: Array | Tensor, target: Any) -> Array:
-    """The share of rows whose largest score is at the target.
+    """The fraction of rows whose largest score is at the target.
 
     Args:
         logits: (N, C) scores; or (N, 1) or (N,), one logit a row: above 0 it says class 1, else class 0.
@@ -75,7 +75,7 @@ def accuracy(logits: Array | Tensor, target: Any) -> Array:
     scores, labels, rows = scores_and_labels(logits, target, "accuracy")
     xp = namespace(scores)
     best = xp.max(scores, axis=1) == take_columns(scores, labels)  # NaN equals nothing
-    return share_of(best & (xp.argmax(scores, axis=1) == labels), rows)
+    return fraction_of(best & (xp.argmax(scores, axis=1) == labels), rows)
 
 
 @following
@@ -118,8 +118,8 @@ def _whole(labels: Any, name: str) -> Any:
     return whole
 
 
-def share_of(hit: Array, rows: Array | None) -> Array:
-    """The share of the rows that count in which `hit` holds, and its weight to whoever adds up batches."""
+def fraction_of(hit: Array, rows: Array | None) -> Array:
+    """The fraction of the rows that count in which `hit` holds, and its weight to whoever adds up batches."""
     xp = namespace(hit)
     hit = xp.astype(hit, xp.float32)
     if rows is None:
@@ -133,7 +133,7 @@ def share_of(hit: Array, rows: Array | None) -> Array:
 
 
 def top_k_accuracy(k: int) -> Metric:
-    """A metric: the share of rows whose target is among the `k` largest scores, under the name `top_<k>`.
+    """A metric: the fraction of rows whose target is among the `k` largest scores, under the name `top_<k>`.
 
     Equal scores rank by class, as `argmax` takes the first: `top_k_accuracy(1)` is `accuracy`, and takes and
     raises the same.
@@ -157,7 +157,7 @@ def top_k_accuracy(k: int) -> Metric:
         earlier = xp.expand_dims(arange(scores.shape[1], labels), axis=0) < xp.expand_dims(labels, axis=1)
         ahead = (scores > own) | ((scores == own) & earlier)
         rank = xp.sum(xp.astype(ahead, xp.int64), axis=1)
-        return share_of((rank < k) & ~xp.any(scores != scores, axis=1), rows)
+        return fraction_of((rank < k) & ~xp.any(scores != scores, axis=1), rows)
 
     top.__name__ = f"top_{k}"
     return top

@@ -56,7 +56,7 @@ class Run:
         batch, output, loss_value: of the latest batch, on the device; the loss without penalties.
         loss_weight: what the mean `loss_value` was divided by.
         means: of the epoch so far, by name.
-        settled: whether this is between two updates: a state to resume from.
+        between_updates: whether this is a state to resume from.
         stop: set it to end training after this epoch.
     """
 
@@ -93,7 +93,7 @@ class Run:
 
     def reset(self) -> None:
         """Become a run that has not begun, of the same parts."""
-        self.history, self.step, self.stop, self.settled = History(), 0, False, True
+        self.history, self.step, self.stop, self.between_updates = History(), 0, False, True
         self._trained = None
         self.next_epoch()
         self.seconds = 0.0
@@ -114,10 +114,10 @@ class Run:
     def count_update(self, hooks: Sequence[Callable[[Run], None]] = ()) -> None:
         """An update has been made: tell the hooks, which may save what there is now."""
         self.step += 1
-        self.settled = True
+        self.between_updates = True
         for hook in hooks:
             hook(self)
-        self.settled = False
+        self.between_updates = False
 
     def require_loss(self, name: str) -> Array:
         """`loss_value`, for whoever is called `name` and needs it.
@@ -221,7 +221,7 @@ class Run:
         Raises:
             RuntimeError: training was broken off within an update.
         """
-        if not self.settled:
+        if not self.between_updates:
             raise RuntimeError(
                 "training was broken off within an update: there is nothing exact to save; "
                 "resume from the checkpoint written before"

@@ -9,6 +9,7 @@ from typing import Any
 from xpnet.core.arrays import is_half, widen
 from xpnet.core.backend import Array
 from xpnet.core.places import backend_name, namespace
+from xpnet.core.renamed import renamed
 from xpnet.optim import Optimizer
 from xpnet.optim.gradients import sum_of_squares
 
@@ -57,14 +58,15 @@ class LossScaler:
         self._flag: Any = None  # what a device says of the last update ...
         self._waiting: Optimizer | None = None  # ... of this optimizer, if it has not been asked yet
 
+    @renamed(share="factor")
     def unscale(
-        self, gradients: Sequence[Array], share: float = 1.0, optimizer: Optimizer | None = None
+        self, gradients: Sequence[Array], factor: float = 1.0, optimizer: Optimizer | None = None
     ) -> bool:
         """Divide gradients by the scale, in place, and adapt it; whether all are finite.
 
         Args:
             gradients: float arrays.
-            share: another factor.
+            factor: multiplies them, too.
             optimizer: whose step follows at once. It divides 16-bit gradients itself, in float32, so that
                 those below 6e-8 are not lost; in place they would be. On CUDA nothing waits then: the answer
                 is yes, the step undoes itself on the device if the gradients are not finite, and the scale
@@ -74,7 +76,7 @@ class LossScaler:
         self.settle()
         exact = widen if optimizer is not None else lambda g: g  # the numbers that the step will use
         norms = [sum_of_squares(exact(g) * (1 / scale)) for g in gradients]  # of g itself it overflows
-        norm, factor = sum(norms[1:], norms[0]), share / scale
+        norm, factor = sum(norms[1:], norms[0]), factor / scale
         later = optimizer is not None and backend_name(norm) == "cupy"
         finite = later or math.isfinite(float(norm))
         if finite:

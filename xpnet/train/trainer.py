@@ -47,7 +47,7 @@ class Trainer(Run):
         l2: strength of the penalty l2 * sum W^2, whose gradient is 2 l2 W. The objective is the loss plus
             both; `train_loss` is the loss alone, to compare with `val_loss`, and `train_penalty` the rest.
         scaler: a `LossScaler`, for models in float16.
-        communicator: of the ranks that train this model together (`xpnet.parallel`); each takes its share of
+        communicator: of the ranks that train this model together (`xpnet.parallel`); each takes its part of
             every batch of the DataLoader, whose batch size is that of all ranks together. Default: alone.
         step: what happens with a batch: a function `step(run, batch)` that gives the loss, a `ManualStep`
             that makes its own updates, or a `Step` with methods of yours. Default: the loss of the model's
@@ -194,17 +194,17 @@ class Trainer(Run):
             self.seconds = 0.0
         self._train_epoch()
         same_buffers(self.model, self.communicator)
-        row = self.communicator.share(self._measure())
+        row = self.communicator.broadcast_object(self._measure())
         self.history.append(row)
         self.next_epoch()
-        self.settled = True
+        self.between_updates = True
         self.call("on_epoch_end")
-        self.stop = self.communicator.share(self.stop)
+        self.stop = self.communicator.broadcast_object(self.stop)
 
     def _train_epoch(self) -> None:
         """The batches of an epoch that are left."""
         self.model.train()
-        self.settled, step = False, self.train_step
+        self.between_updates, step = False, self.train_step
         step.begin(self)
         for batch in self.rest():
             self.taken += 1

@@ -60,21 +60,21 @@ def column_moments(x, shift, threads):
 
 
 @loop
-def column_affine(a, scale, x, mean, slope, offset, out):
-    """out = scale * a + slope * (x - mean) + offset for (N, C)."""
+def column_affine(a, scale, x, mean, x_scale, offset, out):
+    """out = scale * a + x_scale * (x - mean) + offset for (N, C)."""
     rows, channels = x.shape
     for i in numba.prange(rows):
         for j in range(channels):
-            out[i, j] = scale[j] * a[i, j] + slope[j] * (x[i, j] - mean[j]) + offset[j]
+            out[i, j] = scale[j] * a[i, j] + x_scale[j] * (x[i, j] - mean[j]) + offset[j]
 
 
 @loop
-def column_scale(x, mean, slope, offset, out):
-    """out = slope * (x - mean) + offset for (N, C)."""
+def column_scale(x, mean, scale, offset, out):
+    """out = scale * (x - mean) + offset for (N, C)."""
     rows, channels = x.shape
     for i in numba.prange(rows):
         for j in range(channels):
-            out[i, j] = slope[j] * (x[i, j] - mean[j]) + offset[j]
+            out[i, j] = scale[j] * (x[i, j] - mean[j]) + offset[j]
 
 
 @loop
@@ -101,10 +101,10 @@ def channel_forward(x, gamma, beta, eps, y, mean, var):
         if spread < 0:  # by rounding; NaN stays
             spread = 0.0
         mean[c], var[c] = shift + moment, spread
-        slope = gamma[c] / np.sqrt(spread + eps)
+        scale64 = gamma[c] / np.sqrt(spread + eps)
         # x - float32(mean) is exact near the mean; what the rounding of the mean left goes into the offset
-        centre, scale = np.float32(mean[c]), np.float32(slope)
-        offset = np.float32(beta[c] - slope * (mean[c] - centre))
+        centre, scale = np.float32(mean[c]), np.float32(scale64)
+        offset = np.float32(beta[c] - scale64 * (mean[c] - centre))
         for n in range(samples):
             for k in range(length):
                 y[n, c, k] = scale * (x[n, c, k] - centre) + offset
@@ -129,10 +129,10 @@ def channel_backward(dy, x, gamma, mean, inverse, dx, dweight, dbias):
                 total += first
                 product += second
         dbias[c], dweight[c] = total, (product - rest * total) * inverse[c]
-        slope = gamma[c] * inverse[c]
-        dslope = -(slope * inverse[c] * dweight[c] / count)
-        scale, tilt = np.float32(slope), np.float32(dslope)
-        offset = np.float32(-(slope * total / count) - dslope * rest)
+        scale64 = gamma[c] * inverse[c]
+        x_scale64 = -(scale64 * inverse[c] * dweight[c] / count)
+        scale, x_scale = np.float32(scale64), np.float32(x_scale64)
+        offset = np.float32(-(scale64 * total / count) - x_scale64 * rest)
         for n in range(samples):
             for k in range(length):
-                dx[n, c, k] = scale * dy[n, c, k] + tilt * (x[n, c, k] - centre) + offset
+                dx[n, c, k] = scale * dy[n, c, k] + x_scale * (x[n, c, k] - centre) + offset

@@ -88,7 +88,7 @@ def softplus(graph: Graph, layer: nn.Softplus, x: Value) -> str:
 
 @translates(nn.LeakyReLU)
 def leaky_relu(graph: Graph, layer: nn.LeakyReLU, x: Value) -> str:
-    """With its slope."""
+    """With its negative slope."""
     return graph.add("LeakyRelu", x.name, alpha=float(layer.negative_slope))
 
 
