@@ -10,7 +10,7 @@ import re
 import pytest
 
 import xpnet
-from xpnet import functional, init, nn, optim
+from xpnet import data, functional, init, nn, optim
 
 pytestmark = pytest.mark.host
 
@@ -19,9 +19,14 @@ def is_module_or_error(thing):
     return inspect.ismodule(thing) or (inspect.isclass(thing) and issubclass(thing, Exception))
 
 
+def is_function_of_several(thing):
+    return inspect.isfunction(thing) and len(inspect.signature(thing).parameters) > 1
+
+
 NAMES = [
     *[(module, name) for module in (functional, nn, optim) for name in module.__all__],
     *[(xpnet, name) for name in xpnet.__all__ if not is_module_or_error(getattr(xpnet, name))],
+    *[(data, name) for name in data.__all__ if is_function_of_several(getattr(data, name))],
     *[
         (init, name)
         for name, value in vars(init).items()

@@ -42,6 +42,11 @@ def load_cifar10(
     Raises:
         FileNotFoundError: there is no such path, or a file of the set is missing.
         ValueError: a file is truncated, damaged, of another format, or not to be trusted.
+
+    >>> from xpnet.data import load_cifar10
+    >>> load_cifar10("no/such/folder")
+    Traceback (most recent call last):
+    FileNotFoundError: no/such/folder: no such file or folder; expected the files of CIFAR-10
     """
     if dtype not in ("float32", "uint8"):
         raise ValueError(f'load_cifar10: dtype is "float32" or "uint8", got {dtype!r}')

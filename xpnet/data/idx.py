@@ -70,6 +70,11 @@ def load_mnist(path: str | PathLike[str], flatten: bool = True) -> tuple[Dataset
     Raises:
         FileNotFoundError: the folder or a file is missing.
         ValueError: a file is truncated, damaged or of another format, or images and labels do not pair up.
+
+    >>> from xpnet.data import load_mnist
+    >>> load_mnist("no/such/folder")
+    Traceback (most recent call last):
+    FileNotFoundError: no/such/folder: no such folder; expected the folder with MNIST's four idx files
     """
     folder = Path(path)
     if not folder.is_dir():

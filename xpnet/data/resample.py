@@ -95,6 +95,12 @@ def resize(x: Array, size: Size) -> Array:
         x: (N, C, H, W); integers become float32.
         size: (H', W') or one number for both.
 
+    Returns:
+        (N, C, H', W').
+
+    Raises:
+        ValueError: x is not of four axes, or a size is below 1.
+
     >>> import numpy as np
     >>> from xpnet.data.resample import resize
     >>> resize(np.array([[[[0.0, 4.0]]]], dtype=np.float32), (1, 4))
@@ -108,7 +114,24 @@ def resize(x: Array, size: Size) -> Array:
 
 
 def resize_shorter(x: Array, side: int) -> Array:
-    """Pictures scaled so that the shorter of height and width is `side`; their shape stays (decks S3, S5)."""
+    """Pictures scaled so that the shorter of height and width is `side`; their shape stays (decks S3, S5).
+
+    Args:
+        x: (N, C, H, W); integers become float32.
+        side: the new length.
+
+    Returns:
+        (N, C, side, W') or (N, C, H', side).
+
+    Raises:
+        ValueError: x is not of four axes, or side is below 1.
+
+    >>> import numpy as np
+    >>> from xpnet.data import resize_shorter
+    >>> resize_shorter(np.zeros((1, 3, 8, 16)), 4).shape
+    (1, 3, 4, 8)
+    """
+    check_pictures(x, "resize_shorter")
     scale = side / min(x.shape[2:])
     return resize(x, (max(side, round(x.shape[2] * scale)), max(side, round(x.shape[3] * scale))))
 

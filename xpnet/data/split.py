@@ -69,6 +69,9 @@ def k_fold(
         stratify: keep each class's fraction in every part, to within one sample; needs integer labels, (n,).
         seed: default: the next draw of the split stream, which `xpnet.manual_seed` seeds.
 
+    Returns:
+        An iterator of (training set, validation set), each made when it is asked for.
+
     Raises:
         ValueError: k is below 2 or above the number of samples.
         TypeError: stratify without integer labels.

@@ -146,6 +146,15 @@ def load_csv(
 
     Warns:
         UserWarning: float32 has not the digits to tell a column's values apart.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from xpnet.data import load_csv
+    >>> path = Path(tempfile.mkdtemp()) / "flowers.csv"
+    >>> _ = path.write_text("width,height,kind\\n1.5,2,rose\\n3,4.5,tulip\\n")
+    >>> data = load_csv(path, "kind")
+    >>> data.x.tolist(), data.y.tolist(), data.class_names
+    ([[1.5, 2.0], [3.0, 4.5]], [0, 1], ['rose', 'tulip'])
     """
     table = read_table(path, header, delimiter)
     column = _column(table, target)
@@ -227,9 +236,20 @@ def load_npz(path: str | PathLike[str], x: str = "x", y: str = "y") -> Dataset:
         x: name of the samples in it, (n, ...); float64 becomes float32.
         y: name of the targets, (n, ...).
 
+    Returns:
+        A Dataset of both.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is truncated or of another format, an array is missing or holds objects.
+
+    >>> import tempfile, numpy as np
+    >>> from pathlib import Path
+    >>> from xpnet.data import load_npz
+    >>> path = Path(tempfile.mkdtemp()) / "data.npz"
+    >>> np.savez(path, x=np.ones((4, 3)), y=np.arange(4))
+    >>> len(load_npz(path))
+    4
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")

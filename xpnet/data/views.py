@@ -25,8 +25,21 @@ def five_crop(x: Array, size: Size) -> list[Array]:
     """The parts of height and width `size` at the corners (top left, top right, bottom left, bottom right)
     and in the centre.
 
+    Args:
+        x: (N, C, H, W).
+        size: (h, w) or one number for both.
+
+    Returns:
+        Five arrays of shape (N, C, h, w): views, which share the memory of x.
+
     Raises:
-        ValueError: the pictures are smaller.
+        ValueError: the pictures are smaller, or x is not of four axes.
+
+    >>> import numpy as np
+    >>> from xpnet.data import five_crop
+    >>> corners = five_crop(np.arange(9.0).reshape(1, 1, 3, 3), 1)
+    >>> [float(part[0, 0, 0, 0]) for part in corners]
+    [0.0, 2.0, 6.0, 8.0, 4.0]
     """
     check_pictures(x, "five_crop")
     (height, width), (h, w) = x.shape[2:], pair(size, "five_crop: size")
@@ -39,6 +52,16 @@ def five_crop(x: Array, size: Size) -> list[Array]:
 
 def ten_crop(x: Array, size: Size) -> list[Array]:
     """Corners and centre, then the same of the mirror images (Krizhevsky et al., 2012; decks S3, S5).
+
+    Args:
+        x: (N, C, H, W).
+        size: (h, w) or one number for both.
+
+    Returns:
+        Ten arrays of shape (N, C, h, w).
+
+    Raises:
+        ValueError: the pictures are smaller, or x is not of four axes.
 
     >>> import numpy as np
     >>> from xpnet.data import ten_crop
@@ -56,6 +79,17 @@ def multi_scale(x: Array, shorter: Sequence[int], views: Views = flips) -> Itera
         shorter: the lengths; He et al., 2016, use 224, 256, 384, 480 and 640.
         views: of each scaled picture: `flips` for a model that takes any size, or such as
             `lambda x: ten_crop(x, 224)`.
+
+    Returns:
+        An iterator of the views, (N, C, h, w) each.
+
+    Raises:
+        ValueError: x is not of four axes; when the first view is asked for.
+
+    >>> import numpy as np
+    >>> from xpnet.data import multi_scale
+    >>> [view.shape for view in multi_scale(np.zeros((1, 3, 8, 16)), [4, 8])]
+    [(1, 3, 4, 8), (1, 3, 4, 8), (1, 3, 8, 16), (1, 3, 8, 16)]
     """
     for side in shorter:
         yield from views(resize_shorter(x, side))
@@ -74,7 +108,14 @@ def predict_views(model: Any, x: Any, views: Views = flips, batch_size: int = 25
         (n, classes); `argmax` over axis 1 gives labels.
 
     Raises:
-        ValueError: no pictures.
+        ValueError: no pictures, or no views.
+
+    >>> import numpy as np
+    >>> from xpnet import nn
+    >>> from xpnet.data import predict_views
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    >>> predict_views(model, np.zeros((4, 3, 2, 2), dtype=np.float32)).shape
+    (4, 5)
     """
     found = []
     with evaluating(model):

@@ -162,7 +162,16 @@ class Module(Vector):
         return type(old)(value, persistent=old.persistent)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Set a parameter under a name that is not an attribute yet."""
+        """Set a parameter under a name that is not an attribute yet.
+
+        Args:
+            name: of the attribute.
+            param: of any shape; None for a place that is kept free.
+
+        Raises:
+            KeyError: there is such an attribute, or the name is empty or has a dot.
+            TypeError: the name is no string, or it is no Parameter.
+        """
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(f"register_parameter({name!r}): expected a Parameter, got {type(param).__name__}")
         self._register(name, param)
@@ -174,13 +183,32 @@ class Module(Vector):
             name: of the attribute.
             tensor: a Tensor, an array, or None.
             persistent: whether it is in `state_dict`.
+
+        Raises:
+            KeyError: there is such an attribute, or the name is empty or has a dot.
+            TypeError: the name is no string, or it is no Tensor or array.
         """
         if tensor is not None and not hasattr(tensor, "dtype"):
             raise TypeError(f"register_buffer({name!r}): expected a Tensor, got {type(tensor).__name__}")
         self._register(name, None if tensor is None else Buffer(tensor, persistent=persistent))
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Set a module under a name that is not an attribute yet."""
+        """Set a module under a name that is not an attribute yet.
+
+        Args:
+            name: of the attribute; `str(i)` for the layers of a list.
+            module: None for a place that is kept free.
+
+        Raises:
+            KeyError: there is such an attribute, or the name is empty or has a dot.
+            TypeError: the name is no string, or it is no Module.
+
+        >>> from xpnet import nn
+        >>> model = nn.Module()
+        >>> model.add_module("0", nn.Linear(2, 3))
+        >>> [name for name, _ in model.named_parameters()]
+        ['0.weight', '0.bias']
+        """
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"add_module({name!r}): expected a Module, got {type(module).__name__}")
         self._register(name, module)
