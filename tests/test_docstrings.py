@@ -10,7 +10,7 @@ import re
 import pytest
 
 import xpnet
-from xpnet import data, functional, init, nn, optim
+from xpnet import data, functional, init, nn, optim, train
 
 pytestmark = pytest.mark.host
 
@@ -26,7 +26,7 @@ def is_function_of_several(thing):
 NAMES = [
     *[(module, name) for module in (functional, nn, optim) for name in module.__all__],
     *[(xpnet, name) for name in xpnet.__all__ if not is_module_or_error(getattr(xpnet, name))],
-    *[(data, name) for name in data.__all__ if is_function_of_several(getattr(data, name))],
+    *[(m, name) for m in (data, train) for name in m.__all__ if is_function_of_several(getattr(m, name))],
     *[
         (init, name)
         for name, value in vars(init).items()

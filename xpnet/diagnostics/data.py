@@ -93,6 +93,19 @@ def class_balance(y: Any, classes: int | None = None) -> Finding:
     Args:
         y: (n,) labels.
         classes: their number; default: the largest label + 1.
+
+    Returns:
+        The ratio. FAIL if a class has no sample, WARN above 3.
+
+    Raises:
+        ValueError: a label is negative, or y is not of one axis.
+        TypeError: labels that are not integers.
+
+    >>> import numpy as np
+    >>> from xpnet.train import class_balance
+    >>> finding = class_balance(np.array([0, 0, 0, 0, 1]))
+    >>> finding.value, finding.status
+    (4.0, 'WARN')
     """
     labels = to_numpy(y)
     counts = np.bincount(labels, minlength=classes or 0)
@@ -151,6 +164,9 @@ def leakage(train: Any, test: Any, name: str = "test") -> Finding:
 
     Returns:
         The fraction of test samples that are in the training set. FAIL above 0.01, WARN above 0.
+
+    Raises:
+        ValueError: a split has no samples.
 
     Rows are compared exactly, by a hash of their bytes, and again after each row has been standardised by its
     own mean and deviation, to 0.001: the same picture is found where each split was scaled by statistics of

@@ -40,7 +40,21 @@ def gradient_check(
         The largest relative error, |a - n| / max(|a|, |n|, a millionth of the loss). FAIL above 1e-4: a
         gradient is wrong. WARN if a parameter has no gradient at all.
 
+    Raises:
+        ValueError: the samples do not fit the model, or the targets its output.
+
     The model is checked as it trains: with batch statistics and dropout, the same mask each time.
+
+    >>> import numpy as np, xpnet
+    >>> from xpnet import nn
+    >>> from xpnet.functional import cross_entropy
+    >>> from xpnet.train import gradient_check
+    >>> xpnet.manual_seed(0)
+    >>> x = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
+    >>> y = (x[:, 0] > 0).astype("int64")
+    >>> model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+    >>> gradient_check(model, cross_entropy, x, y).status
+    'PASS'
     """
     with same_randomness():
         copied = in_float64(copy_of(model)[0])
@@ -130,6 +144,18 @@ def same_sign_gradients(
     Returns:
         The largest fraction, over layers, of units with gradients of one sign. WARN above 0.5. Layers behind
         a ReLU, or a pooling layer, are left out: their inputs are never negative, but many are zero, or were.
+
+    Raises:
+        ValueError: the samples do not fit the model, or the targets its output.
+
+    >>> import numpy as np
+    >>> from xpnet import nn
+    >>> from xpnet.functional import cross_entropy
+    >>> from xpnet.train import same_sign_gradients
+    >>> model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+    >>> x, y = np.float32([[1.0, 2.0], [3.0, 1.0]]), np.array([0, 1])  # not centred
+    >>> same_sign_gradients(model, cross_entropy, x, y).value
+    1.0
     """
     with same_randomness():
         copied = copy_of(model)[0].eval()

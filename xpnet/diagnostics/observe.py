@@ -178,6 +178,12 @@ def observe(model: Any, loss: Callable[[Any, Any], Any], optimizer: Any, x: Any,
         x: (n, ...) a batch.
         y: its targets.
 
+    Returns:
+        What each layer gave and got, and each weight's gradient and update.
+
+    Raises:
+        ValueError: the samples do not fit the model, or the targets its output.
+
     >>> import xpnet
     >>> from xpnet import nn, optim
     >>> from xpnet.data import load_digits

@@ -42,6 +42,20 @@ def initial_loss(model: Any, loss: Loss, x: Any, y: Any, classes: int | None = N
     Returns:
         The loss with batch statistics and without dropout. WARN if it is more than a third (or 0.5) away from
         ln K, FAIL if it is not finite or above twice ln K (or 1 above).
+
+    Raises:
+        ValueError: the samples do not fit the model, or the targets its output.
+
+    >>> import numpy as np, xpnet
+    >>> from xpnet import nn
+    >>> from xpnet.functional import cross_entropy
+    >>> from xpnet.train import initial_loss
+    >>> xpnet.manual_seed(0)
+    >>> x = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
+    >>> y = (x[:, 0] > 0).astype("int64")
+    >>> model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+    >>> initial_loss(model, cross_entropy, x, y).status
+    'PASS'
     """
     with same_randomness(), no_grad():
         scores = without_dropout(copy_of(model)[0])(asarray(x))
@@ -86,6 +100,20 @@ def overfit(
 
     Returns:
         The smallest loss. FAIL if it stays above the bound.
+
+    Raises:
+        ValueError: the samples do not fit the model, or the targets its output.
+
+    >>> import numpy as np, xpnet
+    >>> from xpnet import nn
+    >>> from xpnet.functional import cross_entropy
+    >>> from xpnet.train import overfit
+    >>> xpnet.manual_seed(0)
+    >>> x = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
+    >>> y = (x[:, 0] > 0).astype("int64")
+    >>> model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+    >>> overfit(model, cross_entropy, x, y).status
+    'PASS'
     """
     x, y = balanced(asarray(x), asarray(y), samples)
     labels = is_labels(y)
@@ -137,6 +165,22 @@ def learning_rate_check(model: Any, loss: Loss, train: Any, optimizer: Any, step
         The mean loss of the last quarter of the batches over what the untrained model has on them. FAIL if it
         is not finite, above 3, or within 2% of 1 (then 10 to 10000 times the rate is tried, to tell a low one
         from other faults); WARN if the loss rose, or was above 3 on the way.
+
+    Raises:
+        ValueError: no batches, or the samples do not fit the model, or the targets its output.
+
+    >>> import numpy as np, xpnet
+    >>> from xpnet import nn, optim
+    >>> from xpnet.functional import cross_entropy
+    >>> from xpnet.train import learning_rate_check
+    >>> xpnet.manual_seed(0)
+    >>> x = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
+    >>> y = (x[:, 0] > 0).astype("int64")
+    >>> model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+    >>> for lr in (0.1, 1000.0):
+    ...     learning_rate_check(model, cross_entropy, (x, y), optim.SGD(model, lr=lr)).status
+    'PASS'
+    'FAIL'
     """
     ratio, peak = _fall(model, loss, train, optimizer, steps)
     name, rate = "learning rate", optimizer.param_groups[0]["lr"]
@@ -222,6 +266,9 @@ def generalization_gap(training: Mapping[str, float], validation: Mapping[str, f
     Returns:
         The difference of the accuracies, WARN above 0.1; without them that of the losses, WARN if that of
         validation is more than twice training's and they differ by more than 0.2.
+
+    Raises:
+        KeyError: neither `accuracy` nor `loss` is in both.
 
     >>> from xpnet.train import generalization_gap
     >>> generalization_gap({"loss": 0.1, "accuracy": 0.99}, {"loss": 0.8, "accuracy": 0.74}).status

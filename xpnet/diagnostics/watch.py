@@ -223,6 +223,9 @@ def first_non_finite(model: Any, loss: Callable[[Any, Any], Any], x: Any, y: Any
     Returns:
         In words, None if everything is finite.
 
+    Raises:
+        ValueError: the samples do not fit the model, or the targets its output.
+
     >>> import xpnet
     >>> from xpnet import nn
     >>> from xpnet.functional import cross_entropy

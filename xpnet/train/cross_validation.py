@@ -75,6 +75,9 @@ def cross_validate(
         stratify: keep each class's fraction in every part; needs integer labels.
         seed: of the parts and of each fold's random streams; these are put back afterwards.
 
+    Returns:
+        The k scores, with `mean` and `std`, and the k histories.
+
     Raises:
         ValueError: k is below 2 or above the number of samples.
         TypeError: stratify without integer labels.

@@ -45,6 +45,15 @@ def evaluate(
 
     Warns:
         ReuseWarning: the data is a test set that has been used before (see `Dataset.guarded`).
+
+    >>> import numpy as np
+    >>> from xpnet import nn
+    >>> from xpnet.functional import cross_entropy
+    >>> from xpnet.train import evaluate
+    >>> x, y = np.float32([[2.0, 0.0], [0.0, 2.0]]), np.array([0, 0])
+    >>> found = evaluate(nn.Flatten(), (x, y), cross_entropy)  # passes the scores on
+    >>> round(found["loss"], 3), found["accuracy"]
+    (1.127, 0.5)
     """
     check_metrics(metrics)
     data = as_dataset(data)
@@ -102,6 +111,12 @@ def predict(model: Any, data: Any) -> Any:
 
     Warns:
         ReuseWarning: the data is a test set that has been used before (see `Dataset.guarded`).
+
+    >>> import numpy as np
+    >>> from xpnet import nn
+    >>> from xpnet.train import predict
+    >>> predict(nn.Linear(3, 2), np.zeros((5, 3), dtype=np.float32)).shape
+    (5, 2)
     """
     data = Arrays(data) if isinstance(data, Mapping) else data
     _note_use(data)

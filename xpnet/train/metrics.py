@@ -168,6 +168,14 @@ def confusion_matrix(target: Any, predicted: Any, classes: int) -> np.ndarray:
 
     Pairs whose true label is -100 are left out.
 
+    Args:
+        target: (n,) the true labels.
+        predicted: (n,) the labels that a model gave.
+        classes: their number.
+
+    Returns:
+        A NumPy array.
+
     Raises:
         ValueError: unequal lengths, or a label outside 0 .. classes-1.
         TypeError: labels that are not integers.
