@@ -7,6 +7,7 @@ imports within functions and under TYPE_CHECKING, too.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -260,6 +261,17 @@ def test_files_are_short():
     lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items()}
     assert {name: n for name, n in lines.items() if n > 500} == {}
     assert median(lines.values()) < 130
+
+
+def test_the_map_in_the_readme_is_of_this_house():
+    root = PACKAGE.parent
+    table = (root / "README.md").read_text().split("## Map of the code")[1].split("\n## ")[0]
+    first = [line.split("|")[1] for line in table.splitlines() if line.count("|") > 2]
+    named = [entry for cell in first for entry in re.findall(r"`([\w/.]+)`", cell)]
+    places = (root, PACKAGE, PACKAGE / "core")
+    assert [entry for entry in named if not any((place / entry).exists() for place in places)] == []
+    rooms = {entry.strip("/").removeprefix("xpnet/").removesuffix(".py") for entry in named}
+    assert set().union(*FLOORS) <= rooms
 
 
 def test_the_reader_sees_what_is_planted():

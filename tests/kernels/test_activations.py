@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.kernels.conftest import Launch
 from tests.kernels.test_cross_entropy import TOLERANCE, close, dtype_of
 from xpnet.cuda import activations as launchers
-from xpnet.cuda import loader
+from xpnet.cuda.element import ELEMENTS
 
 scipy_special = pytest.importorskip("scipy.special")
 DTYPES = list(TOLERANCE)
@@ -71,7 +71,7 @@ def test_elementwise_any_size_and_alignment(
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_last_block_of_an_unaligned_vector(launch: Launch, dtype: str) -> None:
     """A vector that starts in the middle of a piece may need one block more."""
-    vec = loader.vector(dtype)
+    vec = ELEMENTS[dtype].vector
     for n in (256 * vec - 1, 256 * vec):
         x = np.ones(n, dtype_of(dtype))
         with launch.on():

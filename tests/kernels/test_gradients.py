@@ -12,7 +12,7 @@ from tests.kernels.conftest import Launch
 from tests.kernels.registered import registered
 from tests.kernels.test_cross_entropy import TOLERANCE, dtype_of
 from xpnet.cuda import gradients as launchers
-from xpnet.cuda import loader
+from xpnet.cuda.element import ELEMENTS
 
 
 @settings(max_examples=20)
@@ -58,7 +58,7 @@ def test_clip(launch: Launch, dtype: str, n: int, at: int, ratio: float, seed: i
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
 def test_clip_the_last_block_of_an_unaligned_vector(launch: Launch, dtype: str) -> None:
-    vec = loader.vector(dtype)
+    vec = ELEMENTS[dtype].vector
     for n in (256 * vec - 1, 256 * vec):
         norm = np.array(1, np.float64 if dtype == "float64" else np.float32)
         with launch.on():

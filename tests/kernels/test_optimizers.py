@@ -14,8 +14,8 @@ from tests.kernels.conftest import Launch
 from tests.kernels.registered import registered
 from tests.kernels.test_cross_entropy import dtype_of
 from xpnet import optim
-from xpnet.cuda import loader
 from xpnet.cuda import optimizers as launchers
+from xpnet.cuda.element import ELEMENTS
 from xpnet.optim import rules
 
 SGD, Adagrad, Adadelta = (rule.hyperparameters for rule in (optim.SGD, optim.Adagrad, optim.Adadelta))
@@ -89,7 +89,7 @@ def compare(
     np.testing.assert_array_equal(launch.numpy(found[1]), given[1].astype(np.float64))  # the gradient stays
 
 
-@pytest.mark.parametrize("pair", launchers.PAIRS, ids="-".join)
+@pytest.mark.parametrize("pair", [(t.dtype, g.dtype) for t, g in launchers.PAIRS], ids="-".join)
 @pytest.mark.parametrize("case", RULES)
 def test_rules(launch: Launch, case: str, pair: tuple[str, str]) -> None:
     given = arrays(case, 1030, *pair)
@@ -120,7 +120,7 @@ def test_any_size_and_alignment(
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
 def test_the_last_block_of_an_unaligned_vector(launch: Launch, dtype: str) -> None:
     """A span that starts in the middle of a piece may need one block more."""
-    vec = loader.vector(dtype)
+    vec = ELEMENTS[dtype].vector
     for n in (256 * vec - 1, 256 * vec):
         with launch.on():
             theta, grad = (launch.array(np.ones(n), dtype_of(dtype), offset=vec - 1) for _ in range(2))

@@ -184,12 +184,12 @@ def test_regression_has_a_loss_and_no_accuracy():
 
 
 def test_own_metrics_are_recorded_under_their_names():
-    def share_of_class_0(output, target):
+    def fraction_of_class_0(output, target):
         return xpnet.asarray(np.float32((xpnet.to_numpy(output).argmax(axis=1) == 0).mean()))
 
     model = network()
-    history = trainer_of(model, metrics=[share_of_class_0]).fit(blobs(), blobs(), epochs=1)
-    assert 0 <= history["val_share_of_class_0"][0] <= 1
+    history = trainer_of(model, metrics=[fraction_of_class_0]).fit(blobs(), blobs(), epochs=1)
+    assert 0 <= history["val_fraction_of_class_0"][0] <= 1
     assert "val_accuracy" not in history
 
 

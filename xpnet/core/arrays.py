@@ -23,7 +23,27 @@ _NUMPY_LIKE = ("numpy", "cupy")
 def is_half(x: Array) -> bool:
     """Whether x is of a 16-bit floating-point type, whose sums are made in float32."""
     char = getattr(x.dtype, "char", None)  # of NumPy's and CuPy's dtypes, whose names are slow to make
-    return char in "eE" if char else "float16" in str(x.dtype)  # E: bfloat16 of ml_dtypes
+    return char in "eE" if char else is_half_name(str(x.dtype))  # E: bfloat16 of ml_dtypes
+
+
+def is_half_name(dtype: str) -> bool:
+    """Whether a dtype's name is that of a 16-bit floating-point type."""
+    return "float16" in dtype
+
+
+BOOL, INTEGER, FLOAT, COMPLEX = range(4)
+
+
+@functools.cache
+def _kind(dtype: Any, xp: Any) -> int:
+    if is_half_name(str(dtype)) or xp.isdtype(dtype, "real floating"):
+        return FLOAT
+    return BOOL if xp.isdtype(dtype, "bool") else INTEGER if xp.isdtype(dtype, "integral") else COMPLEX
+
+
+def kind(x: Array) -> int:
+    """BOOL, INTEGER, FLOAT or COMPLEX, the numbers that an array holds, in that order."""
+    return FLOAT if type(x) is np.ndarray and x.dtype.kind == "f" else _kind(x.dtype, namespace(x))
 
 
 def widen(x: Array) -> Array:
@@ -76,7 +96,7 @@ def floating(op: str, x: Array, name: str = "x") -> Array:
     """
     if type(x) is np.ndarray and x.dtype.kind == "f":
         return x
-    if not is_half(x) and not namespace(x).isdtype(x.dtype, "real floating"):
+    if kind(x) != FLOAT:
         raise TypeError(
             f"{op}: {name} is {dtype_name(x.dtype)}, expected floating-point numbers; convert it, as in "
             "xpnet.asarray(x, 'float32')"
@@ -97,6 +117,15 @@ def alike(op: str, x: Array, weight: Array, bias: Array | None = None) -> None:
                 f"{op}: {name} is {dtype_name(array.dtype)} and the weight {dtype_name(weight.dtype)}; "
                 f"convert one, as in xpnet.asarray(x, {dtype_name(weight.dtype)!r})"
             )
+
+
+def repeated(x: Array, shape: tuple[int, ...]) -> Array:
+    """x, repeated to a shape, in memory of its own: a broadcast view must not be seen by in-place code."""
+    if type(x) is np.ndarray or isinstance(x, np.generic):
+        out = np.empty(shape, x.dtype)
+        out[...] = x
+        return out
+    return namespace(x).broadcast_to(x, shape) + 0
 
 
 def arange(n: int, like: Array) -> Array:

@@ -6,13 +6,14 @@ Reverse mode costs about as much as the forward pass, whatever the number of par
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from typing import Any
 
 from xpnet.core.backend import Array
+from xpnet.core.context import within
 from xpnet.core.node import Node
 
 _on_complete: ContextVar[Callable[[Any], None] | None] = ContextVar("xpnet_on_complete", default=None)
@@ -130,18 +131,12 @@ def _count(uses: dict[int, int], leaf: Node, complete: Callable[[Any], None]) ->
         complete(leaf)
 
 
-@contextmanager
-def on_complete(function: Callable[[Any], None]) -> Iterator[None]:
+def on_complete(function: Callable[[Any], None]) -> AbstractContextManager[None]:
     """In `backward` inside the block, call `function(leaf)` as soon as a leaf has its whole gradient.
 
     So that work on it can begin while the walk goes on; a leaf that no gradient reaches is not called for.
     """
-    previous = _on_complete.get()
-    _on_complete.set(function)
-    try:
-        yield
-    finally:
-        _on_complete.set(previous)
+    return within(_on_complete, function)
 
 
 _FREED = "backward() through a graph that is freed already; call it once, or with retain_graph=True"

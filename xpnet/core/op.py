@@ -24,8 +24,8 @@ view.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial, wraps
 from inspect import Parameter, signature
@@ -34,6 +34,7 @@ from typing import Any, ParamSpec, Protocol, cast, overload
 from numpy import generic, ndarray
 
 from xpnet.core.backend import DeviceError
+from xpnet.core.context import within
 from xpnet.core.node import Node, Pullback, clock
 from xpnet.core.registry import Kernels, OwnsKernels, misplaced, own, run, unloaded
 from xpnet.core.tensor import Tensor
@@ -173,8 +174,7 @@ def _positional(
     return args + tuple(kwargs.pop(p.name, p.default) for p in parameters[len(args) : last + 1]), kwargs
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+def no_grad() -> AbstractContextManager[None]:
     """Record nothing inside the block: ops on Tensors give Tensors without history.
 
     It holds for this thread (or task) alone.
@@ -185,12 +185,7 @@ def no_grad() -> Iterator[None]:
     ...     (x * 2).requires_grad
     False
     """
-    previous = _enabled.get()
-    _enabled.set(False)
-    try:
-        yield
-    finally:
-        _enabled.set(previous)
+    return within(_enabled, False)
 
 
 def is_recorded(*tensors: Any) -> bool:

@@ -11,11 +11,15 @@ import numpy as np
 
 from xpnet.core import methods
 from xpnet.core.arrays import (
+    BOOL,
+    FLOAT,
+    INTEGER,
     cast,
     floating,
     gather,
-    is_half,
     keep,
+    kind,
+    repeated,
     scatter_add,
     sum_in_float32,
     widen,
@@ -55,7 +59,7 @@ def meet(a: Array, b: Array, name: str) -> tuple[Array, Array]:
     xp = namespace(a, b)
     if type(b) in SCALARS or type(a) in SCALARS or a.dtype is b.dtype or a.dtype == b.dtype:
         return a, b
-    floats = [xp.isdtype(x.dtype, "real floating") or is_half(x) for x in (a, b)]
+    floats = [kind(x) == FLOAT for x in (a, b)]
     if all(floats):
         narrow, wide = sorted((a, b), key=lambda x: xp.finfo(x.dtype).bits)
         raise TypeError(
@@ -223,10 +227,10 @@ def maximum(a: Array, b: Array) -> Result:
         for x, o in ((a, b), (b, a))
     )
 
-    def gradient(dy: Array, mine: Array, other: Array) -> Array:
+    def half(dy: Array, mine: Array, other: Array) -> Array:
         return unbroadcast(keep(dy, mine > other) + 0.5 * keep(dy, mine == other), mine)
 
-    return xp.maximum(a, b), lambda dy: (lambda out: gradient(dy, a, b), lambda out: gradient(dy, b, a))
+    return xp.maximum(a, b), lambda dy: (lambda out: half(dy, a, b), lambda out: half(dy, b, a))
 
 
 # ---- reductions -------------------------------------------------------------------------------------------
@@ -236,6 +240,8 @@ def _restore(y: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
     """Give a reduced array its reduced axes back, as ones, so that it broadcasts against `x`."""
     if keepdims:
         return y
+    if axis is None and not y.shape and type(x) is np.ndarray:
+        return y  # broadcasts as it is
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
     reduced = [a % x.ndim for a in axes]
     return namespace(y).reshape(y, tuple(1 if i in reduced else n for i, n in enumerate(x.shape)))
@@ -250,14 +256,11 @@ def _axis_of(x: Array, axis: Axis) -> Axis:
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """The sum over `axis` (default: all), in the dtype of `x`; of whole numbers and truths in 64 bits."""
     xp, axis = namespace(x), _axis_of(x, axis)
-    if xp.isdtype(x.dtype, "bool"):
+    if kind(x) == BOOL:
         x = xp.astype(x, xp.int64)
-    if xp.isdtype(x.dtype, "integral"):
-        y = xp.sum(x, axis=axis, keepdims=keepdims)
-    else:
-        y = sum_in_float32(x, axis, keepdims)
-    # + 0: a broadcast view has repeated memory, which in-place code must never see
-    return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) + 0
+    whole = kind(x) == INTEGER
+    y = xp.sum(x, axis=axis, keepdims=keepdims) if whole else sum_in_float32(x, axis, keepdims)
+    return y, lambda dy: repeated(_restore(dy, x, axis, keepdims), x.shape)
 
 
 @differentiable
@@ -266,8 +269,8 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     xp, axis = namespace(floating("mean", x)), _axis_of(x, axis)
     y = xp.mean(x, axis=axis, keepdims=keepdims)
     count = math.prod(x.shape) // (math.prod(y.shape) or 1)
-    scale = 1 / count if count else 0.0  # a factor below 1: a large count overflows float16
-    return y, lambda dy: xp.broadcast_to(_restore(dy, x, axis, keepdims), x.shape) * scale
+    fraction = 1 / count if count else 0.0  # a factor below 1: a large count overflows float16
+    return y, lambda dy: repeated(_restore(dy * fraction, x, axis, keepdims), x.shape)
 
 
 def _extremum(name: str) -> Any:
@@ -422,7 +425,7 @@ def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
             )
         return op(x, other)
     data, other = x.data, array_of(other)
-    if hasattr(other, "dtype") and _kind(other) > _kind(data):
+    if hasattr(other, "dtype") and kind(other) > kind(data):
         raise TypeError(f"in place: {other.dtype} does not fit a tensor of {data.dtype}; use x = x + y")
     value = op(data, other)
     if tuple(value.shape) != tuple(data.shape):
@@ -431,7 +434,7 @@ def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
             f"{tuple(data.shape)}"
         )
     if value.dtype != data.dtype:
-        if _kind(value) > _kind(data):
+        if kind(value) > kind(data):
             raise TypeError(f"in place: {value.dtype} does not fit a tensor of {data.dtype}; use x = x + y")
         value = namespace(value).astype(value, data.dtype)
     overwrite(x, value)
@@ -466,12 +469,6 @@ def assign(x: Tensor, index: Any, value: Any) -> None:
         value = asarray(value, backend=backend_of(x.data))
         value = namespace(value).astype(value, x.data.dtype, copy=False)
     x.data[index] = value
-
-
-def _kind(x: Array) -> int:
-    """bool, integers, floats: 0, 1, 2."""
-    name = str(x.dtype)
-    return 0 if "bool" in name else 1 if "int" in name else 2
 
 
 methods.ops = sys.modules[__name__]

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import HOST, Array, Backend, get_backend
+from xpnet.core.context import within
 from xpnet.core.convert import asarray
 from xpnet.core.registry import fusable
 
@@ -99,14 +100,10 @@ def forked(seed: int | None = None) -> Iterator[None]:
     True
     """
     own = {stream: Generator(*generator.state) for stream, generator in generators.items()}
-    previous = _of_context.get()
-    _of_context.set(own)
-    try:
+    with within(_of_context, own):
         if seed is not None:
             manual_seed(seed)
         yield
-    finally:
-        _of_context.set(previous)
 
 
 def manual_seed(seed: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from xpnet.core.backend import Array
 from xpnet.core.places import namespace
 from xpnet.cuda import loader
+from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.optim import gradients
 
 FILE = "gradients.cu"
@@ -16,48 +17,44 @@ BLOCK = 256
 ADD = 1024  # threads of the block that adds up the parts
 
 
+def _name(kernel: str, t: Element) -> str:
+    return f"{kernel}<{t.ctype}, {t.vector}, {BLOCK}>"
+
+
+def _add(t: Element) -> str:
+    return f"add_parts<{t.accumulator}, {ADD}>"
+
+
 def instances(arch: int) -> dict[str, list[str]]:
     """Every kernel that this module launches on an architecture, by file."""
-    each = [
-        f"{kernel}<{ctype}, {loader.vector(dtype)}, {BLOCK}>"
-        for dtype, ctype in loader.CTYPES.items()
-        for kernel in ("squares", "clip")
-    ]
-    return {FILE: [*each, *(f"add_parts<{a}, {ADD}>" for a in ("float", "double"))]}
+    each = [_name(kernel, t) for t in ELEMENTS.values() for kernel in ("squares", "clip")]
+    return {FILE: [*each, *sorted({_add(t) for t in ELEMENTS.values()})]}
 
 
 @gradients.sum_of_squares.kernel("cupy")
 def sum_of_squares(x: Array) -> Any:
     """See `xpnet.optim.gradients.sum_of_squares`: the order of additions depends on the size alone."""
-    dtype = x.dtype.name
-    if dtype not in loader.CTYPES or not x.flags.c_contiguous:
+    t = element(x.dtype)
+    if t is None or not x.flags.c_contiguous:
         return NotImplemented
-    xp, n, vec, scalar = namespace(x), x.size, loader.vector(dtype), loader.ACCUMULATOR[dtype]
+    xp, n = namespace(x), x.size
     # at least 8 pieces a thread; the device's size must not change the sum
-    blocks = max(1, min(1024, n // (8 * vec * BLOCK)))
-    out, parts = xp.empty((), dtype=scalar), xp.empty(blocks, dtype=scalar)
-    run = loader.kernel(FILE, f"squares<{loader.CTYPES[dtype]}, {vec}, {BLOCK}>")
+    blocks = max(1, min(1024, n // (8 * t.vector * BLOCK)))
+    out, parts = xp.empty((), dtype=t.scalar), xp.empty(blocks, dtype=t.scalar)
+    run = loader.kernel(FILE, _name("squares", t))
     run((blocks,), (BLOCK,), (x, parts, np.int64(n)))
-    accumulator = "double" if dtype == "float64" else "float"
-    add = loader.kernel(FILE, f"add_parts<{accumulator}, {ADD}>")
-    add((1,), (ADD,), (parts, out, np.int32(blocks)))
+    loader.kernel(FILE, _add(t))((1,), (ADD,), (parts, out, np.int32(blocks)))
     return out
 
 
 @gradients.clip_to_norm.kernel("cupy")
 def clip_to_norm(x: Array, norm: Array, max_norm: float) -> Any:
     """See `xpnet.optim.gradients.clip_to_norm`: reads the norm on the device; a small one costs no pass."""
-    dtype = x.dtype.name
-    scalar = loader.ACCUMULATOR.get(dtype)
-    if scalar is None or norm.dtype != scalar or not x.flags.c_contiguous:
+    t = element(x.dtype)
+    if t is None or norm.dtype != t.scalar or not x.flags.c_contiguous:
         return NotImplemented
     if x.size:
         norm = namespace(x).asarray(norm)  # NumPy's square root of a 0-d array is a scalar
-        vec = loader.vector(dtype)
-        run = loader.kernel(FILE, f"clip<{loader.CTYPES[dtype]}, {vec}, {BLOCK}>")
-        run(
-            (loader.flat_blocks(x.size, vec * BLOCK),),
-            (BLOCK,),
-            (x, norm, scalar(max_norm), np.int64(x.size)),
-        )
+        grid = (loader.flat_blocks(x.size, t.vector * BLOCK),)
+        loader.kernel(FILE, _name("clip", t))(grid, (BLOCK,), (x, norm, t.scalar(max_norm), np.int64(x.size)))
     return None

@@ -18,20 +18,19 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xpnet.core.backend import Array
+from xpnet.core.context import within
 from xpnet.core.places import namespace
 
 log = logging.getLogger("xpnet.cuda")
 Kernel = Callable[..., None]
 ModuleFactory = Callable[..., Any]
-
-CTYPES = {"float32": "float", "float16": "__half", "bfloat16": "__nv_bfloat16", "float64": "double"}
-"""The CUDA name of each dtype that kernels take."""
 
 # CuPy adds the architecture and -ftz=true, and finds the toolkit's headers
 OPTIONS = ("--std=c++17",)
@@ -115,14 +114,15 @@ class Target:
         return kernel
 
 
-_override: Target | None = None
+_override: ContextVar[Target | None] = ContextVar("xpnet_cuda_target", default=None)
 _devices: dict[int, Target] = {}
 
 
 def target() -> Target:
     """The device that kernels are launched on now."""
-    if _override is not None:
-        return _override
+    replaced = _override.get()
+    if replaced is not None:
+        return replaced
     from cupy.cuda import runtime
 
     number = runtime.getDevice()
@@ -143,12 +143,13 @@ def target() -> Target:
 
 def is_replaced() -> bool:
     """Whether launches go through another module class than CuPy's."""
-    return _override is not None
+    return _override.get() is not None
 
 
 def targets() -> list[Target]:
     """Every device that has been used."""
-    return [*_devices.values(), *([_override] if _override else [])]
+    replaced = _override.get()
+    return [*_devices.values(), *([replaced] if replaced else [])]
 
 
 @contextmanager
@@ -160,12 +161,9 @@ def use(factory: ModuleFactory, arch: int = 90, multiprocessors: int = 4) -> Ite
         arch: the architecture to stand in for, as an integer: 90 for sm_90.
         multiprocessors: how many the device has, for launchers that fill it.
     """
-    global _override
-    previous, _override = _override, Target(factory, arch, multiprocessors, {"arch": arch})
-    try:
-        yield _override
-    finally:
-        _override = previous
+    chosen = Target(factory, arch, multiprocessors, {"arch": arch})
+    with within(_override, chosen):
+        yield chosen
 
 
 def kernel(file: str, name: str, *, cluster: int = 1, shared: int = 0, cooperative: bool = False) -> Kernel:
@@ -184,12 +182,6 @@ def kernel(file: str, name: str, *, cluster: int = 1, shared: int = 0, cooperati
 
 
 # ---- arrays as kernels see them ---------------------------------------------------------------------------
-
-
-@functools.cache
-def dtype_name(dtype: Any) -> str:
-    """`dtype.name`, which NumPy works out anew every time."""
-    return dtype.name
 
 
 def address(x: Array) -> int:
@@ -216,11 +208,6 @@ def row_stride(x: Array) -> int | None:
 # ---- launch sizes -----------------------------------------------------------------------------------------
 
 
-def vector(dtype: str) -> int:
-    """Elements in 16 bytes, the widest access; `vec_of` in common.cuh."""
-    return {"float64": 2, "float32": 4}.get(dtype, 8)
-
-
 def ceil_div(n: int, d: int) -> int:
     """n / d, rounded up."""
     return -(-n // d)
@@ -239,12 +226,3 @@ def flat_blocks(n: int, elements: int) -> int:
 def blocks_for(n: int, block: int, per_multiprocessor: int = 8) -> int:
     """How many blocks a grid-stride loop over n items wants: enough to fill the device, no more than that."""
     return max(1, min(ceil_div(n, block), target().multiprocessors * per_multiprocessor))
-
-
-ACCUMULATOR: dict[str, Any] = {
-    "float32": np.float32,
-    "float16": np.float32,
-    "bfloat16": np.float32,
-    "float64": np.float64,
-}
-"""Acc<T> of common.cuh for each dtype: sums, statistics and floating-point scalars have this type."""

@@ -12,16 +12,18 @@ A captured launch can therefore be replayed with the values of another step::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from xpnet.core.backend import Array
+from xpnet.core.context import within
 from xpnet.core.places import is_capturing, namespace
 from xpnet.cuda import loader
+from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.optim import adagrad, adam, rules
 
 FILE = "optimizers.cu"
@@ -29,61 +31,38 @@ BLOCK = 256
 RULES = ("SGD", "Adagrad", "Adadelta", "RMSprop", "Adam")
 # dtype of theta and its moments, and of the gradient: 16-bit gradients also go with a float32 theta
 PAIRS = (
-    *((dtype, dtype) for dtype in loader.CTYPES),
-    ("float32", "float16"),
-    ("float32", "bfloat16"),
+    *((t, t) for t in ELEMENTS.values()),
+    (ELEMENTS["float32"], ELEMENTS["float16"]),
+    (ELEMENTS["float32"], ELEMENTS["bfloat16"]),
 )
 
 
 @cache
-def plan(rule: str, theta: str, grad: str) -> tuple[str, int, Any] | None:
-    """The kernel of a rule, the elements a block takes, the dtype of its numbers; None if there is none."""
-    if (theta, grad) not in PAIRS:
-        return None
-    vec = loader.vector(theta)
-    name = f"step<{rule}, {loader.CTYPES[theta]}, {loader.CTYPES[grad]}, {vec}, {BLOCK}>"
-    return name, vec * BLOCK, loader.ACCUMULATOR[theta]
-
-
-@cache
-def _plan(rule: str, theta: Any, grad: Any) -> tuple[str, int, Any] | None:
-    return plan(rule, theta.name, grad.name)  # `dtype.name` takes a microsecond
+def _name(rule: str, theta: Element, grad: Element) -> str:
+    return f"step<{rule}, {theta.ctype}, {grad.ctype}, {theta.vector}, {BLOCK}>"
 
 
 def instances(arch: int) -> dict[str, list[str]]:
     """Every kernel that this module launches on an architecture, by file."""
-    plans = [plan(rule, *pair) for rule in RULES for pair in PAIRS]
-    return {FILE: [p[0] for p in plans if p is not None]}
+    return {FILE: [_name(rule, *pair) for rule in RULES for pair in PAIRS]}
 
 
 # ---- hyperparameters on the device ------------------------------------------------------------------------
 
 _SLOTS: dict[Any, list[Any]] = {}  # of a rule and a place of theta: [values, their array]
 _MOST = 1024  # slots; a model takes one a parameter group
-_factor = 1.0
-_launching = True
+_factor: ContextVar[float] = ContextVar("xpnet_gradient_factor", default=1.0)
+_launching: ContextVar[bool] = ContextVar("xpnet_launching", default=True)
 
 
-@contextmanager
-def refresh() -> Iterator[None]:
+def refresh() -> AbstractContextManager[None]:
     """Inside the block a step writes its hyperparameters and launches nothing: see the top of the module."""
-    global _launching
-    previous, _launching = _launching, False
-    try:
-        yield
-    finally:
-        _launching = previous
+    return within(_launching, False)
 
 
-@contextmanager
-def gradient_factor(factor: float) -> Iterator[None]:
+def gradient_factor(factor: float) -> AbstractContextManager[None]:
     """Inside the block a step multiplies gradients by `factor`, the 1 / loss scale of mixed precision."""
-    global _factor
-    previous, _factor = _factor, float(factor)
-    try:
-        yield
-    finally:
-        _factor = previous
+    return within(_factor, float(factor))
 
 
 def _hyperparameters(rule: str, theta: Array, values: tuple[float, ...], dtype: Any) -> Array:
@@ -112,18 +91,17 @@ def _step(rule: str, arrays: tuple[Array | None, ...], decay: float, values: tup
     theta, grad = arrays[0], arrays[1]
     assert theta is not None
     assert grad is not None
-    found = _plan(rule, theta.dtype, grad.dtype)
-    if found is None or not _fit(theta, grad, arrays[2:]):
+    t, g = element(theta.dtype), element(grad.dtype)
+    if t is None or g is None or (t, g) not in PAIRS or not _fit(theta, grad, arrays[2:]):
         return NotImplemented
-    name, elements, dtype = found
     n = theta.size
     if n == 0:
         return None
-    h = _hyperparameters(rule, theta, (_factor, decay, *values), dtype)
-    if _launching:
-        run = loader.kernel(FILE, name)
+    h = _hyperparameters(rule, theta, (_factor.get(), decay, *values), t.scalar)
+    if _launching.get():
+        run = loader.kernel(FILE, _name(rule, t, g))
         moments = (*arrays[2:], None, None)[:3]
-        run((loader.flat_blocks(n, elements),), (BLOCK,), (theta, grad, *moments, h, np.int64(n)))
+        run((loader.flat_blocks(n, t.vector * BLOCK),), (BLOCK,), (theta, grad, *moments, h, np.int64(n)))
     return None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from xpnet.core.arrays import floating, widen
 from xpnet.core.backend import Array
@@ -19,13 +20,12 @@ Result = tuple[Array, Pullback]
 Axes = tuple[int, ...]
 
 
-def _statistics(x: Array, axes: Axes) -> tuple[Array, Array, Array]:
+def _statistics(xp: Any, x: Array, axes: Axes) -> tuple[Array, Array, Array]:
     """x - mean, the mean and the biased variance over `axes`, axes kept.
 
     The corrected two-pass algorithm (Chan, Golub & LeVeque, 1983): the mean of the centred values removes the
     rounding error of the first mean, so data with mean 1e4 and deviation 1 keep full float32 accuracy.
     """
-    xp = namespace(x)
     mean = xp.mean(x, axis=axes, keepdims=True)
     centred = x - mean
     rest = xp.mean(centred, axis=axes, keepdims=True)
@@ -33,10 +33,11 @@ def _statistics(x: Array, axes: Axes) -> tuple[Array, Array, Array]:
     return centred, mean + rest, xp.mean(centred * centred, axis=axes, keepdims=True)
 
 
-def _standardize(x: Array, axes: Axes, eps: float) -> tuple[Array, Callable[[Array], Array], Array, Array]:
+def _standardize(
+    xp: Any, x: Array, axes: Axes, eps: float
+) -> tuple[Array, Callable[[Array], Array], Array, Array]:
     """(x - mean) / sqrt(var + eps), its pullback, and the mean and biased variance over `axes`."""
-    xp = namespace(x)
-    normal, mean, var = _statistics(x, axes)
+    normal, mean, var = _statistics(xp, x, axes)
     inverse = 1 / xp.sqrt(var + eps)
     normal *= inverse
 
@@ -51,6 +52,7 @@ def _standardize(x: Array, axes: Axes, eps: float) -> tuple[Array, Callable[[Arr
 
 
 def _affine(
+    xp: Any,
     x: Array,
     normal: Array,
     weight: Array | None,
@@ -59,7 +61,6 @@ def _affine(
     to_input: Callable[[Array], Array],
 ) -> tuple[Array, Callable[[Array], tuple[Array | None, ...]]]:
     """y = weight * x^ + bias and the pullback to (x, weight, bias); the parameters repeat over `axes`."""
-    xp = namespace(normal)
     shape = tuple(1 if i in axes else n for i, n in enumerate(normal.shape))
     parameter = tuple(n for i, n in enumerate(normal.shape) if i not in axes)
     y = normal
@@ -99,12 +100,10 @@ def _check_shapes(op: str, x: Array, expected: tuple[int, ...], arrays: dict[str
             )
 
 
-def _move(running: Array, batch: Array, momentum: float) -> None:
+def _move(xp: Any, running: Array, batch: Array, momentum: float) -> None:
     """A running statistic, in place, towards that of a batch."""
     running *= 1 - momentum
-    running += namespace(running).astype(
-        momentum * namespace(batch).reshape(batch, running.shape), running.dtype
-    )
+    running += xp.astype(momentum * xp.reshape(batch, running.shape), running.dtype)
 
 
 @differentiable
@@ -156,17 +155,17 @@ def batch_norm(
                 f"batch_norm: training needs more than one value a channel, got an input of shape "
                 f"{tuple(x.shape)}; use a larger batch, DataLoader(drop_last=True) or model.eval()"
             )
-        normal, to_input, mean, var = _standardize(wide, axes, eps)
+        normal, to_input, mean, var = _standardize(xp, wide, axes, eps)
         if training and running_mean is not None and running_var is not None and count:
             unbiased = var * (count / (count - 1))
-            _move(running_mean, mean, momentum)
-            _move(running_var, unbiased, momentum)
+            _move(xp, running_mean, mean, momentum)
+            _move(xp, running_var, unbiased, momentum)
     else:
         mean, var = (xp.reshape(widen(r), shape) for r in (running_mean, running_var))
         inverse = 1 / xp.sqrt(var + eps)
         normal = (wide - mean) * inverse
         to_input = lambda dy: dy * inverse
-    y, pullback = _affine(x, normal, weight, bias, axes, to_input)
+    y, pullback = _affine(xp, x, normal, weight, bias, axes, to_input)
 
     def positions(dy: Array) -> tuple[Array | None, ...]:
         dx, dweight, dbias = pullback(dy)
@@ -203,15 +202,15 @@ def layer_norm(
     array([[-1.,  1.],
            [-1.,  1.]], dtype=float32)
     """
-    namespace(x, weight, bias)
+    xp = namespace(x, weight, bias)
     floating("layer_norm", x)
     tail = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if tuple(x.shape[x.ndim - len(tail) :]) != tail:
         raise ValueError(f"layer_norm: expected an input ending in {tail}, got {tuple(x.shape)}")
     _check_shapes("layer_norm", x, tail, {"weight": weight, "bias": bias})
     lead = tuple(range(x.ndim - len(tail)))
-    normal, to_input, _, _ = _standardize(widen(x), tuple(range(len(lead), x.ndim)), eps)
-    y, pullback = _affine(x, normal, weight, bias, lead, to_input)
+    normal, to_input, _, _ = _standardize(xp, widen(x), tuple(range(len(lead), x.ndim)), eps)
+    y, pullback = _affine(xp, x, normal, weight, bias, lead, to_input)
 
     def positions(dy: Array) -> tuple[Array | None, ...]:
         dx, dweight, dbias = pullback(dy)
@@ -252,12 +251,12 @@ def group_norm(
     # sizes, not -1: an empty batch leaves -1 undetermined
     size = math.prod(x.shape[1:]) // num_groups
     groups = xp.reshape(widen(x), (x.shape[0], num_groups, size))
-    normal, to_groups, _, _ = _standardize(groups, (2,), eps)
+    normal, to_groups, _, _ = _standardize(xp, groups, (2,), eps)
 
     def to_input(dy: Array) -> Array:
         return xp.reshape(to_groups(xp.reshape(dy, groups.shape)), x.shape)
 
-    y, pullback = _affine(x, xp.reshape(normal, x.shape), weight, bias, axes, to_input)
+    y, pullback = _affine(xp, x, xp.reshape(normal, x.shape), weight, bias, axes, to_input)
 
     def positions(dy: Array) -> tuple[Array | None, ...]:
         dx, dweight, dbias = pullback(dy)
@@ -316,6 +315,6 @@ def _track_instances(x: Array, running_mean: Array, running_var: Array, momentum
     """Move the running statistics towards the average of the samples' own."""
     xp, count = namespace(x, running_mean, running_var), math.prod(x.shape[2:])
     if x.shape[0]:
-        _, mean, var = _statistics(widen(x), tuple(range(2, x.ndim)))
-        _move(running_mean, xp.mean(mean, axis=0), momentum)
-        _move(running_var, xp.mean(var, axis=0) * (count / (count - 1)), momentum)
+        _, mean, var = _statistics(xp, widen(x), tuple(range(2, x.ndim)))
+        _move(xp, running_mean, xp.mean(mean, axis=0), momentum)
+        _move(xp, running_var, xp.mean(var, axis=0) * (count / (count - 1)), momentum)
