@@ -10,7 +10,7 @@ import re
 import pytest
 
 import xpnet
-from xpnet import data, functional, init, nn, optim, train
+from xpnet import data, ensemble, functional, init, nn, optim, search, train
 
 pytestmark = pytest.mark.host
 
@@ -26,11 +26,17 @@ def is_function_of_several(thing):
 NAMES = [
     *[(module, name) for module in (functional, nn, optim) for name in module.__all__],
     *[(xpnet, name) for name in xpnet.__all__ if not is_module_or_error(getattr(xpnet, name))],
-    *[(m, name) for m in (data, train) for name in m.__all__ if is_function_of_several(getattr(m, name))],
     *[
-        (init, name)
-        for name, value in vars(init).items()
-        if inspect.isfunction(value) and value.__module__ == init.__name__ and not name.startswith("_")
+        (module, name)
+        for module in (data, search, train)
+        for name in module.__all__
+        if is_function_of_several(getattr(module, name))
+    ],
+    *[
+        (module, name)
+        for module in (init, ensemble)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
     ],
 ]
 HEADING = re.compile(r"^(Args|Returns|Raises|Attributes):$", re.MULTILINE)

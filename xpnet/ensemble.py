@@ -77,10 +77,25 @@ def bagging(train: Callable[[Dataset, int], Module], data: Dataset, k: int = 10,
         k: number of models.
         seed: of the samples; the random streams are left alone, so the models differ in their weights, too.
 
+    Returns:
+        The models as one that averages their class probabilities.
+
     Raises:
         ValueError: k is below 1.
 
     The error of the mean falls as `ensemble_variance` says. About 1/e of the data are not in a sample.
+
+    >>> from xpnet import nn, optim
+    >>> from xpnet.data import load_digits
+    >>> from xpnet.ensemble import bagging
+    >>> from xpnet.functional import cross_entropy
+    >>> from xpnet.train import Trainer
+    >>> def train(sample, i):
+    ...     model = nn.Sequential(nn.Linear(64, 10))
+    ...     Trainer(model, cross_entropy, optim.SGD(model, lr=0.001)).fit(sample, epochs=1)
+    ...     return model
+    >>> bagging(train, load_digits(), k=2)(load_digits().x[:5]).shape
+    (5, 10)
     """
     if k < 1:
         raise ValueError(f"bagging: k must be at least 1, got {k}")
@@ -88,7 +103,24 @@ def bagging(train: Callable[[Dataset, int], Module], data: Dataset, k: int = 10,
 
 
 def bootstrap(data: Dataset, i: int, seed: int = 0) -> Dataset:
-    """Bootstrap sample number i: a function of seed and i."""
+    """Bootstrap sample number i: a function of seed and i.
+
+    Args:
+        data: n samples.
+        i: number of the sample.
+        seed: of all of them.
+
+    Returns:
+        n samples, drawn with replacement.
+
+    Raises:
+        TypeError: seed or i is no integer.
+
+    >>> from xpnet.data import load_digits
+    >>> from xpnet.ensemble import bootstrap
+    >>> bootstrap(load_digits(), 3)
+    Dataset(digits bootstrap 3: x (1797, 64) float32, y (1797,) int64)
+    """
     chosen = random.integers(len(data), len(data), random.Key(seed, random.BOOTSTRAP, i))
     return data.subset(chosen, f"{data.name} bootstrap {i}")
 
@@ -97,6 +129,17 @@ def ensemble_variance(variance: float, k: int, correlation: float = 0.0) -> floa
     """Mean squared error of the mean of k models, each with zero-mean errors of this variance.
 
     rho sigma^2 + (1 - rho) sigma^2 / k: uncorrelated errors average out as 1/k, common ones stay.
+
+    Args:
+        variance: sigma^2.
+        k: number of models.
+        correlation: rho, of the errors of two models.
+
+    Returns:
+        A number.
+
+    Raises:
+        ZeroDivisionError: k is 0.
 
     >>> from xpnet.ensemble import ensemble_variance
     >>> ensemble_variance(4.0, 10), ensemble_variance(4.0, 10, correlation=1.0)
@@ -173,6 +216,15 @@ def average_weights(models: Sequence[Module], data: Any = None) -> Module:
 
     Raises:
         ValueError: no models, or of different builds.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> from xpnet.ensemble import average_weights
+    >>> models = [nn.Linear(1, 1), nn.Linear(1, 1)]
+    >>> for model, value in zip(models, (1.0, 3.0)):
+    ...     model.theta[...] = value
+    >>> average_weights(models).theta
+    array([2., 2.], dtype=float32)
     """
     if not models:
         raise ValueError("average_weights: no models")
@@ -211,6 +263,14 @@ def monte_carlo_dropout(
 
     Raises:
         ValueError: no dropout layers, or fewer than 1 sample.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> from xpnet.ensemble import monte_carlo_dropout
+    >>> model = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 3))
+    >>> mean, deviation = monte_carlo_dropout(model, xpnet.asarray([[1.0, 2.0, 3.0, 4.0]]), samples=10)
+    >>> mean.shape, deviation.shape
+    ((1, 3), (1, 3))
     """
     dropouts = [module for module in model.modules() if isinstance(module, Dropout)]
     if not dropouts or samples < 1:

@@ -158,14 +158,29 @@ def uniform(low: float, high: float, limits: Limits = (None, None)) -> Interval:
         limits: natural ends, such as (0, None) for a dropout probability: a best value there gives no warning
             that the range should be wider.
 
+    Returns:
+        A distribution, to be put into a `Space`.
+
     Raises:
         ValueError: low > high, or not finite.
+
+    >>> from xpnet import search
+    >>> search.uniform(0.0, 0.5).at(0.5)
+    0.25
     """
     return Interval(float(low), float(high), limits=limits)
 
 
 def loguniform(low: float, high: float, limits: Limits = (None, None)) -> Interval:
     """A number from low to high, its logarithm evenly distributed: for learning rates and penalties (S2).
+
+    Args:
+        low: smallest value, above 0.
+        high: largest value.
+        limits: as for `uniform`.
+
+    Returns:
+        A distribution, to be put into a `Space`.
 
     Raises:
         ValueError: low <= 0, low > high, or not finite.
@@ -180,8 +195,22 @@ def loguniform(low: float, high: float, limits: Limits = (None, None)) -> Interv
 def integer(low: int, high: int, log: bool = False, limits: Limits = (None, None)) -> Interval:
     """A whole number from low to high, both included. Also `xpnet.search.int`.
 
+    Args:
+        low: smallest value.
+        high: largest value.
+        log: whether its logarithm is evenly distributed.
+        limits: as for `uniform`.
+
+    Returns:
+        A distribution, to be put into a `Space`.
+
     Raises:
         ValueError: as for `uniform` and, with `log`, `loguniform`; or a bound that is not whole.
+
+    >>> from xpnet import search
+    >>> width = search.integer(1, 4)
+    >>> [width.at(u) for u in (0.1, 0.9)]
+    [1, 4]
     """
     return Interval(low, high, log=log, whole=True, limits=limits)
 

@@ -165,7 +165,25 @@ class CoarseToFine:
 
 
 def narrow(space: Space, params: Sequence[Params], margin: float = 0.05) -> Space:
-    """The part of a space that these settings span, and `margin` of each range more on either side."""
+    """The part of a space that these settings span, and `margin` of each range more on either side.
+
+    Args:
+        space: what to narrow.
+        params: settings in it, such as those of the best trials.
+        margin: as a fraction of each range.
+
+    Returns:
+        A space of the same names.
+
+    Raises:
+        KeyError: settings that lack a name of the space.
+        ValueError: no settings.
+
+    >>> from xpnet.search import Space, narrow, uniform
+    >>> space = narrow(Space({"x": uniform(0.0, 1.0)}), [{"x": 0.25}, {"x": 0.5}], margin=0.125)
+    >>> space.at([0.0]), space.at([1.0])
+    ({'x': 0.125}, {'x': 0.625})
+    """
     values = [space.values(p) for p in params]
     found: dict[str, Distribution] = {
         name: d.narrowed([v[name] for v in values], margin) for name, d in space.distributions.items()
