@@ -159,3 +159,28 @@ F.relu(np.ones(3, np.float32))
 assert set(F.relu.kernels) == {"numpy"}, F.relu.kernels
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_kernel_for_no_backend_is_refused(double):
+    with pytest.raises(ValueError, match=r"unknown backend 'cuda'.*did you mean 'cupy'"):
+        double[0].kernel("cuda")
+
+
+def test_one_switch_in_two_threads_at_once():
+    """What was before the block belongs to the thread, not to the switch."""
+    off, entered, go_on, found = xpnet.fused(False), threading.Event(), threading.Event(), []
+
+    def first():
+        with off:
+            entered.set()
+            go_on.wait()
+        found.append(dispatch.is_enabled())
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    entered.wait()
+    before = dispatch.is_enabled()
+    with xpnet.fused(False), off:
+        go_on.set()
+        thread.join()
+    assert found == [before] == [dispatch.is_enabled()]

@@ -310,3 +310,31 @@ def test_a_schedule_of_a_function_is_refused():
         optim.StepLR(rule, 1)
     with pytest.raises(ValueError, match="Adam: lr must be at least 0, got -1"):
         optim.Adam([x], lr=lambda step: -1)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("later", [-1.0, float("nan")])
+def test_a_function_that_gives_no_rate_later_is_refused(later):
+    x = xpnet.tensor([1.0], requires_grad=True)
+    rule = optim.SGD([x], lr=lambda step: later if step else np.float64(0.1))
+    (x * x).sum().backward()
+    rule.step()
+    assert type(rule.param_groups[0]["lr"]) is float
+    with pytest.raises(ValueError, match=f"SGD: lr must be at least 0, got {later}"):
+        rule.step()
+    np.testing.assert_allclose(x.numpy(), [0.8], rtol=1e-6)
+    assert rule.state_dict()["state"][0]["step"] == 1
+
+
+@pytest.mark.parametrize("kind", [xpnet.tensor, nn.Parameter])
+def test_values_assigned_between_steps_are_trained(kind):
+    """The optimizer has the parameters in one vector: `data` that is assigned goes there."""
+    x, y = kind(xpnet.asarray([1.0, 2.0])), kind(xpnet.asarray([1.0]))
+    x.requires_grad = y.requires_grad = True
+    rule = optim.SGD([x, y], lr=0.5, momentum=0.5)
+    for value in ([1.0, 2.0], [10.0, 20.0]):
+        x.data = xpnet.asarray(value)
+        rule.zero_grad()
+        (x * 1).sum().backward()
+        rule.step()
+    np.testing.assert_allclose(xpnet.to_numpy(x.data), [9.25, 19.25])
