@@ -658,3 +658,21 @@ def test_an_op_without_arguments():
         return np.ones(1), lambda dy: ()
 
     np.testing.assert_array_equal(one(), [1.0])
+
+
+def test_on_complete_counts_an_op_on_two_paths_once():
+    x, seen = tensor([1.0, 2.0]), []
+    y = x * 2
+    with on_complete(seen.append):
+        (y * y + y).sum().backward()
+    assert seen == [x]
+
+
+@pytest.mark.host
+def test_a_numpy_scalar_beside_a_tensor_without_axes_is_a_number():
+    @differentiable
+    def scale(x, factor):
+        return x * factor, lambda dy: (dy * factor, None)
+
+    x = xpnet.tensor(np.float32(2), requires_grad=True)
+    assert scale(x, np.float64(3)).dtype == np.float32

@@ -184,3 +184,15 @@ def test_one_switch_in_two_threads_at_once():
         go_on.set()
         thread.join()
     assert found == [before] == [dispatch.is_enabled()]
+
+
+def test_dtypes_and_numpy_scalars_are_nowhere(double):
+    """A kernel's arguments are asked where they are; those that are no arrays are not."""
+
+    @dispatch.fusable
+    def body(x, dtype, factor):
+        return "body"
+
+    body.kernel("numpy")(lambda x, dtype, factor: "kernel")
+    x = np.ones(2, np.float32)
+    assert body(x, x.dtype, np.float32(2)) == "kernel"
