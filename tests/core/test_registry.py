@@ -196,3 +196,38 @@ def test_dtypes_and_numpy_scalars_are_nowhere(double):
     body.kernel("numpy")(lambda x, dtype, factor: "kernel")
     x = np.ones(2, np.float32)
     assert body(x, x.dtype, np.float32(2)) == "kernel"
+
+
+def test_a_kernel_never_meets_another_device():
+    ran = []
+
+    @differentiable
+    def add(x, y):
+        return x + y, lambda dy: (dy, dy)
+
+    @add.kernel("array_api_strict")
+    def launch(x, y):
+        ran.append(1)
+        return x, lambda dy: (dy, dy)
+
+    with xpnet.use_backend("array_api_strict"):
+        x = xpnet.asarray([1.0])
+    with xpnet.use_backend("array_api_strict", "device1"):
+        y = xpnet.asarray([1.0])
+    with pytest.raises(xpnet.DeviceError, match=r"add: y is on array_api_strict \(device1\)"):
+        add(x, y)
+    assert ran == []
+
+
+@pytest.mark.host
+def test_a_body_that_mixes_devices_has_its_argument_named():
+    @differentiable
+    def add(x, y):
+        return namespace(x, y).add(x, y), lambda dy: (dy, dy)
+
+    with xpnet.use_backend("array_api_strict"):
+        y = xpnet.asarray([1.0])
+    with pytest.raises(
+        xpnet.DeviceError, match=r"add: y is on array_api_strict .*, the first argument on numpy"
+    ):
+        add(np.ones(1, np.float32), y)

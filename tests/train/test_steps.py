@@ -461,3 +461,25 @@ def test_a_step_of_ones_own_notes_the_use_of_a_test_set():
     trainer.evaluate(test)
     with pytest.warns(ReuseWarning):
         trainer.evaluate(test)
+
+
+def test_a_step_of_ones_own_weighs_batches_as_its_loss_does():
+    """Ignored rows count for nothing, in batches of any size."""
+    data = blobs(20)
+    x, y = data.x, data.y.copy()
+    y[:13] = -100
+    model = network()
+    trainer = Trainer(model, None, optim.SGD(model, lr=0.1), step=supervised)
+    found = [trainer.evaluate(DataLoader(Dataset(x, y), n, shuffle=False))["loss"] for n in (14, 20)]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_weights_shown_twice_leave_the_trained_ones_in_the_state():
+    """Averaged weights are put in, then the batch norms that belong to them: two times."""
+    model = network()
+    trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=0.1))
+    trained = weights(model)
+    for factor in (2.0, 3.0):
+        trainer.show({name: value * factor for name, value in trained.items()})
+    assert equal(trained, {n: xpnet.to_numpy(a) for n, a in trainer.state_dict()["model"].items()})
+    assert equal(weights(model), {name: value * 3.0 for name, value in trained.items()})
