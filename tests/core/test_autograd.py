@@ -615,3 +615,64 @@ def test_on_complete_names_each_leaf_once_it_has_its_whole_gradient():
         np.testing.assert_array_equal(value, grad(leaf))
     (a * a).sum().backward()
     assert len(seen) == 3  # the block has ended
+
+
+def test_a_walk_that_failed_leaves_nothing_behind():
+    """A pullback may raise, or a user interrupt: another walk over the kept graph begins anew."""
+    broken = [True]
+
+    @differentiable
+    def triple(x):
+        def pullback(dy):
+            if broken[0]:
+                raise KeyboardInterrupt
+            return dy * 3
+
+        return x * 3, pullback
+
+    x = tensor([1.0, 2.0])
+    h = x * 2
+    k = h * 5  # waits with a gradient while the walk fails
+    y = (triple(h) + k).sum()
+    with pytest.raises(KeyboardInterrupt):
+        y.backward(retain_graph=True)
+    broken[0] = False
+    x.grad = None
+    y.backward()
+    np.testing.assert_array_equal(grad(x), [16.0, 16.0])
+
+
+@pytest.mark.parametrize(("returned", "kind"), [(2.0, "float"), ([1.0], "list")])
+def test_a_pullback_that_gives_no_array_is_refused(returned, kind):
+    @differentiable
+    def wrong(x):
+        return x * 2, lambda dy: returned
+
+    with pytest.raises(TypeError, match=f"the pullback of wrong gives a {kind} for x, expected an array"):
+        wrong(tensor([1.0])).backward()
+
+
+def test_an_op_without_arguments():
+    @differentiable
+    def one():
+        return np.ones(1), lambda dy: ()
+
+    np.testing.assert_array_equal(one(), [1.0])
+
+
+def test_on_complete_counts_an_op_on_two_paths_once():
+    x, seen = tensor([1.0, 2.0]), []
+    y = x * 2
+    with on_complete(seen.append):
+        (y * y + y).sum().backward()
+    assert seen == [x]
+
+
+@pytest.mark.host
+def test_a_numpy_scalar_beside_a_tensor_without_axes_is_a_number():
+    @differentiable
+    def scale(x, factor):
+        return x * factor, lambda dy: (dy * factor, None)
+
+    x = xpnet.tensor(np.float32(2), requires_grad=True)
+    assert scale(x, np.float64(3)).dtype == np.float32

@@ -1,6 +1,7 @@
 """Where arrays live: choosing a backend, moving data, and what is said when something is missing or mixed."""
 
 import contextvars
+import pickle
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -310,3 +311,12 @@ def test_batches_made_ahead_are_where_the_loop_is():
     data = Dataset(np.ones((8, 2), np.float32), np.zeros(8, int))
     for x, _ in DataLoader(data, 4, prefetch=2):
         assert xpnet.core.places.backend_name(x) == str(xpnet.get_backend())
+
+
+def test_a_record_is_of_one_device():
+    first, other = (backends.load("array_api_strict", device) for device in (None, "device1"))
+    assert first != other
+    for record in (first, other):
+        again = pickle.loads(pickle.dumps(record))
+        assert again == record
+        assert {record: 1}[again] == 1

@@ -159,3 +159,75 @@ F.relu(np.ones(3, np.float32))
 assert set(F.relu.kernels) == {"numpy"}, F.relu.kernels
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_kernel_for_no_backend_is_refused(double):
+    with pytest.raises(ValueError, match=r"unknown backend 'cuda'.*did you mean 'cupy'"):
+        double[0].kernel("cuda")
+
+
+def test_one_switch_in_two_threads_at_once():
+    """What was before the block belongs to the thread, not to the switch."""
+    off, entered, go_on, found = xpnet.fused(False), threading.Event(), threading.Event(), []
+
+    def first():
+        with off:
+            entered.set()
+            go_on.wait()
+        found.append(dispatch.is_enabled())
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    entered.wait()
+    before = dispatch.is_enabled()
+    with xpnet.fused(False), off:
+        go_on.set()
+        thread.join()
+    assert found == [before] == [dispatch.is_enabled()]
+
+
+def test_dtypes_and_numpy_scalars_are_nowhere(double):
+    """A kernel's arguments are asked where they are; those that are no arrays are not."""
+
+    @dispatch.fusable
+    def body(x, dtype, factor):
+        return "body"
+
+    body.kernel("numpy")(lambda x, dtype, factor: "kernel")
+    x = np.ones(2, np.float32)
+    assert body(x, x.dtype, np.float32(2)) == "kernel"
+
+
+def test_a_kernel_never_meets_another_device():
+    ran = []
+
+    @differentiable
+    def add(x, y):
+        return x + y, lambda dy: (dy, dy)
+
+    @add.kernel("array_api_strict")
+    def launch(x, y):
+        ran.append(1)
+        return x, lambda dy: (dy, dy)
+
+    with xpnet.use_backend("array_api_strict"):
+        x = xpnet.asarray([1.0])
+    with xpnet.use_backend("array_api_strict", "device1"):
+        y = xpnet.asarray([1.0])
+    with pytest.raises(xpnet.DeviceError, match=r"add: y is on array_api_strict \(device1\)"):
+        add(x, y)
+    assert ran == []
+
+
+@pytest.mark.host
+def test_a_body_that_mixes_devices_has_its_argument_named():
+    @differentiable
+    def add(x, y):
+        return namespace(x, y).add(x, y), lambda dy: (dy, dy)
+
+    with xpnet.use_backend("array_api_strict"):
+        y = xpnet.asarray([1.0])
+    with pytest.raises(
+        xpnet.DeviceError, match=r"add: y is on array_api_strict .*, the first argument on numpy"
+    ):
+        add(np.ones(1, np.float32), y)

@@ -357,3 +357,19 @@ def test_an_assigned_gradient_must_fit_the_parameter(in_vector):
     layer.weight.grad = gradient
     gradient[...] = 5 * gradient  # the parameter has a copy
     assert (xpnet.to_numpy(layer.weight.grad) == 1).all()
+
+
+def test_gradients_that_were_kept_are_renewed_once(monkeypatch):
+    """Not once a parameter: each time copies the whole vector."""
+    model, renewed = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2)), []
+    renew = flat_file.FlatParameters.renew_grads
+    monkeypatch.setattr(
+        flat_file.FlatParameters, "renew_grads", lambda self: (renewed.append(1), renew(self))
+    )
+    kept = [model.grad]
+    for _ in range(2):
+        model(xpnet.asarray(np.ones((1, 2), np.float32))).sum().backward()
+        kept += [p.grad for p in model.parameters()]
+        model.zero_grad()
+        model.zero_grad()
+    assert len(renewed) == 2

@@ -310,3 +310,89 @@ def test_a_schedule_of_a_function_is_refused():
         optim.StepLR(rule, 1)
     with pytest.raises(ValueError, match="Adam: lr must be at least 0, got -1"):
         optim.Adam([x], lr=lambda step: -1)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("later", [-1.0, float("nan")])
+def test_a_function_that_gives_no_rate_later_is_refused(later):
+    x = xpnet.tensor([1.0], requires_grad=True)
+    rule = optim.SGD([x], lr=lambda step: later if step else np.float64(0.1))
+    (x * x).sum().backward()
+    rule.step()
+    assert type(rule.param_groups[0]["lr"]) is float
+    with pytest.raises(ValueError, match=f"SGD: lr must be at least 0, got {later}"):
+        rule.step()
+    np.testing.assert_allclose(x.numpy(), [0.8], rtol=1e-6)
+    assert rule.state_dict()["state"][0]["step"] == 1
+
+
+@pytest.mark.parametrize("views", [True, False])
+@pytest.mark.parametrize("kind", [xpnet.tensor, nn.Parameter])
+def test_values_assigned_between_steps_are_trained(kind, views, monkeypatch):
+    """The optimizer has the parameters in one vector, if any: `data` that is assigned goes there."""
+    if not views:
+        monkeypatch.setattr("xpnet.nn.flat.has_views", lambda backend: False)
+    x, y = kind(xpnet.asarray([1.0, 2.0])), kind(xpnet.asarray([1.0]))
+    x.requires_grad = y.requires_grad = True
+    rule = optim.SGD([x, y], lr=0.5, momentum=0.5)
+    for value in ([1.0, 2.0], [10.0, 20.0]):
+        x.data = xpnet.asarray(value)
+        rule.zero_grad()
+        (x * 1).sum().backward()
+        rule.step()
+    np.testing.assert_allclose(xpnet.to_numpy(x.data), [9.25, 19.25])
+
+
+def test_gradients_that_somebody_keeps_are_not_stepped_with_again():
+    """A kept gradient is what it was; the next ones are in other memory, where the step looks."""
+    model = nn.Linear(2, 1, bias=False)
+    model.weight.data = xpnet.asarray([[0.0, 0.0]])
+    rule = optim.SGD(model, lr=1.0)
+    for factor in (1.0, 10.0):
+        rule.zero_grad()
+        (model.weight * factor).sum().backward()
+        rule.step()
+        kept = model.weight.grad
+    np.testing.assert_array_equal(xpnet.to_numpy(model.weight.data), [[-11.0, -11.0]])
+    np.testing.assert_array_equal(xpnet.to_numpy(kept), [[10.0, 10.0]])
+
+
+def test_a_rate_follows_the_steps_of_the_group_not_of_a_frozen_weight():
+    x, y = (xpnet.tensor([0.0], requires_grad=True) for _ in range(2))
+    rule = optim.SGD([x, y], lr=lambda step: 1.0 / (1 + step))
+    for _ in range(3):
+        x.grad = xpnet.asarray([1.0])
+        rule.step()
+    assert rule.param_groups[0]["lr"] == pytest.approx(1 / 3)
+
+
+def test_eps_may_become_0_between_steps():
+    """The elements between aligned parameters then stay 0, not 0 / 0."""
+    x, y = (xpnet.tensor(v, requires_grad=True) for v in ([1.0, 2.0, 3.0], [4.0]))
+    rule = optim.Adam([x, y], lr=0.1)
+    for eps in (1e-8, 0.0):
+        rule.param_groups[0]["eps"] = eps
+        for p in (x, y):
+            p.grad = xpnet.asarray(np.ones(p.shape, np.float32))
+        with np.errstate(invalid="raise"):
+            rule.step()
+    np.testing.assert_allclose(xpnet.to_numpy(x.data), [0.8, 1.8, 2.8], rtol=1e-5)
+
+
+def test_a_step_that_is_taken_back_is_not_counted(backend):
+    """Adam's bias correction knows the number of steps: one that was undone is not among them."""
+    if backend == "numpy":
+        pytest.skip("the host knows before the step whether gradients are finite")
+    paths = []
+    for holds in ([True, True], [True, False, True]):
+        x = xpnet.tensor([1.0, 2.0], requires_grad=True)
+        rule = optim.Adam([x], lr=0.1)
+        for finite in holds:
+            x.grad = xpnet.asarray([0.5, -1.0])
+            rule.finite = xpnet.asarray(finite)
+            rule.step()
+            if not finite:
+                rule.take_back()
+        assert rule.state_dict()["state"][0]["step"] == 2
+        paths.append(xpnet.to_numpy(x.data))
+    np.testing.assert_array_equal(*paths)

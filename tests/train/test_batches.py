@@ -153,12 +153,14 @@ def test_evaluation_prediction_and_exact_batch_norm(form):
     )
 
 
-@pytest.mark.parametrize("kind", ["dict", "Arrays of a tuple", "data set"])
+@pytest.mark.parametrize("kind", ["dict", "Arrays of a tuple", "tuple", "data set"])
 def test_data_sets_in_parts_go_straight_into_fit(kind):
     x, y = data()
     train = {"left": x[:, :3], "right": x[:, 3:], "label": y}
     if kind == "Arrays of a tuple":
         train = Arrays(((x[:, :3], x[:, 3:]), y))
+    if kind == "tuple":
+        train = (x[:, :3], x[:, 3:], y)
     if kind == "data set":
         train = Rows([{"left": x[i, :3], "right": x[i, 3:], "label": y[i]} for i in range(50)])
     several, one = fitted(Pair, train, train), fitted(Joined, Dataset(x, y), Dataset(x, y))
@@ -168,7 +170,7 @@ def test_data_sets_in_parts_go_straight_into_fit(kind):
         )
     assert several.history["val_accuracy"] == one.history["val_accuracy"]
     inputs = {"left": x[:, :3], "right": x[:, 3:]}
-    for given in (train, inputs):
+    for given in (inputs,) if kind == "tuple" else (train, inputs):
         np.testing.assert_allclose(
             xpnet.to_numpy(several.predict(given)), xpnet.to_numpy(one.predict(x)), rtol=1e-3, atol=1e-4
         )

@@ -8,7 +8,7 @@ import pytest
 
 import xpnet
 from xpnet import nn, optim, random
-from xpnet.data import DataLoader, Dataset
+from xpnet.data import DataLoader, Dataset, ReuseWarning
 from xpnet.data.batch import size_of
 from xpnet.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 from xpnet.train import (
@@ -434,3 +434,52 @@ def test_another_step_is_another_run(tmp_path):
     usual = Trainer(model, cross_entropy, optim.Adam(model, lr=0.01), [ModelCheckpoint(tmp_path)])
     with pytest.raises(ValueError, match=r"training\.step is supervised there and absent here"):
         usual.fit(DataLoader(blobs(), 16, seed=1), epochs=4, resume=tmp_path / "last.safetensors")
+
+
+def test_a_step_of_ones_own_measures_arrays_as_fit_takes_them():
+    """Pairs of arrays, dicts of arrays and a Dataset are the same validation data."""
+    data, found = blobs(), []
+    x, y = data.x, data.y
+
+    def step(run, batch):
+        x, y = batch.values() if isinstance(batch, dict) else batch
+        return cross_entropy(run.model(x), y)
+
+    for validation in (data, (x, y), {"x": x, "y": y}):
+        xpnet.manual_seed(0)
+        model = network()
+        trainer = Trainer(model, None, optim.Adam(model, lr=0.01), step=step)
+        found.append(trainer.fit(data, validation, epochs=1)["val_loss"])
+        assert trainer.evaluate(validation)["loss"] == pytest.approx(found[-1][0])
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_step_of_ones_own_notes_the_use_of_a_test_set():
+    model = network()
+    trainer = Trainer(model, None, optim.SGD(model, lr=0.1), step=supervised)
+    test = blobs().guarded()
+    trainer.evaluate(test)
+    with pytest.warns(ReuseWarning):
+        trainer.evaluate(test)
+
+
+def test_a_step_of_ones_own_weighs_batches_as_its_loss_does():
+    """Ignored rows count for nothing, in batches of any size."""
+    data = blobs(20)
+    x, y = data.x, data.y.copy()
+    y[:13] = -100
+    model = network()
+    trainer = Trainer(model, None, optim.SGD(model, lr=0.1), step=supervised)
+    found = [trainer.evaluate(DataLoader(Dataset(x, y), n, shuffle=False))["loss"] for n in (14, 20)]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_weights_shown_twice_leave_the_trained_ones_in_the_state():
+    """Averaged weights are put in, then the batch norms that belong to them: two times."""
+    model = network()
+    trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=0.1))
+    trained = weights(model)
+    for factor in (2.0, 3.0):
+        trainer.show({name: value * factor for name, value in trained.items()})
+    assert equal(trained, {n: xpnet.to_numpy(a) for n, a in trainer.state_dict()["model"].items()})
+    assert equal(weights(model), {name: value * 3.0 for name, value in trained.items()})

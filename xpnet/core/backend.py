@@ -102,16 +102,26 @@ def _missing(name: str) -> str | None:
     return None if count else "no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
 
 
+def check_name(name: str) -> None:
+    """Refuse what is not the name of a backend.
+
+    Raises:
+        ValueError: with the names that there are.
+    """
+    if name in BACKENDS:
+        return
+    meant = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy", "pytorch": "torch", "np": "numpy"}
+    near = meant.get(str(name).lower()) or next(iter(get_close_matches(str(name), BACKENDS, 1)), None)
+    hint = f"; did you mean {near!r}?" if near else ""
+    raise ValueError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}{hint}")
+
+
 def load(name: str | Backend, device: Any = None) -> Backend:
     """The record of a backend, whose package is imported; arguments and errors are those of `set_backend`."""
     if isinstance(name, Backend):
         device = name.place if device is None else device
         name = name.name
-    if name not in BACKENDS:
-        meant = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy", "pytorch": "torch", "np": "numpy"}
-        near = meant.get(str(name).lower()) or next(iter(get_close_matches(str(name), BACKENDS, 1)), None)
-        hint = f"; did you mean {near!r}?" if near else ""
-        raise ValueError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}{hint}")
+    check_name(name)
     if name == "numpy":
         if device not in (None, "cpu"):
             raise ValueError(f"backend 'numpy' has one device, 'cpu', not {device!r}")

@@ -32,11 +32,20 @@ def backward(root: Node, gradient: Array | float, retain_graph: bool) -> None:
             raise RuntimeError(_FREED)
         root._accumulate(gradient)
         return
-    complete = _on_complete.get()
-    uses = _leaf_uses(root) if complete is not None else {}
     # a waiting node holds the gradient found so far in its _grad
     root._grad = gradient
-    queue: list[tuple[int, Node]] = [(-root._time, root)]
+    queue = [(-root._time, root)]
+    try:
+        _walk(root, queue, retain_graph)
+    except BaseException:
+        for _, node in queue:  # another walk of what is kept begins anew
+            node._grad = None
+        raise
+
+
+def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None:
+    complete = _on_complete.get()
+    uses = _leaf_uses(root) if complete is not None else {}
     while queue:
         node = heappop(queue)[1]
         dy, pullback, parents = node._grad, node._pullback, node._parents
@@ -68,7 +77,14 @@ def backward(root: Node, gradient: Array | float, retain_graph: bool) -> None:
                     continue
             if gradient is not None:
                 data = parent._data
-                if gradient.shape != data.shape or gradient.dtype != data.dtype:
+                try:
+                    same = gradient.shape == data.shape and gradient.dtype == data.dtype
+                except AttributeError:
+                    raise TypeError(
+                        f"backward(): the pullback of {node._op.__name__} gives a {type(gradient).__name__} "
+                        f"for {_name(node, i)}, expected an array; several gradients are a tuple"
+                    ) from None
+                if not same:
                     _check(gradient, node, i, parent)
                 if not inner:
                     shared = retain_graph or gradient is dy or (not deferred and _repeats(gradient, found))

@@ -62,12 +62,28 @@ class Node:
 
     @property
     def data(self) -> Array:
-        """The array; assigning another changes neither the graph nor the gradient."""
+        """The array; assigning another changes neither the graph nor the gradient.
+
+        What an optimizer or a model trains takes over the values: its array is a view into their vector.
+
+        Raises:
+            ValueError: values for that of another shape or dtype.
+        """
         return self._data
 
     @data.setter
     def data(self, value: Array) -> None:
-        self._data = value
+        if getattr(self, "_flat", None) is None:
+            self._data = value
+            return
+        view = self._data  # stays, or the vector would no longer hold the parameter
+        if tuple(value.shape) != tuple(view.shape) or value.dtype != view.dtype:
+            raise ValueError(
+                f"parameter.data: expected shape {tuple(view.shape)} and dtype {view.dtype}, "
+                f"got {tuple(value.shape)} and {value.dtype}"
+            )
+        if value is not view:
+            view[...] = value
 
     @property
     def is_leaf(self) -> bool:

@@ -25,12 +25,13 @@ from weakref import WeakSet
 
 import numpy as np
 
-from xpnet.core.backend import DeviceError
+from xpnet.core.backend import DeviceError, check_name
 from xpnet.core.places import SCALARS, backend_name, device_key, on_device, where
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_before: ContextVar[tuple[bool, ...]] = ContextVar("xpnet_fused_before", default=())  # outside of each block
 _fused: ContextVar[bool] = ContextVar("xpnet_fused", default=os.environ.get("XPNET_FUSED", "1") != "0")
 
 
@@ -64,7 +65,11 @@ class OwnsKernels(Protocol):
     kernels: Kernels
 
     def kernel(self, backend: str, min_size: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Register a kernel for first arguments of `backend`: see `xpnet.core.registry.Kernel`."""
+        """Register a kernel for first arguments of `backend`: see `xpnet.core.registry.Kernel`.
+
+        Raises:
+            ValueError: there is no such backend.
+        """
 
 
 class Fusable(OwnsKernels, Protocol[P, R]):
@@ -83,6 +88,8 @@ def own(op: Any, body: Callable[..., Any], kernels: Kernels) -> Any:
     """Give an op its body and its kernels, and `kernel` to add some."""
 
     def kernel(backend: str, min_size: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        check_name(backend)
+
         def register(launcher: Callable[P, R]) -> Callable[P, R]:
             told = "recorded" in signature(launcher).parameters
             kernels[backend] = Kernel(launcher, min_size, told)
@@ -124,7 +131,7 @@ def run(
     Raises:
         DeviceError: a kernel would have met arrays of two backends or devices.
     """
-    first = args[0] if args else next(iter(kwargs.values()))
+    first: Any = args[0] if args else next(iter(kwargs.values()), None)
     if type(first) in SCALARS:
         first = next((a for a in args if type(a) not in SCALARS), None)
         if first is None:
@@ -211,18 +218,20 @@ class fused_kernels:
 
     def __init__(self, flag: bool) -> None:
         self._flag = bool(flag)
-        self._previous: list[bool] | None = None
+        self._used = False
 
     def __enter__(self) -> None:
-        self._previous = [*(self._previous or ()), _fused.get()]
+        self._used = True
+        _before.set((*_before.get(), _fused.get()))
         _fused.set(self._flag)
 
     def __exit__(self, *exc: object) -> None:
-        if self._previous:
-            _fused.set(self._previous.pop())
+        *outer, previous = _before.get() or (True,)
+        _before.set(tuple(outer))
+        _fused.set(previous)
 
     def __del__(self) -> None:
-        if self._previous is None:
+        if not self._used:
             message = "xpnet.fused(...) changed nothing: it is for `with`, XPNET_FUSED=0 for a whole process"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
 

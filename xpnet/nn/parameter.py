@@ -8,7 +8,6 @@ import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.core.convert import asarray, to_numpy
-from xpnet.core.node import Node
 from xpnet.core.places import namespace
 from xpnet.core.tensor import Tensor
 
@@ -97,19 +96,3 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data.data if isinstance(data, Tensor) else _own(data), requires_grad)
-
-    def _assign(self, value: Array) -> None:
-        """Set `data`: the view stays, or the vector would no longer hold the parameter."""
-        if getattr(self, "_flat", None) is None:
-            self._data = value
-            return
-        view = self.data
-        if tuple(value.shape) != tuple(view.shape) or value.dtype != view.dtype:
-            raise ValueError(
-                f"parameter.data: expected shape {tuple(view.shape)} and dtype {view.dtype}, "
-                f"got {tuple(value.shape)} and {value.dtype}"
-            )
-        if value is not view:
-            view[...] = value
-
-    data = property(Node.data.fget, _assign)  # type: ignore[attr-defined]

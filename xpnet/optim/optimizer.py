@@ -15,7 +15,7 @@ from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
 from xpnet.optim.chain import Transform
 from xpnet.optim.moments import Block, MomentSpan, State, Wide, members_of
-from xpnet.optim.options import check_options, declared, reader, record
+from xpnet.optim.options import as_python, check_options, declared, reader, record
 
 
 @dataclass_transform()
@@ -155,11 +155,10 @@ class Optimizer(_Declared):
                 raise ValueError("params: a parameter appears in two groups")
             taken.add(id(p))
         merged = {**self.defaults, **group, "params": members}
-        # a NumPy scalar would turn float32 arithmetic into float64
-        merged = {k: v.item() if hasattr(v, "item") else v for k, v in merged.items()}
         rate = merged.get("lr")
         if callable(rate):
             merged["lr"] = rate(0)
+        merged = {k: as_python(v) for k, v in merged.items()}
         check_options(type(self).__name__, merged)
         self._state, self._blocks, self._spans = self._collected(), [], []
         self.param_groups.append(merged)
@@ -279,7 +278,9 @@ class Optimizer(_Declared):
         self._keep_counts()
         for group, rate in zip(self.param_groups, self._rates, strict=True):
             if rate is not None:
-                group["lr"] = rate(max(n for b in self._blocks if b.group is group for n in b.made))
+                lr = as_python(rate(max(n for b in self._blocks if b.group is group for n in b.made)))
+                check_options(type(self).__name__, {"lr": lr})
+                group["lr"] = lr
 
     # ---- blocks and spans ----
 

@@ -56,6 +56,11 @@ def _read(names: tuple[str, ...], options: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(options[name] for name in names)
 
 
+def as_python(value: Any) -> Any:
+    """A NumPy scalar as a number: it would turn float32 arithmetic into float64."""
+    return value.item() if hasattr(value, "item") else value
+
+
 def check_options(name: str, options: dict[str, Any]) -> None:
     """Refuse hyperparameters outside their range, by name.
 

@@ -30,7 +30,7 @@ def evaluate(
 
     Args:
         model: a Module.
-        data: a data set, a pair of arrays (x, y), a dict of arrays, a DataLoader, or anything that gives
+        data: a data set, arrays (x, y) or (x1, x2, y), a dict of arrays, a DataLoader, or anything that gives
             batches, (x, y) or as `Trainer` takes them.
         loss: `loss(output, target)`, the mean over a batch. With our losses, class weights and ignored rows
             weigh a batch as they should; with a loss of your own, its number of samples does.
@@ -56,13 +56,11 @@ def evaluate(
     (1.127, 0.5)
     """
     check_metrics(metrics)
-    data = as_dataset(data)
-    _note_use(data)
     judged = metrics is None  # with accuracy, as long as the targets look like classes
     means, confusion = {"loss": Mean()}, Confusion()
     scores = [metric for metric in metrics or () if isinstance(metric, ClassificationScore)]
     with evaluating(model):
-        for batch in in_order(data):
+        for batch in to_measure(data):
             (inputs, named, y), n = parts_of(batch), size_of(batch)
             output = model(*inputs, **named)
             value, weight = weighed(loss, output, y, n)
@@ -85,12 +83,11 @@ def evaluate(
 
 
 def as_dataset(data: Any) -> Any:
-    """A pair of arrays (x, y) as a Dataset, a dict of arrays as `Arrays`; anything else as it is."""
-    if isinstance(data, Mapping):
+    """A pair of arrays (x, y) as a Dataset, more or a dict of arrays as `Arrays`; anything else as it is."""
+    several = isinstance(data, tuple) and len(data) > 1 and all(hasattr(a, "shape") for a in data)
+    if isinstance(data, Mapping) or (several and len(data) > 2):
         return Arrays(data)
-    if isinstance(data, tuple) and len(data) == 2 and all(hasattr(a, "shape") for a in data):
-        return Dataset(*data)
-    return data
+    return Dataset(*data) if several else data
 
 
 @following
@@ -119,16 +116,18 @@ def predict(model: Any, data: Any) -> Any:
     (5, 2)
     """
     data = Arrays(data) if isinstance(data, Mapping) else data
-    _note_use(data)
     if isinstance(data, DataLoader) or is_data_set(data):
-        return outputs(model, in_order(data), call)
+        return outputs(model, to_measure(data), call)
     return outputs(model, in_batches(as_array(data)))
 
 
-def _note_use(data: Any) -> None:
-    data = getattr(data, "dataset", data)  # of a DataLoader
-    if getattr(data, "guard", None) is not None:
-        data.guard.use(data.name)
+def to_measure(data: Any) -> Batches:
+    """Data, or arrays, as batches in order; a guarded test set notes that it is used."""
+    data = as_dataset(data)
+    source = getattr(data, "dataset", data)  # of a DataLoader
+    if getattr(source, "guard", None) is not None:
+        source.guard.use(source.name)
+    return in_order(data)
 
 
 def in_order(data: Any) -> Batches:

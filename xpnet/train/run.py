@@ -18,6 +18,7 @@ import numpy as np
 from xpnet.core import random
 from xpnet.core.backend import Array
 from xpnet.core.convert import to_numpy
+from xpnet.core.places import following
 from xpnet.core.renamed import renamed
 from xpnet.parallel.communicator import Communicator
 from xpnet.train.callbacks import Callback
@@ -152,6 +153,7 @@ class Run:
 
     # ---- applying the model ----
 
+    @following
     def evaluate(self, data: Any, metrics: Sequence[Metric] | None = None) -> dict[str, float]:
         """The mean loss and metrics over the data, in evaluation mode and without gradients.
 

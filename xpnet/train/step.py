@@ -14,7 +14,7 @@ from xpnet.nn.inference import evaluating
 from xpnet.optim import Optimizer
 from xpnet.optim.gradients import gradients_of
 from xpnet.train.accumulation import Accumulation
-from xpnet.train.evaluation import in_order
+from xpnet.train.evaluation import to_measure
 from xpnet.train.measures import as_number, described, record, taken_apart
 from xpnet.train.metrics import Mean
 from xpnet.train.run import Run
@@ -145,7 +145,7 @@ class Step:
         """The means over data of what `forward` gives, in evaluation mode and without gradients."""
         means: defaultdict[str, Mean] = defaultdict(Mean)
         with evaluating(run.model):
-            for batch in in_order(data):
+            for batch in to_measure(data):
                 samples = size_of(batch)
                 found, weight = weighed(self.forward, run, batch, samples)
                 loss, measures = (found, {}) if isinstance(found, Tensor) else taken_apart(found)

@@ -125,8 +125,8 @@ class Trainer(Run):
 
         Args:
             train: a DataLoader, or anything that gives batches each time it is iterated over; a Dataset, any
-                other data set of numbered samples, a pair of arrays (x, y) or a dict of arrays is loaded in
-                shuffled batches of 32.
+                other data set of numbered samples, arrays (x, y) or (x1, x2, y), or a dict of arrays is
+                loaded in shuffled batches of 32.
             validation: likewise; a data set is loaded in order. Default: no validation.
             epochs: how often to go through the training data at most, with those before a checkpoint.
             resume: a checkpoint of the same run (`save_checkpoint`, `Checkpoint`, `ModelCheckpoint`): go on
