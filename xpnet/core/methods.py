@@ -33,11 +33,12 @@ class Extremum(NamedTuple, Generic[T]):
     indices: Array
 
 
-def _axis(axis: Axis, dim: Axis, keepdims: bool, keepdim: bool) -> tuple[Axis, bool]:
-    """PyTorch's spelling and NumPy's, of which one may be used."""
+def _axis(axis: Any, dim: Any, keepdims: bool, keepdim: bool) -> tuple[Axis, bool]:
+    """PyTorch's spelling and NumPy's, of which one may be used; PyTorch takes a list of axes, too."""
     if axis is not None and dim is not None:
         raise TypeError(f"axis and dim are one thing: pass one of them, got axis={axis} and dim={dim}")
-    return axis if dim is None else dim, keepdims or keepdim
+    axis = axis if dim is None else dim
+    return tuple(axis) if isinstance(axis, list) else axis, keepdims or keepdim
 
 
 class Methods(Generic[T]):
