@@ -67,6 +67,8 @@ class Node:
 
     @data.setter
     def data(self, value: Array) -> None:
+        if self._grad is not None and not self._filled and self._flat is None:
+            self._grad = None  # memory for the next gradient, of the shape and dtype that the array had
         self._data = value
 
     @property

@@ -28,7 +28,7 @@ def pair(value: Any, name: str, min_size: int) -> tuple[int, int]:
     sizes = (value, value) if isinstance(value, Integral) else value
     sizes = sizes * 2 if isinstance(sizes, tuple | list) and len(sizes) == 1 else sizes
     pairs = isinstance(sizes, tuple | list) and len(sizes) == 2
-    if not pairs or not all(isinstance(v, Integral) and v >= min_size for v in sizes):
+    if not pairs or not all(isinstance(v, Integral) and int(v) >= min_size for v in sizes):
         raise ValueError(
             f"{name} must be an integer of at least {min_size}, or a pair of them, got {value!r}"
         )

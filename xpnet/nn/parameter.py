@@ -10,7 +10,7 @@ from xpnet.core.backend import Array
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.node import Node
 from xpnet.core.places import namespace
-from xpnet.core.tensor import Tensor
+from xpnet.core.tensor import Tensor, differentiable_numbers
 
 
 class Buffer(Tensor):
@@ -66,11 +66,13 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data.data if isinstance(data, Tensor) else _own(data), requires_grad)
+        if requires_grad:
+            differentiable_numbers(type(self).__name__, self._data)
 
     def _assign(self, value: Array) -> None:
         """Set `data`: the view stays, or the vector would no longer hold the parameter."""
         if getattr(self, "_flat", None) is None:
-            self._data = value
+            Node.data.fset(self, value)  # type: ignore[attr-defined]
             return
         view = self.data
         if tuple(value.shape) != tuple(view.shape) or value.dtype != view.dtype:
