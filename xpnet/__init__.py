@@ -26,10 +26,14 @@ from xpnet.core.version import __version__ as __version__
 
 # a backend's kernels register when its first array arrives; Numba itself loads when the first one runs
 _unloaded["cupy"] = lambda: _import_module("xpnet.cuda")
-if _find_spec("numba") is not None:
+try:
+    _found = _find_spec("numba") is not None
+except Exception:  # an import hook of others, or a module put in its place: then without it
+    _found = False
+if _found:
     _unloaded["numpy"] = lambda: _import_module("xpnet.cpu")
 
-del _operators, _find_spec
+del _operators, _find_spec, _found
 
 
 __all__ = [

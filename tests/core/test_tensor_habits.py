@@ -184,6 +184,7 @@ ARITHMETIC = {
     "s / p": lambda p, s: s / p,
     "p ** s": lambda p, s: p**s,
     "maximum": operators.maximum,
+    "p @ s": lambda p, s: p @ s if getattr(s, "ndim", 0) else p * s,
     "leaky_relu": F.leaky_relu,
     "leaky_relu by name": lambda p, s: F.leaky_relu(p, negative_slope=s),
     "elu": F.elu,

@@ -142,3 +142,30 @@ def test_a_package_that_cannot_be_written_to(where, tmp_path):
     )
     assert run.stdout == "90000\n", run.stderr
     assert run.stderr.count("CPU kernels are compiled anew in every process") == 1
+
+
+WITHOUT = {
+    "no stderr": "sys.stderr = None",
+    "a closed stderr": "sys.stderr.close()",
+    "a stderr that can only write": "sys.stderr = types.SimpleNamespace(write=len, flush=lambda: None)",
+    "another numba": "sys.modules['numba'] = types.ModuleType('numba')",
+    "an import hook that fails": "sys.meta_path.insert(0, types.SimpleNamespace(find_spec=refuse))",
+}
+RUN = """
+import sys, types, numpy as np
+def refuse(name, *_): 1 / (name != "numba")
+{}
+from xpnet import functional as F, nn, optim
+from xpnet.train import Progress, Trainer
+model = nn.Linear(2, 2)
+data = np.zeros((4, 2), np.float32), np.zeros(4, np.int64)
+Trainer(model, F.cross_entropy, optim.SGD(model), [Progress()]).fit(data, epochs=1)
+print("trained")
+"""
+
+
+@pytest.mark.parametrize("what", WITHOUT)
+def test_a_run_without_what_is_optional(what):
+    code = RUN.format(WITHOUT[what])
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "trained" in run.stdout, run.stderr

@@ -10,6 +10,7 @@ import pytest
 import xpnet
 from xpnet import functional as F
 from xpnet import init, nn, optim, random
+from xpnet.core.convert import to_numpy
 from xpnet.core.op import differentiable
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional import cross_entropy, mse_loss
@@ -237,6 +238,23 @@ def test_gradient_check_of_a_sound_model():
     found = gradient_check(cnn, cross_entropy, pictures, y[:6], samples=20)
     assert found.status == "PASS"
     assert found.value < 1e-5
+
+
+@pytest.mark.parametrize("half_done", [False, True])  # whether the gradients of the last step are still there
+def test_diagnostics_of_a_model_that_was_trained(half_done):
+    x, y = batch(20)
+    model = network()
+    optimizer = optim.SGD(model, lr=0.01)
+    Trainer(model, cross_entropy, optimizer).fit(Dataset(x, y), epochs=1)
+    if not half_done:
+        model.zero_grad()
+    kept = [None if p.grad is None else to_numpy(p.grad).copy() for p in model.parameters()]
+    assert gradient_check(model, cross_entropy, x, y).status == "PASS"
+    assert all(finding.name for finding in doctor(model, cross_entropy, Dataset(x, y), steps=20))
+    for p, gradient in zip(model.parameters(), kept, strict=True):
+        assert (p.grad is None) == (gradient is None)
+        if gradient is not None:
+            np.testing.assert_array_equal(to_numpy(p.grad), gradient)
 
 
 def test_gradient_check_finds_a_wrong_pullback():

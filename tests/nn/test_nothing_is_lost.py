@@ -11,7 +11,7 @@ import pytest
 import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim
-from xpnet.data import Dataset
+from xpnet.data import DataLoader, Dataset
 from xpnet.train import Trainer
 
 
@@ -378,6 +378,35 @@ def test_a_module_that_overrides_train_has_its_way():
     )
     assert frozen.running_mean.tolist() == [0, 0]
     assert frozen.weight.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("samples", [4, 5])  # the fifth alone in its batch, which only batch norm minds
+def test_modules_in_evaluation_mode_stay_there_while_the_model_trains(samples):
+    frozen, free = nn.BatchNorm1d(2), nn.Sequential(nn.BatchNorm1d(2))
+    model = nn.Sequential(nn.Linear(2, 2), frozen, *([free] if samples == 4 else []))
+    frozen.eval()
+    x = xpnet.asarray(np.float32([[1, 2], [3, 5], [0, 1], [7, 2], [4, 4]])[:samples])
+    data = DataLoader(Dataset(x, np.arange(samples) % 2), 4)
+    trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.1))
+    for _ in range(2):  # after the first `fit` all of the model is in evaluation mode
+        trainer.fit(data, data, epochs=2)
+        assert frozen.running_mean.tolist() == [0, 0]
+    assert samples == 5 or free[0].running_mean.tolist() != [0, 0]
+    model.train()  # wakes it, as in PyTorch
+    if samples == 4:
+        trainer.fit(data, epochs=1)
+        assert frozen.running_mean.tolist() != [0, 0]
+
+
+@pytest.mark.parametrize("make", [lambda x: xpnet.tensor(x, requires_grad=True), nn.Parameter])
+def test_data_of_another_type_have_gradients_of_that_type(make):
+    p = make(np.float32([[1, 2]]))
+    F.linear(xpnet.asarray(np.float32([[3, 4]])), p, None).sum().backward()
+    p.grad = None
+    p.data = xpnet.asarray(np.float64([[1, 2, 3]]))
+    F.linear(xpnet.asarray(np.float64([[3, 4, 5]])), p, None).sum().backward()
+    assert (str(p.grad.dtype).split(".")[-1], p.grad.shape) == ("float64", (1, 3))
+    assert xpnet.to_numpy(p.grad).tolist() == [[3, 4, 5]]
 
 
 def test_load_state_dict_says_what_had_no_partner():

@@ -163,7 +163,7 @@ def test_penalties_are_those_of_the_decks():
     weights = [xpnet.to_numpy(w).astype(float) for w in F.regularizers.weights(model)]
     expected = sum(0.05 * (w**2).sum() + 0.03 * abs(w).sum() for w in weights)
     assert penalised["train_penalty"][0] == pytest.approx(expected, rel=1e-5)
-    with pytest.raises(ValueError, match="accumulate must be at least 1, l1 and l2 at least 0"):
+    with pytest.raises(ValueError, match="Trainer: l2 must be at least 0, got -1"):
         Trainer(model, cross_entropy, optim.SGD(model), l2=-1)
 
 
@@ -484,7 +484,9 @@ def test_csv_has_every_epoch_exactly_and_once(tmp_path):
     run(1)
     assert len(table(tmp_path / "log.csv")) == 1  # a new run replaces the file
     with pytest.raises(OSError, match="cannot write"):
-        Trainer(network(), cross_entropy, None, [CSVLogger(tmp_path / "no" / "log.csv")]).fit(blobs())
+        model = network()
+        loggers = [CSVLogger(tmp_path / "no" / "log.csv")]
+        Trainer(model, cross_entropy, optim.SGD(model), loggers).fit(blobs())
 
 
 @pytest.mark.host

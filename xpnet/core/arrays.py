@@ -51,6 +51,11 @@ def widen(x: Array) -> Array:
     return namespace(x).astype(x, namespace(x).float32) if hasattr(x, "dtype") and is_half(x) else x
 
 
+def narrow(x: Array, like: Array) -> Array:
+    """x, which was computed from `widen(like)`, in the dtype of `like`."""
+    return namespace(x).astype(x, like.dtype) if is_half(like) else x
+
+
 def cast(x: Array, dtype: Any) -> Array:
     """x in another dtype, by its name or as the backend's own; None: as it is."""
     if dtype is None:

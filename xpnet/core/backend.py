@@ -271,5 +271,7 @@ def named_dtype(name: str, backend: Backend) -> Any:
         return np.dtype(ml_dtypes.bfloat16)
     dtype = getattr(backend.xp, name, None)
     if dtype is None:
-        raise TypeError(f"backend {backend.name!r} has no dtype {name!r}")
+        near = get_close_matches(name, ("float16", "bfloat16", "float32", "float64", "int64", "bool"), 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise TypeError(f"backend {backend.name!r} has no dtype {name!r}{hint}")
     return dtype

@@ -22,7 +22,7 @@ T = TypeVar("T")  # Tensor
 
 ops: Any = None  # xpnet.core.operators
 
-Axis = int | tuple[int, ...] | None
+Axis = int | tuple[int, ...] | list[int] | None
 Operand = Any  # a Tensor, an array of the same backend, or a Python number
 
 
@@ -33,11 +33,12 @@ class Extremum(NamedTuple, Generic[T]):
     indices: Array
 
 
-def _axis(axis: Axis, dim: Axis, keepdims: bool, keepdim: bool) -> tuple[Axis, bool]:
-    """PyTorch's spelling and NumPy's, of which one may be used."""
+def _axis(axis: Any, dim: Any, keepdims: bool, keepdim: bool) -> tuple[Any, bool]:
+    """PyTorch's spelling and NumPy's, of which one may be used; PyTorch takes a list of axes, too."""
     if axis is not None and dim is not None:
         raise TypeError(f"axis and dim are one thing: pass one of them, got axis={axis} and dim={dim}")
-    return axis if dim is None else dim, keepdims or keepdim
+    axis = axis if dim is None else dim
+    return tuple(axis) if isinstance(axis, list) else axis, keepdims or keepdim
 
 
 class Methods(Generic[T]):
@@ -296,13 +297,29 @@ class Methods(Generic[T]):
             values, indices = ops.squeeze(values, dim), xp.squeeze(indices, axis=dim)
         return Extremum(values, indices)
 
-    def argmax(self, axis: int | None = None, *, dim: int | None = None) -> Array:
+    def argmax(
+        self,
+        axis: int | None = None,
+        keepdims: bool = False,
+        *,
+        dim: int | None = None,
+        keepdim: bool = False,
+    ) -> Array:
         """The index of the maximum along `axis` (`dim`), default in the flattened tensor; an array."""
-        return namespace(self.data).argmax(self.data, axis=_axis(axis, dim, False, False)[0])
+        along, kept = _axis(axis, dim, keepdims, keepdim)
+        return namespace(self.data).argmax(self.data, axis=along, keepdims=kept)
 
-    def argmin(self, axis: int | None = None, *, dim: int | None = None) -> Array:
+    def argmin(
+        self,
+        axis: int | None = None,
+        keepdims: bool = False,
+        *,
+        dim: int | None = None,
+        keepdim: bool = False,
+    ) -> Array:
         """The index of the minimum, likewise."""
-        return namespace(self.data).argmin(self.data, axis=_axis(axis, dim, False, False)[0])
+        along, kept = _axis(axis, dim, keepdims, keepdim)
+        return namespace(self.data).argmin(self.data, axis=along, keepdims=kept)
 
     # ---- shape ----
 
@@ -316,8 +333,10 @@ class Methods(Generic[T]):
         """The axes from `start_dim` to `end_dim` merged into one."""
         return ops.flatten(self, start_dim, end_dim)
 
-    def squeeze(self, dim: int) -> T:
-        """Without the axis `dim`, if it is of length 1."""
+    def squeeze(self, dim: int | None = None) -> T:
+        """Without the axis `dim`, if it is of length 1; default: without all such axes."""
+        if dim is None:
+            return ops.reshape(self, tuple(n for n in self.data.shape if n != 1))
         return ops.squeeze(self, dim) if self.data.shape[dim] == 1 else ops.reshape(self, self.data.shape)
 
     def unsqueeze(self, dim: int) -> T:

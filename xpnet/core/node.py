@@ -74,6 +74,8 @@ class Node:
     @data.setter
     def data(self, value: Array) -> None:
         if getattr(self, "_flat", None) is None:
+            if self._grad is not None and not self._filled:
+                self._grad = None  # memory for the next gradient, of the shape and dtype that the array had
             self._data = value
             return
         view = self._data  # stays, or the vector would no longer hold the parameter

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial, wraps
-from inspect import Parameter, signature
+from inspect import Parameter, Signature, signature
 from typing import Any, ParamSpec, Protocol, cast, overload
 
 from numpy import generic, ndarray
@@ -168,10 +168,17 @@ def differentiable(body: Any = None, *, loss: bool = False, anywhere: tuple[str,
 def _positional(
     parameters: list[Parameter], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Move Tensors given by name to their position; gaps take the other named arguments or the defaults."""
-    kwargs = dict(kwargs)
-    last = max(i for i, p in enumerate(parameters) if isinstance(kwargs.get(p.name), Tensor))
-    return args + tuple(kwargs.pop(p.name, p.default) for p in parameters[len(args) : last + 1]), kwargs
+    """Move Tensors given by name to their position; gaps take the other named arguments or the defaults.
+
+    Raises:
+        TypeError: a name is unknown, or an argument that has no default is missing.
+    """
+    rest = dict(kwargs)
+    last = max((i for i, p in enumerate(parameters) if isinstance(rest.get(p.name), Tensor)), default=-1)
+    moved = tuple(rest.pop(p.name, p.default) for p in parameters[len(args) : last + 1])
+    if last < 0 or any(value is Parameter.empty for value in moved):
+        Signature(parameters).bind(*args, **kwargs)  # says which
+    return args + moved, rest
 
 
 def no_grad() -> AbstractContextManager[None]:

@@ -160,6 +160,7 @@ def negative(x: Array) -> Result:
 @differentiable
 def matmul(a: Array, b: Array) -> Result:
     """a @ b for matrices, vectors, and stacks of matrices that broadcast."""
+    a, b = meet(a, b, "matmul")
     xp = namespace(a, b)
     y = a @ b
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import generic, ndarray
 
-from xpnet.core.backend import Array
+from xpnet.core.arrays import is_half
+from xpnet.core.backend import Array, dtype_name
 from xpnet.core.backward import backward
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.methods import Methods
@@ -127,6 +128,8 @@ class Tensor(Node, Methods["Tensor"]):
         """Set `requires_grad` of a leaf; returns the tensor."""
         if not self.is_leaf and not requires_grad:
             raise RuntimeError("requires_grad_(False) of a computed tensor: use x.detach()")
+        if requires_grad:
+            differentiable_numbers("requires_grad_()", self._data)
         self.requires_grad = requires_grad
         return self
 
@@ -235,6 +238,19 @@ def array_of(x: Any) -> Array:
     return x._data if isinstance(x, Tensor) else x
 
 
+def differentiable_numbers(what: str, x: Array) -> None:
+    """Refuse to train whole or complex numbers.
+
+    Raises:
+        TypeError: naming the dtype.
+    """
+    if not is_half(x) and not namespace(x).isdtype(x.dtype, "real floating"):
+        raise TypeError(
+            f"{what}: only floating-point numbers have a gradient, got {dtype_name(x.dtype)}; convert them, "
+            "as in xpnet.asarray(x, 'float32'), or leave requires_grad out"
+        )
+
+
 def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     """A Tensor on the default backend, with memory of its own; `Tensor(array)` shares that of the array.
 
@@ -259,6 +275,8 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     if data is None:
         raise TypeError("tensor(): expected numbers or an array, got None")
     array = asarray(data, dtype)
+    if requires_grad:
+        differentiable_numbers("tensor()", array)
     if hasattr(data, "dtype"):  # memory of its own: `t += 1` must not change the array it was made from
         array = namespace(array).asarray(array, copy=True)
     return Tensor(array, requires_grad)

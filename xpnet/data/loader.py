@@ -9,6 +9,7 @@ import numpy as np
 
 from xpnet.core import random
 from xpnet.core.backend import Array
+from xpnet.core.checks import size
 from xpnet.data.arrays import Arrays
 from xpnet.data.augment import Augmentation, Draw
 from xpnet.data.collate import collate as stack_items
@@ -78,10 +79,8 @@ class DataLoader:
         collate: Callable[[Sequence[Any]], Any] | None = None,
     ) -> None:
         check_samples(dataset)
-        if batch_size < 1:
-            raise ValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}")
-        if prefetch < 0:
-            raise ValueError(f"DataLoader: prefetch must be at least 0, got {prefetch}")
+        batch_size = size("DataLoader", "batch_size", batch_size)
+        prefetch = size("DataLoader", "prefetch", prefetch, 0)
         if drop_last and batch_size > len(dataset):
             raise ValueError(
                 f"DataLoader: drop_last leaves no batch: {len(dataset)} samples, batch_size {batch_size}"

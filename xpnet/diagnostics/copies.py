@@ -29,6 +29,7 @@ def same_randomness() -> Iterator[None]:
 def copy_of(model: Any, optimizer: Any = None) -> tuple[Any, Any]:
     """Independent copies of a model, in training mode, and of an optimizer over its parameters."""
     copied, copied_optimizer = copy.deepcopy((model, optimizer))
+    copied.zero_grad()  # those of the last step have been copied, too
     return copied.train(), copied_optimizer
 
 
@@ -50,8 +51,8 @@ def in_float64(model: Any) -> Any:
     """The model, a copy that stands alone, with parameters and buffers in float64."""
     for tensor in [*model.parameters(), *(buffer for _, buffer in model.named_buffers())]:
         if "float" in str(tensor.dtype):
+            tensor.grad = None  # before its dtype is another
             tensor.data = as_float64(tensor.data)
-            tensor._grad = None
     return model
 
 

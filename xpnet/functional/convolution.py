@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any
 
 from xpnet.core.arrays import alike, col2im, im2col, pad, sum_in_float32, unpad, windows
@@ -18,19 +19,20 @@ Size = int | tuple[int, int]
 _COLUMNS = 1 << 21
 
 
-def pair(value: Size, name: str, min_size: int) -> tuple[int, int]:
+def pair(value: Any, name: str, min_size: int) -> tuple[int, int]:
     """Height and width, from two numbers or from one for both.
 
     Raises:
         ValueError: something else, or below `min_size`.
     """
-    sizes = (value, value) if isinstance(value, int) else tuple(value)
-    sizes = sizes * 2 if len(sizes) == 1 else sizes
-    if len(sizes) != 2 or not all(isinstance(v, int) and v >= min_size for v in sizes):
+    sizes = (value, value) if isinstance(value, Integral) else value
+    sizes = sizes * 2 if isinstance(sizes, tuple | list) and len(sizes) == 1 else sizes
+    pairs = isinstance(sizes, tuple | list) and len(sizes) == 2
+    if not pairs or not all(isinstance(v, Integral) and int(v) >= min_size for v in sizes):
         raise ValueError(
             f"{name} must be an integer of at least {min_size}, or a pair of them, got {value!r}"
         )
-    return sizes
+    return int(sizes[0]), int(sizes[1])
 
 
 def check_images(x: Array, name: str) -> None:

@@ -151,7 +151,7 @@ def max_pool2d(
     >>> y.tolist(), places.tolist()
     ([[[4.0]]], [[[2]]])
     """
-    stride = None if stride == () else stride  # PyTorch takes both
+    stride = None if isinstance(stride, tuple) and not stride else stride  # PyTorch takes both
     if return_indices:
         places = _indices(array_of(x), kernel_size, stride, padding, dilation, ceil_mode)
         return max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode), places
@@ -192,7 +192,7 @@ def avg_pool2d(
     >>> F.avg_pool2d(xpnet.asarray([[[1.0, 2.0], [4.0, 3.0]]]), 2)
     array([[[2.5]]], dtype=float32)
     """
-    stride = None if stride == () else stride  # PyTorch takes both
+    stride = None if isinstance(stride, tuple) and not stride else stride  # PyTorch takes both
     options = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return _on_images(pooling.avg_pool2d, x, *options)
 

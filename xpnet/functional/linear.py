@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.core.arrays import alike, matmul, sum_rows
+from xpnet.core.arrays import alike, floating, matmul, sum_rows
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
@@ -37,6 +37,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, P
     xp = namespace(x, weight, bias)
     if x.dtype != weight.dtype or (bias is not None and bias.dtype != weight.dtype):
         alike("linear", x, weight, bias)
+    floating("linear", weight, "the weight")
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"linear: x of shape {tuple(x.shape)} does not fit a weight of shape {tuple(weight.shape)}: "

@@ -12,6 +12,7 @@ from xpnet.core.arrays import (
     is_half,
     keep,
     max_last,
+    narrow,
     one_hot,
     sum_last,
     take_columns,
@@ -28,14 +29,15 @@ from xpnet.functional.targets import class_indices, class_weight, reduce_losses,
 Result = tuple[Array, Pullback]
 
 
-def _elementwise(
-    value: Array, reduction: str, *derivatives: Callable[[], Array], like: Array | None = None
-) -> Result:
-    """Reduce a loss of every element to the dtype of `like`; `derivatives`: by input and target."""
+def _elementwise(value: Array, like: Array, reduction: str, *derivatives: Callable[[], Array]) -> Result:
+    """Reduce a loss of every element to the dtype of `like`; `derivatives`: by input and target.
+
+    All are of `widen(like)`: float16 may hold the result and not what it is made of.
+    """
     y, spread = reduce_losses(value, reduction)
-    if like is not None and y.dtype != like.dtype:
-        y = namespace(y).astype(y, like.dtype)
-    return y, lambda dy: tuple(lambda out, of=of: of() * spread(dy) for of in derivatives)
+    return narrow(y, like), lambda dy: tuple(
+        lambda out, of=of: narrow(of() * spread(widen(dy)), like) for of in derivatives
+    )
 
 
 # ---- classification ---------------------------------------------------------------------------------------
@@ -120,7 +122,7 @@ def cross_entropy(
     value, spread = reduce_losses(xp.log(total) - take_columns(shifted, y), reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
-        scale = spread(dy)
+        scale = spread(widen(dy))
         return (add_to_columns(exp * (scale / total)[:, None], y, -scale),)  # softmax - e(y)
 
     return value, pullback
@@ -138,7 +140,7 @@ def _soft_cross_entropy(
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         mass = xp.sum(t, axis=1, dtype=t.dtype)
         gradient = exp * (mass / total)[:, None] - t
-        scale = spread(dy)
+        scale = spread(widen(dy))
         gradient = gradient * (scale[:, None] if reduction == "none" else scale)
         return (keep(gradient, mass[:, None] != 0),)
 
@@ -233,14 +235,20 @@ def nll_loss(
         options = {"ignore_index": ignore_index, "reduction": reduction}
         return _over_positions(nll_loss, x, target, weight, options)
     y, rows = class_indices(target, x, x.shape[1], ignore_index, "nll_loss")
+    x, rows = widen(x), None if rows is None else widen(rows)
     if weight is not None:
         weight = class_weight(weight, x, x.shape[1], "nll_loss")
     row = xp.ones_like(x[:, 0]) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
     if rows is not None:
         row = row * rows
     losses = xp.where(row == 0, zero(x), -take_columns(x, y) * row)  # 0 log 0 = 0
-    value, spread = reduce_losses(losses, reduction, xp.sum(widen(row)))
-    return value, lambda dy: (add_to_columns(xp.zeros_like(x), y, keep(-spread(dy) * row, row != 0)),)
+    value, spread = reduce_losses(losses, reduction, xp.sum(row))
+
+    def pullback(dy: Array) -> tuple[Array | None, ...]:
+        dx = add_to_columns(xp.zeros_like(x), y, keep(-spread(widen(dy)) * row, row != 0))
+        return (narrow(dx, log_probabilities),)
+
+    return narrow(value, log_probabilities), pullback
 
 
 @differentiable(loss=True, anywhere=("target", "weight"))
@@ -280,7 +288,7 @@ def multi_margin_loss(
         return _one_row(multi_margin_loss, scores, target, p, margin, weight, reduction=reduction)
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p must be 1 or 2, got {p!r}")
-    classes = scores.shape[1]
+    classes, given, scores = scores.shape[1], scores, widen(scores)
     y, rows = class_indices(target, scores, classes, None, "multi_margin_loss")
     if weight is not None:
         weight = class_weight(weight, scores, classes, "multi_margin_loss")
@@ -296,12 +304,12 @@ def multi_margin_loss(
     value, spread = reduce_losses(losses, reduction)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
-        scale = spread(dy)
+        scale = spread(widen(dy))
         derivative = add_to_columns(active + 0, y, -xp.sum(active, axis=1, dtype=scores.dtype))
         dx = derivative * (scale[:, None] if reduction == "none" else scale)
-        return (keep(dx, derivative != 0),)
+        return (narrow(keep(dx, derivative != 0), given),)
 
-    return value, pullback
+    return narrow(value, given), pullback
 
 
 # ---- every other target -----------------------------------------------------------------------------------
@@ -317,11 +325,12 @@ def binary_cross_entropy_with_logits(logits: Array, target: Any, *, reduction: s
         reduction: "mean", "sum" or "none".
     """
     xp = namespace(floating("binary_cross_entropy_with_logits", logits, "the logits"))
-    t = same_shape(logits, target, "binary_cross_entropy_with_logits")
-    e = xp.exp(-xp.abs(logits))
-    softplus = xp.maximum(logits, zero(logits)) + xp.log1p(e)
-    sigmoid_minus_t = lambda: xp.where(logits >= 0, xp.ones_like(e), e) / (1 + e) - t
-    return _elementwise(softplus - t * logits, reduction, sigmoid_minus_t, lambda: -logits)
+    z = widen(logits)
+    t = same_shape(z, target, "binary_cross_entropy_with_logits")
+    e = xp.exp(-xp.abs(z))
+    softplus = xp.maximum(z, zero(z)) + xp.log1p(e)
+    sigmoid_minus_t = lambda: xp.where(z >= 0, xp.ones_like(e), e) / (1 + e) - t
+    return _elementwise(softplus - t * z, logits, reduction, sigmoid_minus_t, lambda: -z)
 
 
 @differentiable(loss=True, anywhere=("target", "weight", "pos_weight"))
@@ -331,14 +340,16 @@ def weighted_binary_cross_entropy(
     """-w (q t log s + (1 - t) log(1 - s)), s = sigmoid(z); gradient w ((1 - t) s - q t (1 - s))."""
     name = "binary_cross_entropy_with_logits"
     xp = namespace(floating(name, logits, "the logits"))
-    t = same_shape(logits, target, name)
-    w, q = _spread(weight, logits, f"{name}: weight"), _spread(pos_weight, logits, f"{name}: pos_weight")
-    e = xp.exp(-xp.abs(logits))
-    low = xp.maximum(-logits, zero(logits)) + xp.log1p(e)  # -log sigmoid(z)
-    high = logits + low  # -log sigmoid(-z)
-    sigmoid = xp.where(logits >= 0, xp.ones_like(e), e) / (1 + e)
+    z = widen(logits)
+    t = same_shape(z, target, name)
+    w, q = _spread(weight, z, f"{name}: weight"), _spread(pos_weight, z, f"{name}: pos_weight")
+    e = xp.exp(-xp.abs(z))
+    low = xp.maximum(-z, zero(z)) + xp.log1p(e)  # -log sigmoid(z)
+    high = z + low  # -log sigmoid(-z)
+    sigmoid = xp.where(z >= 0, xp.ones_like(e), e) / (1 + e)
     return _elementwise(
         w * (q * t * low + (1 - t) * high),
+        logits,
         reduction,
         lambda: w * ((1 - t) * sigmoid - q * t * (1 - sigmoid)),
         lambda: w * (q * low - high),
@@ -379,9 +390,9 @@ def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
     2.0
     """
     floating("mse_loss", x)
-    error = x - same_shape(x, target, "mse_loss")
-    wide = widen(error)  # whose squares float16 may not hold, but their mean
-    return _elementwise(wide * wide, reduction, lambda: 2 * error, lambda: -2 * error, like=x)
+    wide = widen(x)
+    error = wide - same_shape(wide, target, "mse_loss")
+    return _elementwise(error * error, x, reduction, lambda: 2 * error, lambda: -2 * error)
 
 
 @differentiable(loss=True, anywhere=("target",))

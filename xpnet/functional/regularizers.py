@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from xpnet.core.arrays import widen
+from xpnet.core.arrays import narrow, widen
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
@@ -24,19 +24,18 @@ class HasParameters(Protocol):
 def squared_norm(w: Array, strength: float = 1.0) -> tuple[Array, Pullback]:
     """strength * sum w^2; gradient 2 strength w. 16-bit types are squared and added up in float32."""
     wide = widen(w)
-    return _norm(w, wide * wide, strength), lambda dy: dy * (2 * strength) * w
+    return _norm(w, wide * wide, strength), lambda dy: narrow(widen(dy) * (2 * strength) * wide, w)
 
 
 @differentiable
 def absolute_norm(w: Array, strength: float = 1.0) -> tuple[Array, Pullback]:
     """strength * sum |w|; gradient strength sign(w), 0 at 0."""
-    xp = namespace(w)
-    return _norm(w, xp.abs(widen(w)), strength), lambda dy: dy * strength * xp.sign(w)
+    xp, wide = namespace(w), widen(w)
+    return _norm(w, xp.abs(wide), strength), lambda dy: narrow(widen(dy) * strength * xp.sign(wide), w)
 
 
 def _norm(w: Array, terms: Array, strength: float) -> Array:
-    xp = namespace(w)
-    return xp.astype(xp.sum(terms, dtype=terms.dtype) * strength, w.dtype, copy=False)
+    return narrow(namespace(w).sum(terms, dtype=terms.dtype) * strength, w)
 
 
 def weights(model: HasParameters | Iterable[Tensor]) -> list[Tensor]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import functional as F
+from xpnet.core import checks
+from xpnet.core.checks import number
 from xpnet.functional import activations
 from xpnet.nn.module import Layer
 
@@ -46,7 +48,8 @@ class LeakyReLU(Layer):
     """
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        self.negative_slope, self.inplace = negative_slope, inplace
+        self.negative_slope = number("LeakyReLU", "negative_slope", negative_slope)
+        self.inplace = inplace
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -74,7 +77,7 @@ class ELU(Layer):
     """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        self.alpha, self.inplace = alpha, inplace
+        self.alpha, self.inplace = number("ELU", "alpha", alpha), inplace
 
     def forward(self, x: Any) -> Any:
         """Elementwise."""
@@ -145,6 +148,7 @@ class Hardtanh(Layer):
     """
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        min_val, max_val = number("Hardtanh", "min_val", min_val), number("Hardtanh", "max_val", max_val)
         if not min_val < max_val:
             raise ValueError(f"Hardtanh: min_val must be below max_val, got {min_val} and {max_val}")
         self.min_val, self.max_val, self.inplace = min_val, max_val, inplace
@@ -175,6 +179,7 @@ class Softplus(Layer):
     """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        beta, threshold = number("Softplus", "beta", beta), number("Softplus", "threshold", threshold)
         if not beta:
             raise ValueError("Softplus: beta must not be 0")
         self.beta, self.threshold = beta, threshold
@@ -235,7 +240,7 @@ class Softmax(Layer):
     """
 
     def __init__(self, dim: int = -1, *, axis: int | None = None) -> None:
-        self.dim = self.axis = dim if axis is None else axis
+        self.dim = self.axis = checks.axis("Softmax", "dim", dim if axis is None else axis)
 
     def forward(self, x: Any) -> Any:
         """The same shape."""

@@ -262,6 +262,9 @@ class Residual(Layer):
     """
 
     def __init__(self, body: Module, shortcut: Module | None = None) -> None:
+        for name, branch in (("body", body), ("shortcut", shortcut)):
+            if not isinstance(branch, Module) and (branch is not None or name == "body"):
+                raise TypeError(f"Residual: {name} is {type(branch).__name__}, expected a Module")
         self.body = body
         self.shortcut = shortcut
 

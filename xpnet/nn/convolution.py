@@ -7,10 +7,10 @@ from typing import Any
 
 from xpnet import functional as F
 from xpnet import init
+from xpnet.core.checks import initializer, size, window
 from xpnet.functional.images import padding_widths
 from xpnet.nn.module import Layer
 from xpnet.nn.parameter import Parameter
-from xpnet.nn.sizes import size, window
 
 Size = int | tuple[int, int]
 
@@ -69,7 +69,7 @@ class Conv2d(Layer):
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         shape = (out_channels, in_channels // groups, *kernel)
-        self.weight = Parameter(weight_init(shape, dtype=dtype))
+        self.weight = Parameter(initializer("Conv2d", "weight_init", weight_init)(shape, dtype=dtype))
         bound = math.prod(shape[1:]) ** -0.5
         self.bias = Parameter(init.uniform((out_channels,), -bound, bound, dtype=dtype)) if bias else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import functional as F
+from xpnet.core.checks import number
 from xpnet.nn.module import Layer
 
 
@@ -25,6 +26,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        p = number("Dropout", "p", p)
         if not 0 <= p <= 1:
             raise ValueError(f"Dropout: p is the probability of dropping, in [0, 1], got {p}")
         self.p, self.inplace = p, inplace

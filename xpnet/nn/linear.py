@@ -6,9 +6,9 @@ from typing import Any
 
 from xpnet import functional as F
 from xpnet import init
+from xpnet.core.checks import axis, initializer, size
 from xpnet.nn.module import Layer
 from xpnet.nn.parameter import Parameter
-from xpnet.nn.sizes import size
 
 
 class Linear(Layer):
@@ -46,10 +46,12 @@ class Linear(Layer):
         in_features = size(name, "in_features", in_features, 0)
         out_features = size(name, "out_features", out_features, 0)
         self.in_features, self.out_features = in_features, out_features
+        initializer(name, "weight_init", weight_init)
         self.weight = Parameter(weight_init((out_features, in_features), dtype=dtype))
         if bias_init is None:
             bound = in_features**-0.5 if in_features else 0.0
             bias_init = lambda shape, dtype: init.uniform(shape, -bound, bound, dtype=dtype)
+        initializer(name, "bias_init", bias_init)
         self.bias = Parameter(bias_init((out_features,), dtype=dtype)) if bias else None
 
     def forward(self, x: Any) -> Any:
@@ -81,8 +83,9 @@ class Maxout(Linear):
     """
 
     def __init__(self, in_features: int, out_features: int, pieces: int = 2, **options: Any) -> None:
-        super().__init__(in_features, out_features * pieces, **options)
-        self.pieces = pieces
+        self.pieces = size("Maxout", "pieces", pieces)
+        out_features = size("Maxout", "out_features", out_features, 0)
+        super().__init__(in_features, out_features * self.pieces, **options)
 
     def forward(self, x: Any) -> Any:
         """(..., in_features) -> (..., units)."""
@@ -110,7 +113,8 @@ class Flatten(Layer):
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        self.start_dim, self.end_dim = start_dim, end_dim
+        self.start_dim = axis("Flatten", "start_dim", start_dim)
+        self.end_dim = axis("Flatten", "end_dim", end_dim)
 
     def forward(self, x: Any) -> Any:
         """The reshaped input."""

@@ -9,10 +9,10 @@ import numpy as np
 
 from xpnet import functional as F
 from xpnet import init
+from xpnet.core.checks import number, size
 from xpnet.core.operators import reshape
 from xpnet.nn.module import Layer
 from xpnet.nn.parameter import Buffer, HostBuffer, Parameter
-from xpnet.nn.sizes import epsilon, size
 
 
 class _Affine(Layer):
@@ -44,8 +44,8 @@ class BatchNorm(_Affine):
     ) -> None:
         num_features = size(type(self).__name__, "num_features", num_features)
         super().__init__((num_features,), affine, bias, dtype)
-        self.num_features, self.eps = num_features, epsilon(type(self).__name__, eps)
-        self.momentum = momentum
+        self.num_features, self.eps = num_features, number(type(self).__name__, "eps", eps, 0)
+        self.momentum = momentum if momentum is None else number(type(self).__name__, "momentum", momentum)
         tracked = track_running_stats
         self.running_mean = Buffer(init.zeros((num_features,), dtype=dtype)) if tracked else None
         self.running_var = Buffer(init.constant((num_features,), 1.0, dtype=dtype)) if tracked else None
@@ -168,7 +168,7 @@ class LayerNorm(_Affine):
         sizes = normalized_shape if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
         shape = tuple(size("LayerNorm", "normalized_shape", n) for n in sizes)
         super().__init__(shape, elementwise_affine, bias, dtype)
-        self.normalized_shape, self.eps = shape, epsilon("LayerNorm", eps)
+        self.normalized_shape, self.eps = shape, number("LayerNorm", "eps", eps, 0)
 
     def forward(self, x: Any) -> Any:
         """The same shape."""
@@ -215,7 +215,8 @@ class GroupNorm(_Affine):
         if num_channels % num_groups:
             raise ValueError(f"GroupNorm: {num_channels} channels do not split into {num_groups} groups")
         super().__init__((num_channels,), affine, bias, dtype)
-        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, epsilon("GroupNorm", eps)
+        self.num_groups, self.num_channels = num_groups, num_channels
+        self.eps = number("GroupNorm", "eps", eps, 0)
 
     def forward(self, x: Any) -> Any:
         """The same shape."""
@@ -261,8 +262,8 @@ class InstanceNorm2d(_Affine):
     ) -> None:
         num_features = size("InstanceNorm2d", "num_features", num_features)
         super().__init__((num_features,), affine, bias, dtype)
-        self.num_features, self.eps = num_features, epsilon("InstanceNorm2d", eps)
-        self.momentum, tracked = momentum or 0.0, track_running_stats
+        self.num_features, self.eps = num_features, number("InstanceNorm2d", "eps", eps, 0)
+        self.momentum, tracked = number("InstanceNorm2d", "momentum", momentum or 0.0), track_running_stats
         self.running_mean = Buffer(init.zeros((num_features,), dtype=dtype)) if tracked else None
         self.running_var = Buffer(init.constant((num_features,), 1.0, dtype=dtype)) if tracked else None
 

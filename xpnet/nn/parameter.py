@@ -9,7 +9,7 @@ import numpy as np
 from xpnet.core.backend import Array
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.places import namespace
-from xpnet.core.tensor import Tensor
+from xpnet.core.tensor import Tensor, differentiable_numbers
 
 
 class Buffer(Tensor):
@@ -96,3 +96,5 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data.data if isinstance(data, Tensor) else _own(data), requires_grad)
+        if requires_grad:
+            differentiable_numbers(type(self).__name__, self._data)

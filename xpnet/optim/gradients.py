@@ -9,6 +9,7 @@ from typing import Any
 from xpnet.core import random
 from xpnet.core.arrays import widen
 from xpnet.core.backend import Array
+from xpnet.core.checks import number
 from xpnet.core.convert import asarray
 from xpnet.core.places import backend_name, backend_of, namespace, on_device
 from xpnet.core.registry import fusable
@@ -60,8 +61,7 @@ def clip_grad_norm(params: Any, max_norm: float) -> Array:
     >>> float(xpnet.optim.clip_grad_norm([x], 1.0))
     10.0
     """
-    if not max_norm >= 0:
-        raise ValueError(f"clip_grad_norm: max_norm must be at least 0, got {max_norm}")
+    max_norm = number("clip_grad_norm", "max_norm", max_norm, 0)
     gradients = gradients_of(params)
     if not gradients:
         raise ValueError("clip_grad_norm: no parameter has a gradient; call it after backward()")
@@ -96,7 +96,7 @@ def clip_grad_value(params: Any, clip_value: float) -> None:
     >>> x.grad
     array([1. , 0.5], dtype=float32)
     """
-    if not clip_value > 0:
+    if not number("clip_grad_value", "clip_value", clip_value) > 0:
         raise ValueError(f"clip_grad_value: clip_value must be above 0, got {clip_value}")
     clip_value_of(gradients_of(params), clip_value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from inspect import Signature
 from typing import Any, ClassVar, dataclass_transform
 
@@ -83,6 +83,8 @@ class Optimizer(_Declared):
             defaults = {k: v for k, v in bound.arguments.items() if k != "params"}
         elif args:
             raise TypeError(f"{type(self).__name__}: hyperparameters are passed by name")
+        if isinstance(params, type) or not (hasattr(params, "parameters") or isinstance(params, Iterable)):
+            raise TypeError(f"params: expected a Module or an iterable of parameters, got {params!r}")
         if hasattr(params, "parameters"):
             params = params.parameters()
         if isinstance(params, Tensor):

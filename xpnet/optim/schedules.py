@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from xpnet.core.checks import number, size
 from xpnet.optim.optimizer import Optimizer
 
 
@@ -31,9 +32,15 @@ class Schedule:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
+        name = type(self).__name__
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{name}: expected an optimizer, got {type(optimizer).__name__}")
+        for constant in ("gamma", "k", "eta_min"):
+            if hasattr(self, constant):
+                number(name, constant, getattr(self, constant))
         if optimizer.has_functions:
             raise ValueError(
-                f"{type(self).__name__}: the learning rate is a function already; make the optimizer with a "
+                f"{name}: the learning rate is a function already; make the optimizer with a "
                 "number, which the schedule then multiplies"
             )
         self.optimizer = optimizer
@@ -122,9 +129,7 @@ class StepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        if step_size < 1:
-            raise ValueError(f"StepLR: step_size must be at least 1, got {step_size}")
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size, self.gamma = size("StepLR", "step_size", step_size), gamma
         super().__init__(optimizer)
 
     def factor(self, t: int) -> float:
@@ -208,9 +213,7 @@ class CosineAnnealingLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        if T_max < 1:
-            raise ValueError(f"CosineAnnealingLR: T_max must be at least 1, got {T_max}")
-        self.T_max, self.eta_min = T_max, eta_min
+        self.T_max, self.eta_min = size("CosineAnnealingLR", "T_max", T_max), eta_min
         super().__init__(optimizer)
 
     def rate(self, base: float, t: float) -> float:
@@ -248,6 +251,7 @@ class CosineAnnealingWarmRestarts(CosineAnnealingLR):
                 f"CosineAnnealingWarmRestarts: T_mult must be a whole number of at least 1, got {T_mult}"
             )
         self.T_mult = T_mult
+        size("CosineAnnealingWarmRestarts", "T_0", T_0)
         super().__init__(optimizer, T_0, eta_min)
 
     def rate(self, base: float, t: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from xpnet.core import random
@@ -9,13 +10,14 @@ from xpnet.core.op import no_grad
 from xpnet.data import DataLoader
 from xpnet.data.batch import call
 from xpnet.nn.normalization import BatchNorm
+from xpnet.train.modes import train_but
 
 
-def check_last_batch(model: Any, data: Any) -> None:
+def check_last_batch(model: Any, data: Any, asleep: Iterable[Any] = ()) -> None:
     """Refuse batches that leave one sample for the last, where batch norm cannot use it.
 
     One sample is enough for a layer that has many positions, so one is passed through the model to find out;
-    nothing else about the model changes.
+    nothing else about the model changes. The modules of `asleep` stay in evaluation mode, as in training.
 
     Raises:
         ValueError: saying how many samples there are and what to do.
@@ -25,7 +27,7 @@ def check_last_batch(model: Any, data: Any) -> None:
     samples, size = len(data.dataset), data.batch_size
     if samples % size != 1 % size or not any(isinstance(layer, BatchNorm) for layer in model.modules()):
         return
-    if _refuses(model, data):
+    if _refuses(model, data, asleep):
         remedy = f"DataLoader(train, {size}, drop_last=True)" if samples > size > 1 else "a larger batch size"
         raise ValueError(
             f"Trainer.fit: {samples} samples in batches of {size} leave one for the last batch, and batch "
@@ -33,10 +35,10 @@ def check_last_batch(model: Any, data: Any) -> None:
         )
 
 
-def _refuses(model: Any, data: DataLoader) -> bool:
+def _refuses(model: Any, data: DataLoader, asleep: Iterable[Any]) -> bool:
     """Whether batch norm refuses one sample in training; other errors are for training to show."""
     state, modes = model.state_dict(), [(module, module.training) for module in model.modules()]
-    model.train()
+    train_but(model, asleep)
     try:
         with no_grad(), random.forked():
             call(model, data.first())

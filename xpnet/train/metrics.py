@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,9 @@ def check_metrics(metrics: Any) -> None:
     names = []
     for metric in metrics:
         if not callable(metric) or not hasattr(metric, "__name__"):
-            hint = (
-                f"; pass xpnet.train.{metric}" if metric in ("accuracy", "f1", "precision", "recall") else ""
-            )
+            known = ("accuracy", "f1", "precision", "recall")
+            near = get_close_matches(metric, known, 1) if isinstance(metric, str) else None
+            hint = f"; pass xpnet.train.{near[0]}" if near else ""
             raise TypeError(
                 f"metrics: expected functions of (output, target) with a __name__, got {metric!r}{hint}"
             )

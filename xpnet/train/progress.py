@@ -30,7 +30,7 @@ class Progress(Callback):
         found = find_spec("tqdm") is not None
         if bar and not found:
             raise ImportError('the progress bar needs tqdm: pip install "xpnet[progress]"')
-        self.bar = (found and sys.stderr is not None and sys.stderr.isatty()) if bar is None else bar
+        self.bar = (found and _on_a_terminal()) if bar is None else bar
         self._bar: Any = None
         self._printing = True
 
@@ -73,3 +73,11 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _on_a_terminal() -> bool:
+    """Whether standard error is one; services and notebooks have none, a closed one, or another object."""
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, OSError, ValueError):
+        return False

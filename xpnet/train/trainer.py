@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from difflib import get_close_matches
 from os import PathLike
 from typing import Any
 
 from xpnet import functional as F
+from xpnet.core.checks import number, size
 from xpnet.core.notes import discard_errors
 from xpnet.core.places import following
 from xpnet.data import DataLoader
@@ -19,6 +21,7 @@ from xpnet.train.evaluation import Batches, as_dataset
 from xpnet.train.history import History
 from xpnet.train.lonely import check_last_batch
 from xpnet.train.metrics import Metric, check_metrics
+from xpnet.train.modes import asleep, train_but
 from xpnet.train.optimizers import Optimizers
 from xpnet.train.resume import check_settings, load_checkpoint
 from xpnet.train.run import Run
@@ -90,15 +93,13 @@ class Trainer(Run):
         communicator: Communicator | None = None,
         step: Step | Forward | None = None,
     ) -> None:
-        if accumulate < 1 or l1 < 0 or l2 < 0:
-            raise ValueError(
-                "Trainer: accumulate must be at least 1, l1 and l2 at least 0, "
-                f"got {accumulate}, {l1} and {l2}"
-            )
+        accumulate = size("Trainer", "accumulate", accumulate)
+        l1, l2 = number("Trainer", "l1", l1, 0), number("Trainer", "l2", l2, 0)
         check_metrics(metrics)
         optimizer = Optimizers(optimizer) if isinstance(optimizer, Mapping) else optimizer
         _check_parts(model, loss, optimizer, callbacks, metrics, step)
         self.train_step: Step = as_step(step)
+        self.asleep: list[Any] = []  # modules that stay in evaluation mode while the model trains
         super().__init__(
             model,
             loss,
@@ -144,9 +145,12 @@ class Trainer(Run):
 
         The loss of each batch stays on the device; the host waits once an epoch.
         """
-        if epochs < 1:
-            raise ValueError(f"Trainer.fit: epochs must be at least 1, got {epochs}")
+        epochs = size("Trainer.fit", "epochs", epochs)
+        if self.optimizer is None:
+            raise TypeError("Trainer.fit: the optimizer is None; pass one, such as optim.Adam(model)")
         train = as_dataset(train)
+        if not isinstance(train, Iterable) and not hasattr(train, "__getitem__"):
+            raise TypeError(f"Trainer.fit: expected a data set or batches, got {train!r}")
         if is_data_set(train):
             train = DataLoader(train)
         if self.communicator.size > 1:
@@ -160,7 +164,9 @@ class Trainer(Run):
             except Exception:
                 self.data, self.validation = previous
                 raise
-        check_last_batch(self.model, train)
+        if self.model.training:  # else everything is in evaluation mode, as after an earlier fit
+            self.asleep = asleep(self.model)
+        check_last_batch(self.model, train, self.asleep)
         self.reset()
         self.epoch, self.epochs = 0, epochs
         self.batches = -(-len(train) // self.accumulate) if isinstance(train, Sized) else None
@@ -203,7 +209,7 @@ class Trainer(Run):
 
     def _train_epoch(self) -> None:
         """The batches of an epoch that are left."""
-        self.model.train()
+        train_but(self.model, self.asleep)
         self.between_updates, step = False, self.train_step
         step.begin(self)
         for batch in self.rest():
@@ -237,22 +243,34 @@ class Trainer(Run):
                 )
 
 
+LOSSES = [name for name in F.__all__ if name == "cross_entropy" or name.endswith(("_loss", "_logits"))]
+
+
 def _check_parts(model: Any, loss: Any, optimizer: Any, callbacks: Any, metrics: Any, step: Any) -> None:
     """Refuse at once what would fail after an epoch, or train nothing."""
     if loss is None and step is None:
         raise TypeError("Trainer: loss is None; pass a function of (output, target), or step=")
     if loss is None and metrics is not None:
         raise TypeError("Trainer: metrics need a loss; a step without one returns them in a dict")
+    if isinstance(model, type):
+        raise TypeError(f"Trainer: model is the class {model.__name__}; pass {model.__name__}(...)")
+    if isinstance(loss, type):
+        raise TypeError(f"Trainer: loss is the class {loss.__name__}; pass {loss.__name__}(...)")
+    if isinstance(optimizer, type) or not (optimizer is None or hasattr(optimizer, "step")):
+        raise TypeError(f"Trainer: expected an optimizer, such as optim.Adam(model), got {optimizer!r}")
     if loss is not None and not callable(loss):
-        hint = f"; pass xpnet.functional.{loss}" if isinstance(loss, str) and hasattr(F, loss) else ""
+        near = get_close_matches(loss, LOSSES, 1) if isinstance(loss, str) else None
+        hint = f"; pass xpnet.functional.{near[0]}" if near else ""
         raise TypeError(f"Trainer: loss must be a function of (output, target), got {loss!r}{hint}")
-    if isinstance(callbacks, Callback | type):
+    if isinstance(callbacks, Callback | type | str) or not isinstance(callbacks, Iterable):
         raise TypeError(f"Trainer: callbacks must be a list, got {callbacks!r}; pass [callback]")
     for callback in callbacks:
         if isinstance(callback, type):
             raise TypeError(
                 f"Trainer: callbacks has the class {callback.__name__}; pass {callback.__name__}(...)"
             )
+        if not isinstance(callback, Callback):
+            raise TypeError(f"Trainer: callbacks must be Callbacks, got {callback!r}")
     if hasattr(model, "parameters"):
         own = {id(p) for p in model.parameters()}
         trained = [p for group in getattr(optimizer, "param_groups", []) for p in group["params"]]

@@ -1,7 +1,9 @@
-"""The arguments of layers, looked at when a layer is made and not when it first runs."""
+"""The arguments of layers and loops, looked at when these are made and not when they first run."""
 
 from __future__ import annotations
 
+import math
+import sys
 from numbers import Real
 from typing import Any
 
@@ -33,15 +35,31 @@ def window(layer: str, name: str, value: Any, min_size: int = 1) -> int | tuple[
     return size(layer, name, value[0], min_size), size(layer, name, value[1], min_size)
 
 
-def epsilon(layer: str, value: Any) -> float:
-    """A number of at least 0, which is added to a variance.
+def number(layer: str, name: str, value: Any, least: float = -math.inf) -> float:
+    """A number, Python's or NumPy's, of at least `least`.
 
     Raises:
         TypeError: no number.
-        ValueError: below 0, or NaN.
+        ValueError: below `least`, or NaN.
     """
     if not isinstance(value, Real):
-        raise TypeError(f"{layer}: eps must be a number, got {value!r}")
-    if not float(value) >= 0:
-        raise ValueError(f"{layer}: eps must be at least 0, got {value}")
+        raise TypeError(f"{layer}: {name} must be a number, got {value!r}")
+    if not float(value) >= least:
+        raise ValueError(f"{layer}: {name} must be at least {least:g}, got {value}")
     return float(value)
+
+
+def axis(layer: str, name: str, value: Any) -> int:
+    """A whole number, also a negative one, which counts from the end. Raises as `size` does."""
+    return size(layer, name, value, -sys.maxsize)
+
+
+def initializer(layer: str, name: str, value: Any) -> Any:
+    """A function of (shape, dtype).
+
+    Raises:
+        TypeError: something else, such as its name.
+    """
+    if not callable(value):
+        raise TypeError(f"{layer}: {name} must be a function, such as xpnet.init.he_normal, got {value!r}")
+    return value
