@@ -172,3 +172,35 @@ def test_a_transform_of_ones_own():
 def test_mistakes_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_a_state_has_the_gradients_that_a_step_waits_for(waiting):
+    """Whatever was being added up when it is loaded is forgotten."""
+
+    def made():
+        x = xpnet.tensor([1.0, 2.0], requires_grad=True)
+        unused = xpnet.tensor([5.0], requires_grad=True)
+        return x, unused, chain(Accumulate(2), optim.SGD([x, unused], lr=0.1, momentum=0.9))
+
+    def passes(x, rule, factors):
+        for factor in factors:
+            rule.zero_grad()
+            (x * factor).sum().backward()
+            rule.step()
+
+    x, _, rule = made()
+    first, rest = ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]) if waiting else ([1.0, 2.0], [3.0, 4.0])
+    passes(x, rule, first)
+    state, values = rule.state_dict(), xpnet.to_numpy(x.data).copy()
+    assert ("grad" in state["state"][0]) == waiting
+    assert "grad" not in state["state"].get(1, {})
+    y, unused, other = made()
+    passes(y, other, [100.0])  # in the middle of something else
+    (unused * 7).sum().backward()
+    y.data = xpnet.asarray(values)
+    other.load_state_dict(state)
+    passes(x, rule, rest)
+    passes(y, other, rest)
+    np.testing.assert_array_equal(xpnet.to_numpy(x.data), xpnet.to_numpy(y.data))
+    np.testing.assert_array_equal(xpnet.to_numpy(unused.data), [5.0])

@@ -184,8 +184,8 @@ class Decay(Transform):
 class Accumulate(Transform):
     """Make a step of every `every` gradients, with their mean; until then `optimizer.zero_grad` keeps them.
 
-    Transforms after it see the mean, and only when a step is made. A checkpoint between two steps has the
-    count but not the gradients so far.
+    Transforms after it see the mean, and only when a step is made. The state of the optimizer has the
+    gradients so far. `zero_grad` of the model forgets them: call that of the optimizer.
 
     Args:
         every: backward passes a step.

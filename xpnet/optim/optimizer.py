@@ -8,8 +8,9 @@ from typing import Any, ClassVar, dataclass_transform
 
 from numpy import ndarray
 
-from xpnet.core.backend import Array
-from xpnet.core.places import is_capturing, on_device
+from xpnet.core.backend import Array, dtype_name
+from xpnet.core.convert import asarray
+from xpnet.core.places import backend_of, is_capturing, namespace, on_device
 from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
@@ -356,8 +357,16 @@ class Optimizer(_Declared):
         return saving.settings(type(self).__name__, self.defaults, self.param_groups, self.transforms)
 
     def state_dict(self) -> dict[str, Any]:
-        """Steps and moments by parameter number, and the options of each group, laid out as PyTorch does."""
-        return saving.state_dict(self.param_groups, self._collected(), self.transforms)
+        """Steps and moments by parameter number, and the options of each group, laid out as PyTorch does.
+
+        While `Accumulate` waits for more gradients, those so far are in it, as "grad" of each parameter.
+        """
+        state = self._collected()
+        for p in members_of(self.param_groups) if self._waiting else ():
+            if p._filled:
+                copy = namespace(p.data).asarray(p._grad, copy=True)
+                state[id(p)] = {"step": 0, **state.get(id(p), {}), "grad": copy}
+        return saving.state_dict(self.param_groups, state, self.transforms)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict`, or that of the same optimizer in PyTorch, gave, from any backend.
@@ -370,10 +379,16 @@ class Optimizer(_Declared):
         """
         found = saving.checked(state, self.param_groups, self.defaults, self.transforms)
         self._blocks, self._spans, self._state, self._uncertain = [], [], found, []
+        so_far = {key: values.pop("grad") for key, values in found.items() if "grad" in values}
+        self._waiting = bool(so_far)
+        for p in members_of(self.param_groups) if so_far else ():
+            value = so_far.get(id(p))
+            place = backend_of(p.data)
+            p.grad = None if value is None else asarray(value, dtype_name(p.dtype), backend=place)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the state by parameter number, since identities change."""
-        state = self.state_dict()["state"]
+        state = saving.state_dict(self.param_groups, self._collected(), ())["state"]
         empty = ("_blocks", "_spans", "_members", "_filled", "_present", "_uncertain")
         return {**vars(self), **{name: [] for name in empty}, "_state": state}
 
