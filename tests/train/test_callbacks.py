@@ -483,10 +483,10 @@ def test_csv_has_every_epoch_exactly_and_once(tmp_path):
     assert [{k: float(v) for k, v in row.items()} for row in rows] == history.rows()
     run(1)
     assert len(table(tmp_path / "log.csv")) == 1  # a new run replaces the file
+    model, loggers = network(), [CSVLogger(tmp_path / "no" / "log.csv")]
+    trainer = Trainer(model, cross_entropy, optim.SGD(model), loggers)
     with pytest.raises(OSError, match="cannot write"):
-        model = network()
-        loggers = [CSVLogger(tmp_path / "no" / "log.csv")]
-        Trainer(model, cross_entropy, optim.SGD(model), loggers).fit(blobs())
+        trainer.fit(blobs())
 
 
 @pytest.mark.host
