@@ -149,3 +149,26 @@ def test_a_half_bias_has_the_sum_of_the_whole_batch(half):
     b = half([0.0])
     F.linear(half(np.ones((rows, 1))), half([[0.0]]), b).sum().backward()
     assert float(to_numpy(b.grad)[0]) == rows
+
+
+def test_a_quotient_of_whole_numbers_is_float32():
+    whole = xpnet.tensor([1, 2, 3])
+    for quotient in (whole / 2, 2 / whole, whole / whole, whole / 2.5, xpnet.tensor([True]) / 2):
+        assert "float32" in str(quotient.dtype)
+    assert (whole / 2).numpy().tolist() == [0.5, 1.0, 1.5]
+    p = xpnet.tensor([1.0, 2.0, 4.0], requires_grad=True)
+    (p * (whole / 2)).sum().backward()
+    assert xpnet.to_numpy(p.grad).tolist() == [0.5, 1.0, 1.5]
+
+
+def test_none_and_seeds_that_are_no_integers_are_refused():
+    import xpnet.functional as F
+    from xpnet import nn
+
+    for call in (lambda: nn.Linear(2, 2)(None), lambda: F.relu(None)):
+        with pytest.raises(TypeError, match=r"^\w+: expected an array or a Tensor, got None$"):
+            call()
+    for seed in (1.5, "1", None):
+        with pytest.raises(TypeError, match="manual_seed: expected an integer, got"):
+            xpnet.manual_seed(seed)
+    xpnet.manual_seed(np.int64(1))

@@ -109,3 +109,21 @@ def test_validation_data_are_asked_for_before_the_work(make, tmp_path):
     with pytest.raises(ValueError, match=r"val_\w+ needs validation data; pass fit\(train, validation\)"):
         trainer.fit(Dataset(x, np.zeros(8, int)), epochs=1)
     assert trainer.history.epochs == 0
+
+
+@pytest.mark.parametrize(("monitor", "meant"), [("val_los", "val_loss"), ("val_acuracy", "val_accuracy")])
+def test_a_slip_of_the_pen_is_found_before_the_first_epoch(monitor, meant):
+    import numpy as np
+
+    from xpnet import nn, optim
+    from xpnet.functional import cross_entropy
+    from xpnet.train import EarlyStopping, Trainer
+
+    model = nn.Linear(2, 2)
+    data = np.ones((4, 2), "float32"), np.zeros(4, int)
+    trainer = Trainer(model, cross_entropy, optim.SGD(model), [EarlyStopping(3, monitor, mode="min")])
+    with pytest.raises(
+        ValueError, match=f"EarlyStopping: no measure is called '{monitor}'; did you mean '{meant}'"
+    ):
+        trainer.fit(data, data, epochs=2)
+    assert trainer.history.epochs == 0

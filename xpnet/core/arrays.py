@@ -87,7 +87,8 @@ def keep(x: Array, mask: Array) -> Array:
     if type(x) is np.ndarray and x.ndim and x.dtype.itemsize in _INTEGERS:
         # the bits, as whole numbers, times 1 or 0: a fifth of the time of `where`, which branches
         return (x.view(_INTEGERS[x.dtype.itemsize]) * mask).view(x.dtype)
-    return namespace(x).where(mask, x, zero(x))
+    kept = namespace(x).where(mask, x, zero(x))
+    return kept if kept.dtype == x.dtype else namespace(x).astype(kept, x.dtype)  # CuPy widens bfloat16
 
 
 _INTEGERS: dict[int, Any] = {2: np.int16, 4: np.int32, 8: np.int64}

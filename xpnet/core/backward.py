@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from heapq import heappop, heappush
 from typing import Any
 
 from xpnet.core.backend import Array
-from xpnet.core.context import within
+from xpnet.core.context import Setting
 from xpnet.core.node import Node
 
-_on_complete: ContextVar[Callable[[Any], None] | None] = ContextVar("xpnet_on_complete", default=None)
+_on_complete: Setting[Callable[[Any], None] | None] = Setting("xpnet_on_complete", None)
 
 
 def backward(root: Node, gradient: Array | float, retain_graph: bool) -> None:
@@ -152,7 +151,7 @@ def on_complete(function: Callable[[Any], None]) -> AbstractContextManager[None]
 
     So that work on it can begin while the walk goes on; a leaf that no gradient reaches is not called for.
     """
-    return within(_on_complete, function)
+    return _on_complete.within(function)
 
 
 _FREED = "backward() through a graph that is freed already; call it once, or with retain_graph=True"

@@ -2,20 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ContextDecorator
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-@contextmanager
-def within(variable: ContextVar[T], value: T) -> Iterator[None]:
-    """The variable has this value inside the block, and afterwards the one that it had."""
-    previous = variable.get()
-    variable.set(value)
-    try:
-        yield
-    finally:
-        variable.set(previous)
+class Setting(Generic[T]):
+    """A value of the context.
+
+    Args:
+        name: of the context variable.
+        default: what it is outside of every `within`.
+
+    >>> from xpnet.core.context import Setting
+    >>> setting = Setting("example", 1)
+    >>> with setting.within(2):
+    ...     setting.get()
+    2
+    >>> setting.get()
+    1
+    """
+
+    __slots__ = ("_outer", "_value", "get")
+
+    get: Callable[[], T]  # the context variable's own, which costs no call of ours
+
+    def __init__(self, name: str, default: T) -> None:
+        self._value: ContextVar[T] = ContextVar(name, default=default)
+        self._outer: ContextVar[tuple[T, ...]] = ContextVar(f"{name}_outer", default=())
+        self.get = self._value.get
+
+    def within(self, value: T) -> Within[T]:
+        """For `with`: another value in the block. It may be used again, nested, and in several threads."""
+        return Within(self, value)
+
+    def enter(self, value: T) -> None:
+        """Another value from here on, until `leave`."""
+        self._outer.set((*self._outer.get(), self._value.get()))
+        self._value.set(value)
+
+    def leave(self) -> None:
+        """The value that there was before the last `enter`."""
+        *outer, previous = self._outer.get()
+        self._outer.set(tuple(outer))
+        self._value.set(previous)
+
+
+class Within(ContextDecorator, Generic[T]):
+    """What `Setting.within` gives; a decorator, too."""
+
+    def __init__(self, setting: Setting[T], value: T) -> None:
+        self._setting, self._set = setting, value
+
+    def __enter__(self) -> None:
+        self._setting.enter(self._set)
+
+    def __exit__(self, *exc: object) -> None:
+        self._setting.leave()

@@ -25,8 +25,6 @@ view.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from typing import Any, ParamSpec, Protocol, cast, overload
@@ -34,7 +32,7 @@ from typing import Any, ParamSpec, Protocol, cast, overload
 from numpy import generic, ndarray
 
 from xpnet.core.backend import DeviceError
-from xpnet.core.context import within
+from xpnet.core.context import Setting, Within
 from xpnet.core.node import Node, Pullback, clock
 from xpnet.core.registry import Kernels, OwnsKernels, misplaced, own, run, unloaded
 from xpnet.core.tensor import Tensor
@@ -42,7 +40,7 @@ from xpnet.core.tensor import Tensor
 P = ParamSpec("P")
 _new = object.__new__
 
-_enabled: ContextVar[bool] = ContextVar("xpnet_grad_enabled", default=True)
+_enabled = Setting("xpnet_grad_enabled", True)
 
 
 class Op(OwnsKernels, Protocol[P]):
@@ -181,7 +179,7 @@ def _positional(
     return args + moved, rest
 
 
-def no_grad() -> AbstractContextManager[None]:
+def no_grad() -> Within[bool]:
     """Record nothing inside the block: ops on Tensors give Tensors without history.
 
     It holds for this thread (or task) alone.
@@ -192,7 +190,7 @@ def no_grad() -> AbstractContextManager[None]:
     ...     (x * 2).requires_grad
     False
     """
-    return within(_enabled, False)
+    return _enabled.within(False)
 
 
 def is_recorded(*tensors: Any) -> bool:

@@ -99,8 +99,11 @@ def multiply(a: Array, b: Array) -> Result:
 
 @differentiable
 def divide(a: Array, b: Array) -> Result:
-    """a / b."""
+    """a / b; of whole numbers in float32."""
     a, b = meet(a, b, "divide")
+    if not any(hasattr(x, "dtype") and kind(x) == FLOAT for x in (a, b)):
+        xp = namespace(a, b)
+        a, b = (xp.astype(x, xp.float32) if hasattr(x, "dtype") else x for x in (a, b))
     y = a / b
     return y, lambda dy: (lambda out: unbroadcast(dy / b, a), lambda out: unbroadcast(-dy * y / b, b))
 

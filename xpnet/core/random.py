@@ -11,14 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from xpnet.core.backend import HOST, Array, Backend, get_backend
-from xpnet.core.context import within
+from xpnet.core.context import Setting
 from xpnet.core.convert import asarray
 from xpnet.core.registry import fusable
 
@@ -64,7 +63,7 @@ class Generator:
 # one stream per purpose, so that (say) adding dropout does not change the initial weights
 INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT, SEARCH, BOOTSTRAP = range(8)
 _of_process = {stream: Generator(0, stream) for stream in (INIT, DROPOUT, SHUFFLE, NOISE, SPLIT, AUGMENT)}
-_of_context: ContextVar[dict[int, Generator]] = ContextVar("xpnet_random_streams", default=_of_process)
+_of_context = Setting("xpnet_random_streams", _of_process)
 
 
 class _Generators(Mapping[int, Generator]):
@@ -100,7 +99,7 @@ def forked(seed: int | None = None) -> Iterator[None]:
     True
     """
     own = {stream: Generator(*generator.state) for stream, generator in generators.items()}
-    with within(_of_context, own):
+    with _of_context.within(own):
         if seed is not None:
             manual_seed(seed)
         yield
@@ -112,6 +111,9 @@ def manual_seed(seed: int) -> None:
     Args:
         seed: an integer; its low 64 bits are used.
 
+    Raises:
+        TypeError: it is no integer.
+
     >>> import xpnet
     >>> xpnet.manual_seed(0)
     >>> a = xpnet.nn.Linear(2, 3).weight.numpy()
@@ -119,6 +121,8 @@ def manual_seed(seed: int) -> None:
     >>> bool((a == xpnet.nn.Linear(2, 3).weight.numpy()).all())
     True
     """
+    if not hasattr(seed, "__index__"):
+        raise TypeError(f"manual_seed: expected an integer, got {seed!r}")
     for generator in generators.values():
         generator.seed(seed)
 

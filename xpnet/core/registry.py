@@ -17,7 +17,6 @@ import math
 import os
 import warnings
 from collections.abc import Callable
-from contextvars import ContextVar
 from functools import wraps
 from inspect import signature
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
@@ -26,13 +25,13 @@ from weakref import WeakSet
 import numpy as np
 
 from xpnet.core.backend import DeviceError, check_name
+from xpnet.core.context import Setting, Within
 from xpnet.core.places import SCALARS, backend_name, device_key, on_device, where
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_before: ContextVar[tuple[bool, ...]] = ContextVar("xpnet_fused_before", default=())  # outside of each block
-_fused: ContextVar[bool] = ContextVar("xpnet_fused", default=os.environ.get("XPNET_FUSED", "1") != "0")
+_fused = Setting("xpnet_fused", os.environ.get("XPNET_FUSED", "1") != "0")
 
 
 class KernelError(RuntimeError):
@@ -133,6 +132,8 @@ def run(
     """
     first: Any = args[0] if args else next(iter(kwargs.values()), None)
     if type(first) in SCALARS:
+        if first is None and args:
+            raise TypeError(f"{body.__name__}: expected an array or a Tensor, got None")
         first = next((a for a in args if type(a) not in SCALARS), None)
         if first is None:
             return body(*args, **kwargs)
@@ -200,7 +201,7 @@ def fusable(body: Callable[P, R]) -> Fusable[P, R]:
     return cast("Fusable[P, R]", own(call, body, kernels))
 
 
-class fused_kernels:
+class fused_kernels(Within[bool]):
     """Switch every fused kernel on or off in a `with` block, in this thread. Public as `xpnet.fused`.
 
     `XPNET_FUSED=0` in the environment starts with all of them off.
@@ -217,21 +218,15 @@ class fused_kernels:
     """
 
     def __init__(self, flag: bool) -> None:
-        self._flag = bool(flag)
+        super().__init__(_fused, bool(flag))
         self._used = False
 
     def __enter__(self) -> None:
         self._used = True
-        _before.set((*_before.get(), _fused.get()))
-        _fused.set(self._flag)
-
-    def __exit__(self, *exc: object) -> None:
-        *outer, previous = _before.get() or (True,)
-        _before.set(tuple(outer))
-        _fused.set(previous)
+        super().__enter__()
 
     def __del__(self) -> None:
-        if not self._used:
+        if not getattr(self, "_used", True):
             message = "xpnet.fused(...) changed nothing: it is for `with`, XPNET_FUSED=0 for a whole process"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
 

@@ -18,14 +18,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.context import within
+from xpnet.core.context import Setting
 from xpnet.core.places import namespace
 
 log = logging.getLogger("xpnet.cuda")
@@ -114,7 +113,7 @@ class Target:
         return kernel
 
 
-_override: ContextVar[Target | None] = ContextVar("xpnet_cuda_target", default=None)
+_override: Setting[Target | None] = Setting("xpnet_cuda_target", None)
 _devices: dict[int, Target] = {}
 
 
@@ -162,7 +161,7 @@ def use(factory: ModuleFactory, arch: int = 90, multiprocessors: int = 4) -> Ite
         multiprocessors: how many the device has, for launchers that fill it.
     """
     chosen = Target(factory, arch, multiprocessors, {"arch": arch})
-    with within(_override, chosen):
+    with _override.within(chosen):
         yield chosen
 
 

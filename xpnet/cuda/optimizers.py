@@ -13,14 +13,13 @@ A captured launch can therefore be replayed with the values of another step::
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.context import within
+from xpnet.core.context import Setting
 from xpnet.core.places import is_capturing, namespace
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
@@ -51,18 +50,18 @@ def instances(arch: int) -> dict[str, list[str]]:
 
 _SLOTS: dict[Any, list[Any]] = {}  # of a rule and a place of theta: [values, their array]
 _MOST = 1024  # slots; a model takes one a parameter group
-_factor: ContextVar[float] = ContextVar("xpnet_gradient_factor", default=1.0)
-_launching: ContextVar[bool] = ContextVar("xpnet_launching", default=True)
+_factor = Setting("xpnet_gradient_factor", 1.0)
+_launching = Setting("xpnet_launching", True)
 
 
 def refresh() -> AbstractContextManager[None]:
     """Inside the block a step writes its hyperparameters and launches nothing: see the top of the module."""
-    return within(_launching, False)
+    return _launching.within(False)
 
 
 def gradient_factor(factor: float) -> AbstractContextManager[None]:
     """Inside the block a step multiplies gradients by `factor`, the 1 / loss scale of mixed precision."""
-    return within(_factor, float(factor))
+    return _factor.within(float(factor))
 
 
 def _hyperparameters(rule: str, theta: Array, values: tuple[float, ...], dtype: Any) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import Any
 
 # words of a name; "error" decides in top_5_error, since less of it is better whatever it is an error of
@@ -49,12 +50,18 @@ def sign_of(monitor: str, mode: str | None = None) -> int:
 
 
 def check_monitor(trainer: Any, monitor: str, name: str) -> None:
-    """Refuse, before the first epoch, a measure of the validation data where there are none.
+    """Refuse, before the first epoch, a measure that the history will not have.
 
     Raises:
-        ValueError: naming the callback and the measure.
+        ValueError: naming the callback and the measure: one of the validation data where there are none, or
+            a slip of the pen. What a step of the user's own measures is not known here.
     """
     if monitor.startswith("val_") and trainer.validation is None:
         raise ValueError(
             f"{name}: {monitor} needs validation data; pass fit(train, validation), or monitor train_loss"
         )
+    metrics = ["accuracy"] if trainer.metrics is None else [metric.__name__ for metric in trainer.metrics]
+    known = ["train_loss", "val_loss", "lr", "seconds", *(f"val_{name}" for name in metrics)]
+    near = get_close_matches(monitor, known, 1, 0.85)
+    if near and near[0] != monitor and trainer.train_step.name is None:
+        raise ValueError(f"{name}: no measure is called {monitor!r}; did you mean {near[0]!r}?")
