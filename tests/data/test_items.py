@@ -191,7 +191,7 @@ def test_transform_and_augment_work_on_pairs():
     loader = DataLoader(Map(ITEMS["pair"]), 11, shuffle=False, augment=Shift(), transform=lambda x: x * 2)
     np.testing.assert_allclose(xpnet.to_numpy(next(iter(loader))[0]), (X + 1) * 2, rtol=1e-6)
     np.testing.assert_allclose(xpnet.to_numpy(loader.first(2)[0]), X[:2] * 2, rtol=1e-6)
-    for kind, named in (("dict", "dicts"), ("array", "ndarrays|Arrays")):
+    for kind, named in (("dict", "dicts"), ("array", "ndarrays|Arrays|Tensors")):
         with pytest.raises(TypeError, match=rf"change x of batches \(x, y\), this data set gives ({named})"):
             next(iter(DataLoader(Map(ITEMS[kind]), 4, transform=lambda x: x)))
 

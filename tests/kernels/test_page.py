@@ -53,6 +53,7 @@ def test_the_kernel_agrees_with_the_body(
     )
 
 
+@pytest.mark.host
 def test_every_instance_compiles(page: dict[str, Any]) -> None:
     if (reason := nvrtc.missing()) is not None:
         pytest.skip(reason)
