@@ -7,7 +7,7 @@ import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim
 from xpnet.data import DataLoader, Dataset
-from xpnet.train import EarlyStopping, Trainer
+from xpnet.train import EarlyStopping, Trainer, learning_rate_check, overfit
 
 pytestmark = pytest.mark.host
 
@@ -49,6 +49,29 @@ CASES = [
     (lambda: nn.LayerNorm(3, eps=float("nan")), ValueError, "LayerNorm: eps must be at least 0, got nan"),
     (lambda: nn.GroupNorm(0, 4), ValueError, "GroupNorm: num_groups must be at least 1, got 0"),
     (lambda: nn.InstanceNorm2d("a"), TypeError, "InstanceNorm2d: num_features must be a whole number"),
+    (
+        lambda: nn.MaxPool2d(2, padding=2),
+        ValueError,
+        "MaxPool2d: padding 2 must be at most half",
+    ),
+    (
+        lambda: nn.AvgPool2d(2, padding=(0, 3)),
+        ValueError,
+        r"AvgPool2d: padding .* must be at most half",
+    ),
+    (lambda: nn.AvgPool2d(2, divisor_override=0), ValueError, "divisor_override must be at least 1, got 0"),
+    (lambda: nn.Linear(1, 1).to("float12"), TypeError, "no dtype 'float12'; one of"),
+    (lambda: F.instance_norm(np.ones((1, 1, 4), int)), TypeError, "instance_norm: x is int64"),
+    (
+        lambda: learning_rate_check(nn.Linear(2, 2), F.cross_entropy, DATA, sgd(), steps=0),
+        ValueError,
+        "learning_rate_check: steps must be at least 1, got 0",
+    ),
+    (
+        lambda: overfit(nn.Linear(2, 2), F.cross_entropy, *DATA, rates=()),
+        ValueError,
+        r"overfit: needs steps and rates, got steps=\d+, rates=\(\)",
+    ),
     (lambda: xpnet.tensor(None), TypeError, "expected numbers or an array, got None"),
     (lambda: xpnet.set_backend("cuda"), ValueError, "unknown backend 'cuda'; .*did you mean 'cupy'?"),
     (lambda: xpnet.set_backend("nunpy"), ValueError, "did you mean 'numpy'?"),

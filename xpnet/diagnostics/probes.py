@@ -115,6 +115,8 @@ def overfit(
     >>> overfit(model, cross_entropy, x, y).status
     'PASS'
     """
+    if steps < 1 or not rates:
+        raise ValueError(f"overfit: needs steps and rates, got steps={steps}, rates={tuple(rates)}")
     x, y = balanced(asarray(x), asarray(y), samples)
     labels = is_labels(y)
     best, hits = math.inf, 0.0
@@ -167,7 +169,7 @@ def learning_rate_check(model: Any, loss: Loss, train: Any, optimizer: Any, step
         from other faults); WARN if the loss rose, or was above 3 on the way.
 
     Raises:
-        ValueError: no batches, or the samples do not fit the model, or the targets its output.
+        ValueError: no batches or no steps, or the samples do not fit the model, or the targets its output.
 
     >>> import numpy as np, xpnet
     >>> from xpnet import nn, optim
@@ -182,6 +184,8 @@ def learning_rate_check(model: Any, loss: Loss, train: Any, optimizer: Any, step
     'PASS'
     'FAIL'
     """
+    if steps < 1:
+        raise ValueError(f"learning_rate_check: steps must be at least 1, got {steps}")
     ratio, peak = _fall(model, loss, train, optimizer, steps)
     name, rate = "learning rate", optimizer.param_groups[0]["lr"]
     expected, detail = "loss falls: below 0.98 of the first", f"lr {rate:g}, peak {peak:.3g}"

@@ -298,6 +298,7 @@ def instance_norm(
     >>> F.instance_norm(xpnet.asarray([[[1.0, 3.0]]]), eps=0.0)
     array([[[-1.,  1.]]], dtype=float32)
     """
+    floating("instance_norm", array_of(x))
     if x.ndim < 3 or math.prod(x.shape[2:]) < 2:
         raise ValueError(
             f"instance_norm: expected (N, C, ...) with more than one position, got {tuple(x.shape)}"

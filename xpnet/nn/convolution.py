@@ -84,11 +84,17 @@ class Conv2d(Layer):
 
 
 class _Pool2d(Layer):
-    def _set(self, kernel_size: Size, stride: Size | None, padding: Size) -> None:
+    def _set(self, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size = 1) -> None:
         name = type(self).__name__
         self.kernel_size = window(name, "kernel_size", kernel_size)
         self.stride = None if stride is None else window(name, "stride", stride)
         self.padding = window(name, "padding", padding, 0)
+        sides = (self.kernel_size, self.padding, window(name, "dilation", dilation))
+        pairs = ((side, side) if isinstance(side, int) else side for side in sides)
+        if any(2 * p > d * (k - 1) + 1 for k, p, d in zip(*pairs, strict=True)):
+            raise ValueError(
+                f"{name}: padding {self.padding} must be at most half the window {self.kernel_size}"
+            )
 
     def extra_repr(self) -> str:
         """The window."""
@@ -125,7 +131,7 @@ class MaxPool2d(_Pool2d):
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
-        self._set(kernel_size, stride, padding)
+        self._set(kernel_size, stride, padding, dilation)
         self.dilation, self.ceil_mode = window("MaxPool2d", "dilation", dilation), ceil_mode
         self.return_indices = return_indices
 
@@ -168,6 +174,8 @@ class AvgPool2d(_Pool2d):
     ) -> None:
         self._set(kernel_size, stride, padding)
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+        if divisor_override is not None:
+            divisor_override = size("AvgPool2d", "divisor_override", divisor_override)
         self.divisor_override = divisor_override
 
     def forward(self, x: Any) -> Any:

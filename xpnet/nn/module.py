@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -315,6 +316,8 @@ class Module(Vector):
             device, dtype = None, device
         if dtype is not None and _float_name(dtype) not in _FLOATS:
             raise TypeError(f"to(): dtype must be one of {', '.join(_FLOATS)}, got {dtype!r}")
+        if isinstance(backend, str) and re.fullmatch(r"b?fl[a-z]*\d+", backend):
+            raise TypeError(f"to(): no dtype {backend!r}; one of {', '.join(_FLOATS)}")
         name = None if dtype is None else _float_name(dtype)
         target = None if backend is None else load(backend, device)
         for buffer in self.buffers():
