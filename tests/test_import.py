@@ -46,3 +46,12 @@ def test_training_on_numpy_loads_no_extra():
     modules = loaded(TRAIN)
     assert {"xpnet.nn", "xpnet.optim"} <= modules
     assert not modules & OPTIONAL
+
+
+def test_random_is_imported_as_a_module():
+    import xpnet.random
+    from xpnet.random import Key, generators
+
+    assert xpnet.random.generators is generators
+    assert xpnet.random is sys.modules["xpnet.core.random"]
+    assert Key is xpnet.random.Key

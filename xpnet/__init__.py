@@ -2,6 +2,7 @@
 
 from importlib import import_module as _import_module
 from importlib.util import find_spec as _find_spec
+from sys import modules as _modules
 from typing import TYPE_CHECKING
 
 from xpnet.core import operators as _operators  # gives Tensor its operators
@@ -34,6 +35,8 @@ if _found:
     _unloaded["numpy"] = lambda: _import_module("xpnet.cpu")
 
 del _operators, _find_spec, _found
+
+_modules["xpnet.random"] = random  # for `import xpnet.random`: it is one module
 
 
 __all__ = [
