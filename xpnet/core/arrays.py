@@ -84,14 +84,17 @@ def keep(x: Array, mask: Array) -> Array:
     A product with the mask would be NaN where x is infinite: gradients are, of sqrt(relu(x)) say, just where
     the mask is 0.
     """
-    if type(x) is np.ndarray and x.ndim and x.dtype.itemsize in _INTEGERS:
-        # the bits, as whole numbers, times 1 or 0: a fifth of the time of `where`, which branches
-        return (x.view(_INTEGERS[x.dtype.itemsize]) * mask).view(x.dtype)
+    if type(x) is np.ndarray and x.ndim:
+        dtype = x.dtype
+        integer = _INTEGERS.get(dtype.itemsize)
+        if integer is not None:  # the bits, times 1 or 0: a fifth of the time of `where`, which branches
+            kept, bits = mask.astype(integer), x.view(integer)
+            return (np.multiply(bits, kept, kept) if kept.shape == x.shape else bits * kept).view(dtype)
     kept = namespace(x).where(mask, x, zero(x))
     return kept if kept.dtype == x.dtype else namespace(x).astype(kept, x.dtype)  # CuPy widens bfloat16
 
 
-_INTEGERS: dict[int, Any] = {2: np.int16, 4: np.int32, 8: np.int64}
+_INTEGERS: dict[int, Any] = {n: np.dtype(f"i{n}") for n in (2, 4, 8)}
 
 
 def floating(op: str, x: Array, name: str = "x") -> Array:

@@ -15,6 +15,8 @@ from xpnet.core.notes import OPS, check_labels
 from xpnet.core.places import backend_name, backend_of, namespace
 from xpnet.functional.weighing import report
 
+_INT64, _UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
+
 
 def class_indices(
     target: Any, like: Array, classes: int, ignore_index: int | None, name: str
@@ -27,10 +29,10 @@ def class_indices(
     if (
         not ignoring
         and type(target) is np.ndarray
-        and target.dtype == np.int64
+        and target.dtype == _INT64
         and target.shape == like.shape[:1]
         # as unsigned numbers, negative labels are huge: one comparison finds both kinds of mistake
-        and (not target.size or np.maximum.reduce(target.view(np.uint64)) < classes)
+        and (not target.size or np.maximum.reduce(target.view(_UINT64)) < classes)
     ):
         return target if type(like) is np.ndarray else asarray(target, backend=backend_of(like)), None
     target = array_like(target)
