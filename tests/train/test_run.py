@@ -218,7 +218,7 @@ def test_saving_a_model_loads_no_training():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = [name for name in done.stdout.split() if name.startswith("xpnet.")]
     rooms = {name.split(".")[1] for name in modules}
-    assert rooms == {"core", "functional", "init", "io", "nn"}
+    assert rooms - {"random"} == {"core", "functional", "init", "io", "nn"}  # xpnet.random is core.random
     assert len(modules) < 60
 
 
