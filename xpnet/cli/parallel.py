@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -13,6 +14,7 @@ from xpnet.cli.errors import BAD_INPUT, BadInputError, bad_input
 from xpnet.cli.settings import TrainSettings
 from xpnet.parallel import Communicator, connect
 
+_PATIENCE = 10.0  # seconds that a failed rank waits for rank 0 to end all of them
 _NO_FILES: dict[str, Any] = {
     "save": "none",
     "plot": "none",
@@ -48,6 +50,8 @@ def on_ranks(settings: TrainSettings, work: Callable[[TrainSettings, Communicato
         print(f"xpnet train: error: {error}", file=sys.stderr)
         group.abort(BAD_INPUT)
         raise
-    if code and group.is_main:  # others may be waiting within a step
-        group.abort(code)
+    if code:
+        if not group.is_main:
+            time.sleep(_PATIENCE)  # mpiexec kills all once one rank ends with a code: rank 0 says why, first
+        group.abort(code)  # others may be waiting within a step
     return code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from types import TracebackType
 from typing import Any
@@ -77,6 +78,9 @@ class Communicator:
         raise SystemExit(code)
 
 
+_FORWARDING = 0.1  # seconds in which mpiexec passes on what a rank has written, before it kills the rank
+
+
 class MPICommunicator(Communicator):
     """Through mpi4py (`pip install "xpnet[mpi]"`), in programs started with `mpiexec -n N python ...`.
 
@@ -145,6 +149,7 @@ class MPICommunicator(Communicator):
         """End every rank now."""
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(_FORWARDING)
         self.world.Abort(code)
 
     def _abort(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
