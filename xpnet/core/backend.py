@@ -10,17 +10,15 @@ import importlib
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 
 from xpnet.core import numpy_namespace as _numpy
+from xpnet.core.context import Setting
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Array = Any
 """An array of any backend."""
 
@@ -159,7 +157,7 @@ def label_of(device: Any) -> str:
 
 HOST = Backend("numpy", _numpy)
 _default = HOST
-_chosen: ContextVar[Backend | None] = ContextVar("xpnet_backend", default=None)  # by use_backend, here
+_chosen: Setting[Backend | None] = Setting("xpnet_backend", None)  # by use_backend, here
 
 
 _CUPY = "xpnet.core.cupy_namespace"
@@ -230,13 +228,8 @@ def use_backend(name: str | Backend, device: Any = None) -> Iterator[Backend]:
     dtype('float32')
     """
     chosen = load(name, device)
-    previous = _chosen.get()
-    _chosen.set(chosen)
-    try:
-        with chosen.xp.on(chosen.device) if name == "cupy" else nullcontext():
-            yield chosen
-    finally:
-        _chosen.set(previous)
+    with _chosen.within(chosen), chosen.xp.on(chosen.device) if name == "cupy" else nullcontext():
+        yield chosen
 
 
 def available_backends() -> list[str]:

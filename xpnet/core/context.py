@@ -26,14 +26,15 @@ class Setting(Generic[T]):
     1
     """
 
-    __slots__ = ("_outer", "_value", "get")
+    __slots__ = ("_outer", "_value", "get", "set")
 
-    get: Callable[[], T]  # the context variable's own, which costs no call of ours
+    get: Callable[[], T]  # the context variable's own, which cost no call of ours
+    set: Callable[[T], object]
 
     def __init__(self, name: str, default: T) -> None:
         self._value: ContextVar[T] = ContextVar(name, default=default)
         self._outer: ContextVar[tuple[T, ...]] = ContextVar(f"{name}_outer", default=())
-        self.get = self._value.get
+        self.get, self.set = self._value.get, self._value.set
 
     def within(self, value: T) -> Within[T]:
         """For `with`: another value in the block. It may be used again, nested, and in several threads."""
@@ -41,14 +42,14 @@ class Setting(Generic[T]):
 
     def enter(self, value: T) -> None:
         """Another value from here on, until `leave`."""
-        self._outer.set((*self._outer.get(), self._value.get()))
-        self._value.set(value)
+        self._outer.set((*self._outer.get(), self.get()))
+        self.set(value)
 
     def leave(self) -> None:
         """The value that there was before the last `enter`."""
         *outer, previous = self._outer.get()
         self._outer.set(tuple(outer))
-        self._value.set(previous)
+        self.set(previous)
 
 
 class Within(ContextDecorator, Generic[T]):

@@ -147,13 +147,9 @@ def differentiable(body: Any = None, *, loss: bool = False, anywhere: tuple[str,
                 "several gradients return a tuple from it"
             )
         result = _new(Tensor)  # without __init__: this is the hot path
-        result._data, result.requires_grad, result._grad, result._kept, result._filled = (
-            value,
-            True,
-            None,
-            None,
-            0,
-        )
+        result._data, result.requires_grad = value, True
+        result._grad = result._kept = None
+        result._filled = 0
         result._parents, result._pullback, result._op, result._time = parents, pullback, op, next(clock)
         return result
 

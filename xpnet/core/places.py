@@ -29,9 +29,7 @@ def _learn(array: Any) -> None:
     """Remember namespace and backend name of a type seen for the first time."""
     kind = type(array)
     if isinstance(array, np.ma.MaskedArray | np.matrix):
-        raise TypeError(
-            f"expected an array or a Tensor, got {kind.__name__}; make one with xpnet.asarray(...)"
-        )
+        raise TypeError(f"expected an array or a Tensor, got {kind.__name__}; {_MAKE}")
     if isinstance(array, NUMPY):
         _NAMESPACES[kind], _NAMES[kind] = _numpy, "numpy"
         return

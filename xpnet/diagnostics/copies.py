@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from xpnet.core import random
 from xpnet.core.backend import Array
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.places import backend_of, namespace
@@ -17,13 +14,6 @@ from xpnet.data import DataLoader, Dataset
 from xpnet.data.dataset import take
 from xpnet.nn import Dropout, Module
 from xpnet.train.evaluation import as_dataset
-
-
-@contextmanager
-def same_randomness() -> Iterator[None]:
-    """Whatever is drawn inside the block is drawn again after it."""
-    with random.forked():
-        yield
 
 
 def copy_of(model: Any, optimizer: Any = None) -> tuple[Any, Any]:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from xpnet import optim
+from xpnet.core import random
 from xpnet.diagnostics.copies import (
     batches_of,
     copy_of,
     dataset_of,
     first_samples,
     is_labels,
-    same_randomness,
 )
 from xpnet.diagnostics.data import class_balance, class_order, constant_features, input_scale, leakage
 from xpnet.diagnostics.finding import Finding, judge
@@ -88,7 +88,7 @@ def examine(
     steps: int = 200,
 ) -> Iterator[Finding]:
     """The findings of `doctor` one by one, as they are made."""
-    with same_randomness():
+    with random.forked():
         x, y = first_samples(train, _SAMPLES)
     yield from _data(x, y, train, validation, test)
     if is_labels(y):
@@ -121,7 +121,7 @@ def _short_training(
 ) -> Iterator[Finding]:
     """Some updates of a copy, observed."""
     watch, failure = Diagnostics(every=max(1, steps // 10)), ""
-    with same_randomness(), np.errstate(all="ignore"):
+    with random.forked(), np.errstate(all="ignore"):
         copied, copied_optimizer = copy_of(model, optimizer)
         trainer = Trainer(copied, loss, copied_optimizer, [watch, LocateNonFinite()])
         try:

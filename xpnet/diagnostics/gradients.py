@@ -14,7 +14,7 @@ from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.op import no_grad
 from xpnet.core.places import backend_of
 from xpnet.core.tensor import Tensor, array_of
-from xpnet.diagnostics.copies import as_float64, copy_of, in_float64, leaves, same_randomness
+from xpnet.diagnostics.copies import as_float64, copy_of, in_float64, leaves
 from xpnet.diagnostics.finding import Finding, judge, largest
 
 _BATCH = 16  # samples that a gradient is checked on
@@ -56,7 +56,7 @@ def gradient_check(
     >>> gradient_check(model, cross_entropy, x, y).status
     'PASS'
     """
-    with same_randomness():
+    with random.forked():
         copied = in_float64(copy_of(model)[0])
         n = min(_BATCH, int(x.shape[0]))
         x, y = as_float64(asarray(x)[:n, ...]), as_float64(asarray(y)[:n, ...])
@@ -157,7 +157,7 @@ def same_sign_gradients(
     >>> same_sign_gradients(model, cross_entropy, x, y).value
     1.0
     """
-    with same_randomness():
+    with random.forked():
         copied = copy_of(model)[0].eval()
         fed: dict[str, bool] = {}
         latest: list[type] = []  # the layer that ran last

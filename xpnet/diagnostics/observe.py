@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from xpnet import nn
+from xpnet.core import random
 from xpnet.core.backend import Array
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.places import namespace
 from xpnet.core.tensor import array_of
-from xpnet.diagnostics.copies import copy_of, leaves, same_randomness
+from xpnet.diagnostics.copies import copy_of, leaves
 
 SAMPLE = 256
 
@@ -196,7 +197,7 @@ def observe(model: Any, loss: Callable[[Any, Any], Any], optimizer: Any, x: Any,
     >>> [layer.name for layer in seen.layers], [w.name for w in seen.weights]
     (['0', '1', '2'], ['0.weight', '0.bias', '2.weight', '2.bias'])
     """
-    with same_randomness(), np.errstate(all="ignore"):
+    with random.forked(), np.errstate(all="ignore"):
         copied, copied_optimizer = copy_of(model, optimizer)
         observer = Observer(copied)
         observer.start()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import optim
+from xpnet.core import random
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.op import no_grad
 from xpnet.core.places import namespace
@@ -18,7 +19,6 @@ from xpnet.diagnostics.copies import (
     batches_of,
     copy_of,
     is_labels,
-    same_randomness,
     without_dropout,
 )
 from xpnet.diagnostics.finding import Finding, judge
@@ -57,7 +57,7 @@ def initial_loss(model: Any, loss: Loss, x: Any, y: Any, classes: int | None = N
     >>> initial_loss(model, cross_entropy, x, y).status
     'PASS'
     """
-    with same_randomness(), no_grad():
+    with random.forked(), no_grad():
         scores = without_dropout(copy_of(model)[0])(asarray(x))
         value = float(loss(scores, asarray(y)))
         classes = classes or int(scores.shape[-1])
@@ -120,7 +120,7 @@ def overfit(
     x, y = balanced(asarray(x), asarray(y), samples)
     labels = is_labels(y)
     best, hits = math.inf, 0.0
-    with same_randomness(), np.errstate(all="ignore"):
+    with random.forked(), np.errstate(all="ignore"):
         for rate in rates:
             copied = without_dropout(copy_of(model)[0])
             optimizer = optim.Adam(copied, lr=rate)
@@ -219,7 +219,7 @@ def _fall(
 
     The mean is over the last quarter, and the untrained model is measured on the same batches.
     """
-    with same_randomness(), np.errstate(all="ignore"):
+    with random.forked(), np.errstate(all="ignore"):
         untrained, (copied, copied_optimizer) = copy_of(model)[0], copy_of(model, optimizer)
         for group in copied_optimizer.param_groups:
             group["lr"] *= rate_factor

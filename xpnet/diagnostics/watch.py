@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.core import random
 from xpnet.core.backend import Array
 from xpnet.core.convert import to_numpy
 from xpnet.core.op import no_grad
 from xpnet.core.places import backend_of, device, namespace
 from xpnet.core.tensor import array_of
 from xpnet.data.batch import call, parts_of
-from xpnet.diagnostics.copies import same_randomness
 from xpnet.diagnostics.finding import Finding
 from xpnet.diagnostics.layers import (
     activation_scale,
@@ -250,7 +250,7 @@ def first_non_finite(model: Any, loss: Callable[[Any, Any], Any], x: Any, y: Any
 
         return hook
 
-    with same_randomness(), np.errstate(all="ignore"):
+    with random.forked(), np.errstate(all="ignore"):
         copied = copy.deepcopy(model)
         for name, module in copied.named_modules():
             module.add_forward_hook(look(name))

@@ -8,13 +8,13 @@ loss knows. Losses report them to whoever listens around the call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from xpnet.core.backend import Array
+from xpnet.core.context import Setting
 from xpnet.core.places import namespace
 
-_listener: ContextVar[list[Weight] | None] = ContextVar("xpnet_weighing", default=None)
+_listener: Setting[list[Weight] | None] = Setting("xpnet_weighing", None)
 
 
 class Weight(NamedTuple):
@@ -44,11 +44,8 @@ def weighed(loss: Callable[..., Any], output: Any, target: Any, samples: int) ->
     term of it has unequal weights, as much as that one.
     """
     heard: list[Weight] = []
-    token = _listener.set(heard)
-    try:
+    with _listener.within(heard):
         value = loss(output, target)
-    finally:
-        _listener.reset(token)
     if len(heard) > 1:
         heard = [weight for weight in heard if not isinstance(weight.total, int)]
     return value, heard[0] if len(heard) == 1 else Weight(samples, samples)

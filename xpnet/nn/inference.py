@@ -17,16 +17,22 @@ BATCH = 1024  # no gradients are kept, so batches can be large
 
 
 @contextmanager
-def evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode without gradients for a `with` block; then each module's own mode again."""
+def keeping_modes(model: Module) -> Iterator[None]:
+    """After the `with` block each module is in training or evaluation mode as it was before."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
-        with no_grad():
-            yield
+        yield
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Evaluation mode without gradients for a `with` block; then each module's own mode again."""
+    with keeping_modes(model), no_grad():
+        model.eval()
+        yield
 
 
 def in_batches(x: Array, size: int = BATCH) -> Iterator[Array]:

@@ -9,6 +9,7 @@ from xpnet.core import random
 from xpnet.core.op import no_grad
 from xpnet.data import DataLoader
 from xpnet.data.batch import call
+from xpnet.nn.inference import keeping_modes
 from xpnet.nn.normalization import BatchNorm
 from xpnet.train.modes import train_but
 
@@ -37,15 +38,13 @@ def check_last_batch(model: Any, data: Any, asleep: Iterable[Any] = ()) -> None:
 
 def _refuses(model: Any, data: DataLoader, asleep: Iterable[Any]) -> bool:
     """Whether batch norm refuses one sample in training; other errors are for training to show."""
-    state, modes = model.state_dict(), [(module, module.training) for module in model.modules()]
-    train_but(model, asleep)
+    state = model.state_dict()
     try:
-        with no_grad(), random.forked():
+        with keeping_modes(model), no_grad(), random.forked():
+            train_but(model, asleep)
             call(model, data.first())
     except Exception as error:  # whatever a user's layers raise
         return str(error).startswith("batch_norm: training needs")
     finally:
         model.load_state_dict(state)
-        for module, mode in modes:
-            module.training = mode
     return False

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core import random
+from xpnet.nn.inference import keeping_modes
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.gradients import GradientClipping
 from xpnet.train.run import Run
@@ -94,9 +95,8 @@ class LRFinder:
         )
         before = model.state_dict(), optimizer.state_dict()
         position = train.state_dict() if hasattr(train, "state_dict") else None
-        modes = [(module, module.training) for module in model.modules()]
         try:
-            with np.errstate(all="ignore"), random.forked():
+            with keeping_modes(model), np.errstate(all="ignore"), random.forked():
                 scratch.fit(train, epochs=self.steps)
         except (_StopError, TrainingDivergedError):
             pass
@@ -105,8 +105,6 @@ class LRFinder:
             optimizer.load_state_dict(before[1])
             if position is not None:
                 train.load_state_dict(position)
-            for module, training in modes:
-                module.training = training
         return self
 
     def smoothed(self) -> list[float]:
