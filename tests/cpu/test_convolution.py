@@ -9,31 +9,11 @@ from hypothesis import strategies as st
 
 import xpnet
 from xpnet import functional as F
-from xpnet.core import registry as dispatch
 
 pytest.importorskip("numba", reason='the CPU kernels need pip install "xpnet[cpu]"')
-from xpnet.cpu import convolution, launch
+from xpnet.cpu import convolution
 
-pytestmark = pytest.mark.host
-
-
-@pytest.fixture(autouse=True, params=["serial", "parallel"])
-def every_size(monkeypatch, request):
-    """Send small arrays to the kernels too, and count the launches."""
-    dispatch.load_kernels("numpy")
-    for op in (F.conv2d, F.max_pool2d, F.relu):
-        monkeypatch.setitem(op.kernels, "numpy", dispatch.Kernel(op.kernels["numpy"].launcher, 0))
-    monkeypatch.setattr(launch, "PARALLEL", 0 if request.param == "parallel" else 1 << 62)
-    launches = []
-    original = launch._locked
-
-    def counted(function):
-        call = original(function)
-        return lambda *args, **options: (launches.append(function.name), call(*args, **options))[1]
-
-    monkeypatch.setattr(launch, "_locked", counted)
-    monkeypatch.setattr(launch, "_kernels", {})
-    return launches
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("every_size")]
 
 
 ALL = ["correlate", "correlate", "weight_gradient"]

@@ -10,32 +10,11 @@ from hypothesis import strategies as st
 import xpnet
 from xpnet import functional as F
 from xpnet import random
-from xpnet.core import registry as dispatch
 
 pytest.importorskip("numba", reason='the CPU kernels need pip install "xpnet[cpu]"')
 from xpnet.cpu import launch
 
-pytestmark = pytest.mark.host
-
-
-@pytest.fixture(autouse=True, params=["serial", "parallel"])
-def every_size(monkeypatch, request):
-    """Send small arrays to the kernels too, and count the launches."""
-    dispatch.load_kernels("numpy")
-    for op in dispatch.ops_with_kernels():
-        if "numpy" in op.kernels:
-            monkeypatch.setitem(op.kernels, "numpy", dispatch.Kernel(op.kernels["numpy"].launcher, 0))
-    monkeypatch.setattr(launch, "PARALLEL", 0 if request.param == "parallel" else 1 << 62)
-    launches = []
-    original = launch._locked
-
-    def counted(function):
-        call = original(function)
-        return lambda *args: (launches.append(function.name), call(*args))[1]
-
-    monkeypatch.setattr(launch, "_locked", counted)
-    monkeypatch.setattr(launch, "_kernels", {})
-    return launches
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("every_size")]
 
 
 def gradients(f, *arrays, dtype, dy=None):

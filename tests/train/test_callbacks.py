@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import xpnet
+from tests.train.blobs import blobs
 from xpnet import functional as F
 from xpnet import nn, optim
-from xpnet.data import DataLoader, Dataset
+from xpnet.data import DataLoader
 from xpnet.functional import cross_entropy
 from xpnet.train import (
     EMA,
@@ -30,12 +31,6 @@ from xpnet.train import (
     TrainingDivergedError,
     recompute_batch_norm,
 )
-
-
-def blobs(n=50, seed=0):
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, 3, n)
-    return Dataset((np.eye(4)[y] * 3 + rng.normal(size=(n, 4))).astype(np.float32), y)
 
 
 def network():

@@ -1,13 +1,15 @@
 """A run that is cut in two ends with the same bits as one that is not."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
 import xpnet
+from tests.train import blobs as data
 from xpnet import nn, optim
-from xpnet.data import DataLoader, Dataset
+from xpnet.data import DataLoader
 from xpnet.data.augment import Augmentation
 from xpnet.data.samplers import HardExamples
 from xpnet.functional import cross_entropy
@@ -39,10 +41,7 @@ class Jitter(Augmentation):
         return x + xpnet.asarray(draw.uniform(4)) * 0.1, y
 
 
-def blobs(n=50, seed=0):
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, 3, n)
-    return Dataset((np.eye(4)[y] * 2 + rng.normal(size=(n, 4))).astype(np.float32), y)
+blobs = partial(data.blobs, distance=2)
 
 
 def network(hidden=8, layer=nn.ReLU):

@@ -2,11 +2,13 @@
 
 import copy
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
 
 import xpnet
+from tests.train import blobs as data
 from xpnet import nn, optim, random
 from xpnet.data import DataLoader, Dataset, ReuseWarning
 from xpnet.data.batch import size_of
@@ -27,11 +29,7 @@ from xpnet.train import (
     accuracy,
 )
 
-
-def blobs(n=50, seed=0):
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, 3, n)
-    return Dataset((np.eye(4)[y] * 2 + rng.normal(size=(n, 4))).astype(np.float32), y)
+blobs = partial(data.blobs, distance=2)
 
 
 def network():

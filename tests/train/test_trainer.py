@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import xpnet
+from tests.train.blobs import blobs
 from xpnet import nn, optim
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional import cross_entropy, mse_loss
@@ -22,13 +23,6 @@ from xpnet.train import (
     evaluate,
     predict,
 )
-
-
-def blobs(n=50, seed=0):
-    """Three Gaussian clouds in four dimensions."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, 3, n)
-    return Dataset((np.eye(4)[y] * 3 + rng.normal(size=(n, 4))).astype(np.float32), y)
 
 
 def network(dropout=0.0):

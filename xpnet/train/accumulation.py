@@ -29,9 +29,8 @@ class Accumulation:
 
     def __init__(self, run: Run) -> None:
         self.weights: list[Weight] = []  # of all ranks, of each batch
-        self.alone = (
-            run.accumulate == run.communicator.size == 1
-        )  # one batch is one update: its mean is right
+        # one batch is one update: its mean is right
+        self.alone = run.accumulate == run.communicator.size == 1
         self.reducer = None
         if run.communicator.size > 1:
             self.reducer = Reducer(run.model.parameters(), run.communicator)
