@@ -11,12 +11,12 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from xpnet.core import numpy_namespace as _numpy
+from xpnet.core.checks import nearest
 from xpnet.core.context import Setting
 
 Array = Any
@@ -109,7 +109,7 @@ def check_name(name: str) -> None:
     if name in BACKENDS:
         return
     meant = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy", "pytorch": "torch", "np": "numpy"}
-    near = meant.get(str(name).lower()) or next(iter(get_close_matches(str(name), BACKENDS, 1)), None)
+    near = meant.get(str(name).lower()) or nearest(str(name), BACKENDS)
     hint = f"; did you mean {near!r}?" if near else ""
     raise ValueError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}{hint}")
 
@@ -264,7 +264,7 @@ def named_dtype(name: str, backend: Backend) -> Any:
         return np.dtype(ml_dtypes.bfloat16)
     dtype = getattr(backend.xp, name, None)
     if dtype is None:
-        near = get_close_matches(name, ("float16", "bfloat16", "float32", "float64", "int64", "bool"), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        near = nearest(name, ("float16", "bfloat16", "float32", "float64", "int64", "bool"))
+        hint = f"; did you mean {near!r}?" if near else ""
         raise TypeError(f"backend {backend.name!r} has no dtype {name!r}{hint}")
     return dtype

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from numbers import Real
 from typing import Any
 
 import numpy as np
+
+
+def nearest(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name that was most likely meant, for messages; None if none is like it, or it is no name."""
+    found = get_close_matches(name, known, 1, cutoff) if isinstance(name, str) else []
+    return found[0] if found else None
 
 
 def size(layer: str, name: str, value: Any, min_size: int = 1) -> int:

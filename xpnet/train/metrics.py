@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from xpnet.core.arrays import arange, take_columns
 from xpnet.core.backend import Array
+from xpnet.core.checks import nearest
 from xpnet.core.convert import array_like, to_numpy
 from xpnet.core.places import following, namespace
 from xpnet.core.tensor import Tensor, array_of
@@ -39,8 +39,8 @@ def check_metrics(metrics: Any) -> None:
     for metric in metrics:
         if not callable(metric) or not hasattr(metric, "__name__"):
             known = ("accuracy", "f1", "precision", "recall")
-            near = get_close_matches(metric, known, 1) if isinstance(metric, str) else None
-            hint = f"; pass xpnet.train.{near[0]}" if near else ""
+            near = nearest(metric, known)
+            hint = f"; pass xpnet.train.{near}" if near else ""
             raise TypeError(
                 f"metrics: expected functions of (output, target) with a __name__, got {metric!r}{hint}"
             )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import Any
+
+from xpnet.core.checks import nearest
 
 # words of a name; "error" decides in top_5_error, since less of it is better whatever it is an error of
 _LESS = (
@@ -62,6 +63,6 @@ def check_monitor(trainer: Any, monitor: str, name: str) -> None:
         )
     metrics = ["accuracy"] if trainer.metrics is None else [metric.__name__ for metric in trainer.metrics]
     known = ["train_loss", "val_loss", "lr", "seconds", *(f"val_{name}" for name in metrics)]
-    near = get_close_matches(monitor, known, 1, 0.85)
-    if near and near[0] != monitor and trainer.train_step.name is None:
-        raise ValueError(f"{name}: no measure is called {monitor!r}; did you mean {near[0]!r}?")
+    near = nearest(monitor, known, 0.85)
+    if near not in (None, monitor) and trainer.train_step.name is None:
+        raise ValueError(f"{name}: no measure is called {monitor!r}; did you mean {near!r}?")

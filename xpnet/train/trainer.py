@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from difflib import get_close_matches
 from os import PathLike
 from typing import Any
 
 from xpnet import functional as F
-from xpnet.core.checks import number, size
+from xpnet.core.checks import nearest, number, size
 from xpnet.core.notes import discard_errors
 from xpnet.core.places import following
 from xpnet.data import DataLoader
@@ -259,8 +258,8 @@ def _check_parts(model: Any, loss: Any, optimizer: Any, callbacks: Any, metrics:
     if isinstance(optimizer, type) or not (optimizer is None or hasattr(optimizer, "step")):
         raise TypeError(f"Trainer: expected an optimizer, such as optim.Adam(model), got {optimizer!r}")
     if loss is not None and not callable(loss):
-        near = get_close_matches(loss, LOSSES, 1) if isinstance(loss, str) else None
-        hint = f"; pass xpnet.functional.{near[0]}" if near else ""
+        near = nearest(loss, LOSSES)
+        hint = f"; pass xpnet.functional.{near}" if near else ""
         raise TypeError(f"Trainer: loss must be a function of (output, target), got {loss!r}{hint}")
     if isinstance(callbacks, Callback | type | str) or not isinstance(callbacks, Iterable):
         raise TypeError(f"Trainer: callbacks must be a list, got {callbacks!r}; pass [callback]")
