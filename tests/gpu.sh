@@ -5,7 +5,7 @@
 #   OUT=DIR tests/gpu.sh 1       device, smoke (red ends the call), compile, kernel tests, suite
 #   OUT=DIR tests/gpu.sh 2       device, compile (what call 1 left), parity, benchmark, memcheck, racecheck, probes
 #   python -m tests.cupy_on_cpu bash tests/gpu.sh 1 --dry     small sizes, no GPU needed; and 2 likewise
-#   ... --only smoke,probes      these stages alone
+#   ... --only smoke,probes      these stages alone;  ... --seconds 200      a shorter call
 #
 # DIR receives gpu.json (device, and each stage: status, seconds, result; rewritten after every stage) and
 # gpu.tar.gz (logs, JUnit files, raw rounds of the benchmark). The kernel cache and the stages' results lie

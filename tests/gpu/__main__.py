@@ -26,8 +26,8 @@ MOST_LOG = 1 << 20  # bytes of each log that travel
 class Call:
     """One call: its stages' processes, what they leave in `work`, the two files in `out`."""
 
-    def __init__(self, name: str, out: Path, work: Path, dry: bool = False) -> None:
-        self.name, self.out, self.work = name, out, work
+    def __init__(self, name: str, out: Path, work: Path, dry: bool = False, seconds: float = CALL) -> None:
+        self.name, self.out, self.work, self.seconds = name, out, work, seconds
         self.start = time.monotonic()
         self.head = {"format": 1, "call": name, "dry": dry, "began": time.strftime("%Y-%m-%d %H:%M:%S")}
         self.folder = work / f"call-{name}"
@@ -48,7 +48,7 @@ class Call:
         until, red, done = 0.0, "", self.calls[self.name]
         for stage in stages:
             until += stage.seconds
-            left = min(until, CALL) - (time.monotonic() - self.start)
+            left = min(until, self.seconds) - (time.monotonic() - self.start)
             if red:
                 done[stage.name] = {"status": "not run", "why": f"{red} is red"}
             elif left < 1:
@@ -136,6 +136,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("call", choices=list(PLAN))
     parser.add_argument("--dry", action="store_true", help="small sizes, to try the plan out")
     parser.add_argument("--only", metavar="NAMES", help="comma-separated stages")
+    parser.add_argument(
+        "--seconds", type=float, default=CALL, help="of the whole call (default: %(default)s)"
+    )
     options = parser.parse_args(argv)
     stages = PLAN[options.call]
     if options.only:
@@ -148,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.dry:
         work = work / "dry"
     out = Path(os.environ.get("OUT") or tempfile.mkdtemp(prefix="xpnet-gpu-out-"))
-    call = Call(options.call, out.resolve(), work.resolve(), options.dry)
+    call = Call(options.call, out.resolve(), work.resolve(), options.dry, options.seconds)
     passed = call.run(stages)
     print(f"{time.monotonic() - call.start:.0f} s in all; {out / 'gpu.json'}, {out / 'gpu.tar.gz'}")
     return 0 if passed else 1
