@@ -46,8 +46,8 @@ __global__ void __launch_bounds__(Tile<T, BM, BN, M, N>::THREADS, 512 / Tile<T, 
 correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
     typedef Tile<T, BM, BN, M, N> P;
     typedef typename P::Staged E;
-    constexpr int ROWS = P::THREADS / BN, COUNT_A = BK * BM / P::THREADS, COUNT_B = BK / ROWS;
-    static_assert(P::THREADS % BN == 0 && BK % ROWS == 0 && BK * BM % P::THREADS == 0, "a whole number each");
+    constexpr int ROWS = P::THREADS / BN, STEP = P::THREADS / BK, COUNT_A = BM / STEP, COUNT_B = BK / ROWS;
+    static_assert(P::THREADS % BN == 0 && BK % ROWS == 0 && P::THREADS % BK == 0 && BM % STEP == 0, "a whole number each");
     __shared__ __align__(32) E a[2][BK][BM + P::PAD];
     __shared__ __align__(32) E b[2][BK][BN + P::PAD];
     __shared__ Term terms[2][BK];
@@ -70,18 +70,19 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
     if (blockIdx.x * BN >= columns) return;
 
     // this thread's column of B
-    i64 base = 0;
     int i0 = FAR, j0 = FAR;
     const int column = blockIdx.x * BN + threadIdx.x % BN;
     if (column < columns) {
         const int image = column / area, at = column % area;
         i0 = at / across.places * down.stride + down.from;
         j0 = at % across.places * across.stride + across.from;
-        base = ((i64)image * channels + group * depth) * height * width + (i64)i0 * width + j0;
+        from += ((i64)image * channels + group * depth) * height * width + (i64)i0 * width + j0;
     }
     const int depth_c = c / groups, row_stride = BACK ? r * s : depth_c * r * s;
     const int term_stride = BACK ? depth_c * r * s : r * s;
-    weight += BACK ? (i64)group * depth * term_stride : (i64)group * rows * row_stride;
+    // and its first row of A
+    const int row_a = blockIdx.y * BM + threadIdx.x / BK;
+    weight += group * (BACK ? depth * term_stride : rows * row_stride) + row_a * row_stride;
 
     const auto describe = [&](int step) {
         if (threadIdx.x >= BK) return;
@@ -102,23 +103,19 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
 #pragma unroll
         for (int i = 0; i < COUNT_B; ++i) {
             const Term t = terms[step & 1][threadIdx.x / BN + i * ROWS];
-            next_b[i] = inside(i0 + t.i, j0 + t.j, height, width) ? from[base + t.source] : zero;
+            next_b[i] = inside(i0 + t.i, j0 + t.j, height, width) ? from[t.source] : zero;
         }
 #pragma unroll
         for (int i = 0; i < COUNT_A; ++i) {
-            const int e = threadIdx.x + i * P::THREADS, row = blockIdx.y * BM + e / BK;
-            const int at = terms[step & 1][e % BK].weight;
-            next_a[i] = row < rows && at >= 0 ? weight[(i64)row * row_stride + at] : zero;
+            const int at = terms[step & 1][threadIdx.x % BK].weight;
+            next_a[i] = row_a + i * STEP < rows && at >= 0 ? weight[i * STEP * row_stride + at] : zero;
         }
     };
     const auto stage = [&](int step) {
 #pragma unroll
         for (int i = 0; i < COUNT_B; ++i) b[step & 1][threadIdx.x / BN + i * ROWS][threadIdx.x % BN] = P::stage(next_b[i]);
 #pragma unroll
-        for (int i = 0; i < COUNT_A; ++i) {
-            const int e = threadIdx.x + i * P::THREADS;
-            a[step & 1][e % BK][e / BK] = P::stage(next_a[i]);
-        }
+        for (int i = 0; i < COUNT_A; ++i) a[step & 1][threadIdx.x % BK][threadIdx.x / BK + i * STEP] = P::stage(next_a[i]);
     };
 
     P tile;
@@ -214,19 +211,18 @@ weight_gradient(const T* x, const T* dy, Acc<T>* parts, int with_bias, int chunk
     };
     T next_a[COUNT_A], next_b[COUNT_B];
     const T zero = from_acc<T>(Acc<T>(0));
-    const int k = threadIdx.x % BK, line = threadIdx.x / BK;
+    const int k = threadIdx.x % BK, line = threadIdx.x / BK, row_a = blockIdx.y * BM + line;
     const auto fetch = [&](int step) {
         const Place place = places[step & 1][k];
+        const T *corner = x + place.x, *slope = dy + place.dy + (i64)row_a * area;
 #pragma unroll
         for (int i = 0; i < COUNT_B; ++i) {
             const Tap t = taps[line + i * STEP];
-            next_b[i] = inside(place.i + t.i, place.j + t.j, h, w) ? x[place.x + t.source] : zero;
+            next_b[i] = inside(place.i + t.i, place.j + t.j, h, w) ? corner[t.source] : zero;
         }
 #pragma unroll
-        for (int i = 0; i < COUNT_A; ++i) {
-            const int row = blockIdx.y * BM + line + i * STEP;
-            next_a[i] = row < rows && place.dy >= 0 ? dy[place.dy + (i64)row * area] : zero;
-        }
+        for (int i = 0; i < COUNT_A; ++i)
+            next_a[i] = row_a + i * STEP < rows && place.dy >= 0 ? slope[i * STEP * area] : zero;
     };
     const auto stage = [&](int step) {
 #pragma unroll

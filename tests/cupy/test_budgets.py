@@ -22,8 +22,9 @@ LAUNCHES = [
     (MnistMLP(128), 24),
     (BatchNormDropoutMLP(256), 30),
     (CifarMLP(256), 24),
-    (CNNStep(8), 466),
-    (CNNStep(32), 589),
+    (CNNStep(8), 62),
+    (CNNStep(32), 62),
+    (CNNStep(128), 66),
 ]
 
 

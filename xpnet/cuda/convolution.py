@@ -40,7 +40,21 @@ class Tile(NamedTuple):
     @property
     def threads(self) -> int:
         """Of a block."""
-        return self.rows // self.down * (self.columns // self.across) * (32 if self.down >= 16 else 1)
+        return self.rows // self.down * (self.columns // self.across) * (32 if self.on_tensor_cores else 1)
+
+    @property
+    def on_tensor_cores(self) -> bool:
+        """Whether a part is a warp's."""
+        return self.down >= 16
+
+    @property
+    def work(self) -> float:
+        """Instructions for one term, up to a factor: its products, and about ten to bring each element."""
+        return self.rows * self.columns / (8 if self.on_tensor_cores else 1) + 10 * (self.rows + self.columns)
+
+    def cut(self, rows: int, columns: int) -> tuple[int, int]:
+        """How many tiles a product has: across, down."""
+        return loader.ceil_div(columns, self.columns), loader.ceil_div(rows, self.rows)
 
 
 @cache
@@ -48,10 +62,15 @@ def tiles(t: Element, arch: int) -> tuple[tuple[Tile, ...], tuple[Tile, ...]]:
     """For y and dx, and for dW: from the largest to the smallest."""
     if t.dtype in ("float16", "bfloat16") and arch >= 80:
         return (
-            (Tile(64, 128, 32, 32, 16), Tile(32, 64, 16, 32, 16), Tile(16, 128, 16, 32, 16)),
+            (
+                Tile(128, 128, 32, 64, 16),
+                Tile(64, 128, 32, 32, 16),
+                Tile(32, 64, 16, 32, 16),
+                Tile(16, 128, 16, 32, 16),
+            ),
             (Tile(64, 64, 32, 32, 32), Tile(16, 64, 16, 16, 32)),
         )
-    large = (Tile(64, 128, 4, 8, 8),) if t.dtype != "float64" else ()
+    large = () if t.dtype == "float64" else (Tile(128, 128, 8, 8, 8), Tile(64, 128, 4, 8, 8))
     return (
         (*large, Tile(32, 64, 4, 4, 8), Tile(16, 128, 4, 4, 8)),
         (Tile(64, 64, 8, 4, 16), Tile(16, 64, 4, 4, 16)),
@@ -79,11 +98,6 @@ def instances(arch: int) -> dict[str, list[str]]:
         names += [_weight_gradient(t, tile) for tile in for_weight]
         names.append(_add(t))
     return {FILE: names}
-
-
-def _smallest_that_fits(tiles: tuple[Tile, ...], rows: int) -> Tile:
-    """The tile of the fewest rows that takes all, else the one of the most."""
-    return min((tile for tile in tiles if tile.rows >= rows), key=lambda tile: tile.rows, default=tiles[0])
 
 
 class Launch(NamedTuple):
@@ -143,26 +157,22 @@ def plan(
     n, c, h, w = x
     o, depth, r, s = weight
     p, q = g.size
-    rows, classes = o // groups, math.prod(g.stride)
+    rows, classes, all_places = o // groups, math.prod(g.stride), n * p * q
+    # of dx, in the largest of its classes
+    places = n * math.prod(loader.ceil_div(size, step) for size, step in zip((h, w), g.stride, strict=True))
+    counted = max(c * h * w, o * p * q, math.prod(weight), all_places + BEYOND, places * classes + BEYOND)
+    if counted > MOST or 0 in weight:
+        return None
     for_images, for_weight = tiles(t, arch)
 
     def correlate(back: bool, rows: int, columns: int, deep: int) -> Launch:
-        """The largest tile of which there are enough to fill the device."""
-        blocks = lambda tile: loader.ceil_div(columns, tile.columns) * loader.ceil_div(rows, tile.rows) * deep
-        fits = [tile for tile in for_images if blocks(tile) >= multiprocessors]
-        tile = _smallest_that_fits(for_images, rows)
-        if tile is for_images[0] and tile not in fits:
-            tile = for_images[-2]
-        grid = (loader.ceil_div(columns, tile.columns), loader.ceil_div(rows, tile.rows), deep)
-        return Launch(_correlate(t, tile, back), grid, (tile.threads,))
+        """With the tile that takes least time when a multiprocessor makes one after the other."""
+        rounds = lambda tile: loader.ceil_div(math.prod(tile.cut(rows, columns)) * deep, multiprocessors)
+        tile = min(for_images, key=lambda tile: rounds(tile) * tile.work)
+        return Launch(_correlate(t, tile, back), (*tile.cut(rows, columns), deep), (tile.threads,))
 
-    places = n * math.prod(loader.ceil_div(size, step) for size, step in zip((h, w), g.stride, strict=True))
-    tile = _smallest_that_fits(for_weight, rows)
-    across, down = loader.ceil_div(depth * r * s, tile.columns), loader.ceil_div(rows, tile.rows)
-    all_places = n * p * q
-    most = max(c * h * w, o * p * q, math.prod(weight), all_places + BEYOND, places * classes + BEYOND)
-    if most > MOST or 0 in weight:
-        return None
+    tile = min(for_weight, key=lambda tile: math.prod(tile.cut(rows, depth * r * s)) * tile.work)
+    across, down = tile.cut(rows, depth * r * s)
     wanted = loader.ceil_div(4 * multiprocessors, across * down * groups)
     most = max(1, all_places // (16 * tile.depth))  # a part is 16 steps at least
     chunk = loader.ceil_div(loader.ceil_div(all_places, min(wanted, most)), tile.depth) * tile.depth
@@ -226,12 +236,12 @@ def conv2d(
         sums: list[Array] = []
 
         def total(like: Array, first: int, out: Array | None) -> Array:
-            """The sum of all parts' elements from `first` on; the parts are made for weight and bias at once."""
+            """The sum over all parts, from an element on; the parts are made for weight and bias at once."""
             if not sums:
                 sums.append(xp.empty((made.parts, length), dtype=t.scalar))
                 run(made.weight, x, dy, sums[0], np.int32(bias is not None), made.chunk)
-            if out is None or out.dtype != like.dtype or out.shape != like.shape or not out.flags.c_contiguous:
-                out = xp.empty(like.shape, dtype=like.dtype)
+            if out is None or out.dtype != x.dtype or out.shape != like.shape or not out.flags.c_contiguous:
+                out = xp.empty(like.shape, dtype=x.dtype)
             lanes = min(ADD, max(32, ADD // loader.power_of_two(made.parts)))
             sizes = (np.int64(like.size), np.int64(length), np.int32(made.parts), np.int32(lanes))
             grid = (loader.ceil_div(like.size, lanes),)

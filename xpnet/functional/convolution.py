@@ -68,9 +68,7 @@ class Geometry(NamedTuple):
     size: tuple[int, int]
 
 
-def geometry(
-    x: Array, weight: Array, stride: Size, padding: Size, dilation: Size, groups: int
-) -> Geometry:
+def geometry(x: Array, weight: Array, stride: Size, padding: Size, dilation: Size, groups: int) -> Geometry:
     """The sizes of a convolution.
 
     Raises:
