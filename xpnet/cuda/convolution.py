@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.core.places import namespace
-from xpnet.cuda import loader
+from xpnet.cuda import cudnn, loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional import convolution
 
@@ -210,6 +210,11 @@ def conv2d(
         return NotImplemented
     if bias is not None and (bias.dtype != x.dtype or bias.shape != weight.shape[:1]):
         return NotImplemented
+    if cudnn.is_on() and not loader.is_replaced():
+        g = convolution.geometry(x, weight, stride, padding, dilation, groups)
+        found = cudnn.conv2d(x, weight, bias, g)
+        if found is not NotImplemented:
+            return found
     here = loader.target()
     options = (_hashable(stride), _hashable(padding), _hashable(dilation), groups)
     made = plan(t, x.shape, weight.shape, *options, here.arch, here.multiprocessors)
