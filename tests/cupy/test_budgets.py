@@ -193,3 +193,17 @@ def test_the_goal_of_batch_norm_and_dropout_with_clipping(cpucuda):
     n = counted(step_of(model, optimizer, lambda: optim.clip_grad_norm(model, 1.0)), cpucuda)
     nothing_waits(n)
     assert n.launches + n.products <= 32, n
+
+
+def test_the_body_of_a_convolution_is_not_cut_for_a_cpu_s_caches(cpucuda, monkeypatch):
+    from xpnet.core import cupy_namespace
+
+    monkeypatch.setattr(cupy_namespace, "memory", lambda device: 80 << 30)
+    x = xpnet.asarray(np.ones((64, 16, 16, 16), np.float32))
+    weight = xpnet.asarray(np.ones((4, 16, 3, 3), np.float32))
+    with xpnet.fused(False):
+        n = counted(lambda: F.conv2d(x, weight, padding=1), cpucuda)
+    assert n.products == 1, n
+    monkeypatch.setattr(cupy_namespace, "memory", lambda device: 1 << 20)
+    with xpnet.fused(False):
+        assert counted(lambda: F.conv2d(x, weight, padding=1), cpucuda).products == 2

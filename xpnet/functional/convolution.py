@@ -10,13 +10,20 @@ from xpnet.core.arrays import alike, col2im, im2col, pad, sum_in_float32, unpad,
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
-from xpnet.core.places import device, namespace
+from xpnet.core.places import backend_name, device, namespace
 
 Result = tuple[Array, Pullback]
 Size = int | tuple[int, int]
 
 # elements of the column matrix made at a time: memory stays bounded whatever the batch
 _COLUMNS = 1 << 21
+_OF_MEMORY = 32  # on a CUDA device they may take this part of its memory
+
+
+def _most_columns(x: Array) -> int:
+    if backend_name(x) != "cupy":
+        return _COLUMNS
+    return max(_COLUMNS, namespace(x).memory(x.data.device_id) // (_OF_MEMORY * x.dtype.itemsize))
 
 
 def pair(value: Any, name: str, min_size: int) -> tuple[int, int]:
@@ -136,7 +143,7 @@ def conv2d(
     samples, area = x.shape[0], height * width
     places = windows(kernel, strides, spread, (height, width))
     matrix = xp.reshape(weight, (groups, outputs // groups, depth * math.prod(kernel)))
-    step = max(1, _COLUMNS // max(1, matrix.shape[2] * groups * area))
+    step = max(1, _most_columns(x) // max(1, matrix.shape[2] * groups * area))
     chunks = [slice(i, min(i + step, samples)) for i in range(0, samples, step)]
 
     def columns(chunk: slice) -> Array:
