@@ -19,6 +19,7 @@ from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.gradcheck import gradcheck
 from xpnet.core.op import differentiable, no_grad
 from xpnet.core.places import namespace
+from xpnet.core.precision import get_matmul_precision, matmul_precision, set_matmul_precision
 from xpnet.core.random import manual_seed
 from xpnet.core.registry import fused_kernels as fused
 from xpnet.core.registry import unloaded as _unloaded
@@ -45,14 +46,17 @@ __all__ = [
     "Tensor",
     "asarray",
     "available_backends",
+    "capture",
     "differentiable",
     "functional",
     "fused",
     "get_backend",
+    "get_matmul_precision",
     "gradcheck",
     "init",
     "load",
     "manual_seed",
+    "matmul_precision",
     "namespace",
     "nn",
     "no_grad",
@@ -60,6 +64,7 @@ __all__ = [
     "random",
     "save",
     "set_backend",
+    "set_matmul_precision",
     "tensor",
     "to_numpy",
     "train",
@@ -99,6 +104,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet import sklearn as sklearn
     from xpnet import train as train
     from xpnet.core import notes as notes
+    from xpnet.core.capture import capture as capture
     from xpnet.cuda import warmup as warmup
     from xpnet.diagnostics import parity as parity
     from xpnet.io import onnx as onnx
@@ -113,6 +119,8 @@ else:
             return _import_module(_SUBMODULES[name])
         if name in ("load", "save"):
             return getattr(_import_module("xpnet.io.model"), name)
+        if name == "capture":
+            return _import_module("xpnet.core.capture").capture
         if name == "warmup":
             return _import_module("xpnet.cuda").warmup
         raise AttributeError(f"module 'xpnet' has no attribute {name!r}")

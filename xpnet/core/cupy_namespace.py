@@ -15,6 +15,10 @@ import cupy
 import numpy as np
 from array_api_compat import cupy as _compat
 
+from xpnet.core.cupy_graph import Graph as Graph
+from xpnet.core.cupy_graph import copied as copied
+from xpnet.core.cupy_graph import copy_into as copy_into
+
 globals().update({name: value for name, value in vars(_compat).items() if not name.startswith("__")})
 
 _DEVICES: int = cupy.cuda.runtime.getDeviceCount()

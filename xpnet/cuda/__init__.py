@@ -22,7 +22,7 @@ from xpnet.cuda.element import ELEMENTS
 __all__ = ["check_errors", "instances", "launchers", "warmup"]
 
 LAUNCHERS = (
-    *("activations", "batch_norm", "convolution", "cross_entropy", "dropout", "gradients", "labels"),
+    *("activations", "batch_norm", "convolution", "cross_entropy", "dropout", "gemm", "gradients", "labels"),
     *("optimizers", "pooling"),
 )
 

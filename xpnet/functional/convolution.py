@@ -6,7 +6,7 @@ import math
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from xpnet.core.arrays import alike, col2im, im2col, pad, sum_in_float32, unpad, windows
+from xpnet.core.arrays import alike, col2im, im2col, matmul, pad, sum_in_float32, unpad, windows
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
@@ -151,7 +151,7 @@ def conv2d(
 
     y = xp.empty((samples, outputs, height, width), dtype=x.dtype, device=device(x))
     for chunk in chunks:
-        product = xp.reshape(matrix @ columns(chunk), (outputs, -1, height, width))
+        product = xp.reshape(matmul(matrix, columns(chunk)), (outputs, -1, height, width))
         if bias is not None:
             product += xp.reshape(bias, (outputs, 1, 1, 1))
         y[chunk, ...] = xp.permute_dims(product, (1, 0, 2, 3))
@@ -164,7 +164,7 @@ def conv2d(
         dx = xp.empty_like(x)
         padded = tuple(n + 2 * p for n, p in zip(x.shape[2:], pads, strict=True))
         for chunk in chunks:
-            gradients = xp.matrix_transpose(matrix) @ by_output(dy[chunk, ...])
+            gradients = matmul(xp.matrix_transpose(matrix), by_output(dy[chunk, ...]))
             shape = (chunk.stop - chunk.start, x.shape[1], *padded)
             dx[chunk, ...] = unpad_images(col2im(gradients, places, (height, width), shape), pads)
         return dx
@@ -172,7 +172,7 @@ def conv2d(
     def by_weight(dy: Array) -> Array:
         total = xp.zeros_like(matrix)
         for chunk in chunks:
-            total += by_output(dy[chunk, ...]) @ xp.matrix_transpose(columns(chunk))
+            total += matmul(by_output(dy[chunk, ...]), xp.matrix_transpose(columns(chunk)))
         return xp.reshape(total, weight.shape)
 
     return y, lambda dy: (
