@@ -114,6 +114,14 @@ def _tilings(shape: Shape, arrays: int, slab: int) -> list[_Tiling]:
     ]
 
 
+def _short(t: _Tiling, parts: int) -> bool:
+    """Whether a thread has so few items that a cluster, which costs two barriers more, would not save time.
+
+    Eight items are two loads' latencies, about as much as the barriers.
+    """
+    return loader.ceil_div(t.items, t.rows * parts) <= 8
+
+
 @cache
 def plan(
     shape: Shape,
@@ -165,19 +173,26 @@ def plan(
     def may(group: int) -> bool:
         return not fixed and variant in (None, group) and _once(shape.t, tilings[0].vec, group, arch)
 
+    found: tuple[int, _Tiling, int] | None = None
     for group, parts in ((IN_BLOCK, 1), (IN_CLUSTER, 8)):
         fits = [t for t in tilings if may(group) and loader.ceil_div(t.items, t.rows * parts) <= t.most]
         if fits:  # the widest tile of which there is one for every multiprocessor
             chosen = next((t for t in fits if t.tiles * parts >= multiprocessors), fits[-1])
-            return made(group, chosen, parts, chosen.tiles)
-    if may(IN_GRID):  # the tiling that leaves the fewest blocks idle
+            found = group, chosen, parts
+            if _short(chosen, parts) or chosen.tiles * parts >= multiprocessors:
+                break
+    if found:
+        return made(*found, found[1].tiles)
+    if may(IN_GRID):
+        # Groups take tiles in turn without waiting for each other, so one loads while another stores: at least two.
+        # The widest tile of those that leave few blocks idle: wide reads keep the memory busy with fewer blocks.
         best, blocks = (0.0, tilings[0], 0, 0), 2 * multiprocessors
         for t in tilings:
             parts = max(loader.ceil_div(t.items, t.rows * t.most), 1 if variant is None else 2)
             if parts <= multiprocessors:  # CuPy shrinks a grid that does not fit: a group must be left of it
                 groups = min(blocks // parts, t.tiles)
                 busy = t.tiles * parts / (loader.ceil_div(t.tiles, groups) * blocks)
-                best = max(best, (busy, t, parts, groups), key=lambda found: found[0])
+                best = max(best, (min(busy, 0.75), t, parts, groups), key=lambda found: found[0])
         if best[0] >= 0.5 or (best[0] and variant == IN_GRID):
             return made(IN_GRID, *best[1:])
     if variant not in (None, TWO):
@@ -277,6 +292,10 @@ class _Call:
             return None
         return self.xp.empty(p.tiles * p.parts * p.width * fields, dtype=self.scalar)
 
+    def counts(self, p: Plan) -> Array | None:
+        """What the groups of a cooperative grid meet by: zeros, a fill of a few bytes ahead of the launch."""
+        return self.xp.zeros(p.grid // p.parts, dtype=np.uint32) if p.group == IN_GRID else None
+
     def forward(self, residual: Array | None, fixed: bool, update: bool, momentum: float) -> Array:
         """The output. `fixed`: by the running statistics; `update`: which else move."""
         y = self.xp.empty(self.x.shape, dtype=self.x.dtype)
@@ -287,7 +306,18 @@ class _Call:
         rates = (self.narrow, count, momentum, self.eps)
         partial = None if fixed else self.partial(p, 4)
         if p.group != TWO:
-            args = (self.x, residual, y, partial, self.saved, *affine, *moving, *rates, self.relu)
+            args = (
+                self.x,
+                residual,
+                y,
+                partial,
+                self.counts(p),
+                self.saved,
+                *affine,
+                *moving,
+                *rates,
+                self.relu,
+            )
             _run("bn_forward", p, args)
             return y
         if not fixed:
@@ -321,7 +351,20 @@ class _Call:
         count, partial = self.scalar(self.count), self.partial(p, 2)
         inputs = (self.saved, self.weight, self.bias, self.narrow)
         if p.group != TWO:
-            args = (x, dy, y, dresidual, dx, partial, self.saved, dweight, dbias, *inputs[1:], count)
+            args = (
+                x,
+                dy,
+                y,
+                dresidual,
+                dx,
+                partial,
+                self.counts(p),
+                self.saved,
+                dweight,
+                dbias,
+                *inputs[1:],
+                count,
+            )
             _run("bn_backward", p, (*args, np.int32(p.held), self.relu))
             return dx, dweight, dbias
         whole = dx if fixed else None
