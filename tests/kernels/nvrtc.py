@@ -13,8 +13,10 @@ from xpnet.cuda import loader
 
 @dataclass
 class Usage:
-    """What a kernel uses: registers and bytes of local memory a thread, bytes of static shared memory; and how often its
-    code reads and writes 16 bytes of global memory at once."""
+    """What a kernel uses: registers and bytes of local memory a thread, bytes of static shared memory.
+
+    And how often its code reads and writes 16 bytes of global memory at once.
+    """
 
     registers: int = 0
     frame: int = 0
@@ -111,8 +113,10 @@ def usage(cubin: bytes) -> dict[str, Usage]:
 
 
 def wide_accesses(code: bytes) -> tuple[int, int]:
-    """How many LDG.128 and STG.128 there are in device code from Volta on: 16 bytes an instruction, the operation in bits
-    0 to 11 and the width of an access in bits 73 to 75."""
+    """How many LDG.128 and STG.128 there are in device code of sm_70 and later.
+
+    An instruction has 16 bytes: the operation in bits 0 to 11, the width of an access in bits 73 to 75.
+    """
     loads = stores = 0
     for low, high in struct.iter_unpack("<QQ", code):
         if high >> 9 & 7 == 6:

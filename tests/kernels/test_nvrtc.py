@@ -1,4 +1,6 @@
-"""Every kernel instance that a launcher uses compiles for every architecture, without spills, with accesses of 16 bytes.
+"""Every kernel instance that a launcher uses compiles for every architecture, without spills.
+
+What takes pieces of 16 bytes has loads and stores of 16 bytes in its code.
 
 bfloat16 and float64 are compiled for sm_90 on every run, for the others when a kernel changed (ladder.py).
 """

@@ -184,8 +184,8 @@ def plan(
     if found:
         return made(*found, found[1].tiles)
     if may(IN_GRID):
-        # Groups take tiles in turn without waiting for each other, so one loads while another stores: at least two.
-        # The widest tile of those that leave few blocks idle: wide reads keep the memory busy with fewer blocks.
+        # Groups take tiles in turn and do not wait for each other: one loads while another stores. The widest
+        # tile of those that leave few blocks idle, as wide reads keep the memory busy with fewer blocks.
         best, blocks = (0.0, tilings[0], 0, 0), 2 * multiprocessors
         for t in tilings:
             parts = max(loader.ceil_div(t.items, t.rows * t.most), 1 if variant is None else 2)

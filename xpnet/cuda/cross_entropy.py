@@ -35,6 +35,14 @@ class Plan(NamedTuple):
     shared: int
 
 
+# threads a block and blocks a cluster: two blocks of 512 a multiprocessor, of 16 bits three of 256 (`threads` in the
+# source)
+_BLOCKS = (
+    ((128, 1), (256, 1), (512, 1), (512, 2), (512, 4), (512, 8), (1024, 8)),
+    ((128, 1), (256, 1), (256, 2), (256, 4), (256, 8), (512, 8)),
+)
+
+
 @cache
 def plan(t: Element, classes: int, aligned: bool, arch: int, smooth: bool = False) -> Plan:
     """Choose the tier: the row stays in registers, of as few threads as hold it.
@@ -52,25 +60,14 @@ def plan(t: Element, classes: int, aligned: bool, arch: int, smooth: bool = Fals
         lanes = max(4, loader.power_of_two(classes))
         return Plan(f"xent_warp<{ctype}, 1, 1, {lanes}, 128, {flag}>", 128 // lanes, 1, (128,), 0)
     need = loader.ceil_div(classes + (0 if aligned else vec - 1), vec)
-    # vectors a thread: 32 registers of logits; with smoothing, weights and sums need some of those for 16 bits
+    # vectors a thread: 32 registers of logits; with smoothing, weights and sums need some of those of 16 bits
     most = {2: 4, 4: 8, 8: 4 if smooth else 8}[vec]
     if need <= 32 * most:
         held = loader.power_of_two(loader.ceil_div(need, 32))
         return Plan(f"xent_warp<{ctype}, {vec}, {held}, 32, 128, {flag}>", 4, 1, (128,), 0)
-    # 16 bits: three blocks of 256 a multiprocessor; else two of 512 (`threads` in the source)
-    blocks = ((128, 1), (256, 1), (256, 2), (256, 4), (256, 8), (512, 8))
-    if vec != 8:
-        blocks = (
-            (128, 1),
-            (256, 1),
-            (512, 1),
-            (512, 2),
-            (512, 4),
-            (512, 8),
-            *([] if smooth else [(1024, 8)]),
-        )
-    for block, cluster in blocks:
-        if need <= block * most * cluster and (cluster == 1 or arch >= 90):
+    for block, cluster in _BLOCKS[vec == 8]:
+        fits = need <= block * most * cluster and not (smooth and block == 1024)
+        if fits and (cluster == 1 or arch >= 90):
             name = f"xent_block<{ctype}, {vec}, {most}, {block}, {cluster}, {flag}>"
             return Plan(name, 1, cluster, (block,), (3 * block // 32 + 3 * cluster) * accumulator)
     return Plan(f"xent_online<{ctype}, {vec}, 512, {flag}>", 1, 1, (512,), 0)
