@@ -19,6 +19,7 @@ from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.gradcheck import gradcheck
 from xpnet.core.op import differentiable, no_grad
 from xpnet.core.places import namespace
+from xpnet.core.precision import get_matmul_precision, matmul_precision, set_matmul_precision
 from xpnet.core.random import manual_seed
 from xpnet.core.registry import fused_kernels as fused
 from xpnet.core.registry import unloaded as _unloaded
@@ -49,10 +50,12 @@ __all__ = [
     "functional",
     "fused",
     "get_backend",
+    "get_matmul_precision",
     "gradcheck",
     "init",
     "load",
     "manual_seed",
+    "matmul_precision",
     "namespace",
     "nn",
     "no_grad",
@@ -60,6 +63,7 @@ __all__ = [
     "random",
     "save",
     "set_backend",
+    "set_matmul_precision",
     "tensor",
     "to_numpy",
     "train",

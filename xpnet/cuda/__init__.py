@@ -21,7 +21,9 @@ from xpnet.cuda.element import ELEMENTS
 
 __all__ = ["check_errors", "instances", "launchers", "warmup"]
 
-LAUNCHERS = ("activations", "batch_norm", "cross_entropy", "dropout", "gradients", "labels", "optimizers")
+LAUNCHERS = (
+    *("activations", "batch_norm", "cross_entropy", "dropout", "gemm", "gradients", "labels", "optimizers"),
+)
 
 
 def launchers() -> list[ModuleType]:

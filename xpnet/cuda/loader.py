@@ -188,6 +188,14 @@ def address(x: Array) -> int:
     return x.ctypes.data if type(x) is np.ndarray else x.data.ptr
 
 
+def stream() -> int:
+    """The address of the stream that work goes to now."""
+    from cupy.cuda import get_current_stream
+
+    pointer: int = get_current_stream().ptr
+    return pointer
+
+
 def contiguous(x: Array) -> Array:
     """`x`, or a copy of it in C order."""
     return x if x.flags.c_contiguous else namespace(x).ascontiguousarray(x)
