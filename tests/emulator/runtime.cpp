@@ -62,7 +62,7 @@ struct Block {
 static size_t stack_size;
 static std::vector<Fiber*> pool, fibers;
 static std::vector<Block> blocks;
-static std::vector<unsigned> ready;
+static std::vector<unsigned> ready, spinning;
 static unsigned threads, group, grid_waiting, cluster_waiting, alive;
 static Machine main_machine;
 static Fiber* current;
@@ -275,7 +275,7 @@ extern "C" void xpemu_atomic(const volatile void* p) {  // relaxed: an edge only
 }
 extern "C" void xpemu_yield(void) {  // this thread waits for memory: the others go first
     if (++yields > 20000000) die("a thread waits for ever for what another one should write");
-    ready.insert(ready.begin(), current->block * threads + current->thread);
+    spinning.push_back(current->block * threads + current->thread);
     to_scheduler();
 }
 extern "C" void* xpemu_map_shared(void* p, unsigned rank) {
@@ -330,6 +330,7 @@ static std::string deadlock() {
 }
 static void run_group(const unsigned* g, const unsigned* b, uint64_t index, bool solo, char* slab, uint64_t per, int order) {
     ready.clear();
+    spinning.clear();
     alive = threads * group;
     cluster_waiting = grid_waiting = cluster_phase = grid_phase = 0;
     uint64_t aligned = (dynamic_bytes + 127) & ~127ull;
@@ -377,7 +378,9 @@ static void run_group(const unsigned* g, const unsigned* b, uint64_t index, bool
     std::vector<unsigned> now;
     now.reserve(fibers.size());
     ready.reserve(fibers.size());
+    spinning.reserve(fibers.size());
     while (!aborted && alive) {
+        if (ready.empty()) ready.swap(spinning);
         if (ready.empty()) {
             fail(deadlock());
             break;

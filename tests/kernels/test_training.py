@@ -41,7 +41,7 @@ def test_five_steps_with_every_kernel(launch: Launch) -> None:
     with launch.on(order=3), registered(launch, *cuda.launchers()) as counted:
         found, trained = train()
     assert counted == Counter({
-        "batch_norm": 5, "relu": 5, "philox_dropout": 5, "elu": 5, "cross_entropy": 5, "sum_rows": 10,
+        "batch_norm_relu": 5, "philox_dropout": 5, "linear_activation": 5, "cross_entropy": 5, "sum_rows": 5,
         "sum_of_squares": 5, "clip_to_norm": 5, "adam_step": 5, "philox": counted["philox"],
     })  # fmt: skip
     np.testing.assert_allclose(found, losses, rtol=2e-6)

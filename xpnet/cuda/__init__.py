@@ -22,7 +22,15 @@ from xpnet.cuda.element import ELEMENTS
 __all__ = ["check_errors", "instances", "launchers", "warmup"]
 
 LAUNCHERS = (
-    *("activations", "batch_norm", "cross_entropy", "dropout", "gemm", "gradients", "labels", "optimizers"),
+    "activations",
+    "batch_norm",
+    "cross_entropy",
+    "dropout",
+    "gemm",
+    "gradients",
+    "labels",
+    "linear_activation",
+    "optimizers",
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.backend import Array
+from xpnet.core.node import joint
 from xpnet.core.places import namespace
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
@@ -270,7 +271,7 @@ class _Call:
         self.narrow = np.int32(sum(flag << i for i, flag in enumerate(flags)))
         self.eps, self.relu = self.scalar(eps), np.int32(relu)
         self.variant = None if variant is None else VARIANTS[variant]
-        self.saved = self.xp.empty((3, self.channels), dtype=self.scalar)
+        self.saved = loader.empty(x, (3, self.channels), self.scalar)
 
     def plan(self, arrays: int, fixed: bool, *others: Array | None) -> Plan:
         """How to pass over x, with arrays of its shape at other addresses."""
@@ -290,7 +291,7 @@ class _Call:
         """Room for what the blocks of a group tell each other."""
         if p.group == IN_BLOCK:
             return None
-        return self.xp.empty(p.tiles * p.parts * p.width * fields, dtype=self.scalar)
+        return loader.empty(self.x, (p.tiles * p.parts * p.width * fields,), self.scalar)
 
     def counts(self, p: Plan) -> Array | None:
         """What the groups of a cooperative grid meet by: zeros, a fill of a few bytes ahead of the launch."""
@@ -298,7 +299,7 @@ class _Call:
 
     def forward(self, residual: Array | None, fixed: bool, update: bool, momentum: float) -> Array:
         """The output. `fixed`: by the running statistics; `update`: which else move."""
-        y = self.xp.empty(self.x.shape, dtype=self.x.dtype)
+        y = loader.empty(self.x, self.x.shape, self.x.dtype)
         p = self.plan(1, fixed, y, residual)
         count, momentum = self.scalar(self.count), self.scalar(momentum)
         affine, running = (self.weight, self.bias), self.running
@@ -339,14 +340,13 @@ class _Call:
         return y
 
     def backward(
-        self, dy: Array, y: Array | None, dresidual: Array | None, fixed: bool
+        self, dy: Array, y: Array | None, dresidual: Array | None, fixed: bool, room: dict[int, Array]
     ) -> tuple[Array | None, ...]:
         """dx, dweight, dbias; `y` where the mask of the ReLU cannot be made from x alone."""
-        xp, x = self.xp, self.x
-        dx = xp.empty(x.shape, dtype=x.dtype)
-        dweight, dbias = (
-            None if a is None else xp.empty(a.shape, dtype=a.dtype) for a in (self.weight, self.bias)
-        )
+        x = self.x
+        dx = loader.empty(x, x.shape, x.dtype)
+        dweight = None if self.weight is None else loader.room(room.get(3), self.weight)
+        dbias = None if self.bias is None else loader.room(room.get(4), self.bias)
         p = self.plan(2, fixed, dy, dx, y, dresidual)
         count, partial = self.scalar(self.count), self.partial(p, 2)
         inputs = (self.saved, self.weight, self.bias, self.narrow)
@@ -369,7 +369,7 @@ class _Call:
             return dx, dweight, dbias
         whole = dx if fixed else None
         _run("bn_sums", p, (x, dy, y, dresidual, whole, partial, *inputs, self.relu))
-        sums = None if fixed else xp.empty((2, self.channels), dtype=self.scalar)
+        sums = None if fixed else loader.empty(x, (2, self.channels), self.scalar)
         _combine("sums", p, self.t, (partial, sums, dweight, dbias, self.saved, self.narrow))
         if not fixed:
             _run("bn_gradient", p, (x, dy, y, dx, sums, *inputs, count, self.relu))
@@ -435,15 +435,15 @@ def normalize(
     add = residual is not None
     kept = y if relu and add else None
 
-    def pullback(dy: Array) -> tuple[Array | None, ...]:
+    def into(dy: Array, room: dict[int, Array]) -> tuple[Array | None, ...]:
         dy = loader.contiguous(call.xp.asarray(dy, dtype=x.dtype))
         dresidual = None
         if add:  # without a ReLU it is dy itself
-            dresidual = call.xp.empty(x.shape, dtype=x.dtype) if relu else dy
-        dx, dweight, dbias = call.backward(dy, kept, dresidual if relu else None, fixed)
+            dresidual = loader.empty(x, x.shape, x.dtype) if relu else dy
+        dx, dweight, dbias = call.backward(dy, kept, dresidual if relu else None, fixed, room)
         return (dx, None, None, dweight, dbias, dresidual) if add else (dx, None, None, dweight, dbias)
 
-    return y, pullback
+    return y, joint(into)
 
 
 @normalization.batch_norm.kernel("cupy")
@@ -459,3 +459,30 @@ def batch_norm(
 ) -> tuple[Array, Callable[[Array], tuple[Array | None, ...]]]:
     """`xpnet.functional.batch_norm`: one launch each way where the data fit on the chip, else three."""
     return normalize(x, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+@normalization.batch_norm_relu.kernel("cupy")
+def batch_norm_relu(
+    x: Array,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    residual: Array | None = None,
+    relu: bool = True,
+) -> Any:
+    """`xpnet.functional.batch_norm_relu`: in the passes of batch norm."""
+    statistics = (running_mean, running_var, weight, bias, training, momentum, eps)
+    made = normalize(x, *statistics, relu=relu, residual=residual)
+    if made is NotImplemented or residual is None:
+        return made
+    y, pullback = made
+
+    def into(dy: Array, room: dict[int, Array]) -> tuple[Array | None, ...]:
+        *found, dresidual = pullback.into(dy, room)
+        return *found, None, None, None, dresidual
+
+    return y, joint(into)

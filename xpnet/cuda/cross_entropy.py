@@ -35,8 +35,7 @@ class Plan(NamedTuple):
     shared: int
 
 
-# threads a block and blocks a cluster: two blocks of 512 a multiprocessor, of 16 bits three of 256 (`threads` in the
-# source)
+# threads a block, blocks a cluster: two blocks of 512 a multiprocessor or three of 256, `threads` there
 _BLOCKS = (
     ((128, 1), (256, 1), (512, 1), (512, 2), (512, 4), (512, 8), (1024, 8)),
     ((128, 1), (256, 1), (256, 2), (256, 4), (256, 8), (512, 8)),
@@ -122,7 +121,6 @@ class _Call:
         eps: float,
         mean: bool,
     ) -> None:
-        self.xp = namespace(logits)
         self.logits, self.ldx = logits, np.int64(ldx)
         self.t, self.scalar = t, t.scalar
         n, classes = logits.shape
@@ -133,7 +131,7 @@ class _Call:
         self.weight = weight
         aligned = loader.address(logits) % 16 == 0 and ldx % t.vector == 0
         self.plan = plan(t, classes, aligned, loader.target().arch, self.smooth)
-        self.totals = self.xp.empty(PARTS + 1, dtype=self.scalar)
+        self.totals = loader.empty(logits, (PARTS + 1,), self.scalar)
 
     def add_up(self) -> None:
         """Look at the labels; the sum of their weights, and of all classes where the pass will need it."""
@@ -185,7 +183,7 @@ class _Call:
         n = self.rows
         blocks = min(loader.ceil_div(n, ONE_BLOCK), 128)
         if blocks > 1:
-            parts = self.xp.empty(blocks, dtype=self.scalar)
+            parts = loader.empty(losses, (blocks,), self.scalar)
             kernel = loader.kernel(FILE, _sum(self.t, self.t.wide))
             kernel((blocks,), (ONE,), (losses, parts, self.n, None))
             losses, n = parts, blocks
@@ -194,7 +192,7 @@ class _Call:
 
     def scale(self, dx: Array, ldd: Any, dy: Array) -> Array:
         """dx * dy, into a new array: dx may be asked for again."""
-        out = self.xp.empty(self.logits.shape, dtype=self.logits.dtype)
+        out = loader.empty(dx, self.logits.shape, self.logits.dtype)
         kernel = loader.kernel(FILE, _scale(self.t))
         args = (dx, ldd, out, np.int64(self.classes), dy, np.int32(dy.ndim), self.n, self.classes)
         kernel((loader.blocks_for(self.rows, SMALL // 32),), (SMALL,), args)
@@ -265,17 +263,17 @@ def cross_entropy(
         weight = loader.contiguous(namespace(weight).astype(weight, t.scalar, copy=False))
     mean = reduction == "mean"
     call = _Call(t, logits, ldx, labels, weight, ignore_index, label_smoothing, mean)
-    xp, (n, classes), dtype = call.xp, logits.shape, logits.dtype
+    (n, classes), dtype = logits.shape, logits.dtype
     ldd = call.ldx if inplace else np.int64(classes)
 
     def room() -> Array:
-        return logits if inplace else xp.empty((n, classes), dtype=dtype)
+        return logits if inplace else loader.empty(logits, (n, classes), dtype)
 
     # every loss where it is asked for, or added up in another launch
     kernel = small(t, n, classes, call.smooth)
     each = reduction == "none"
-    losses = xp.empty(n, dtype=t.scalar) if each or kernel is None else None
-    value = None if each else xp.empty((), dtype=dtype)
+    losses = loader.empty(logits, (n,), t.scalar) if each or kernel is None else None
+    value = None if each else loader.empty(logits, (), dtype)
     made = room() if recorded or inplace else None
     if kernel is not None:
         call.at_once(kernel, made, ldd, losses, value)
@@ -287,7 +285,7 @@ def cross_entropy(
     if mean:
         report(call.totals[:PARTS], n)
     if each:
-        value = xp.astype(losses, dtype, copy=False)
+        value = namespace(logits).astype(losses, dtype, copy=False)
 
     def gradient(dy: Array | None) -> Array:
         dx = room()
@@ -300,7 +298,7 @@ def cross_entropy(
             if made is None:
                 made = gradient(None)
             return (made,)
-        dy = loader.contiguous(xp.asarray(dy, dtype=dtype))
+        dy = loader.contiguous(namespace(logits).asarray(dy, dtype=dtype))
         return (call.scale(logits, ldd, dy) if inplace else gradient(dy),)
 
     return value, pullback
