@@ -18,12 +18,14 @@ from typing import Any
 
 from bench import machine, report, results
 from bench.cases.base import Case
-from bench.cases.networks import CNNStep
+from bench.cases.networks import CNNStep, ResNetStep
 from bench.cases.operations import (
     AdamStep,
     BatchNorm,
     BatchNormVariant,
     BiasReLU,
+    Convolution,
+    ConvolutionBfloat16,
     CrossEntropy,
     CrossEntropyBfloat16,
     Dropout,
@@ -46,6 +48,8 @@ OPERATIONS: list[tuple[type[Case], list[Any], Any]] = [
     (BiasReLU, [(4096, 512), (65536, 1024)], (32, 64)),
     (FusedBiasReLU, [(4096, 512), (65536, 1024)], (32, 64)),
     (Dropout, [(4096, 512), (65536, 1024)], (64, 256)),
+    (Convolution, [(128, 64, 28, 28, 64), (128, 16, 32, 32, 16), (64, 256, 14, 14, 256)], (2, 4, 6, 6, 5)),
+    (ConvolutionBfloat16, [(128, 64, 28, 28, 64), (64, 256, 14, 14, 256)], (2, 4, 6, 6, 5)),
     (AdamStep, [1_000_000, 100_000_000], 1000),
     (NesterovStep, [100_000_000], 1000),
 ]
@@ -56,7 +60,8 @@ STEPS: list[tuple[type[Case], list[Any], Any]] = [
     (MnistMLP, [128, 4096], 8),
     (BatchNormDropoutMLP, [256], 8),
     (CifarMLP, [256, 4096], 2),
-    (CNNStep, [32, 128], 2),
+    (CNNStep, [32, 128, 512], 2),
+    (ResNetStep, [128], 2),
 ]
 """Their batches are small and made on the host, where the reference is."""
 

@@ -46,6 +46,7 @@ __all__ = [
     "Tensor",
     "asarray",
     "available_backends",
+    "capture",
     "differentiable",
     "functional",
     "fused",
@@ -103,6 +104,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet import sklearn as sklearn
     from xpnet import train as train
     from xpnet.core import notes as notes
+    from xpnet.core.capture import capture as capture
     from xpnet.cuda import warmup as warmup
     from xpnet.diagnostics import parity as parity
     from xpnet.io import onnx as onnx
@@ -117,6 +119,8 @@ else:
             return _import_module(_SUBMODULES[name])
         if name in ("load", "save"):
             return getattr(_import_module("xpnet.io.model"), name)
+        if name == "capture":
+            return _import_module("xpnet.core.capture").capture
         if name == "warmup":
             return _import_module("xpnet.cuda").warmup
         raise AttributeError(f"module 'xpnet' has no attribute {name!r}")

@@ -198,6 +198,11 @@ def no_grad() -> Within[bool]:
     return _enabled.within(False)
 
 
+def is_recording() -> bool:
+    """Whether ops of Tensors that require a gradient are recorded here."""
+    return _enabled.get()
+
+
 def is_recorded(*tensors: Any) -> bool:
     """Whether an op of these arguments would be recorded."""
     return _enabled.get() and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)

@@ -11,6 +11,7 @@ from xpnet import functional as F
 from xpnet import init
 from xpnet.core.checks import number, size
 from xpnet.core.operators import reshape
+from xpnet.core.recording import current, depends_on
 from xpnet.nn import fuse
 from xpnet.nn.activation import ReLU
 from xpnet.nn.module import Layer, Module
@@ -60,6 +61,9 @@ class BatchNorm(_Affine):
             return self.momentum
         if not self.training or self.running_mean is None:
             return 0.0
+        recording = current()
+        if recording is not None:
+            recording.refuse(f"{type(self).__name__} with momentum=None weighs each batch differently")
         self.num_batches_tracked += 1
         return 1 / int(self.num_batches_tracked)
 
@@ -70,6 +74,7 @@ class BatchNorm(_Affine):
                 f"{type(self).__name__}({self.num_features}): expected {self.num_features} channels on "
                 f"axis 1 of {' or '.join(map(str, self.axes))} axes, got an input of shape {tuple(x.shape)}"
             )
+        depends_on(self, "training")
         return (
             x,
             self.running_mean,
@@ -286,6 +291,7 @@ class InstanceNorm2d(_Affine):
             raise ValueError(f"InstanceNorm2d: expected (N, {self.num_features}, H, W), got {shape}")
         if len(shape) == 3:
             return reshape(self.forward(reshape(x, (1, *shape))), shape)
+        depends_on(self, "training")
         own = self.training or self.running_mean is None
         running = (self.running_mean, self.running_var)
         return F.instance_norm(x, *running, self.weight, self.bias, own, self.momentum, self.eps)

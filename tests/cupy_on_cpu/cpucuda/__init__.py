@@ -7,6 +7,7 @@ is host memory and whose kernels are compiled by g++ and run by xpnet's emulator
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -24,10 +25,9 @@ library = ctypes.CDLL(str(build.device()), mode=ctypes.RTLD_GLOBAL)  # ahead of 
 nvrtc.install(library)
 blas.install(library)
 counts.install(library)
-
-from . import pathfinder
-
-sys.modules["cuda.pathfinder"] = pathfinder  # whoever asks for a CUDA library finds this one
+sys.modules["cuda.pathfinder"] = importlib.import_module(
+    ".pathfinder", __name__
+)  # for who asks for a library
 
 
 def launches() -> dict[str, int]:
