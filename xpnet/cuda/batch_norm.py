@@ -197,7 +197,9 @@ def plan(
         if best[0] >= 0.5 or (best[0] and variant == IN_GRID):
             return made(IN_GRID, *best[1:])
     if variant not in (None, TWO):
-        raise ValueError(f"batch_norm: {shape} does not fit variant {variant} on sm_{arch}")
+        name = next(name for name, group in VARIANTS.items() if group == variant)
+        values = f"{shape.planes * shape.segment} {shape.t.dtype} values a channel"
+        raise ValueError(f"batch_norm: {values} do not fit a {name} of sm_{arch}")
     t = tilings[0]
     parts = min(loader.ceil_div(8 * multiprocessors, t.tiles), loader.ceil_div(t.items, 4 * t.rows))
     return made(TWO, t, parts, t.tiles)
