@@ -1,5 +1,6 @@
 // Convolution of (N, C, H, W) as a product with the matrix of all windows, whose elements are read where they lie.
 //
+//   T is the type in memory, E what the products take: T itself, or of float tf32 or bfloat16.
 //   correlate<..., false>   y = W x + b: a column for each place of y, a term for each (channel, tap)
 //   correlate<..., true>    dx = W' dy: with stride s, dx has s x s classes of places, each with taps of its own
 //   weight_gradient         dW = dy x': a column for each (channel, tap), a term for each place of y; and db
@@ -41,15 +42,15 @@ struct Term {  // of a sum over (channel, tap)
     int source, weight, i, j;
 };
 
-template <typename T, int BM, int BN, int M, int N, int BK, bool BACK>
-__global__ void __launch_bounds__(Tile<T, BM, BN, M, N>::THREADS, 512 / Tile<T, BM, BN, M, N>::THREADS)
+template <typename T, typename E, int BM, int BN, int M, int N, int BK, bool BACK>
+__global__ void __launch_bounds__(Tile<T, E, BM, BN, M, N>::THREADS, 512 / Tile<T, E, BM, BN, M, N>::THREADS)
 correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
-    typedef Tile<T, BM, BN, M, N> P;
-    typedef typename P::Staged E;
+    typedef Tile<T, E, BM, BN, M, N> P;
+    typedef typename P::Staged S;
     constexpr int ROWS = P::THREADS / BN, STEP = P::THREADS / BK, COUNT_A = BM / STEP, COUNT_B = BK / ROWS;
     static_assert(P::THREADS % BN == 0 && BK % ROWS == 0 && P::THREADS % BK == 0 && BM % STEP == 0, "a whole number each");
-    __shared__ __align__(32) E a[2][BK][BM + P::PAD];
-    __shared__ __align__(32) E b[2][BK][BN + P::PAD];
+    __shared__ __align__(32) S a[2][BK][BM + P::PAD];
+    __shared__ __align__(32) S b[2][BK][BN + P::PAD];
     __shared__ Term terms[2][BK];
     __shared__ Axis axes[2];
     const int classes = BACK ? stride_h * stride_w : 1;
@@ -167,6 +168,10 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
         }
 }
 
+// a staged element that nothing has rounded: with tf32 nobody asks
+template <typename S> __device__ __forceinline__ auto exact(S v) { return to_acc(v); }
+__device__ __forceinline__ float exact(tf32 v) { return v.v; }
+
 struct Tap {  // of an element of dW: where it lies from the corner of a window
     int source, i, j;
 };
@@ -176,15 +181,15 @@ struct Place {  // of y: the corner of its window in x, and its element of dy
 };
 
 // parts[block of terms] = {dW (o, c / groups, r, s), db (o) if with_bias} over `chunk` places of y
-template <typename T, int BM, int BN, int M, int N, int BK>
-__global__ void __launch_bounds__(Tile<T, BM, BN, M, N>::THREADS, 512 / Tile<T, BM, BN, M, N>::THREADS)
+template <typename T, typename E, int BM, int BN, int M, int N, int BK>
+__global__ void __launch_bounds__(Tile<T, E, BM, BN, M, N>::THREADS, 512 / Tile<T, E, BM, BN, M, N>::THREADS)
 weight_gradient(const T* x, const T* dy, Acc<T>* parts, int with_bias, int chunk, XP_SHAPE) {
-    typedef Tile<T, BM, BN, M, N> P;
-    typedef typename P::Staged E;
+    typedef Tile<T, E, BM, BN, M, N> P;
+    typedef typename P::Staged S;
     constexpr int STEP = P::THREADS / BK, COUNT_A = BM / STEP, COUNT_B = BN / STEP;
     static_assert(P::THREADS % BK == 0 && BM % STEP == 0 && BN % STEP == 0 && P::THREADS >= BM, "a whole number each");
-    __shared__ __align__(32) E a[2][BK][BM + P::PAD];
-    __shared__ __align__(32) E b[2][BK][BN + P::PAD];
+    __shared__ __align__(32) S a[2][BK][BM + P::PAD];
+    __shared__ __align__(32) S b[2][BK][BN + P::PAD];
     __shared__ Place places[2][BK];
     __shared__ Tap taps[BN];
     const int depth = c / groups, rows = o / groups, columns = depth * r * s, group = blockIdx.z;
@@ -247,7 +252,7 @@ weight_gradient(const T* x, const T* dy, Acc<T>* parts, int with_bias, int chunk
         tile.template multiply<BK>(a[step & 1], b[step & 1]);
         if (sums) {
 #pragma unroll
-            for (int i = 0; i < BK; ++i) sum += to_acc(a[step & 1][i][threadIdx.x]);
+            for (int i = 0; i < BK; ++i) sum += exact(a[step & 1][i][threadIdx.x]);
         }
         if (step + 1 < steps) stage(step + 1);
         describe(step + 2);
