@@ -18,10 +18,10 @@ from xpnet import nn, optim
 
 # kernels and products of one step
 LAUNCHES = [
-    (TinyMLP(32), 15),
-    (MnistMLP(128), 24),
-    (BatchNormDropoutMLP(256), 30),
-    (CifarMLP(256), 24),
+    (TinyMLP(32), 9),
+    (MnistMLP(128), 13),
+    (BatchNormDropoutMLP(256), 19),
+    (CifarMLP(256), 13),
     (CNNStep(8), 62),
     (CNNStep(32), 62),
     (CNNStep(128), 66),

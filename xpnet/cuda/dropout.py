@@ -50,11 +50,10 @@ def philox_dropout(x: Array, p: float, key: Key) -> Any:
         return NotImplemented
     name, elements = _plan(t)
     tail = (t.scalar(1 / (1 - p)), np.uint32(threshold), *_words(key), np.int64(x.size))
-    xp = namespace(x)
 
     def apply(a: Array, gradient: bool) -> Array:
         a = loader.contiguous(a)
-        y = xp.empty(a.shape, dtype=a.dtype)
+        y = loader.empty(a, a.shape, a.dtype)
         if a.size:
             grid = (loader.ceil_div(a.size, elements),)
             loader.kernel(FILE, name)(grid, (BLOCK,), (a, y, np.int32(gradient), *tail))

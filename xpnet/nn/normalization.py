@@ -12,7 +12,9 @@ from xpnet import init
 from xpnet.core.checks import number, size
 from xpnet.core.operators import reshape
 from xpnet.core.recording import current, depends_on
-from xpnet.nn.module import Layer
+from xpnet.nn import fuse
+from xpnet.nn.activation import ReLU
+from xpnet.nn.module import Layer, Module
 from xpnet.nn.parameter import Buffer, HostBuffer, Parameter
 
 
@@ -65,15 +67,15 @@ class BatchNorm(_Affine):
         self.num_batches_tracked += 1
         return 1 / int(self.num_batches_tracked)
 
-    def forward(self, x: Any) -> Any:
-        """The same shape."""
+    def arguments(self, x: Any) -> tuple[Any, ...]:
+        """What `batch_norm` takes, of an input of the right shape."""
         if x.ndim not in self.axes or x.shape[1] != self.num_features:
             raise ValueError(
                 f"{type(self).__name__}({self.num_features}): expected {self.num_features} channels on "
                 f"axis 1 of {' or '.join(map(str, self.axes))} axes, got an input of shape {tuple(x.shape)}"
             )
         depends_on(self, "training")
-        return F.batch_norm(
+        return (
             x,
             self.running_mean,
             self.running_var,
@@ -83,6 +85,10 @@ class BatchNorm(_Affine):
             self.momentum if self.momentum is not None else self.batch_fraction(),
             self.eps,
         )
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        return F.batch_norm(*self.arguments(x))
 
     def extra_repr(self) -> str:
         """The number of channels."""
@@ -138,6 +144,12 @@ class BatchNorm2d(BatchNorm):
     """
 
     axes = (4,)
+
+
+@fuse.joins(BatchNorm1d)
+@fuse.joins(BatchNorm2d)
+def _then_relu(norm: BatchNorm, following: Module) -> fuse.Run | None:
+    return (lambda x: F.batch_norm_relu(*norm.arguments(x))) if type(following) is ReLU else None
 
 
 class LayerNorm(_Affine):
