@@ -19,6 +19,7 @@ from xpnet.functional import convolution
 FILE = "convolution.cu"
 ADD = 256  # threads of a block that adds up parts
 MOST = (1 << 31) - 1  # elements of an image, of a weight, of one channel
+TERMS = 1 << 21  # of a sum for y or dx
 BEYOND = 1 << 20  # how far an index may run past the end
 
 
@@ -176,7 +177,7 @@ def plan(
     # of dx, in the largest of its classes
     places = n * math.prod(loader.ceil_div(size, step) for size, step in zip((h, w), g.stride, strict=True))
     counted = max(c * h * w, o * p * q, math.prod(weight), all_places + BEYOND, places * classes + BEYOND)
-    if counted > MOST or 0 in weight:
+    if counted > MOST or 0 in weight or max(o, depth) * r * s > TERMS:
         return None
     for_images, for_weight = tiles(t, arch, precision)
     factor = _factor(t, precision)
