@@ -89,7 +89,7 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
     const int depth_c = c / groups, row_stride = BACK ? r * s : depth_c * r * s;
     const int term_stride = BACK ? depth_c * r * s : r * s;
     // and its first row of A
-    const int row_a = blockIdx.y * BM + threadIdx.x / BK;
+    const int row_a = blockIdx.y * BM + threadIdx.x / BK, rows_a = rows - row_a;
     weight += group * (BACK ? depth * term_stride : rows * row_stride) + row_a * row_stride;
 
     const auto describe = [&](int step) {
@@ -117,7 +117,7 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
 #pragma unroll
         for (int i = 0; i < COUNT_A; ++i) {
             const int at = terms[step & 1][threadIdx.x % BK].weight;
-            next_a[i] = row_a + i * STEP < rows && at >= 0 ? weight[i * STEP * row_stride + at] : zero;
+            next_a[i] = i * STEP < rows_a && at >= 0 ? weight[i * STEP * row_stride + at] : zero;
         }
     };
     const auto stage = [&](int step) {
@@ -137,8 +137,8 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
     }
     __syncthreads();
     for (int step = 0; step < steps; ++step) {  // the next step's elements are under way while this one's are multiplied
-        if (step + 1 < steps) fetch(step + 1);
         describe(step + 2);
+        if (step + 1 < steps) fetch(step + 1);
         tile.template multiply<BK>(a[step & 1], b[step & 1]);
         if (step + 1 < steps) stage(step + 1);
         __syncthreads();

@@ -227,7 +227,7 @@ def conv2d(
         return NotImplemented
     if bias is not None and (bias.dtype != x.dtype or bias.shape != weight.shape[:1]):
         return NotImplemented
-    if cudnn.is_on() and not loader.is_replaced():
+    if not loader.is_replaced() and cudnn.is_wanted(x, weight, stride, groups):
         g = convolution.geometry(x, weight, stride, padding, dilation, groups)
         found = cudnn.conv2d(x, weight, bias, g)
         if found is not NotImplemented:
