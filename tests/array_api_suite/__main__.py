@@ -1,8 +1,8 @@
-"""The public conformance suite on `xpnet.array_api`: `python -m tests.array_api_suite PATH [pytest's options]`.
+"""The public conformance suite on `xpnet.array_api`.
 
-PATH is a checkout of data-apis/array-api-tests with its submodule; it needs pytest-json-report and ndindex. The
-namespace is that of the default backend; `--backend NAME` (first) chooses another. What is expected to fail is
-in `expected-failures.txt` beside this file, each with its reason.
+`python -m tests.array_api_suite PATH [pytest's options]`, PATH a checkout of data-apis/array-api-tests with
+its submodule; it needs pytest-json-report and ndindex. `--backend NAME`, first, chooses another backend than
+NumPy. What is expected to fail is in `expected-failures.txt` beside this file, with the reasons.
 """
 
 from __future__ import annotations

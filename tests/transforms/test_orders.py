@@ -1,4 +1,4 @@
-"""Every op of both tables, above the first order and forwards: against differences, and against each other."""
+"""Every op of both tables, above the first order and forwards: against differences and each other."""
 
 import numpy as np
 import pytest

@@ -1,8 +1,8 @@
 """The Array API standard, 2024.12, differentiable: the namespace of Tensors.
 
-Every function takes and gives Tensors on any backend, computes what the backend's own function does, and where
-a gradient is recorded or a tangent carried along, also its derivative, to any order. So code that is written
-against the standard, of others, too, can be differentiated as it is.
+Every function takes and gives Tensors on any backend, computes what the backend's own function does, and
+where a gradient is recorded or a tangent carried along, also its derivative, to any order. So code that is
+written against the standard, of others, too, can be differentiated as it is.
 
 >>> import xpnet
 >>> x = xpnet.tensor([1.0, 2.0], requires_grad=True)

@@ -23,10 +23,9 @@ from xpnet.array_api.values import (
     wrapped,
 )
 from xpnet.core import operators
-from xpnet.core.arrays import keep
+from xpnet.core.arrays import carries_gradients, keep
 from xpnet.core.backend import Backend, dtype_name
 from xpnet.core.convert import asarray as move
-from xpnet.core.methods import Methods
 from xpnet.core.operators import reshape
 from xpnet.core.places import on_device
 
@@ -94,7 +93,7 @@ def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Any:
 
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Any:
     """One value everywhere; a Tensor of it has its gradient, the sum."""
-    if isinstance(fill_value, Methods):
+    if carries_gradients(fill_value):
         value = fill_value if dtype is None else operators.astype(fill_value, dtype)
         return broadcast_to(value, (shape,) if isinstance(shape, int) else tuple(shape))
     return make("full", (shape, fill_value), dtype or _default(fill_value), device)
@@ -117,14 +116,14 @@ def linspace(
 
 def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
     """A Tensor of an array, of nested numbers, or of another Tensor, through which gradients flow."""
-    if isinstance(obj, Methods):
+    if carries_gradients(obj):
         wanted = dtype is not None and on(backend_for((obj,)), dtype) != obj.dtype
         if wanted:
             if copy is False:
                 raise ValueError(f"asarray: {dtype_name(obj.dtype)} does not become {dtype} without a copy")
             return operators.astype(obj, dtype)
         return operators.clone(obj) if copy else obj
-    if isinstance(obj, list | tuple) and any(isinstance(v, Methods) for v in flat(obj)):
+    if isinstance(obj, list | tuple) and any(carries_gradients(v) for v in flat(obj)):
         return _nested(obj, dtype)
     backend = backend_for((), dtype, device)
     if owner(obj) is None:
@@ -150,16 +149,16 @@ def on_device_of(backend: Backend, device: Any) -> Any:
 def _nested(obj: Any, dtype: Any) -> Any:
     from xpnet.array_api.manipulation import stack
 
-    like = next(v for v in flat(obj) if isinstance(v, Methods))
+    like = next(v for v in flat(obj) if carries_gradients(v))
     parts = [_nested(v, dtype) if isinstance(v, list | tuple) else v for v in obj]
-    parts = [v if isinstance(v, Methods) else full_like(like.detach(), v) for v in parts]
+    parts = [v if carries_gradients(v) else full_like(like.detach(), v) for v in parts]
     made = stack(parts)
     return made if dtype is None else operators.astype(made, dtype)
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Any:
     """A Tensor on the memory of another library's array."""
-    if isinstance(x, Methods):
+    if carries_gradients(x):
         return asarray(x, copy=copy)
     named: dict[str, Any] = {} if device is None and copy is None else {"device": device, "copy": copy}
     return wrapped(standard(backend_for(())).from_dlpack(x, **named))
@@ -223,14 +222,16 @@ def _keep(x: Any, mask: Any) -> Any:
     return keep(x, mask)
 
 
-@derived(
-    "astype", "data types", "x in another dtype.", "dy in the dtype of x; real numbers take its real part"
-)
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
-    """Convert."""
-    if not copy and on(backend_for((x,)), dtype) == x.dtype:
+    """x in another dtype, or that of a name."""
+    dtype = on(backend_for((x,)), dtype)
+    if not copy and dtype == x.dtype:
         return x
-    return operators.astype(x, dtype)
+    if differentiating(x):
+        return operators.astype(x, dtype)
+    return value_of(
+        "astype", (x, dtype), {"copy": copy} if device is None else {"copy": copy, "device": device}
+    )
 
 
 def isdtype(dtype: Any, kind: Any) -> bool:
@@ -263,8 +264,8 @@ def finfo(type: Any, /) -> FloatInfo:
     """The limits of a floating-point type."""
     dtype = type if is_dtype(type) else type.dtype
     found = standard(backend_of_dtype(dtype)).finfo(dtype)
-    numbers = (float(getattr(found, name)) for name in ("eps", "max", "min", "smallest_normal"))
-    return FloatInfo(int(found.bits), *numbers, found.dtype)
+    eps, most, least, normal = (float(v) for v in (found.eps, found.max, found.min, found.smallest_normal))
+    return FloatInfo(int(found.bits), eps, most, least, normal, found.dtype)
 
 
 def iinfo(type: Any, /) -> Any:
@@ -296,7 +297,7 @@ FUNCTIONS: dict[str, Function] = {
     **LIKES,
     "tril": _triangle("tril", "x on and below the diagonal `k`, zeros above."),
     "triu": _triangle("triu", "x on and above the diagonal `k`, zeros below."),
-    "astype": astype,
+    "astype": public(astype, "astype", "data types", str(astype.__doc__), "dy in the dtype of x"),
     **{f.__name__: public(f, f.__name__, "data types", str(f.__doc__), "none")
        for f in (isdtype, finfo, iinfo, can_cast, result_type)},
 }  # fmt: skip

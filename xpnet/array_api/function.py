@@ -41,8 +41,8 @@ def constant(name: str, chapter: str, text: str, arguments: str, refuses: bool =
     def function(*args: Any, **kwargs: Any) -> Any:
         if refuses and differentiating(*args, *kwargs.values()):
             raise TypeError(
-                f"{path[-1]}: x requires a gradient, and a result whose shape depends on the values has none; "
-                "pass x.detach()"
+                f"{path[-1]}: x requires a gradient, and a result whose shape depends on the values has "
+                "none; pass x.detach()"
             )
         return value_of(path[-1], args, kwargs, find)
 
@@ -71,7 +71,7 @@ def derived(name: str, chapter: str, text: str, derivative: str) -> Callable[[Fu
                 return formula(*args, **kwargs)
             return value_of(path[-1], args, kwargs, find)
 
-        del function.__wrapped__  # type: ignore[attr-defined]
+        del function.__wrapped__
         function.__signature__ = signature(formula)  # type: ignore[attr-defined]
         return public(function, path[-1], chapter, text, derivative)
 

@@ -1,4 +1,4 @@
-"""Linear algebra: the functions of the main namespace, and the extension. Derivatives: `core.factorizations`."""
+"""Linear algebra: of the main namespace, and the extension. Derivatives: `core.factorizations`."""
 
 from __future__ import annotations
 
@@ -258,9 +258,12 @@ EXTENSION: dict[str, Function] = {
     **{
         f.__name__: f
         for f in (
-            cholesky, cross, det, diagonal, eigh, eigvalsh, inv, matrix_norm, matrix_power, outer, pinv, qr, slogdet,
-            solve, svd, svdvals, trace, vector_norm,
+            cholesky, cross, det, diagonal, eigh, eigvalsh, inv, matrix_norm, matrix_power, outer, pinv, qr,
+            slogdet, solve, svd, svdvals, trace, vector_norm,
         )
     },
-    "matrix_rank": constant("linalg.matrix_rank", CHAPTER, "The number of singular values above `rtol` of the largest.", "x, /, *, rtol=None"),
+    "matrix_rank": constant(
+        "linalg.matrix_rank", CHAPTER, "How many singular values are above `rtol` of the largest.",
+        "x, /, *, rtol=None",
+    ),
 }  # fmt: skip

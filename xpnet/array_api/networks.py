@@ -1,4 +1,4 @@
-"""What the standard lacks and networks need, each with its transpose; and PyTorch's names for what there is."""
+"""What the standard lacks and networks need, each with its transpose; and some names of PyTorch's."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ CONSTANTS = {
     "utility": {"all": "Whether all elements hold.", "any": "Whether any element holds."},
 }
 SETS = {
-    "unique_all": "The different values, where each is first, which each element is, and how often each occurs.",
+    "unique_all": "The different values, the first of each, which each element is, and how often it occurs.",
     "unique_counts": "The different values, and how often each occurs.",
     "unique_inverse": "The different values, and which of them each element is.",
     "unique_values": "The different values.",

@@ -58,7 +58,7 @@ def owner(x: Any) -> Backend | None:
 
 
 def backend_for(args: Any, dtype: Any = None, device: Any = None) -> Backend:
-    """Where to compute: where the first array is, else where the dtype or device belongs, else the default."""
+    """Where to compute: where the first array is, else where dtype or device belong, else the default."""
     for arg in flat(args):
         found = owner(arg)
         if found is not None:
@@ -99,7 +99,7 @@ def unwrapped(x: Any, backend: Backend | None = None) -> Any:
 
 
 def wrapped(x: Any, maker: str | None = None) -> Any:
-    """Arrays as Tensors, in tuples and lists, too. `maker`: the function without a derivative that gave them."""
+    """Arrays as Tensors, also in tuples and lists. `maker`: the function without a derivative they are of."""
     if isinstance(x, tuple) and hasattr(x, "_fields"):
         return type(x)(*(wrapped(v, maker) for v in x))
     if isinstance(x, list | tuple):

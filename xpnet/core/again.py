@@ -1,8 +1,8 @@
 """Derivatives of derivatives: the body of an op, run again on Tensors, gives a pullback that is recorded.
 
-The first order stays with the pullbacks that the forward pass left behind, those of kernels included. Above it
-each op runs its *body* once more, on the Tensors it was given: there every step of it is an op itself, and so
-is every step of the pullback that it returns. Nothing else has to be written for any order.
+The first order stays with the pullbacks that the forward pass left behind, those of kernels included. Above
+it each op runs its *body* once more, on the Tensors it was given: there every step of it is an op itself, and
+so is every step of the pullback that it returns. Nothing else has to be written for any order.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.core.arrays import is_array
 from xpnet.core.backend import Array, get_backend, use_backend
 from xpnet.core.backward import FREED, WITHOUT, argument_name, check_gradient
 from xpnet.core.context import again
@@ -44,9 +45,8 @@ def as_tensors(op: Any, values: list[Any]) -> list[Any]:
     names = op.arguments
     return [
         Tensor(v)
-        if hasattr(v, "dtype")
-        and hasattr(v, "shape")
-        and not isinstance(v, Node | Carried | np.generic | np.dtype)
+        if is_array(v)
+        and not isinstance(v, Node | Carried | np.generic)
         and not (i < len(names) and names[i] in op.anywhere)
         else v
         for i, v in enumerate(values)

@@ -36,6 +36,11 @@ of_tensors: Any = None
 """`xpnet.core.structure`, which sets this when it has loaded: the ops behind what is here."""
 
 
+def is_array(x: Any) -> bool:
+    """Whether x is an array or a Tensor: dtypes and their classes have some of the same attributes."""
+    return hasattr(x, "dtype") and hasattr(x, "shape") and not isinstance(x, type | np.dtype)
+
+
 def constant(x: Array, like: Array) -> Array:
     """An array that does not vary, as a Tensor where `like` is one: not every library's array leaves it to us
     to compute with it."""

@@ -104,13 +104,14 @@ def check_gradient(gradient: Array, node: Node, i: int, parent: Node) -> None:
     if tuple(gradient.shape) != tuple(parent._data.shape):
         raise ValueError(
             f"backward(): a gradient of shape {tuple(gradient.shape)} reached a tensor of shape "
-            f"{tuple(parent._data.shape)}: the pullback of {node._op.__name__} gives it for {argument_name(node, i)}"
+            f"{tuple(parent._data.shape)}: the pullback of {node._op.__name__} gives it for "
+            f"{argument_name(node, i)}"
         )
     if gradient.dtype != parent._data.dtype:
         raise TypeError(
             f"backward(): a gradient of dtype {gradient.dtype} reached a tensor of dtype {parent._data.dtype}"
-            f", {argument_name(node, i)} of {node._op.__name__}: two dtypes met in one operation; give the data the "
-            "dtype of the model, as in xpnet.asarray(x, 'float32')"
+            f", {argument_name(node, i)} of {node._op.__name__}: two dtypes met in one operation; give the "
+            "data the dtype of the model, as in xpnet.asarray(x, 'float32')"
         )
 
 

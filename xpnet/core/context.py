@@ -66,5 +66,5 @@ class Within(ContextDecorator, Generic[T]):
 
 
 again = Setting("xpnet_again", False)
-"""Whether a body runs again, on Tensors, for its derivative (`xpnet.core.again`): what it leaves behind, such as
-running statistics, it has left already."""
+"""Whether a body runs again, on Tensors, for its derivative (`xpnet.core.again`): what it leaves behind, such
+as running statistics, it has left already."""

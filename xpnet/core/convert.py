@@ -126,8 +126,8 @@ def _value(x: Any) -> Array:
     """The array of a Tensor, which loses its history: no body may do so that runs for a derivative."""
     if x.requires_grad and again.get():
         raise TypeError(
-            "this function has no derivative of higher order: it takes a Tensor that requires a gradient for its "
-            "values; write it with the functions of namespace(x)"
+            "this function has no derivative of higher order: it takes only the values of a Tensor that "
+            "requires a gradient; write it with the functions of namespace(x)"
         )
     return x.data
 

@@ -119,7 +119,7 @@ def _unary(name: str, what: str, derivative: str, factor: Callable[[Any, Array, 
         return y, lambda dy: dy * conj(factor(xp, x, y))
 
     body.__name__, body.__doc__ = name, f"{what[0].upper()}{what[1:]}; derivative {derivative}."
-    return differentiable(body, forward="pointwise")
+    return differentiable(forward="pointwise")(body)
 
 
 def _flat(name: str, what: str) -> Op[Any]:
@@ -128,7 +128,7 @@ def _flat(name: str, what: str) -> Op[Any]:
         return getattr(xp, name)(x), lambda dy: xp.zeros_like(dy)
 
     body.__name__, body.__doc__ = name, f"{what[0].upper()}{what[1:]}; derivative 0."
-    return differentiable(body, forward="pointwise")
+    return differentiable(forward="pointwise")(body)
 
 
 def arrays_of_both(a: Any, b: Any) -> tuple[Array, Array]:
@@ -151,7 +151,7 @@ def _binary(name: str, what: str, derivative: str, by_a: Any, by_b: Any) -> Op[A
         )
 
     body.__name__, body.__doc__ = name, f"{what[0].upper()}{what[1:]}; derivatives {derivative}."
-    return differentiable(body, forward="pointwise")
+    return differentiable(forward="pointwise")(body)
 
 
 OPS: dict[str, Op[Any]] = {
@@ -186,7 +186,7 @@ def _extremum(name: str, better: str) -> Op[Any]:
 
     body.__name__ = name
     body.__doc__ = f"The {better} of a and b, elementwise; on a tie each gets half of the gradient."
-    return differentiable(body, forward="pointwise")
+    return differentiable(forward="pointwise")(body)
 
 
 maximum = _extremum("maximum", "larger")
@@ -195,30 +195,31 @@ minimum = _extremum("minimum", "smaller")
 
 @differentiable(forward="pointwise")
 def clip(x: Array, min: Any = None, max: Any = None) -> Result:
-    """x between `min` and `max`, arrays or numbers; the gradient goes to whichever the result is."""
+    """x between `min` and `max`, arrays or numbers; `max` wins. Whichever is the result has the gradient."""
     xp = namespace(x)
-    low = None if min is None else x < min
-    high = None if max is None else x > max
-    y = x + 0
-    for limit, beyond in ((min, low), (max, high)):
-        if limit is not None:
-            limit = xp.astype(arrays_of_both(limit, x)[0], x.dtype, copy=False)
-            y = xp.where(beyond, limit, y)
+    y, own, low, high = x + 0, None, None, None
+    if min is not None:
+        low = y < min
+        y, own = xp.where(low, _fitting(min, x), y), ~low
+    if max is not None:
+        high = y > max
+        y, own = xp.where(high, _fitting(max, x), y), ~high if own is None else own & ~high
+    low = low if low is None or high is None else low & ~high
 
-    def pullback(dy: Array) -> tuple[Any, ...]:
-        inside = dy
-        for beyond in (low, high):
-            inside = inside if beyond is None else keep(inside, ~beyond)
-        at = lambda beyond, limit: (
-            None if not hasattr(limit, "shape") else unbroadcast(keep(dy, beyond), limit)
-        )
-        return (
-            unbroadcast(inside, x),
-            at(low if high is None or low is None else low & ~high, min),
-            at(high, max),
-        )
+    def part(dy: Array, mask: Array, like: Any) -> Array | None:
+        if not hasattr(like, "shape"):
+            return None
+        return unbroadcast(dy + 0 if mask is None else keep(dy, mask), like)
 
-    return y, pullback
+    return y, lambda dy: (
+        lambda out: part(dy, own, x),
+        lambda out: part(dy, low, min),
+        lambda out: part(dy, high, max),
+    )
+
+
+def _fitting(limit: Any, x: Array) -> Array:
+    return namespace(x).astype(arrays_of_both(limit, x)[0], x.dtype, copy=False)
 
 
 @differentiable(forward="pointwise")

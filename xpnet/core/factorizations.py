@@ -2,8 +2,8 @@
 
 Giles, 2008, "Collected matrix derivative results for forward and reverse mode algorithmic differentiation";
 Murray, 2016, "Differentiation of the Cholesky decomposition"; Townsend, 2016, "Differentiating the singular
-value decomposition"; Golub & Pereyra, 1973 (pseudo-inverse). An op has one result: factors come as the rows of
-one array, and `xpnet.array_api.linalg` cuts them apart.
+value decomposition"; Golub & Pereyra, 1973 (pseudo-inverse). An op has one result: factors come as the rows
+of one array, and `xpnet.array_api.linalg` cuts them apart.
 """
 
 from __future__ import annotations
@@ -96,8 +96,7 @@ def cholesky(x: Array) -> Result:
 
 def _off_diagonal_inverse(difference: Array) -> Array:
     """1 / d off the diagonal, 0 on it."""
-    xp, n = namespace(difference), difference.shape[-1]
-    eye = _eye(difference, n)
+    eye = _eye(difference, difference.shape[-1])
     return (1 - eye) / (difference + eye)
 
 
@@ -135,7 +134,7 @@ def eigvalsh(x: Array) -> Result:
 
 @differentiable(forward="transposed")
 def svd(x: Array) -> Result:
-    """U, below it the singular values, below them V: (..., m + 1 + n, min(m, n)), of real X = U diag(s) V^T."""
+    """U, below it the singular values, below them V: (..., m + 1 + n, k), of real X = U diag(s) V^T."""
     xp = namespace(numbers("svd", x))
     u, s, vh = xp.linalg.svd(x, full_matrices=False)
     m, v = x.shape[-2], xp.matrix_transpose(vh)
@@ -199,7 +198,7 @@ def pinv(x: Array, rtol: Any = None) -> Result:
 
 @differentiable(forward="linear")
 def dft(x: Array, inverse: bool = False, axis: int = -1, norm: str = "backward") -> Result:
-    """The discrete Fourier transform of complex numbers, whose transpose is the inverse without its factor."""
+    """The discrete Fourier transform of complex numbers; its transpose is the inverse without its factor."""
     xp = namespace(numbers("fft", x))
     run = lambda z, back, scale: getattr(xp.fft, "ifft" if back else "fft")(z, axis=axis, norm=scale)
     other = {"backward": "forward", "forward": "backward", "ortho": "ortho"}[norm]

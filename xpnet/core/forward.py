@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet.core.again import as_tensors, gradients, running_again
-from xpnet.core.arrays import FLOAT, kind
+from xpnet.core.arrays import FLOAT, is_array, kind
 from xpnet.core.backend import Array
 from xpnet.core.context import Setting
 from xpnet.core.methods import Methods
@@ -40,7 +40,7 @@ class Dual(Carried, Methods[Any]):
         self.primal, self.tangent, self.level = primal, tangent, level
 
     @property
-    def data(self) -> Array:  # type: ignore[override]
+    def data(self) -> Array:
         """The array of the value, without any derivative."""
         return self.primal.data
 
@@ -151,9 +151,7 @@ def _pointwise(op: Any, primals: list[Any], tangents: list[Any], kwargs: dict[st
     if _is_complex(value) or any(_is_complex(p) for p in primals):
         return _transposed(op, primals, tangents, kwargs, value)
     xp, shape = tensor_namespace(), tuple(value.shape)
-    spread = [
-        xp.broadcast_to(p, shape) if hasattr(p, "dtype") and tuple(p.shape) != shape else p for p in primals
-    ]
+    spread = [xp.broadcast_to(p, shape) if is_array(p) and tuple(p.shape) != shape else p for p in primals]
     pullback = _pullback(op, spread, kwargs, value)
     total: Any = None
     for i, tangent in enumerate(tangents):
@@ -166,7 +164,7 @@ def _pointwise(op: Any, primals: list[Any], tangents: list[Any], kwargs: dict[st
 
 
 def _pullback(op: Any, primals: list[Any], kwargs: dict[str, Any], value: Any) -> Any:
-    """The pullback of an op at `primals`, of dy and the number of an argument; recorded as far as they are."""
+    """The pullback of an op at `primals`, a function of dy and the number of an argument; recorded."""
     with running_again(value.data):
         pullback = op.body(*as_tensors(op, primals), **kwargs)[1]
 
@@ -197,7 +195,7 @@ def _linear(op: Any, primals: list[Any], tangents: list[Any], kwargs: dict[str, 
 
 def _varies(p: Any) -> bool:
     """Whether it is an array of numbers that could have a tangent."""
-    return hasattr(p, "dtype") and hasattr(p, "shape") and kind(p) >= FLOAT
+    return is_array(p) and kind(p) >= FLOAT
 
 
 def _multilinear(op: Any, primals: list[Any], tangents: list[Any], kwargs: dict[str, Any], value: Any) -> Any:

@@ -83,9 +83,9 @@ def differentiable(
         loss: the result is where `backward` begins. Its pullback then gets the number 1.0, not an array, and
             need not multiply by it.
         anywhere: names of arguments that may be of any library and device, since body and kernels move them.
-        forward: how tangents go through in forward mode: "pointwise", "linear", "multilinear" or "transposed".
-            By default through what the body calls, which is right for a body made of the namespace's
-            functions; an op that such a function is made of must say.
+        forward: how tangents go through: "pointwise", "linear", "multilinear" or "transposed". By default
+            through what the body calls, which is right for a body made of the namespace's functions; an op
+            that such a function is made of must say.
 
     Returns:
         The op: a function with the arguments of the body that gives the value alone, a Tensor if one of them

@@ -39,7 +39,7 @@ from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable, is_recorded
 from xpnet.core.places import backend_name, backend_of, device, namespace, on_device
 from xpnet.core.shapes import conj, converted, meet, unbroadcast
-from xpnet.core.structure import put
+from xpnet.core.structure import assigned, put
 from xpnet.core.tensor import Tensor, array_of
 
 Result = tuple[Array, Pullback]
@@ -225,7 +225,7 @@ def _extremum(name: str) -> Any:
         name,
         f"The {name}imum over `axis` (default: all); ties share the gradient equally.",
     )
-    return differentiable(body, forward="transposed")
+    return differentiable(forward="transposed")(body)
 
 
 max = _extremum("max")
@@ -418,6 +418,9 @@ def assign(x: Any, index: Any, value: Any) -> None:
         value = np.asarray(value) if isinstance(value, list | tuple) else value
         value = asarray(value, backend=backend_of(x.data))
         value = namespace(value).astype(value, x.data.dtype, copy=False)
+    if backend_name(x.data) == "array_api_strict" and any(hasattr(i, "dtype") for i in index):
+        value = assigned(x.data, index, value)
+        index = (...,)
     x.data[index] = value
 
 
@@ -434,8 +437,8 @@ def become(x: Any, new: Any) -> None:
     """Give an object the value and the history of another."""
     if type(new) is not type(x):
         raise TypeError(
-            f"x[...] = y: x is a {type(x).__name__} and y a {type(new).__name__}, which it cannot hold; make x "
-            "of its parts, with xpnet.array_api.stack or concat"
+            f"x[...] = y: x is a {type(x).__name__} and y a {type(new).__name__}, which it cannot hold; make "
+            "x of its parts, with xpnet.array_api.stack or concat"
         )
     for name in _slots(type(x)):
         if hasattr(new, name):

@@ -99,7 +99,7 @@ class Spelled(Generic[T]):
         dim: Any = None,
         keepdim: bool = False,
     ) -> T:
-        """The variance over `axis`, over n - `correction`: 1, as in PyTorch; the namespace's default is 0."""  # fmt: skip
+        """The variance over `axis`, over n - `correction`: 1, as in PyTorch; in the namespace 0."""
         return self._reduced("var", axis, keepdims, dim, keepdim, correction=correction)
 
     def std(
@@ -111,7 +111,7 @@ class Spelled(Generic[T]):
         dim: Any = None,
         keepdim: bool = False,
     ) -> T:
-        """The standard deviation, the root of `var`."""  # fmt: skip
+        """The standard deviation, the root of `var`."""
         return self._reduced("std", axis, keepdims, dim, keepdim, correction=correction)
 
     def prod(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> T:

@@ -1,7 +1,7 @@
 """Ops that move elements: each is linear, and its pullback is its transpose, which is an op, too.
 
-The arrays' side of scatter, padding and windows is in `xpnet.core.arrays`, whose functions come here when they
-are given Tensors.
+The arrays' side of scatter, padding and windows is in `xpnet.core.arrays`, whose functions come here when
+they are given Tensors.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def pad(x: Array, widths: Any, value: float = 0.0) -> Array:
     y = zero_pad(x, widths)
     if not value:
         return y
-    like = getattr(x, "data", x)
+    like = x.data if arrays.carries_gradients(x) else x
     return y + arrays.pad(namespace(like).zeros_like(like), widths, value)
 
 
@@ -178,7 +178,7 @@ def erf(x: Array) -> Result:
 
 @differentiable(forward="multilinear")
 def einsum(*operands: Array, subscripts: str) -> Result:
-    """The sum of products that `subscripts` says, as "ij,jk->ik"; the gradient of each is another such sum."""
+    """The sum of products that `subscripts` says, as "ij,jk->ik"; each gradient is another such sum."""
     inputs, output = subscripts.split("->")
     names = inputs.split(",")
     y = arrays.einsum(subscripts, *operands)

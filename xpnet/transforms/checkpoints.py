@@ -49,9 +49,9 @@ def checkpoint(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         TypeError: f gives something else than one Tensor.
 
     The second run draws the same random numbers (dropout) and leaves running statistics alone, so the
-    gradients are those without a checkpoint, to the last bit. With one for every k of n layers the activations
-    of n/k + k layers are alive at a time instead of n (Chen et al., 2016, "Training deep nets with sublinear
-    memory cost").
+    gradients are those without a checkpoint, to the last bit. With one for every k of n layers the
+    activations of n/k + k layers are alive at a time instead of n (Chen et al., 2016, "Training deep nets
+    with sublinear memory cost").
 
     >>> import xpnet
     >>> x = xpnet.tensor([1.0, 2.0], requires_grad=True)

@@ -50,7 +50,8 @@ class custom_vjp:
             return value, lambda dy: backward(kept, dy)
 
         body.__name__ = getattr(self._f, "__name__", "custom_vjp")
-        self._op = differentiable(body, forward="transposed")
+        self._op = differentiable(forward="transposed")(body)
 
     def __call__(self, *args: Any) -> Any:
+        """The value."""
         return (self._op or self._f)(*args)

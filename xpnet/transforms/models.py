@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from xpnet.core.again import reached
+from xpnet.core.arrays import carries_gradients
 from xpnet.core.checks import nearest
-from xpnet.core.methods import Methods
 from xpnet.core.node import parents
 from xpnet.core.op import recording
 from xpnet.core.places import backend_of, namespace
@@ -46,10 +46,10 @@ def functional_call(model: Module, parameters: Mapping[str, Any], *args: Any, **
             near = nearest(name, own)
             hint = f"; did you mean {near!r}?" if near else ""
             raise KeyError(f"functional_call: {type(model).__name__} has no parameter {name!r}{hint}")
-        value = value if isinstance(value, Methods) else Tensor(value)
+        value = value if carries_gradients(value) else Tensor(value)
         if tuple(value.shape) != tuple(own[name].shape):
             raise ValueError(
-                f"functional_call: {name} has shape {tuple(value.shape)}, in the model {tuple(own[name].shape)}"
+                f"functional_call: {name} has shape {tuple(value.shape)}, not {tuple(own[name].shape)}"
             )
         others[id(own[name])] = value
     return _with(model, others, {})(*args, **kwargs)
@@ -155,8 +155,8 @@ def _of_samples(node: Any, i: int, dy: Any, n: int) -> Any:
         raise ValueError("per_sample_grad: batch norm in training mixes the samples; use model.eval()")
     if not dy.ndim or dy.shape[0] != n:
         raise ValueError(
-            f"per_sample_grad: {name} takes a parameter and gives an array of shape {tuple(dy.shape)}, whose first "
-            f"axis is not that of the {n} samples"
+            f"per_sample_grad: {name} takes a parameter and gives an array of shape {tuple(dy.shape)}, whose "
+            f"first axis is not that of the {n} samples"
         )
     xp = namespace(dy)
     if name == "linear" and i == 1:

@@ -7,8 +7,8 @@ from functools import wraps
 from typing import Any
 
 from xpnet.core.again import reached
+from xpnet.core.arrays import carries_gradients
 from xpnet.core.forward import Dual, pull
-from xpnet.core.methods import Methods
 from xpnet.core.op import is_recording, recording
 from xpnet.core.places import namespace, tensor_namespace
 from xpnet.core.tensor import Tensor, why_constant
@@ -86,20 +86,20 @@ def _run(name: str, f: Function, primals: tuple[Any, ...]) -> tuple[Any, list[Te
         value = f(*rebuilt(primals, iter([x for x, _ in pairs])))
     cores = [core for _, core in pairs]
     for path, y in leaves(value):
-        if not isinstance(y, Methods):
+        if not carries_gradients(y):
             raise TypeError(f"{name}: the function's result{path} is a {type(y).__name__}, expected a Tensor")
     roots = [c for _, y in leaves(value) for c in _cores(y)]
     return value, cores, wanted and _outside(roots, cores)
 
 
 def _pulled(roots: list[Any], seeds: list[Any], primals: Any, cores: list[Tensor], outer: bool) -> Any:
-    again = outer or any(isinstance(s, Methods) and s.requires_grad for s in seeds)
+    again = outer or any(carries_gradients(s) and s.requires_grad for s in seeds)
     found = pull(roots, seeds, cores, again)
     made = []
     for core, g in zip(cores, found, strict=True):
         if g is None:
             g = Tensor(namespace(core.data).zeros_like(core.data))
-        made.append(g if isinstance(g, Methods) else Tensor(g))
+        made.append(g if carries_gradients(g) else Tensor(g))
     return rebuilt(primals, iter(made))
 
 
@@ -166,7 +166,7 @@ def _value_and_grad(name: str, f: Function, argnums: int | tuple[int, ...], has_
 
 
 def _scalar(name: str, y: Any) -> Any:
-    if not isinstance(y, Methods):
+    if not carries_gradients(y):
         raise TypeError(f"{name}: the function's result is a {type(y).__name__}, expected a Tensor")
     if y.size != 1:
         raise ValueError(

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from xpnet.core.arrays import carries_gradients
 from xpnet.core.forward import Dual, levels, split
-from xpnet.core.methods import Methods
 from xpnet.core.places import device, namespace, tensor_namespace
 from xpnet.core.tensor import Tensor
 from xpnet.transforms.reverse import grad, vjp
@@ -121,7 +121,7 @@ def jacobian(f: Function, argnums: int = 0, mode: str | None = None) -> Function
             every = list(args)
             every[argnums] = z
             y = f(*every, **kwargs)
-            if not isinstance(y, Methods):
+            if not carries_gradients(y):
                 raise TypeError(f"jacobian: the function's result is a {type(y).__name__}, expected a Tensor")
             return y
 

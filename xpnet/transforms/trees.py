@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from xpnet.core.arrays import carries_gradients
 from xpnet.core.convert import asarray
 from xpnet.core.forward import Dual
-from xpnet.core.methods import Methods
 from xpnet.core.operators import clone
 from xpnet.core.tensor import Tensor, differentiable_numbers
 
@@ -45,7 +45,7 @@ def tensor_of(x: Any, what: str) -> Any:
     Raises:
         TypeError: it is something else; `what` names function and argument.
     """
-    if not isinstance(x, Methods):
+    if not carries_gradients(x):
         try:
             x = Tensor(asarray(x))
         except (TypeError, ValueError) as error:
