@@ -96,18 +96,19 @@ __global__ void __launch_bounds__(BLOCK)
 bias_activation(const T* x, const T* bias, T* y, Acc<T> p, i64 rows, i64 columns, int lanes, i64 chunk) {
     const Tile t(VEC, lanes, chunk, rows);
     if (t.column >= columns) return;
-    Acc<T> b[VEC], v[ahead<VEC>()][VEC];
+    Acc<T> b[VEC], v[VEC];
+    Piece<T, VEC> raw[ahead<VEC>()];
     load_vec<T, VEC>(b, bias + t.column);
     for (i64 r = t.row; r < t.stop; r += ahead<VEC>() * t.step) {
 #pragma unroll
         for (int i = 0; i < ahead<VEC>(); ++i)
-            if (r + i * t.step < t.stop) load_vec<T, VEC>(v[i], x + (r + i * t.step) * columns + t.column);
+            if (r + i * t.step < t.stop) raw[i].load(x + (r + i * t.step) * columns + t.column);
 #pragma unroll
         for (int i = 0; i < ahead<VEC>(); ++i) {
             if (r + i * t.step >= t.stop) break;
 #pragma unroll
-            for (int j = 0; j < VEC; ++j) v[i][j] = Act<Acc<T>>::value(v[i][j] + b[j], p);
-            store_vec<T, VEC>(y + (r + i * t.step) * columns + t.column, v[i]);
+            for (int j = 0; j < VEC; ++j) v[j] = Act<Acc<T>>::value(raw[i][j] + b[j], p);
+            store_vec<T, VEC>(y + (r + i * t.step) * columns + t.column, v);
         }
     }
 }
@@ -123,15 +124,16 @@ bias_gradient(const T* dy, i64 ldy, const T* kept, const T* bias, T* dx, Out* su
     const Tile t(VEC, lanes, chunk, rows);
     const bool on = t.column < columns;
     constexpr Keeps KEEPS = Act<A>::KEEPS;
-    A b[VEC], sum[VEC] = {}, d[ahead<VEC>()][VEC], v[ahead<VEC>()][VEC];
+    A b[VEC], sum[VEC] = {}, out[VEC];
+    Piece<T, VEC> d[ahead<VEC>()], v[ahead<VEC>()];
     if (on && KEEPS == INPUT) load_vec<T, VEC>(b, bias + t.column);
     for (i64 r = t.row; on && r < t.stop; r += ahead<VEC>() * t.step) {
 #pragma unroll
         for (int i = 0; i < ahead<VEC>(); ++i) {
             const i64 at = r + i * t.step;
             if (at >= t.stop) break;
-            load_vec<T, VEC>(d[i], dy + at * ldy + t.column);
-            if (KEEPS != NOTHING) load_vec<T, VEC>(v[i], kept + at * columns + t.column);
+            d[i].load(dy + at * ldy + t.column);
+            if (KEEPS != NOTHING) v[i].load(kept + at * columns + t.column);
         }
 #pragma unroll
         for (int i = 0; i < ahead<VEC>(); ++i) {
@@ -139,10 +141,10 @@ bias_gradient(const T* dy, i64 ldy, const T* kept, const T* bias, T* dx, Out* su
             if (at >= t.stop) break;
 #pragma unroll
             for (int j = 0; j < VEC; ++j) {
-                if (KEEPS != NOTHING) d[i][j] = Act<A>::gradient(d[i][j], KEEPS == INPUT ? v[i][j] + b[j] : v[i][j], p);
-                sum[j] += d[i][j];
+                out[j] = KEEPS == NOTHING ? d[i][j] : Act<A>::gradient(d[i][j], KEEPS == INPUT ? v[i][j] + b[j] : v[i][j], p);
+                sum[j] += out[j];
             }
-            if (dx) store_vec<T, VEC>(dx + at * columns + t.column, d[i]);
+            if (dx) store_vec<T, VEC>(dx + at * columns + t.column, out);
         }
     }
 #pragma unroll

@@ -23,9 +23,6 @@ template <typename A> __device__ __forceinline__ void two_sum(A& hi, A& lo, A mo
     hi = sum + lo;
     lo -= hi - sum;
 }
-// a / b of counts: positive, far from the limits
-__device__ __forceinline__ float ratio(float a, float b) { return __fdividef(a, b); }
-__device__ __forceinline__ double ratio(double a, double b) { return a / b; }
 // Chan, Golub & LeVeque, 1983
 template <typename A> __device__ __forceinline__ Moments<A> combine(Moments<A> a, const Moments<A>& b) {
     const bool none = a.n == A(0);

@@ -2,17 +2,10 @@
 // statistics and the output, or between the sums and dx. GROUP says what a group is, and so how its blocks meet:
 //   1   one block, which meets nobody
 //   8   a cluster (sm_90); groups are scheduled and wait on their own, so one loads while another stores
-//   0   `parts` blocks of a cooperative grid, which takes as many tiles at a time as fit, one grid barrier each time
+//   0   `parts` blocks of a cooperative grid, which take one tile after another and wait for nobody else
 #include "batch_norm_walks.cuh"
-#include <cooperative_groups.h>
+#include "meetings.cuh"
 using namespace xp;
-
-template <int GROUP> __device__ __forceinline__ void meet() {
-#if XP_HAS_CLUSTER
-    if (GROUP > 1) cooperative_groups::this_cluster().sync();
-#endif
-    if (GROUP == 0) cooperative_groups::this_grid().sync();
-}
 
 template <class L, class V> struct Totals : Room<L, V> {
     V all[L::TILE];
@@ -30,26 +23,36 @@ __device__ __forceinline__ void spread(const L& at, const V& mine, V (&v)[L::LAN
 // A group's total: of its only block, or of its blocks after they met. Every thread gets those of its lanes, and threads
 // 0 .. width one a channel besides.
 template <int GROUP, class L, typename A, class V>
-__device__ __forceinline__ V reduce(const L& at, A* partial, int tile, bool on, V (&v)[L::LANES], Totals<L, V>& room) {
+__device__ __forceinline__ V reduce(const L& at, A* partial, int tile, unsigned* count, unsigned expected, V (&v)[L::LANES],
+                                    Totals<L, V>& room) {
     V mine = reduce_block<L, V>(at, v, room);
     if (GROUP != 1) {
-        if (on) Partial<A, V>::write(partial, tile, at.part, at.parts, at.width(), mine);
-        meet<GROUP>();
-        if (on) mine = reduce_parts(partial, tile, at.parts, at.width(), room.warps);
+        Partial<A, V>::write(partial, tile, at.part, at.parts, at.width(), mine);
+#if XP_HAS_CLUSTER
+        if (GROUP > 1) {
+            cluster_arrive();
+            cluster_wait();
+        }
+#endif
+        if (GROUP == 0) meet(count, expected);
+        mine = reduce_parts(partial, tile, at.parts, at.width(), room.warps);
     }
     spread(at, mine, v, room);
     return mine;
 }
 
+// counts: what each group of a cooperative grid meets by; blocks that make no whole group have nothing to do
 #define BN_EACH_TILE                                                                                                  \
     const int groups = gridDim.x / parts, width = COLUMNS ? tx * VEC : 1, tiles = (channels + width - 1) / width;      \
-    for (int first = 0; first < tiles; first += groups)
+    const int group = blockIdx.x / parts;                                                                              \
+    unsigned expected = 0;                                                                                             \
+    for (int tile = group < groups ? group : tiles; tile < tiles; tile += groups)
 
 #define BN_FORWARD_PARAMETERS                                                                                         \
-    const T *x, const T *residual, T *y, Acc<T> *partial, Acc<T> *saved, const void *weight, const void *bias,         \
+    const T *x, const T *residual, T *y, Acc<T> *partial, unsigned *counts, Acc<T> *saved, const void *weight, const void *bias,         \
         void *running_mean, void *running_var, int narrow, Acc<T> count, Acc<T> momentum, Acc<T> eps, int relu, BN_GEOMETRY
 #define BN_FORWARD_ARGUMENTS                                                                                          \
-    x, residual, y, partial, saved, weight, bias, running_mean, running_var, narrow, count, momentum, eps, relu, BN_ARGUMENTS
+    x, residual, y, partial, counts, saved, weight, bias, running_mean, running_var, narrow, count, momentum, eps, relu, BN_ARGUMENTS
 
 // dynamic shared memory: the slab, BLOCK raw items for each turn of a thread
 template <typename T, int VEC, bool COLUMNS, int GROUP> __device__ __forceinline__ void forward(BN_FORWARD_PARAMETERS) {
@@ -59,12 +62,10 @@ template <typename T, int VEC, bool COLUMNS, int GROUP> __device__ __forceinline
     __shared__ Totals<L, V> room;
     typename L::Raw* slab = reinterpret_cast<typename L::Raw*>(bytes);
     BN_EACH_TILE {
-        const int group = blockIdx.x / parts, tile = first + group;
-        const bool on = group < groups && tile < tiles;  // a block with nothing to do still meets the others
-        const L at(on ? tile : tiles, blockIdx.x % parts, BN_ARGUMENTS);
+        const L at(tile, blockIdx.x % parts, BN_ARGUMENTS);
         V v[L::LANES];
         read_moments<L, true>(at, x, slab, v);
-        const V mine = reduce<GROUP>(at, partial, tile, on, v, room);
+        const V mine = reduce<GROUP>(at, partial, tile, counts + group, expected += parts, v, room);
         Channel<Acc<T>> ch[L::LANES];
 #pragma unroll
         for (int l = 0; l < L::LANES; ++l)
@@ -73,16 +74,17 @@ template <typename T, int VEC, bool COLUMNS, int GROUP> __device__ __forceinline
                                           at.first + l);
         write_output<L, true>(at, x, static_cast<const typename L::Raw*>(slab), residual, y, ch, relu);
         const int c = tile * width + threadIdx.x;
-        if (on && at.part == 0 && threadIdx.x < width && c < channels)
+        if (at.part == 0 && threadIdx.x < width && c < channels)
             write_statistics<T>(mine, c, channels, saved, running_mean, running_var, narrow, count, momentum, eps);
     }
 }
 
 #define BN_BACKWARD_PARAMETERS                                                                                        \
-    const T *x, const T *dy, const T *y, T *dresidual, T *dx, Acc<T> *partial, const Acc<T> *saved, void *dweight,      \
-        void *dbias, const void *weight, const void *bias, int narrow, Acc<T> count, int held, int relu, BN_GEOMETRY
+    const T *x, const T *dy, const T *y, T *dresidual, T *dx, Acc<T> *partial, unsigned *counts, const Acc<T> *saved,   \
+        void *dweight, void *dbias, const void *weight, const void *bias, int narrow, Acc<T> count, int held, int relu,  \
+        BN_GEOMETRY
 #define BN_BACKWARD_ARGUMENTS                                                                                         \
-    x, dy, y, dresidual, dx, partial, saved, dweight, dbias, weight, bias, narrow, count, held, relu, BN_ARGUMENTS
+    x, dy, y, dresidual, dx, partial, counts, saved, dweight, dbias, weight, bias, narrow, count, held, relu, BN_ARGUMENTS
 
 // the slab holds x and, `held` items later, g
 template <typename T, int VEC, bool COLUMNS, int GROUP> __device__ __forceinline__ void backward(BN_BACKWARD_PARAMETERS) {
@@ -92,21 +94,19 @@ template <typename T, int VEC, bool COLUMNS, int GROUP> __device__ __forceinline
     __shared__ Totals<L, V> room;
     typename L::Raw* slab = reinterpret_cast<typename L::Raw*>(bytes);
     BN_EACH_TILE {
-        const int group = blockIdx.x / parts, tile = first + group;
-        const bool on = group < groups && tile < tiles;
-        const L at(on ? tile : tiles, blockIdx.x % parts, BN_ARGUMENTS);
+        const L at(tile, blockIdx.x % parts, BN_ARGUMENTS);
         Channel<Acc<T>> ch[L::LANES];
 #pragma unroll
         for (int l = 0; l < L::LANES; ++l)
             if (at.first + l < channels) ch[l].template load<T>(saved, channels, weight, bias, narrow, at.first + l);
         V v[L::LANES];
         read_sums<L, true>(at, x, dy, y, slab, held, dresidual, static_cast<T*>(nullptr), ch, relu, v);
-        const V mine = reduce<GROUP>(at, partial, tile, on, v, room);
+        const V mine = reduce<GROUP>(at, partial, tile, counts + group, expected += parts, v, room);
 #pragma unroll
         for (int l = 0; l < L::LANES; ++l) ch[l].gradient(v[l], count);
         write_gradient<L, true>(at, x, dy, y, static_cast<const typename L::Raw*>(slab), held, dx, ch, relu);
         const int c = tile * width + threadIdx.x;
-        if (on && at.part == 0 && threadIdx.x < width && c < channels) {
+        if (at.part == 0 && threadIdx.x < width && c < channels) {
             write_gradients<T>(mine, c, channels, saved, dweight, dbias, narrow);
         }
     }

@@ -3,8 +3,6 @@
 // The same text is compiled by NVRTC for a GPU and by g++ for the emulator of the tests (XP_EMU).
 // Conventions: one `__shared__` variable per statement; row offsets are 64-bit; sums run in Acc<T>;
 // no floating-point atomics, so that results do not depend on the order in which blocks run.
-//
-// A kernel that needs clusters or a grid barrier includes <cooperative_groups.h> itself: it takes NVRTC two seconds.
 #pragma once
 #include <cuda_fp16.h>
 #include <cuda_bf16.h>
@@ -48,7 +46,17 @@ __device__ __forceinline__ float exp_(float v) { return exp2f(v * 1.442695040888
 __device__ __forceinline__ double exp_(double v) { return exp(v); }
 __device__ __forceinline__ float log_(float v) { return logf(v); }
 __device__ __forceinline__ double log_(double v) { return log(v); }
-template <typename A> __device__ __forceinline__ A nanmax(A a, A b) { return (a > b || a != a) ? a : b; }  // keeps NaN
+// a / b for b below 2^126: within two units in the last place, and no call of a function
+__device__ __forceinline__ float ratio(float a, float b) { return __fdividef(a, b); }
+__device__ __forceinline__ double ratio(double a, double b) { return a / b; }
+// keeps NaN
+template <typename A> __device__ __forceinline__ A nanmax(A a, A b) { return (a > b || a != a) ? a : b; }
+#if !defined(XP_EMU) && __CUDA_ARCH__ >= 800
+template <> __device__ __forceinline__ float nanmax<float>(float a, float b) {
+    asm("max.NaN.f32 %0, %0, %1;" : "+f"(a) : "f"(b));
+    return a;
+}
+#endif
 
 // ---- 16-byte access ------------------------------------------------------------------------------------------
 template <typename T> constexpr int vec_of() { return 16 / (int)sizeof(T); }  // elements in 16 bytes
@@ -60,13 +68,71 @@ __device__ __forceinline__ void load_vec(Acc<T> (&dst)[VEC], const T* p) {
 #pragma unroll
     for (int j = 0; j < VEC; ++j) dst[j] = to_acc(t.v[j]);
 }
+// *p = t, 16 bytes an instruction: left to itself, the compiler stores the elements of a structure one by one
+template <typename T, int VEC> __device__ __forceinline__ void put_vec(T* p, const Vec<T, VEC>& t) {
+#ifndef XP_EMU
+    if constexpr (sizeof(t) % 16 == 0) {
+        const unsigned* w = reinterpret_cast<const unsigned*>(&t);
+        const unsigned long long at = __cvta_generic_to_global(p);
+#pragma unroll
+        for (int i = 0; i < (int)sizeof(t) / 4; i += 4)
+            asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(at + 4 * i), "r"(w[i]), "r"(w[i + 1]), "r"(w[i + 2]),
+                         "r"(w[i + 3])
+                         : "memory");
+        return;
+    }
+#endif
+    *reinterpret_cast<Vec<T, VEC>*>(p) = t;
+}
 template <typename T, int VEC>
 __device__ __forceinline__ void store_vec(T* p, const Acc<T> (&src)[VEC]) {
     Vec<T, VEC> t;
 #pragma unroll
     for (int j = 0; j < VEC; ++j) t.v[j] = from_acc<T>(src[j]);
-    *reinterpret_cast<Vec<T, VEC>*>(p) = t;
+    put_vec<T, VEC>(p, t);
 }
+
+// VEC elements as they are in memory, to be converted when they are used: a conversion at a load would wait for it before
+// the next. In whole registers, of which elements of 16 bits would take one each.
+__device__ __forceinline__ float from_bits(unsigned low, unsigned, int, float) { return __uint_as_float(low); }
+__device__ __forceinline__ double from_bits(unsigned low, unsigned high, int, double) {
+    return __longlong_as_double((i64)((unsigned long long)high << 32 | low));
+}
+__device__ __forceinline__ float from_bits(unsigned pair, unsigned, int j, __nv_bfloat16) {
+    return __uint_as_float(j & 1 ? pair & 0xffff0000u : pair << 16);
+}
+__device__ __forceinline__ float from_bits(unsigned pair, unsigned, int j, __half) {
+    __half_raw raw;
+    raw.x = (unsigned short)(j & 1 ? pair >> 16 : pair);
+    return __half2float(raw);
+}
+template <typename T, int VEC> struct Piece {
+    static constexpr int WORDS = (sizeof(T) * VEC + 3) / 4;
+    unsigned words[WORDS];
+    __device__ __forceinline__ Acc<T> operator[](int j) const {
+        const int at = j * (int)sizeof(T) / 4;
+        return from_bits(words[at], words[sizeof(T) == 8 ? at + 1 : at], j, T());
+    }
+    __device__ __forceinline__ void set(int j, T v) {
+        const int at = j * (int)sizeof(T) / 4;
+        if constexpr (sizeof(T) == 2) {
+            const unsigned bits = *reinterpret_cast<const unsigned short*>(&v);
+            words[at] = j & 1 ? (words[at] & 0xffffu) | bits << 16 : bits;
+        } else {
+            words[at] = reinterpret_cast<const unsigned*>(&v)[0];
+            if (sizeof(T) == 8) words[at + 1] = reinterpret_cast<const unsigned*>(&v)[sizeof(T) / 8];
+        }
+    }
+    __device__ __forceinline__ void load(const T* p) {  // all of it, aligned
+        if constexpr (sizeof(T) * VEC == 16) {
+            const uint4 v = *reinterpret_cast<const uint4*>(p);
+            words[0] = v.x, words[1 % WORDS] = v.y, words[2 % WORDS] = v.z, words[3 % WORDS] = v.w;
+        } else {
+#pragma unroll
+            for (int j = 0; j < VEC; ++j) set(j, p[j]);
+        }
+    }
+};
 
 // A row of any length at any address, still in 16-byte pieces: the pieces are cut where the addresses are
 // aligned, so element 0 sits `skew` places into the first one, and only a row's two ends go one by one.

@@ -2,15 +2,19 @@
 // written once. With a = (1-eps) w[y] and b = eps/C,
 //   loss     = a (lse - x[y]) + b sum_c w[c] (lse - x[c])
 //   dx[c]    = (softmax(x)[c] (a + b sum w) - b w[c] - a [c == y]) dy / total
-// where total is the sum of w[y] over rows that are not ignored ("mean") or 1.
+// with SMOOTH, for eps > 0; without it the loss has one term, and dx two.
+// Here total is the sum of w[y] over rows that are not ignored ("mean") or 1.
 // lse - x[y] is taken as (max - x[y]) + log(sum): exact for large logits, where lse itself is not.
 //
-// Three ways to hold a row between its two uses, all with the same parameters:
+// Four ways to hold a row between its two uses, all with the same parameters:
+//   xent_small   nowhere: all rows in one block, with the labels and the sums around them, in one launch
 //   xent_warp    in the registers of a warp or less
 //   xent_block   in the registers of a block, or of a cluster of blocks that share their sums (sm_90)
 //   xent_online  not at all: read twice, with a running maximum; any length, any device
-#include <cooperative_groups.h>
-#include "common.cuh"
+//
+// Registers hold the logits as they are in memory, twice as many of 16 bits: a conversion where they arrive would wait
+// for each load before the next, and e^x is made again for the gradient.
+#include "meetings.cuh"
 using namespace xp;
 
 constexpr int PARTS = 32;  // partial totals: one a lane, so that every warp adds them up without a barrier
@@ -29,109 +33,168 @@ template <typename A> __device__ __forceinline__ State<A> warp_merge(State<A> v)
 }
 template <typename A> __device__ __forceinline__ A base_of(A m) { return m == -infinity<A>() ? A(0) : m; }
 
-__device__ __forceinline__ i64 label(const void* y, int wide, i64 row) {
-    return wide ? static_cast<const i64*>(y)[row] : (i64) static_cast<const int*>(y)[row];
-}
+// a label as it is in memory: nothing waits for it before it is asked for
+struct Label {
+    int low, high, wide;
+    __device__ __forceinline__ Label(const void* y, int wide, i64 row) : high(0), wide(wide) {
+        const int* at = static_cast<const int*>(y) + (wide ? 2 * row : row);
+        low = at[0];
+        if (wide) high = at[1];
+    }
+    __device__ __forceinline__ i64 value() const {
+        return wide ? (i64)((unsigned long long)(unsigned)high << 32 | (unsigned)low) : (i64)low;
+    }
+};
 
 #define XENT_PARAMETERS                                                                                             \
     const T *x, i64 ldx, T *dx, i64 lddx, Acc<T> *loss, const void *y, int wide, const Acc<T> *weight,              \
         const Acc<T> *totals, int mean, const T *dy, int dy_step, i64 N, int C, i64 ignore_index, Acc<T> eps
 #define XENT_ARGUMENTS x, ldx, dx, lddx, loss, y, wide, weight, totals, mean, dy, dy_step, N, C, ignore_index, eps
 
-// What one row needs besides its logits. Made by every thread, before the logits arrive: the loads of the label
-// and of x[y] then overlap with theirs. Called by whole warps (it adds up the totals).
-template <typename T> struct Row {
+template <typename T, int VEC> struct Logits : Piece<T, VEC> {
+    // row[c .. c+VEC), -infinity outside of [0, n); row + c is aligned
+    template <typename I> __device__ __forceinline__ void fetch(const T* row, I c, I n) {
+        if (VEC * sizeof(T) == 16 && c >= 0 && c + VEC <= n) {
+            this->load(row + c);
+        } else {
+#pragma unroll
+            for (int j = 0; j < VEC; ++j) {
+                const I at = c + j;
+                T v = from_acc<T>(-infinity<Acc<T>>());
+                if (at >= 0 && at < n) v = row[at];
+                this->set(j, v);
+            }
+        }
+    }
+    // Values of 16 bits are cheap to convert again and too many to keep, but the compiler would keep them: so it is told
+    // that they change. `nothing` is 0, which it does not know.
+    __device__ __forceinline__ void again(int nothing) {
+#ifndef XP_EMU
+        if (sizeof(T) == 2) {
+#pragma unroll
+            for (unsigned& word : this->words) asm volatile("add.s32 %0, %0, %1;" : "+r"(word) : "r"(nothing));
+        }
+#endif
+    }
+    __device__ __forceinline__ Acc<T> largest(Acc<T> m) const {
+#pragma unroll
+        for (int j = 0; j < VEC; ++j) m = nanmax(m, (*this)[j]);
+        return m;
+    }
+    __device__ __forceinline__ Acc<T> add_exp(Acc<T> base, Acc<T> s) const {
+#pragma unroll
+        for (int j = 0; j < VEC; ++j) s += exp_((*this)[j] - base);
+        return s;
+    }
+};
+
+// What one row needs besides its logits. Made by every thread, after the loads of the logits have been issued: those of
+// x[y] and of the weights overlap with them.
+template <typename T, bool SMOOTH> struct Row {
     typedef Acc<T> A;
-    const T* x;
     const A* weight;
     int t;                // the label; -1: there is none
     A xt, a, b, sum_w;    // x[y], and the constants above
     A g;                  // dy / total
     A ref;                // where sum w (ref - x) is taken from: near the logits, so that it keeps their digits
-    bool smooth;
 
-    __device__ __forceinline__ Row(XENT_PARAMETERS, i64 row) : x(x + row * ldx), weight(weight) {
-        const i64 given = label(y, wide, row);
+    // total: what the losses are divided by; weights: their sum over all classes
+    __device__ __forceinline__ Row(XENT_PARAMETERS, i64 row, Label label, A total, A weights) : weight(weight) {
+        const i64 given = label.value();
         const bool skip = given == ignore_index, wrong = !skip && (given < 0 || given >= C);
         t = skip ? -1 : wrong ? 0 : (int)given;
         const int at = skip ? 0 : t;
-        xt = to_acc(this->x[at]);
+        xt = to_acc(x[row * ldx + at]);
         a = (A(1) - eps) * (wrong ? not_a_number<A>() : weight ? weight[at] : A(1));
-        b = eps / C;
-        smooth = eps != A(0);
-        sum_w = weight ? (smooth ? totals[PARTS] : A(0)) : A(C);
-        ref = smooth ? to_acc(this->x[0]) : A(0);
+        b = ratio(eps, A(C));
+        sum_w = weight ? weights : A(C);
+        ref = SMOOTH ? to_acc(x[row * ldx]) : A(0);
         if (!(ref - ref == A(0))) ref = A(0);  // not finite
         g = dy ? to_acc(dy[row * dy_step]) : A(1);
-        if (mean) {
-            const A total = warp_sum<32>(totals[threadIdx.x & 31]);
-            g = total == A(0) ? A(0) : g / total;  // nothing counts: the mean is NaN, its gradient 0
-        }
+        if (mean) g = total == A(0) ? A(0) : ratio(g, total);  // nothing counts: the mean is NaN, its gradient 0
+    }
+    // the same, after xent_totals; called by whole warps, which add up its parts
+    static __device__ __forceinline__ Row make(XENT_PARAMETERS, i64 row, Label label) {
+        const A total = mean ? warp_sum<32>(totals[threadIdx.x & 31]) : A(1);
+        return Row(XENT_ARGUMENTS, row, label, total, SMOOTH && weight ? totals[PARTS] : A(0));
     }
     // adds w (ref - x) over one piece of the row
     template <int VEC, typename I>
-    __device__ __forceinline__ void spread(A& sum, const A (&v)[VEC], I c, I C) const {
+    __device__ __forceinline__ void spread(A& sum, const Logits<T, VEC>& raw, I c, I C) const {
 #pragma unroll
         for (int j = 0; j < VEC; ++j)
-            if (c + j >= 0 && c + j < C) sum += (weight ? weight[c + j] : A(1)) * (ref - v[j]);
+            if (c + j >= 0 && c + j < C) sum += (weight ? weight[c + j] : A(1)) * (ref - raw[j]);
     }
     __device__ __forceinline__ A value(State<A> st, A sum) const {
         const A ls = log_(st.s);
         A out = a * ((st.m - xt) + ls);
-        if (smooth) out += b * (sum_w * ((st.m - ref) + ls) + sum);
+        if (SMOOTH) out += b * (sum_w * ((st.m - ref) + ls) + sum);
         return t < 0 ? A(0) : out;
     }
-    // v = e^(x - m) in, gradient out; k = 1 / s
+    // the gradient of one piece, to `to` + c
     template <int VEC, typename I>
-    __device__ __forceinline__ void gradient(A (&v)[VEC], A k, I c, I C) const {
-        const A mass = smooth ? a + b * sum_w : a, scale = mass * g * k;
+    __device__ __forceinline__ void gradient(const Logits<T, VEC>& raw, State<A> st, T* to, I c, I C, bool aligned) const {
+        const A mass = SMOOTH ? a + b * sum_w : a, scale = ratio(mass * g, st.s);
         const bool nothing = t < 0 || mass == A(0);  // the row counts for nothing, even where g is infinite
+        A d[VEC];
 #pragma unroll
-        for (int j = 0; j < VEC; ++j) {
-            A d = v[j] * scale - (c + j == t ? a * g : A(0));
-            if (smooth) d -= b * g * (weight && c + j >= 0 && c + j < C ? weight[c + j] : A(1));
-            v[j] = nothing ? A(0) : d;
+        for (int j = 0; j < VEC; ++j) d[j] = nothing ? A(0) : exp_(raw[j] - st.m) * scale;
+        if (SMOOTH && !nothing) {
+#pragma unroll
+            for (int j = 0; j < VEC; ++j) d[j] -= b * g * (weight && c + j >= 0 && c + j < C ? weight[c + j] : A(1));
         }
+        if (c <= t && t < c + VEC && !nothing) {  // one thread of all has the label
+#pragma unroll
+            for (int j = 0; j < VEC; ++j) d[j] -= c + j == t ? a * g : A(0);
+        }
+        store_piece<T, VEC>(to, c, C, d, aligned);
     }
 };
 
+// Threads a multiprocessor, so that one row loads while another stores: 64 registers each; of 16 bits 80, with twice as
+// many values; 128 where weights and sums need some
+template <typename T, bool SMOOTH> constexpr int threads() { return SMOOTH ? 512 : sizeof(T) == 2 ? 768 : 1024; }
+
 // ---- C <= LANES * VEC * VPT (less the skew): 32 / LANES rows a warp ----------------------------------------------
-template <typename T, int VEC, int VPT, int LANES, int BLOCK>
-__global__ void __launch_bounds__(BLOCK) xent_warp(XENT_PARAMETERS) {
+template <typename T, int VEC, int VPT, int LANES, int BLOCK, bool SMOOTH>
+__global__ void __launch_bounds__(BLOCK, threads<T, SMOOTH>() / BLOCK) xent_warp(XENT_PARAMETERS) {
     typedef Acc<T> A;
     const int lane = threadIdx.x % LANES;
     const i64 index = (i64)blockIdx.x * (BLOCK / LANES) + threadIdx.x / LANES;
     if (index - threadIdx.x % 32 / LANES >= N) return;  // the whole warp is past the last row
     const bool live = index < N;  // single lanes past it stay, and read it: every lane takes part in the shuffles
-    const Row<T> row(XENT_ARGUMENTS, live ? index : N - 1);
-    const int first = lane * VEC - skew<T, VEC>(row.x);
-    A v[VPT][VEC], m = -infinity<A>(), s = 0, sum = 0;
+    const i64 r = live ? index : N - 1;
+    const Label label(y, wide, r);
+    const T* in = x + r * ldx;
+    const int first = lane * VEC - skew<T, VEC>(in);
+    Logits<T, VEC> raw[VPT];
 #pragma unroll
-    for (int i = 0; i < VPT; ++i) {
-        load_piece<T, VEC>(v[i], row.x, first + i * LANES * VEC, C, -infinity<A>());
+    for (int i = 0; i < VPT; ++i) raw[i].fetch(in, first + i * LANES * VEC, C);
+    const Row<T, SMOOTH> row = Row<T, SMOOTH>::make(XENT_ARGUMENTS, r, label);
+    A m = -infinity<A>(), s = 0, sum = 0;
 #pragma unroll
-        for (int j = 0; j < VEC; ++j) m = nanmax(m, v[i][j]);
-    }
+    for (int i = 0; i < VPT; ++i) m = raw[i].largest(m);
     m = warp_max<LANES>(m);
     const A base = base_of(m);
 #pragma unroll
     for (int i = 0; i < VPT; ++i) {
-        if (row.smooth) row.template spread<VEC>(sum, v[i], first + i * LANES * VEC, C);
-#pragma unroll
-        for (int j = 0; j < VEC; ++j) s += v[i][j] = exp_(v[i][j] - base);
+        raw[i].again((int)(N >> 62));
+        if (SMOOTH) row.template spread<VEC>(sum, raw[i], first + i * LANES * VEC, C);
+        s = raw[i].add_exp(base, s);
     }
     s = warp_sum<LANES>(s);
-    if (row.smooth) sum = warp_sum<LANES>(sum);
+    if (SMOOTH) sum = warp_sum<LANES>(sum);
     __syncwarp();  // in place, x[y] has been read by every lane
     if (!live) return;
-    if (lane == 0 && loss) loss[index] = row.value(State<A>{m, s}, sum);
+    const State<A> st{m, s};
+    if (lane == 0 && loss) loss[index] = row.value(st, sum);
     if (!dx) return;
     T* out = dx + index * lddx;
-    const bool aligned = same_skew<T, VEC>(row.x, out);
+    const bool aligned = same_skew<T, VEC>(in, out);
 #pragma unroll
     for (int i = 0; i < VPT; ++i) {
-        row.template gradient<VEC>(v[i], A(1) / s, first + i * LANES * VEC, C);
-        store_piece<T, VEC>(out, first + i * LANES * VEC, C, v[i], aligned);
+        raw[i].again((int)(N >> 62));
+        row.template gradient<VEC>(raw[i], st, out, first + i * LANES * VEC, C, aligned);
     }
 }
 
@@ -152,96 +215,94 @@ __device__ __forceinline__ State<A> block_merge(State<A> st, A& sum, A* room) {
 }
 
 // ---- C <= CL * BLOCK * VEC * VPT: one row a cluster of CL blocks --------------------------------------------------
-// At most 64 registers a thread, so that 1024 threads fit a multiprocessor and one row loads while another stores.
-template <typename T, int VEC, int VPT, int BLOCK, int CL>
-__global__ void __launch_bounds__(BLOCK, 1024 / BLOCK) XP_CLUSTER(CL) xent_block(XENT_PARAMETERS) {
+template <typename T, int VEC, int VPT, int BLOCK, int CL, bool SMOOTH>
+__global__ void __launch_bounds__(BLOCK, threads<T, SMOOTH>() / BLOCK) XP_CLUSTER(CL)
+xent_block(XENT_PARAMETERS) {
     typedef Acc<T> A;
     constexpr int WARPS = BLOCK / 32;
-    extern __shared__ __align__(16) unsigned char bytes[];  // dynamic, because peers of a cluster map it
-    A* room = reinterpret_cast<A*>(bytes);                  // [3][WARPS], then this block's {m, s, sum}
-    A* mine = room + 3 * WARPS;
+    extern __shared__ __align__(16) unsigned char bytes[];  // dynamic, because peers of a cluster write to it
+    A* room = reinterpret_cast<A*>(bytes);                  // [3][WARPS], then [3][CL]: every block's {m, s, sum}
+    A* all = room + 3 * WARPS;
     const int rank = CL > 1 ? blockIdx.x % CL : 0;
     const i64 index = blockIdx.x / CL;
-    const Row<T> row(XENT_ARGUMENTS, index);
-    const int first = (rank * BLOCK + threadIdx.x) * VEC - skew<T, VEC>(row.x);
+    const Label label(y, wide, index);
+    const T* in = x + index * ldx;
+    const int first = (rank * BLOCK + threadIdx.x) * VEC - skew<T, VEC>(in);
     constexpr int STEP = CL * BLOCK * VEC;
-    A v[VPT][VEC], m = -infinity<A>(), s = 0, sum = 0;
+    Logits<T, VEC> raw[VPT];
 #pragma unroll
-    for (int i = 0; i < VPT; ++i) {
-        load_piece<T, VEC>(v[i], row.x, first + i * STEP, C, -infinity<A>());
+    for (int i = 0; i < VPT; ++i) raw[i].fetch(in, first + i * STEP, C);
+#if XP_HAS_CLUSTER
+    if (CL > 1) cluster_arrive();
+#endif
+    const Row<T, SMOOTH> row = Row<T, SMOOTH>::make(XENT_ARGUMENTS, index, label);
+    A m = -infinity<A>(), s = 0, sum = 0;
 #pragma unroll
-        for (int j = 0; j < VEC; ++j) m = nanmax(m, v[i][j]);
-    }
+    for (int i = 0; i < VPT; ++i) m = raw[i].largest(m);
     // every warp shifts by its own maximum, then the states are merged: one exchange instead of two
     m = warp_max<32>(m);
     const A base = base_of(m);
 #pragma unroll
     for (int i = 0; i < VPT; ++i) {
-        if (row.smooth) row.template spread<VEC>(sum, v[i], first + i * STEP, C);
-#pragma unroll
-        for (int j = 0; j < VEC; ++j) s += v[i][j] = exp_(v[i][j] - base);
+        raw[i].again((int)(N >> 62));
+        if (SMOOTH) row.template spread<VEC>(sum, raw[i], first + i * STEP, C);
+        s = raw[i].add_exp(base, s);
     }
     s = warp_sum<32>(s);
     sum = warp_sum<32>(sum);
     State<A> st = block_merge<WARPS>(State<A>{m, s}, sum, room);
 #if XP_HAS_CLUSTER
     if (CL > 1) {
-        if (threadIdx.x == 0) {
-            mine[0] = st.m;
-            mine[1] = st.s;
-            mine[2] = sum;
+        cluster_started();  // before a peer that has not begun is written to
+        if (threadIdx.x < CL) {
+            cluster_store(all + rank, threadIdx.x, st.m);
+            cluster_store(all + CL + rank, threadIdx.x, st.s);
+            cluster_store(all + 2 * CL + rank, threadIdx.x, sum);
         }
-        cooperative_groups::this_cluster().sync();
+        cluster_arrive();
+        cluster_wait();
         const int lane = threadIdx.x & 31;
-        const A* theirs = cooperative_groups::this_cluster().map_shared_rank(mine, lane < CL ? lane : 0);
-        st = warp_merge(lane < CL ? State<A>{theirs[0], theirs[1]} : State<A>{-infinity<A>(), A(0)});
-        sum = warp_sum<32>(lane < CL ? theirs[2] : A(0));
+        st = warp_merge(lane < CL ? State<A>{all[lane], all[CL + lane]} : State<A>{-infinity<A>(), A(0)});
+        sum = warp_sum<32>(lane < CL ? all[2 * CL + lane] : A(0));
     }
 #endif
     if (threadIdx.x == 0 && rank == 0 && loss) loss[index] = row.value(st, sum);
-    if (dx) {
-        T* out = dx + index * lddx;
-        const bool aligned = same_skew<T, VEC>(row.x, out);
-        // from the warp's maximum to the row's; a warp of -inf has v = 0, and k must be finite
-        const A k = exp_((m == -infinity<A>() ? st.m : m) - st.m) / st.s;
+    if (!dx) return;
+    T* out = dx + index * lddx;
+    const bool aligned = same_skew<T, VEC>(in, out);
 #pragma unroll
-        for (int i = 0; i < VPT; ++i) {
-            row.template gradient<VEC>(v[i], k, first + i * STEP, C);
-            store_piece<T, VEC>(out, first + i * STEP, C, v[i], aligned);
-        }
+    for (int i = 0; i < VPT; ++i) {
+        raw[i].again((int)(N >> 62));
+        row.template gradient<VEC>(raw[i], st, out, first + i * STEP, C, aligned);
     }
-#if XP_HAS_CLUSTER
-    if (CL > 1) cooperative_groups::this_cluster().sync();  // peers may still read this block's shared memory
-#endif
 }
 
 // ---- any C: one row a block, read twice ---------------------------------------------------------------------------
-template <typename T, int VEC, int BLOCK>
+template <typename T, int VEC, int BLOCK, bool SMOOTH>
 __global__ void __launch_bounds__(BLOCK) xent_online(XENT_PARAMETERS) {
     typedef Acc<T> A;
     constexpr int WARPS = BLOCK / 32, STEP = BLOCK * VEC;
-    constexpr int AHEAD = VEC == 4 ? 4 : 2;  // pieces under way at once
+    constexpr int AHEAD = 4;  // pieces under way at once
     __shared__ A room[3 * WARPS];
-    const Row<T> row(XENT_ARGUMENTS, blockIdx.x);
-    const i64 first = (i64)threadIdx.x * VEC - skew<T, VEC>(row.x);
-    A v[AHEAD][VEC], sum = 0;
+    const T* in = x + blockIdx.x * ldx;
+    const Row<T, SMOOTH> row = Row<T, SMOOTH>::make(XENT_ARGUMENTS, blockIdx.x, Label(y, wide, blockIdx.x));
+    const i64 first = (i64)threadIdx.x * VEC - skew<T, VEC>(in);
+    Logits<T, VEC> raw[AHEAD];
+    A sum = 0;
     State<A> st{-infinity<A>(), A(0)};
     for (i64 c0 = first; c0 < C; c0 += (i64)AHEAD * STEP) {
         A m = st.m;
 #pragma unroll
-        for (int i = 0; i < AHEAD; ++i) {
-            load_piece<T, VEC>(v[i], row.x, c0 + i * STEP, (i64)C, -infinity<A>());
+        for (int i = 0; i < AHEAD; ++i) raw[i].fetch(in, c0 + i * STEP, (i64)C);
 #pragma unroll
-            for (int j = 0; j < VEC; ++j) m = nanmax(m, v[i][j]);
-        }
+        for (int i = 0; i < AHEAD; ++i) m = raw[i].largest(m);
         const A base = base_of(m);
         if (st.m != m) st.s *= exp_(st.m - base);
         st.m = m;
 #pragma unroll
         for (int i = 0; i < AHEAD; ++i) {
-            if (row.smooth) row.template spread<VEC>(sum, v[i], c0 + i * STEP, (i64)C);
-#pragma unroll
-            for (int j = 0; j < VEC; ++j) st.s += exp_(v[i][j] - base);
+            if (SMOOTH) row.template spread<VEC>(sum, raw[i], c0 + i * STEP, (i64)C);
+            st.s = raw[i].add_exp(base, st.s);
         }
     }
     sum = warp_sum<32>(sum);
@@ -249,19 +310,67 @@ __global__ void __launch_bounds__(BLOCK) xent_online(XENT_PARAMETERS) {
     if (threadIdx.x == 0 && loss) loss[blockIdx.x] = row.value(st, sum);
     if (!dx) return;
     T* out = dx + blockIdx.x * lddx;
-    const bool aligned = same_skew<T, VEC>(row.x, out);
+    const bool aligned = same_skew<T, VEC>(in, out);
     for (i64 c0 = first; c0 < C; c0 += (i64)AHEAD * STEP) {
 #pragma unroll
-        for (int i = 0; i < AHEAD; ++i) load_piece<T, VEC>(v[i], row.x, c0 + i * STEP, (i64)C, -infinity<A>());
+        for (int i = 0; i < AHEAD; ++i) raw[i].fetch(in, c0 + i * STEP, (i64)C);
 #pragma unroll
-        for (int i = 0; i < AHEAD; ++i) {
-            const i64 c = c0 + i * STEP;
-#pragma unroll
-            for (int j = 0; j < VEC; ++j) v[i][j] = exp_(v[i][j] - st.m);
-            row.template gradient<VEC>(v[i], A(1) / st.s, c, (i64)C);
-            store_piece<T, VEC>(out, c, (i64)C, v[i], aligned);
+        for (int i = 0; i < AHEAD; ++i) row.template gradient<VEC>(raw[i], st, out, c0 + i * STEP, (i64)C, aligned);
+    }
+}
+
+// ---- few logits: one block does all -------------------------------------------------------------------------------
+// What xent_totals, a pass and xent_sum do: `totals` is written, and `value`, the sum or mean of the losses, if it is not
+// null. A row takes LANES threads, which read it three times: the second time it is near.
+template <typename T, int LANES, int BLOCK, bool SMOOTH>
+__global__ void __launch_bounds__(BLOCK, 1) xent_small(XENT_PARAMETERS, Acc<T>* sums, T* value, i64* note) {
+    typedef Acc<T> A;
+    __shared__ A rooms[3][BLOCK / 32];
+    A total = 0, weights = 0, losses = 0;
+    for (i64 i = threadIdx.x; i < N; i += BLOCK) {
+        const i64 given = Label(y, wide, i).value();
+        if (given == ignore_index) continue;
+        if (given >= 0 && given < C) total += weight ? weight[given] : A(1);
+        else report(note, 1, given, C, i);
+    }
+    total = block_sum<BLOCK / 32>(total, rooms[0]);
+    if (SMOOTH && weight) {
+        for (int c = threadIdx.x; c < C; c += BLOCK) weights += weight[c];
+        weights = block_sum<BLOCK / 32>(weights, rooms[1]);
+    }
+    if (threadIdx.x <= PARTS) sums[threadIdx.x] = threadIdx.x == 0 ? total : threadIdx.x == PARTS ? weights : A(0);
+    const int lane = threadIdx.x % LANES;
+    for (i64 whole = threadIdx.x / 32 * 32 / LANES; whole < N; whole += BLOCK / LANES) {  // first row of the warp
+        const i64 index = whole + threadIdx.x % 32 / LANES, r = index < N ? index : N - 1;
+        const T* in = x + r * ldx;
+        const Row<T, SMOOTH> row(XENT_ARGUMENTS, r, Label(y, wide, r), total, weights);
+        State<A> st{-infinity<A>(), A(0)};
+        A sum = 0;
+        for (int c = lane; c < C; c += LANES) st.m = nanmax(st.m, to_acc(in[c]));
+        st.m = warp_max<LANES>(st.m);
+        const A base = base_of(st.m);
+        for (int c = lane; c < C; c += LANES) {
+            Logits<T, 1> raw;
+            raw.fetch(in, c, C);
+            if (SMOOTH) row.template spread<1>(sum, raw, c, C);
+            st.s = raw.add_exp(base, st.s);
+        }
+        st.s = warp_sum<LANES>(st.s);
+        if (SMOOTH) sum = warp_sum<LANES>(sum);
+        __syncwarp();  // in place, x[y] has been read by every lane
+        if (index >= N) continue;
+        const A one = row.value(st, sum);
+        if (lane == 0) losses += one;
+        if (lane == 0 && loss) loss[index] = one;
+        for (int c = lane; dx && c < C; c += LANES) {
+            Logits<T, 1> raw;
+            raw.fetch(in, c, C);
+            row.template gradient<1>(raw, st, dx + index * lddx, c, C, true);
         }
     }
+    if (!value) return;
+    losses = block_sum<BLOCK / 32>(losses, rooms[2]);
+    if (threadIdx.x == 0) *value = from_acc<T>(mean ? losses / total : losses);
 }
 
 // ---- around the pass -----------------------------------------------------------------------------------------------
@@ -274,7 +383,7 @@ xent_totals(const void* y, int wide, const A* weight, A* totals, i64 N, int C, i
     A sum = 0;
     if (blockIdx.x < PARTS) {
         for (i64 i = (i64)blockIdx.x * BLOCK + threadIdx.x; i < N; i += (i64)PARTS * BLOCK) {
-            const i64 t = label(y, wide, i);
+            const i64 t = Label(y, wide, i).value();
             if (t == ignore_index) continue;
             if (t >= 0 && t < C) sum += weight ? weight[t] : A(1);
             else report(note, 1, t, C, i);

@@ -6,8 +6,10 @@
 using namespace xp;
 
 struct Key { unsigned seed_low, seed_high, step, stream; };
-#define KEY_PARAMETERS unsigned seed_low, unsigned seed_high, unsigned step, unsigned stream
-#define KEY_ARGUMENTS Key{seed_low, seed_high, step, stream}
+// the key itself, or in a captured step, whose arguments are those of every replay, where seed, stream and step lie
+#define KEY_PARAMETERS const i64* at, unsigned seed_low, unsigned seed_high, unsigned step, unsigned stream
+#define KEY_ARGUMENTS \
+    (at ? Key{(unsigned)at[0], (unsigned)(at[0] >> 32), (unsigned)at[2], (unsigned)at[1]} : Key{seed_low, seed_high, step, stream})
 
 __device__ __forceinline__ void philox_block(unsigned (&w)[4], i64 block, Key key) {
     unsigned c0 = (unsigned)block, c1 = (unsigned)((unsigned long long)block >> 32), c2 = key.step, c3 = key.stream;
@@ -35,12 +37,13 @@ __global__ void __launch_bounds__(BLOCK)
 dropout(const T* x, T* y, int gradient, Acc<T> scale, unsigned threshold, KEY_PARAMETERS, i64 n) {
     const i64 c = ((i64)blockIdx.x * BLOCK + threadIdx.x) * VEC;  // whole Philox blocks, wherever x is aligned
     if (c >= n) return;
+    const Key key = KEY_ARGUMENTS;
     Acc<T> v[VEC];
     load_flat<T, VEC>(v, x, c, n);
 #pragma unroll
     for (int q = 0; q < VEC; q += 4) {
         unsigned w[4];
-        philox_block(w, (c + q) / 4, KEY_ARGUMENTS);
+        philox_block(w, (c + q) / 4, key);
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
             const bool on = w[j] >= threshold;

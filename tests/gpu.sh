@@ -4,6 +4,7 @@
 #   tests/gpu.sh --prepare       with a network: the wheels that the machine lacks, into wheels/ (ignored by git)
 #   OUT=DIR tests/gpu.sh 1       device, smoke (red ends the call), compile, kernel tests, suite
 #   OUT=DIR tests/gpu.sh 2       device, compile (what call 1 left), parity, benchmark, memcheck, racecheck, probes
+#   OUT=DIR tests/gpu.sh 3       device, convolution: ours, cuDNN's and PyTorch's
 #   python -m tests.cupy_on_cpu bash tests/gpu.sh 1 --dry     small sizes, no GPU needed; and 2 likewise
 #   ... --only smoke,probes      these stages alone;  ... --seconds 200      a shorter call
 #
@@ -19,9 +20,12 @@ export XPNET_GPU_WORK=${XPNET_GPU_WORK:-${TMPDIR:-/tmp}/xpnet-gpu-$(id -u)}
 site=$XPNET_GPU_WORK/site
 
 if [ "${1:-}" = --prepare ]; then
-  # pure Python all of them: any interpreter's wheels fit
-  exec "$python" -m pip download -q --no-deps --only-binary :all: -d wheels \
+  # pure Python all of these: any interpreter's wheels fit
+  "$python" -m pip download -q --no-deps --only-binary :all: -d wheels \
     array-api-compat array-api-strict pytest-xdist execnet
+  # and cuDNN's frontend for the machine's Python
+  exec "$python" -m pip download -q --no-deps --only-binary :all: -d wheels --python-version "${GPU_PYTHON:-3.12}" \
+    'nvidia-cudnn-frontend<1.19'
 fi
 
 mkdir -p "$site"
@@ -31,5 +35,8 @@ for module in array_api_compat array_api_strict xdist execnet; do # what the mac
   "$python" -m pip install -q --no-index --no-deps --no-compile --find-links wheels --target "$site" "$name" ||
     echo "gpu.sh: $name is missing: run tests/gpu.sh --prepare where there is a network, and bring wheels/ along"
 done
+if [ ! -d "$site/cudnn" ] && ls wheels/nvidia_cudnn_frontend-* > /dev/null 2>&1; then # its import would take seconds
+  "$python" -m pip install -q --no-index --no-deps --no-compile --find-links wheels --target "$site" nvidia-cudnn-frontend
+fi
 export PYTHONPATH=$PWD:$site${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 exec "$python" -m tests.gpu "$@"

@@ -20,6 +20,7 @@ from xpnet.core.gradcheck import gradcheck
 from xpnet.core.op import differentiable, no_grad
 from xpnet.core.places import load_tensor_namespace as _load_tensor_namespace
 from xpnet.core.places import namespace
+from xpnet.core.precision import get_matmul_precision, matmul_precision, set_matmul_precision
 from xpnet.core.random import manual_seed
 from xpnet.core.registry import fused_kernels as fused
 from xpnet.core.registry import unloaded as _unloaded
@@ -49,6 +50,7 @@ __all__ = [
     "array_api",
     "asarray",
     "available_backends",
+    "capture",
     "checkpoint",
     "custom_vjp",
     "differentiable",
@@ -56,6 +58,7 @@ __all__ = [
     "functional_call",
     "fused",
     "get_backend",
+    "get_matmul_precision",
     "grad",
     "gradcheck",
     "hessian",
@@ -65,6 +68,7 @@ __all__ = [
     "jvp",
     "load",
     "manual_seed",
+    "matmul_precision",
     "namespace",
     "nn",
     "no_grad",
@@ -73,6 +77,7 @@ __all__ = [
     "random",
     "save",
     "set_backend",
+    "set_matmul_precision",
     "stop_gradient",
     "tensor",
     "to_numpy",
@@ -134,6 +139,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet import train as train
     from xpnet import transforms as transforms
     from xpnet.core import notes as notes
+    from xpnet.core.capture import capture as capture
     from xpnet.cuda import warmup as warmup
     from xpnet.diagnostics import parity as parity
     from xpnet.io import onnx as onnx
@@ -162,6 +168,8 @@ else:
             return getattr(_import_module("xpnet.io.model"), name)
         if name in _TRANSFORMS:
             return getattr(_import_module("xpnet.transforms"), name)
+        if name == "capture":
+            return _import_module("xpnet.core.capture").capture
         if name == "warmup":
             return _import_module("xpnet.cuda").warmup
         raise AttributeError(f"module 'xpnet' has no attribute {name!r}")

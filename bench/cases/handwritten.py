@@ -219,6 +219,22 @@ class MLP:
         return loss
 
 
+def convolution(x: np.ndarray, dy: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...]:
+    """A 3x3 convolution that keeps the size, and the gradients of x and weight: a product for each tap."""
+    n, _, h, w = x.shape
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    y, dpadded, dweight = np.zeros_like(dy), np.zeros_like(padded), np.zeros_like(weight)
+    slopes = dy.reshape(n, -1, h * w)
+    for i in range(3):
+        for j in range(3):
+            tap, place = weight[:, :, i, j], (slice(None), slice(None), slice(i, i + h), slice(j, j + w))
+            columns = padded[place].reshape(n, -1, h * w)
+            y += np.matmul(tap, columns).reshape(y.shape)
+            dpadded[place] += np.matmul(tap.T, slopes).reshape(x.shape)
+            dweight[:, :, i, j] = np.matmul(slopes, columns.transpose(0, 2, 1)).sum(0)
+    return y, dpadded[:, :, 1:-1, 1:-1], dweight
+
+
 class CNN:
     """3x3 convolutions with batch norm and ReLU, a 2x2 maximum after every second but the last; mean; linear.
 

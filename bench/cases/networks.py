@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.cases.base import Arrays, Inputs, Program, Sweep, normal
+from bench.cases.base import CHECKED_SETS, Arrays, Inputs, Program, Sweep, normal
 from bench.cases.handwritten import CNN
 from bench.cases.steps import FLOAT, TRAFFIC, Step
-from bench.columns import Column
+from bench.columns import Column, TorchColumn
 
 
 class CNNStep(Step):
@@ -82,6 +83,67 @@ class CNNStep(Step):
             nn.Flatten(),
             nn.Linear(self.channels[-1], self.classes),
         ]
+
+
+class ResNetStep(CNNStep):
+    """ResNet-20 of `xpnet train cifar10 --model resnet` (He et al., 2016, section 4.2), same pictures."""
+
+    name = "resnet20"
+    tolerance: ClassVar[dict[str, float]] = {"losses": 1e-3, "change": 5e-2}
+    numpy = None  # type: ignore[assignment]
+
+    @property
+    def convolutions(self) -> list[tuple[int, int, int]]:
+        """(inputs, outputs, side) of those with 3x3 windows; the shortcuts are a hundredth of the work."""
+        pairs = [(3, 16, 0)] + [(16, 16, 0)] * 6 + [(16, 32, 1)] + [(32, 32, 1)] * 5 + [(32, 64, 2)]
+        return [(a, b, self.side >> halved) for a, b, halved in [*pairs, *[(64, 64, 2)] * 5]]
+
+    def shared(self, rng: np.random.Generator) -> Arrays:
+        import xpnet
+
+        with xpnet.use_backend("numpy"):
+            xpnet.manual_seed(0)
+            model = xpnet.nn.small_resnet(self.classes)
+            return {"parameters": [np.array(p.data) for p in model.parameters()]}
+
+    def reference(self, inputs: Inputs) -> Mapping[str, Any]:
+        """PyTorch's on the CPU, in float64: there is no hand-written one."""
+        sets = [{**s, "x": s["x"].astype(np.float64)} for s in inputs.sets[:CHECKED_SETS]]
+        return self.torch(Inputs(inputs.shared, sets), TorchColumn("cpu")).results()
+
+    def xpnet(self, inputs: Inputs, column: Column) -> Program:
+        import xpnet.functional as F
+        from xpnet import nn, optim
+
+        model = nn.small_resnet(self.classes)
+        return self._tape(inputs, column, model, optim, lambda x, y: F.cross_entropy(model(x), y))
+
+    def torch(self, inputs: Inputs, column: Column) -> Program:
+        import torch
+        from torch import nn
+        from torch.nn import functional as F
+
+        def conv(a: int, b: int, kernel: int = 3, stride: int = 1) -> list[Any]:
+            return [nn.Conv2d(a, b, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(b)]
+
+        class Residual(nn.Module):
+            def __init__(self, a: int, b: int, stride: int) -> None:
+                super().__init__()
+                self.body = nn.Sequential(*conv(a, b, 3, stride), nn.ReLU(), *conv(b, b))
+                self.shortcut = nn.Identity() if a == b else nn.Sequential(*conv(a, b, 1, stride))
+
+            def forward(self, x: Any) -> Any:
+                return self.body(x) + self.shortcut(x)
+
+        layers, width = [*conv(self.channels[0], 16), nn.ReLU()], 16
+        for stage in range(3):
+            for block in range(3):
+                layers += [Residual(width, 16 << stage, 2 if stage and not block else 1), nn.ReLU()]
+                width = 16 << stage
+        layers += [nn.AvgPool2d(self.side // 4), nn.Flatten(), nn.Linear(width, self.classes)]
+        dtype = torch.from_numpy(inputs.sets[0]["x"]).dtype
+        model = nn.Sequential(*layers).to(column.device, dtype)
+        return self._tape(inputs, column, model, torch.optim, lambda x, y: F.cross_entropy(model(x), y))
 
 
 NETWORKS = [Sweep(CNNStep, [32], [8, 128], [512])]

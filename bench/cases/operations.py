@@ -432,6 +432,68 @@ class Linear(LayerOperation):
         return x @ weight.T + bias
 
 
+class Convolution(LayerOperation):
+    """A 3x3 convolution that keeps the size, of `size` = (N, C, H, W, O): y, and the gradients of x and W."""
+
+    name, outputs = "conv2d", ("y", "dx", "dweight")
+    itemsize: ClassVar[int] = FLOAT
+
+    def input_shape(self) -> tuple[int, ...]:
+        return self.size[:4]
+
+    def output_shape(self) -> tuple[int, ...]:
+        n, _, h, w, o = self.size
+        return n, o, h, w
+
+    @property
+    def bytes(self) -> int:
+        n, c, h, w, o = self.size
+        return self.itemsize * (
+            n * h * w * (3 * c + 2 * o) + 3 * 9 * c * o
+        )  # x twice, dx; y, dy; W twice, dW
+
+    @property
+    def flops(self) -> int:
+        return 3 * 2 * 9 * math.prod(self.size)
+
+    def shared(self, rng: np.random.Generator) -> Arrays:
+        _, c, _, _, o = self.size
+        return {"weight": normal(rng, o, c, 3, 3) * np.float32((9 * c) ** -0.5)}
+
+    def numpy(self, inputs: Inputs, column: Column) -> Program:
+        weight = inputs.shared["weight"]
+        sets = [(s["x"], s["dy"]) for s in inputs.sets]
+        return self.program(column, lambda i: handwritten.convolution(*sets[i], weight))
+
+    def layer(self, shared: Arrays, column: Column) -> tuple[Callable[[Any], Any], list[Any]]:
+        weight, conv2d = leaf(column, shared["weight"]), functional(column).conv2d
+        return lambda x: conv2d(x, weight, padding=1), [weight]
+
+    def function(self, parameters: list[Any], x: Any) -> Any:
+        import jax
+
+        return jax.lax.conv(x, parameters[0], (1, 1), "SAME")
+
+
+class ConvolutionBfloat16(Convolution):
+    """The same of bfloat16, whose 8 bits round every result."""
+
+    name, itemsize = "conv2d_bfloat16", 2
+    tolerance: ClassVar[dict[str, float]] = {"": 5e-3}
+
+    def shared(self, rng: np.random.Generator) -> Arrays:
+        return _bfloat16(super().shared(rng))
+
+    def inputs(self, rng: np.random.Generator) -> Arrays:
+        return _bfloat16(super().inputs(rng))
+
+
+def _bfloat16(arrays: Arrays) -> Arrays:
+    from ml_dtypes import bfloat16
+
+    return {name: value.astype(bfloat16) for name, value in arrays.items()}
+
+
 class OptimizerStep(Operation):
     """The update of one vector of `size` parameters, three times for the check."""
 
@@ -479,7 +541,9 @@ class OptimizerStep(Operation):
         """The optimizer, in xpnet and PyTorch alike."""
         if self.rule == "adam":
             return optim.Adam([parameter], lr=self.lr)
-        return optim.SGD([parameter], lr=self.lr, momentum=handwritten.MOMENTUM, nesterov=True)
+        # PyTorch's foreach form adds to the gradients themselves, which are the same in each step here
+        alone = {"foreach": False} if optim.__name__.startswith("torch") else {}
+        return optim.SGD([parameter], lr=self.lr, momentum=handwritten.MOMENTUM, nesterov=True, **alone)
 
     def xpnet(self, inputs: Inputs, column: Column) -> Program:
         from xpnet import nn, optim

@@ -108,9 +108,11 @@ def test_files(form, tmp_path):
 def test_a_model_is_applied_to_them(form, tmp_path):
     apply = linear()
     x = FORMS[form](X, tmp_path)
-    np.testing.assert_array_equal(apply(x), apply(X))
+    # a frame's columns lie one after the other, for which cuBLAS may add up in another order
+    close = lambda found: np.testing.assert_allclose(found, apply(X), rtol=1e-6)
+    close(apply(x))
     if form == "pandas":  # whose floats are float64, as Python's
-        np.testing.assert_array_equal(apply(frame(X.astype(np.float64))), apply(X))
+        close(apply(frame(X.astype(np.float64))))
 
 
 MASKED = [

@@ -34,7 +34,7 @@ print(sum(name.startswith("xent") for name in n.kernels), float(first) == float(
 def test_the_first_op_of_a_process_runs_fused():
     pytest.importorskip("cpucuda")
     run = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, timeout=300)
-    assert run.stdout.split()[-2:] == ["3", "True"], run.stdout + run.stderr
+    assert run.stdout.split()[-2:] == ["1", "True"], run.stdout + run.stderr
 
 
 OPS = {
@@ -80,55 +80,6 @@ def test_a_class_weight_of_one_element_on_the_host(fused):
     with xpnet.fused(fused):
         x, y = xpnet.asarray(np.ones((2, 1), np.float32)), np.array([0, 0])
         assert F.cross_entropy(x, y, weight=np.ones(1, np.float32)).item() == 0.0
-
-
-def test_a_captured_step_counts_its_replays(cupy):
-    """After 8 replays the losses and the state are those of 8 steps."""
-    from xpnet.cuda.optimizers import refresh
-
-    def made():
-        xpnet.manual_seed(2)
-        model = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 5))
-        return model, optim.Adam(model, lr=0.01)
-
-    x, y = (xpnet.asarray(a) for a in data())
-
-    def step(model, optimizer):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    model, optimizer = made()
-    losses = [step(model, optimizer).item() for _ in range(10)]
-    replayed, second = made()
-    found = [step(replayed, second).item() for _ in range(2)]  # kernels compile, the pool fills
-    stream = cupy.cuda.Stream(non_blocking=True)
-    cupy.cuda.Device().synchronize()
-    with stream:
-        for p in replayed.parameters():
-            p.grad = None
-        # products go through cuBLAS, which CuPy does not capture: the update alone
-        loss = F.cross_entropy(replayed(x), y)
-        loss.backward()
-        stream.begin_capture()
-        second.step()
-        graph = stream.end_capture()
-        assert second.state_dict()["state"][0]["step"] == 2
-        for _ in range(8):
-            second.zero_grad()
-            loss = F.cross_entropy(replayed(x), y)
-            loss.backward()
-            found.append(loss.item())
-            with refresh():
-                second.step()
-            graph.launch(stream)
-        stream.synchronize()
-    assert second.state_dict()["state"][0]["step"] == optimizer.state_dict()["state"][0]["step"] == 10
-    assert found == losses
-    for a, b in zip(model.parameters(), replayed.parameters(), strict=True):
-        np.testing.assert_array_equal(to_numpy(a.data), to_numpy(b.data))
 
 
 # ---- a device other than the current one ------------------------------------------------------------------

@@ -84,13 +84,11 @@ def cached(name: str, parts: list[str], make: Callable[[Path], None]) -> Path:
 
 @functools.cache
 def _headers() -> Path:
-    """A folder with the emulator's headers, xpemu.h precompiled: parsing NVIDIA's is the slow part."""
-    texts = [(HERE / name).read_text() for name in ("xpemu.h", "cooperative_groups.h")]
+    """A folder with the emulator's header, precompiled: parsing NVIDIA's is the slow part."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
-        for name in ("xpemu.h", "cooperative_groups.h"):
-            shutil.copy(HERE / name, folder)
+        shutil.copy(HERE / "xpemu.h", folder)
         gxx(
             *flags(),
             f"-I{cuda_include()}",
@@ -101,7 +99,7 @@ def _headers() -> Path:
             folder / "xpemu.h.gch",
         )
 
-    return cached("headers", [*texts, str(cuda_include())], make)
+    return cached("headers", [(HERE / "xpemu.h").read_text(), str(cuda_include())], make)
 
 
 @functools.cache

@@ -62,7 +62,7 @@ struct Block {
 static size_t stack_size;
 static std::vector<Fiber*> pool, fibers;
 static std::vector<Block> blocks;
-static std::vector<unsigned> ready;
+static std::vector<unsigned> ready, spinning;
 static unsigned threads, group, grid_waiting, cluster_waiting, alive;
 static Machine main_machine;
 static Fiber* current;
@@ -74,7 +74,7 @@ static void** arguments;
 static std::string error;
 static bool aborted;
 static int strict;
-static uint64_t dynamic_bytes, rng, switches, barriers, warp_ops, static_most;
+static uint64_t dynamic_bytes, rng, switches, barriers, warp_ops, static_most, yields;
 static char launch_token, end_token, *cluster_token, *grid_token;
 static unsigned cluster_phase, grid_phase;
 
@@ -273,6 +273,11 @@ extern "C" void xpemu_atomic(const volatile void* p) {  // relaxed: an edge only
     if (current->fenced) __tsan_release((void*)p);
     current->atomic_at[current->atomics++ % 8] = (void*)p;
 }
+extern "C" void xpemu_yield(void) {  // this thread waits for memory: the others go first
+    if (++yields > 20000000) die("a thread waits for ever for what another one should write");
+    spinning.push_back(current->block * threads + current->thread);
+    to_scheduler();
+}
 extern "C" void* xpemu_map_shared(void* p, unsigned rank) {
     if (rank >= group) die("map_shared_rank out of the cluster");
     return (char*)blocks[rank].dynamic + ((char*)p - (char*)blocks[current->block].dynamic);
@@ -325,6 +330,7 @@ static std::string deadlock() {
 }
 static void run_group(const unsigned* g, const unsigned* b, uint64_t index, bool solo, char* slab, uint64_t per, int order) {
     ready.clear();
+    spinning.clear();
     alive = threads * group;
     cluster_waiting = grid_waiting = cluster_phase = grid_phase = 0;
     uint64_t aligned = (dynamic_bytes + 127) & ~127ull;
@@ -372,7 +378,9 @@ static void run_group(const unsigned* g, const unsigned* b, uint64_t index, bool
     std::vector<unsigned> now;
     now.reserve(fibers.size());
     ready.reserve(fibers.size());
+    spinning.reserve(fibers.size());
     while (!aborted && alive) {
+        if (ready.empty()) ready.swap(spinning);
         if (ready.empty()) {
             fail(deadlock());
             break;
@@ -416,7 +424,7 @@ extern "C" int xpemu_launch(void (*kernel)(void**), const unsigned* g, const uns
     rng = seed * 0x9e3779b97f4a7c15ull + 88172645463325252ull;
     threads = b[0] * b[1] * b[2];
     uint64_t nblocks = (uint64_t)g[0] * g[1] * g[2];
-    switches = barriers = warp_ops = static_most = 0;
+    switches = barriers = warp_ops = static_most = yields = 0;
     auto bad = [&](const char* m) { return snprintf(message, length, "%s", m), 1; };
     if (!threads || threads > 1024 || b[2] > 64) return bad("invalid block size");
     if (!nblocks || g[1] > 65535 || g[2] > 65535 || g[0] > 0x7fffffffu) return bad("invalid grid size");

@@ -56,6 +56,7 @@ void xpemu_atomic(const volatile void* address);
 void* xpemu_map_shared(void* p, unsigned rank);
 void* xpemu_static_shared(const void* key, uint64_t size, uint64_t align);
 void xpemu_fail(const char* message, const char* file, int line);
+void xpemu_yield(void);
 }
 
 #define XP_SITE const char *f = __builtin_FILE(), int l = __builtin_LINE()  // the caller's place, for messages
@@ -131,6 +132,11 @@ template <typename T> T compare_swap(T* p, T expected, T v) {
 }
 template <typename T> T exchange(T* p, T v) {
     T r = __atomic_exchange_n(p, v, __ATOMIC_RELAXED);
+    xpemu_atomic(p);
+    return r;
+}
+template <typename T> T peek(const T* p) {  // what another thread has written; `xpemu_yield` until it has
+    T r = __atomic_load_n(p, __ATOMIC_RELAXED);
     xpemu_atomic(p);
     return r;
 }

@@ -41,4 +41,8 @@ PLAN: dict[str, tuple[Stage, ...]] = {
         Stage("racecheck", 35, "tests.gpu.sanitizer", ("racecheck",)),
         Stage("probes", 35, "tests.gpu.probes"),
     ),
+    "3": (
+        DEVICE,
+        Stage("convolution", 120, "tests.gpu.convolution"),
+    ),
 }

@@ -47,6 +47,7 @@ class Launch:
                 patch.setattr(here, "arch", arch if arch < 90 else here.arch)
                 xp = importlib.import_module("xpnet.core.cupy_namespace")
                 patch.setattr(xp, "empty", _poisoned(xp.empty))
+                patch.setattr(loader, "empty", _poisoned(loader.empty))
                 yield
                 return
             patch.setattr(np, "empty", emulator.poisoned_empty)

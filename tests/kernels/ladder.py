@@ -33,7 +33,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RECORD = HERE / "ladder.json"
 RACES = ("-k", "races")  # ThreadSanitizer is slow: it gets the tests named test_races*, which are small
-_SYNC = re.compile(r"__syncthreads\(\);|__syncwarp\(\);|__threadfence\(\);|[\w:]+(?:\(\))?\.sync\(\);")
+_SYNC = re.compile(
+    r"__syncthreads\(\);|__syncwarp\(\);|__threadfence\(\);|\bcluster_wait\(\);|\bmeet\([^(){};]*\);"
+)
 _FUNCTION = re.compile(r"^[^\n#;{}]*?\b(\w+)\([^;{}]*?\)\s*(?::[^;{}]*)?\{", re.M)
 
 

@@ -13,11 +13,16 @@ from xpnet.cuda import loader
 
 @dataclass
 class Usage:
-    """What a kernel uses: registers and bytes of local memory a thread, bytes of static shared memory."""
+    """What a kernel uses: registers and bytes of local memory a thread, bytes of static shared memory.
+
+    And how often its code reads and writes 16 bytes of global memory at once.
+    """
 
     registers: int = 0
     frame: int = 0
     shared: int = 0
+    loads: int = 0
+    stores: int = 0
 
 
 def missing() -> str | None:
@@ -86,6 +91,8 @@ def usage(cubin: bytes) -> dict[str, Usage]:
     by_name = {text(data(sections[names_at]), s[0]): s for s in sections}
     found = {n[6:]: Usage(registers=s[7] >> 24) for n, s in by_name.items() if n.startswith(".text.")}
     for name, section in by_name.items():
+        if name.startswith(".text."):
+            found[name[6:]].loads, found[name[6:]].stores = wide_accesses(data(section))
         if name.startswith(".nv.shared.") and name[11:] in found:
             found[name[11:]].shared = section[5]
     table_of_symbols = by_name[".symtab"]
@@ -103,3 +110,16 @@ def usage(cubin: bytes) -> dict[str, Usage]:
                 setattr(found[symbol[index]], "frame" if attribute == 0x11 else "registers", value)
         at += length
     return found
+
+
+def wide_accesses(code: bytes) -> tuple[int, int]:
+    """How many LDG.128 and STG.128 there are in device code of sm_70 and later.
+
+    An instruction has 16 bytes: the operation in bits 0 to 11, the width of an access in bits 73 to 75.
+    """
+    loads = stores = 0
+    for low, high in struct.iter_unpack("<QQ", code):
+        if high >> 9 & 7 == 6:
+            loads += low & 0xFFF in (0x381, 0x981)
+            stores += low & 0xFFF in (0x386, 0x986)
+    return loads, stores

@@ -160,6 +160,8 @@ class Case:
                 # gradients of the parameters are sums with cancellation; 16-bit statistics are stored rounded
                 # dx is a difference of terms of this size; with two values a channel it all but vanishes
                 size = self.dx_terms if name == "dx" else 0.0
+                if name == "running_mean" and self.running:  # the old one and the new may cancel
+                    size = float(np.linalg.norm(self.running[0].astype(np.float64)))
                 # the rounding of a sum is that of its terms, however little is left of them
                 summed = self.summed if name in ("dweight", "dbias") else 0.0
                 scale = 5 if name.startswith("d") else 1

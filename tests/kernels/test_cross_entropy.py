@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.kernels.conftest import Launch
 from xpnet import cuda
+from xpnet.cuda import loader
 from xpnet.cuda.cross_entropy import cross_entropy, plan
 from xpnet.cuda.element import ELEMENTS
 
@@ -108,11 +109,49 @@ def test_long_rows(launch: Launch, arch: int, classes: int) -> None:
     """Clusters of 2, 4, 8 blocks from sm_90, two readings below."""
     rng = np.random.default_rng(classes)
     x, y = rng.standard_normal((2, classes)).astype(np.float32) * 3, rng.integers(0, classes, 2)
-    assert ("online" in plan(ELEMENTS["float32"], classes, True, arch).name) == (arch < 90)
-    value, dx = run(launch, x, y, 1.5, arch, label_smoothing=0.1)
-    want, gradient = reference(x, y, label_smoothing=0.1, dy=1.5)
-    close(value, want, "float32")
-    close(dx, gradient, "float32")
+    for smoothing, most in ((0.0, 1 << 18), (0.1, 1 << 17)):
+        name = plan(ELEMENTS["float32"], classes, True, arch, smoothing > 0).name
+        assert ("online" in name) == (arch < 90 or classes > most)
+        value, dx = run(launch, x, y, 1.5, arch, label_smoothing=smoothing)
+        want, gradient = reference(x, y, label_smoothing=smoothing, dy=1.5)
+        close(value, want, "float32")
+        close(dx, gradient, "float32")
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("one", [True, False])
+@pytest.mark.parametrize(("n", "classes"), [(1, 2), (77, 3), (128, 10), (33, 64), (5, 203), (3, 250)])
+def test_few_logits_take_one_launch(
+    launch: Launch, n: int, classes: int, one: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All in one block, and the same numbers by the launches that it saves."""
+    launched: list[str] = []
+    kernel = loader.kernel
+    monkeypatch.setattr(
+        loader, "kernel", lambda file, name, **k: (launched.append(name), kernel(file, name, **k))[1]
+    )
+    if not one:
+        monkeypatch.setattr("xpnet.cuda.cross_entropy.small", lambda *_: None)
+    rng = np.random.default_rng(n)
+    x = (rng.standard_normal((n, classes)) * 3).astype(dtype_of(dtype))
+    y, weight = rng.integers(0, classes, n), rng.uniform(0.5, 2, classes).astype(np.float32)
+    y[: n // 3] = 1
+    for options in (
+        {},
+        {"reduction": "sum", "ignore_index": 1},
+        {"label_smoothing": 0.1},
+        {"label_smoothing": 0.1, "ignore_index": 1, "weight": weight},
+        {"reduction": "none", "weight": weight},
+    ):
+        launched.clear()
+        given = {k: launch.array(v) if k == "weight" else v for k, v in options.items()}
+        with launch.on(order=3, seed=n):
+            value, pullback = cross_entropy(launch.array(x), launch.array(y), **given, recorded=True)
+            (dx,) = pullback(1.0)
+        assert len(launched) == 1 if one else launched[0].startswith("xent_totals")
+        want, gradient = reference(x, y, **options)
+        close(launch.numpy(value), want, dtype, scale=2)
+        close(launch.numpy(dx), gradient, dtype, scale=2, terms=1)
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
@@ -307,7 +346,7 @@ def test_label_out_of_range(launch: Launch, classes: int) -> None:
         value, pullback = cross_entropy(launch.array(x), launch.array(y), reduction="none")
         (dx,) = pullback(launch.array(np.ones(3), np.float32))
         with pytest.raises(ValueError, match=rf"label {classes} of row 1 is out of.*0 to {classes - 1}"):
-            cuda.check_errors()
+            launch.read(value)
         cuda.check_errors()
     assert np.isnan(launch.numpy(value)).tolist() == [False, True, False]
     assert np.isnan(launch.numpy(dx)[1]).any()
@@ -396,7 +435,6 @@ def test_recorded_call_makes_the_gradient_in_one_pass(
     import xpnet
     from xpnet.core import registry as dispatch
     from xpnet.core.places import backend_name
-    from xpnet.cuda import loader
 
     launched: list[str] = []
     kernel = loader.kernel
@@ -404,7 +442,7 @@ def test_recorded_call_makes_the_gradient_in_one_pass(
         loader, "kernel", lambda file, name, **k: (launched.append(name), kernel(file, name, **k))[1]
     )
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((8, 50)).astype(np.float32), rng.integers(0, 50, 8)
+    x, y = rng.standard_normal((800, 50)).astype(np.float32), rng.integers(0, 50, 800)
     with launch.on():
         a, labels = launch.array(x), launch.array(y)
         dispatch.load_kernels("numpy")

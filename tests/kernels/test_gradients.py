@@ -100,7 +100,8 @@ def test_clip_grad_norm_launches_the_kernels(launch: Launch, max_norm: float) ->
         found, clipped = run()
     assert counted == {"sum_of_squares": 1, "clip_to_norm": 1}
     np.testing.assert_allclose(found, norm, rtol=1e-6)
-    np.testing.assert_allclose(clipped, gradient, rtol=2e-6)
+    # an element of a gradient is a sum in which terms cancel: its rounding is that of the terms
+    np.testing.assert_allclose(clipped, gradient, rtol=2e-6, atol=1e-7 * abs(gradient).max())
 
 
 @pytest.mark.parametrize("order", [0, 3])

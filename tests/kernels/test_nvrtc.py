@@ -1,5 +1,7 @@
 """Every kernel instance that a launcher uses compiles for every architecture, without spills.
 
+What takes pieces of 16 bytes has loads and stores of 16 bytes in its code.
+
 bfloat16 and float64 are compiled for sm_90 on every run, for the others when a kernel changed (ladder.py).
 """
 
@@ -7,17 +9,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.kernels import nvrtc
 from xpnet import cuda
+from xpnet.cuda.element import ELEMENTS
 
 pytestmark = pytest.mark.host
 ARCHS = (75, 80, 90, 100, 120)
 REGISTERS = 128  # more would leave a multiprocessor with a quarter of its threads
 SHARED = 48 * 1024
+SUMS = ("squares", "bn_statistics")  # they write a few numbers
+BYTES = {e.ctype: 16 // e.vector for e in ELEMENTS.values()}
+
+
+def piece(name: str) -> int:
+    """The bytes that a thread of an instance takes at once: its first dtype and the number after."""
+    found = re.search(rf"[<, ]({'|'.join(BYTES)}),(?: [a-z_]\w*,)* ([1248])\b", name)
+    return BYTES[found[1]] * int(found[2]) if found else 0
 
 
 @pytest.mark.parametrize("arch", ARCHS, ids=lambda a: f"sm_{a}")
@@ -33,6 +45,9 @@ def test_instances(launcher: object, arch: int) -> None:
             table = {name: vars(u) for name, u in used.items()}
             Path(folder, f"{file}.sm_{arch}.json").write_text(json.dumps(table, indent=1))
         for name, u in used.items():
+            if piece(name) >= 16 and "small" not in name:
+                assert u.loads, f"{name} on sm_{arch}: no load of 16 bytes"
+                assert u.stores or name.startswith(SUMS), f"{name} on sm_{arch}: no store of 16 bytes"
             assert u.shared <= SHARED, f"{name} on sm_{arch}: {u.shared} bytes of static shared memory"
             if "double" in name:  # for checking, never for speed
                 continue

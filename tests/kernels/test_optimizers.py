@@ -14,6 +14,7 @@ from tests.kernels.conftest import Launch
 from tests.kernels.registered import registered
 from tests.kernels.test_cross_entropy import dtype_of
 from xpnet import optim
+from xpnet.core.recording import Phase, Recording
 from xpnet.cuda import optimizers as launchers
 from xpnet.cuda.element import ELEMENTS
 from xpnet.optim import rules
@@ -210,21 +211,24 @@ def test_training_with_the_kernels(launch: Launch, name: str, options: dict[str,
 def test_hyperparameters_are_written_when_they_change(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a captured launch needs: the array stays, its values follow, and `refresh` launches nothing."""
+    """What a captured launch needs: its array follows, and the host's part of a replay launches nothing."""
     monkeypatch.setattr(launchers, "_SLOTS", {})  # an earlier test's theta may have had this address
     with launch.on():
         theta, grad = (launch.array(np.full(5, x), np.float32) for x in (1.0, 1.0))
         step = lambda lr: launchers.sgd_step(theta, grad, None, SGD(lr=lr), 1)
         step(0.5)
-        slot = launchers._SLOTS[next(reversed(launchers._SLOTS))]
-        array = slot[1]
-        with launchers.refresh():
+        array = launchers._SLOTS[next(reversed(launchers._SLOTS))][1]
+        recording = Recording()
+        recording.device = launch.array(recording.host)
+        with recording.during(Phase.CAPTURED):  # where launches are recorded; here they are made
+            step(0.0)
+        with recording.during(Phase.REPLAYED):
             step(0.25)
-        assert slot[1] is array
-        np.testing.assert_array_equal(launch.numpy(array)[:3], [1, 0, 0.25])
+        assert recording.slots == 1
+        np.testing.assert_array_equal(recording.host[: recording.size].view(np.float32)[:3], [1, 0, 0.25])
         np.testing.assert_array_equal(launch.numpy(theta), 0.5)
-        array[2] = 0.125  # as a replayed graph would find it: the kernel reads the device
-        step(0.25)  # no change as far as the host knows: nothing is written
+        array[2] = 0.125  # the kernel reads the device
+        step(0.5)  # no change as far as the host knows: nothing is written
         np.testing.assert_array_equal(launch.numpy(theta), 0.375)
 
 

@@ -53,7 +53,8 @@ def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None
             raise RuntimeError(FREED)
         if not retain_graph:
             node._pullback = node._parents = node._values = None
-        found = pullback(dy)
+        into = getattr(pullback, "into", None)
+        found = pullback(dy) if into is None else into(dy, _room(parents))
         if type(found) is not tuple:
             found = (found,)
         for i, parent in parents:
@@ -97,6 +98,17 @@ def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None
                     parent._grad = parent._grad + gradient
             if complete is not None and not inner:
                 _count(uses, parent, complete)
+
+
+def _room(parents: Any) -> dict[int, Array]:
+    """Where the gradients of leaves can be written at once, by position."""
+    room = {
+        i: p._grad
+        for i, p in parents
+        if p._pullback is None and p._parents is not None and not p._filled and p._grad is not None
+    }
+    # a leaf that is there twice has one gradient for two
+    return room if len({id(out) for out in room.values()}) == len(room) else {}
 
 
 def check_gradient(gradient: Array, node: Node, i: int, parent: Node) -> None:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 import cupy
 import numpy as np
 from array_api_compat import cupy as _compat
+
+from xpnet.core.cupy_graph import Graph as Graph
+from xpnet.core.cupy_graph import copied as copied
+from xpnet.core.cupy_graph import copy_into as copy_into
 
 globals().update({name: value for name, value in vars(_compat).items() if not name.startswith("__")})
 
@@ -27,6 +31,12 @@ def on(device: Any) -> AbstractContextManager[Any]:
         return _HERE
     number = getattr(device, "id", device)
     return _HERE if number == cupy.cuda.runtime.getDevice() else cupy.cuda.Device(number)
+
+
+@cache
+def memory(device: int) -> int:
+    """Bytes of memory that a device has."""
+    return int(cupy.cuda.Device(device).mem_info[1])
 
 
 def is_capturing() -> bool:

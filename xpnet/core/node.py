@@ -12,6 +12,20 @@ from xpnet.core.places import namespace
 Pullback = Callable[[Any], Any]
 """From the gradient of an op's output to those of its positional arguments: see `xpnet.core.op`."""
 
+
+def joint(into: Callable[[Any, dict[int, Array]], Any]) -> Pullback:
+    """The pullback of an op that makes several gradients at once: `into(dy, room)`.
+
+    `room` has, by position, arrays for gradients of leaves: of their shape and dtype, to be overwritten.
+    """
+
+    def pullback(dy: Any) -> Any:
+        return into(dy, {})
+
+    pullback.into = into  # type: ignore[attr-defined]
+    return pullback
+
+
 LENT = 2  # `_filled` of a gradient that somebody outside may have kept
 
 clock = count()  # an op's inputs exist before its output: falling times are a topological order

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core import methods
+from xpnet.core import arrays, methods
 from xpnet.core.again import backward_on_tensors as backward_on_tensors
 from xpnet.core.arrays import (
     BOOL,
@@ -146,14 +146,14 @@ def matmul(a: Array, b: Array) -> Result:
     """a @ b for matrices, vectors, and stacks of matrices that broadcast."""
     a, b = meet(a, b, "matmul")
     xp = namespace(a, b)
-    y = a @ b
+    y = arrays.matmul(a, b)
 
     def left(dy: Array) -> Array:
         if b.ndim == 1:  # y[..., i] = a[..., i, :] . b
             return dy * b if a.ndim == 1 else unbroadcast(xp.expand_dims(dy, axis=-1) * b, a)
         if a.ndim == 1:
             return unbroadcast(xp.sum(b * xp.expand_dims(dy, axis=-2), axis=-1), a)
-        return unbroadcast(dy @ conj(xp.matrix_transpose(b)), a)
+        return unbroadcast(arrays.matmul(dy, conj(xp.matrix_transpose(b))), a)
 
     def right(dy: Array) -> Array:
         if a.ndim == 1:
@@ -164,7 +164,7 @@ def matmul(a: Array, b: Array) -> Result:
             )
         if b.ndim == 1:
             return unbroadcast(xp.sum(a * xp.expand_dims(dy, axis=-1), axis=-2), b)
-        return unbroadcast(conj(xp.matrix_transpose(a)) @ dy, b)
+        return unbroadcast(arrays.matmul(conj(xp.matrix_transpose(a)), dy), b)
 
     return y, lambda dy: (lambda out: left(dy), lambda out: right(dy))
 

@@ -19,6 +19,7 @@ import numpy as np
 from xpnet.core.backend import HOST, Array, Backend, get_backend
 from xpnet.core.context import Setting
 from xpnet.core.convert import asarray
+from xpnet.core.recording import current
 from xpnet.core.registry import fusable
 
 _MASK = 0xFFFFFFFF
@@ -28,11 +29,15 @@ _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Names one draw: everything that its bits depend on, apart from the position."""
+    """Names one draw: everything that its bits depend on, apart from the position.
 
-    seed: int
-    stream: int
-    step: int
+    In a step that is captured the three are 0-d int64 arrays on the device, those of one array of three: each
+    replay draws anew.
+    """
+
+    seed: Any
+    stream: Any
+    step: Any
 
 
 class Generator:
@@ -51,13 +56,24 @@ class Generator:
 
     def next_key(self) -> Key:
         """The key of the next draw."""
-        seed, stream, step = self.state
-        self.state = (seed, stream, step + 1)
-        return Key(seed, stream, step)
+        recording = current()
+        if recording is not None and recording.is_captured:
+            return Key(*recording.anew(lambda: [_int64(w) for w in self._advance()], 3, np.int64))
+        return Key(*self._advance())
+
+    def _advance(self) -> tuple[int, int, int]:
+        key = self.state
+        self.state = (key[0], key[1], key[2] + 1)
+        return key
 
     def seed(self, seed: int) -> None:
         """Start again from step 0 with another seed."""
         self.state = (int(seed), self.state[1], 0)
+
+
+def _int64(word: int) -> int:
+    """64 bits as a signed integer."""
+    return (word + 2**63) % 2**64 - 2**63
 
 
 # one stream per purpose, so that (say) adding dropout does not change the initial weights

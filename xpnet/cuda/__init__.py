@@ -21,7 +21,10 @@ from xpnet.cuda.element import ELEMENTS
 
 __all__ = ["check_errors", "instances", "launchers", "warmup"]
 
-LAUNCHERS = ("activations", "batch_norm", "cross_entropy", "dropout", "gradients", "labels", "optimizers")
+LAUNCHERS = (
+    *("activations", "batch_norm", "convolution", "cross_entropy", "dropout", "gemm", "gradients", "labels"),
+    *("linear_activation", "optimizers", "pooling"),
+)
 
 
 def launchers() -> list[ModuleType]:

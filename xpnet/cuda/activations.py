@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from xpnet.core import arrays
 from xpnet.core.backend import Array
-from xpnet.core.places import namespace
+from xpnet.core.node import joint
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional import activations
@@ -17,6 +18,7 @@ from xpnet.functional.linear import bias_activation as bias_activation_op
 
 FILE = "activations.cu"
 BLOCK = 256
+FEW_ROWS = 1024  # that one block sums up: at most 8 loads of each thread after each other, 5 microseconds
 MOST_PARTS = 256  # sums of blocks, which a second launch adds up
 FUNCTIONS = {
     "relu": "ReLU",
@@ -69,12 +71,12 @@ def _elementwise(act: str, x: Array, p: float = 0.0) -> Any:
     if t is None or not p >= 0:  # from y alone, the sign of x is known for a alpha of at least 0
         return NotImplemented
     forward, backward = _both(act, t)
-    xp, x = namespace(x), loader.contiguous(x)
+    x = loader.contiguous(x)
     shape, dtype, n = x.shape, x.dtype, x.size
     grid, tail = (loader.flat_blocks(n, t.vector * BLOCK),), (t.scalar(p), np.int64(n))
 
     def launch(kernel: str, *arrays: Array) -> Array:
-        out = xp.empty(shape, dtype=dtype)
+        out = loader.empty(x, shape, dtype)
         if n:
             loader.kernel(FILE, kernel)(grid, (BLOCK,), (*arrays, out, *tail))
         return out
@@ -133,12 +135,20 @@ class Tiles(NamedTuple):
 
 
 @cache
-def tiles(rows: int, columns: int, vec: int, multiprocessors: int, most: int = 1 << 15) -> Tiles:
-    """Blocks to fill the device, as long as every thread has a few rows; at most `most` chunks of rows."""
+def tiles(
+    rows: int, columns: int, vec: int, multiprocessors: int, most: int = 1 << 15, summed: bool = False
+) -> Tiles:
+    """Blocks to fill the device, as long as every thread has a few rows; at most `most` chunks of rows.
+
+    `summed`: sums of several chunks would have to be added up.
+    """
     lanes = min(32, loader.power_of_two(loader.ceil_div(columns, vec)))
     across = loader.ceil_div(columns, lanes * vec)
     fewest = 16 * BLOCK // lanes // vec  # rows: those that the threads read at once
     chunk = max(1, fewest, loader.ceil_div(rows, max(1, min(most, 8 * multiprocessors // across))))
+    if summed and rows <= FEW_ROWS:  # one launch, no second one for the sums of chunks
+        lanes, chunk = min(lanes, 8), max(1, rows)
+        across = loader.ceil_div(columns, lanes * vec)
     return Tiles((across, max(1, loader.ceil_div(rows, chunk))), vec, np.int32(lanes), np.int64(chunk))
 
 
@@ -163,9 +173,9 @@ def _bias_gradient(
     """dx and the sum of its rows, to `out`: one pass, and a small one over the blocks' sums."""
     rows, columns = dy.shape
     vec = _width(t, columns if ldy % t.vector == 0 else 1, dy, kept, bias, dx)
-    cut = tiles(rows, columns, vec, loader.target().multiprocessors, MOST_PARTS)
+    cut = tiles(rows, columns, vec, loader.target().multiprocessors, MOST_PARTS, summed=True)
     several = cut.grid[1] > 1 or t.scalar != out.dtype
-    sums = namespace(dy).empty((cut.grid[1], columns), dtype=t.scalar) if several else out
+    sums = loader.empty(dy, (cut.grid[1], columns), t.scalar) if several else out
     sizes = (np.int64(rows), np.int64(columns), cut.lanes, cut.chunk)
     run = loader.kernel(FILE, _gradient(act, t, t.wide, vec))
     run(cut.grid, (BLOCK,), (dy, np.int64(ldy), kept, bias, dx, sums, p, *sizes))
@@ -193,35 +203,66 @@ def sum_rows(x: Array, out: Array | None = None) -> Any:
     ldx = loader.row_stride(x)
     if ldx is None:
         return NotImplemented
-    if out is None or out.dtype != x.dtype or not out.flags.c_contiguous:
-        out = namespace(x).empty(x.shape[1], dtype=x.dtype)
+    if out is None or out.dtype != x.dtype or not loader.is_contiguous(out):
+        out = loader.empty(x, x.shape[1:], x.dtype)
     return _bias_gradient("Identity", t, t.scalar(0), x, ldx, None, None, None, out)
+
+
+def slope(activation: str, p: float | None) -> float | None:
+    """The parameter of an activation; None if the kernels do not take it."""
+    alpha = _DEFAULTS.get(activation, 0.0) if p is None else p
+    return alpha if activation in FUNCTIONS and alpha >= 0 else None
+
+
+_DEFAULTS = {"leaky_relu": 0.01, "elu": 1.0}
+
+
+def bias_forward(activation: str, t: Element, alpha: float, x: Array, bias: Array) -> Array:
+    """y = activation(x + b) of contiguous arrays."""
+    columns = x.shape[-1]
+    rows = x.size // columns
+    y = loader.empty(x, x.shape, x.dtype)
+    vec = _width(t, columns, x, bias, y)
+    cut = tiles(rows, columns, vec, loader.target().multiprocessors)
+    run = loader.kernel(FILE, _with_bias(FUNCTIONS[activation], t, vec))
+    sizes = (np.int64(rows), np.int64(columns), cut.lanes, cut.chunk)
+    run(cut.grid, (BLOCK,), (x, bias, y, t.scalar(alpha), *sizes))
+    return y
+
+
+def bias_pullback(
+    activation: str, t: Element, alpha: float, kept: Array, bias: Array
+) -> Callable[[Array, Array | None], tuple[Array, Array]]:
+    """From dy, and room for the second, to the gradients of x and the bias.
+
+    Args:
+        activation: its name.
+        t: of the arrays.
+        alpha: its parameter.
+        kept: the output; of gelu x.
+        bias: the bias.
+    """
+    shape, columns = kept.shape, kept.shape[-1]
+
+    def pullback(dy: Array, room: Array | None) -> tuple[Array, Array]:
+        dy = loader.contiguous(dy).reshape(kept.size // columns, columns)
+        dx = loader.empty(kept, shape, kept.dtype)
+        dbias = loader.room(room, bias)
+        _bias_gradient(FUNCTIONS[activation], t, t.scalar(alpha), dy, columns, kept, bias, dx, dbias)
+        return dx, dbias
+
+    return pullback
 
 
 @bias_activation_op.kernel("cupy")
 def bias_activation(x: Array, bias: Array, activation: str = "relu", p: float | None = None) -> Any:
     """See `xpnet.functional.bias_activation`: one pass forward, one backward with both gradients."""
-    t, act = element(x.dtype), FUNCTIONS.get(activation)
-    if t is None or act is None or bias.dtype != x.dtype or x.ndim == 0 or 0 in x.shape:
+    t, alpha = element(x.dtype), slope(activation, p)
+    if t is None or alpha is None or bias.dtype != x.dtype or x.ndim == 0 or 0 in x.shape:
         return NotImplemented
-    columns = x.shape[-1]
-    alpha = {"leaky_relu": 0.01, "elu": 1.0}.get(activation, 0.0) if p is None else p
-    if bias.shape != (columns,) or not alpha >= 0:
+    if bias.shape != x.shape[-1:]:
         return NotImplemented
     x, bias = loader.contiguous(x), loader.contiguous(bias)
-    xp, rows = namespace(x), x.size // columns
-    y = xp.empty(x.shape, dtype=x.dtype)
-    vec = _width(t, columns, x, bias, y)
-    cut = tiles(rows, columns, vec, loader.target().multiprocessors)
-    number = t.scalar(alpha)
-    run = loader.kernel(FILE, _with_bias(act, t, vec))
-    run(cut.grid, (BLOCK,), (x, bias, y, number, np.int64(rows), np.int64(columns), cut.lanes, cut.chunk))
-    kept = x if act == "GELU" else y
-
-    def pullback(dy: Array) -> tuple[Array, Array]:
-        dy = loader.contiguous(dy).reshape(rows, columns)
-        dx, dbias = xp.empty(x.shape, dtype=x.dtype), xp.empty(columns, dtype=x.dtype)
-        _bias_gradient(act, t, number, dy, columns, kept, bias, dx, dbias)
-        return dx, dbias
-
-    return y, pullback
+    y = bias_forward(activation, t, alpha, x, bias)
+    pullback = bias_pullback(activation, t, alpha, x if activation == "gelu" else y, bias)
+    return y, joint(lambda dy, room: pullback(dy, room.get(1)))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.backend import Array
+from xpnet.core.node import joint
 from xpnet.core.places import namespace
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
@@ -114,6 +115,14 @@ def _tilings(shape: Shape, arrays: int, slab: int) -> list[_Tiling]:
     ]
 
 
+def _short(t: _Tiling, parts: int) -> bool:
+    """Whether a thread has so few items that a cluster, which costs two barriers more, would not save time.
+
+    Eight items are two loads' latencies, about as much as the barriers.
+    """
+    return loader.ceil_div(t.items, t.rows * parts) <= 8
+
+
 @cache
 def plan(
     shape: Shape,
@@ -165,19 +174,26 @@ def plan(
     def may(group: int) -> bool:
         return not fixed and variant in (None, group) and _once(shape.t, tilings[0].vec, group, arch)
 
+    found: tuple[int, _Tiling, int] | None = None
     for group, parts in ((IN_BLOCK, 1), (IN_CLUSTER, 8)):
         fits = [t for t in tilings if may(group) and loader.ceil_div(t.items, t.rows * parts) <= t.most]
         if fits:  # the widest tile of which there is one for every multiprocessor
             chosen = next((t for t in fits if t.tiles * parts >= multiprocessors), fits[-1])
-            return made(group, chosen, parts, chosen.tiles)
-    if may(IN_GRID):  # the tiling that leaves the fewest blocks idle
+            found = group, chosen, parts
+            if _short(chosen, parts) or chosen.tiles * parts >= multiprocessors:
+                break
+    if found:
+        return made(*found, found[1].tiles)
+    if may(IN_GRID):
+        # Groups take tiles in turn and do not wait for each other: one loads while another stores. The widest
+        # tile of those that leave few blocks idle, as wide reads keep the memory busy with fewer blocks.
         best, blocks = (0.0, tilings[0], 0, 0), 2 * multiprocessors
         for t in tilings:
             parts = max(loader.ceil_div(t.items, t.rows * t.most), 1 if variant is None else 2)
             if parts <= multiprocessors:  # CuPy shrinks a grid that does not fit: a group must be left of it
                 groups = min(blocks // parts, t.tiles)
                 busy = t.tiles * parts / (loader.ceil_div(t.tiles, groups) * blocks)
-                best = max(best, (busy, t, parts, groups), key=lambda found: found[0])
+                best = max(best, (min(busy, 0.75), t, parts, groups), key=lambda found: found[0])
         if best[0] >= 0.5 or (best[0] and variant == IN_GRID):
             return made(IN_GRID, *best[1:])
     if variant not in (None, TWO):
@@ -255,7 +271,7 @@ class _Call:
         self.narrow = np.int32(sum(flag << i for i, flag in enumerate(flags)))
         self.eps, self.relu = self.scalar(eps), np.int32(relu)
         self.variant = None if variant is None else VARIANTS[variant]
-        self.saved = self.xp.empty((3, self.channels), dtype=self.scalar)
+        self.saved = loader.empty(x, (3, self.channels), self.scalar)
 
     def plan(self, arrays: int, fixed: bool, *others: Array | None) -> Plan:
         """How to pass over x, with arrays of its shape at other addresses."""
@@ -275,11 +291,15 @@ class _Call:
         """Room for what the blocks of a group tell each other."""
         if p.group == IN_BLOCK:
             return None
-        return self.xp.empty(p.tiles * p.parts * p.width * fields, dtype=self.scalar)
+        return loader.empty(self.x, (p.tiles * p.parts * p.width * fields,), self.scalar)
+
+    def counts(self, p: Plan) -> Array | None:
+        """What the groups of a cooperative grid meet by: zeros, a fill of a few bytes ahead of the launch."""
+        return self.xp.zeros(p.grid // p.parts, dtype=np.uint32) if p.group == IN_GRID else None
 
     def forward(self, residual: Array | None, fixed: bool, update: bool, momentum: float) -> Array:
         """The output. `fixed`: by the running statistics; `update`: which else move."""
-        y = self.xp.empty(self.x.shape, dtype=self.x.dtype)
+        y = loader.empty(self.x, self.x.shape, self.x.dtype)
         p = self.plan(1, fixed, y, residual)
         count, momentum = self.scalar(self.count), self.scalar(momentum)
         affine, running = (self.weight, self.bias), self.running
@@ -287,7 +307,18 @@ class _Call:
         rates = (self.narrow, count, momentum, self.eps)
         partial = None if fixed else self.partial(p, 4)
         if p.group != TWO:
-            args = (self.x, residual, y, partial, self.saved, *affine, *moving, *rates, self.relu)
+            args = (
+                self.x,
+                residual,
+                y,
+                partial,
+                self.counts(p),
+                self.saved,
+                *affine,
+                *moving,
+                *rates,
+                self.relu,
+            )
             _run("bn_forward", p, args)
             return y
         if not fixed:
@@ -309,24 +340,36 @@ class _Call:
         return y
 
     def backward(
-        self, dy: Array, y: Array | None, dresidual: Array | None, fixed: bool
+        self, dy: Array, y: Array | None, dresidual: Array | None, fixed: bool, room: dict[int, Array]
     ) -> tuple[Array | None, ...]:
         """dx, dweight, dbias; `y` where the mask of the ReLU cannot be made from x alone."""
-        xp, x = self.xp, self.x
-        dx = xp.empty(x.shape, dtype=x.dtype)
-        dweight, dbias = (
-            None if a is None else xp.empty(a.shape, dtype=a.dtype) for a in (self.weight, self.bias)
-        )
+        x = self.x
+        dx = loader.empty(x, x.shape, x.dtype)
+        dweight = None if self.weight is None else loader.room(room.get(3), self.weight)
+        dbias = None if self.bias is None else loader.room(room.get(4), self.bias)
         p = self.plan(2, fixed, dy, dx, y, dresidual)
         count, partial = self.scalar(self.count), self.partial(p, 2)
         inputs = (self.saved, self.weight, self.bias, self.narrow)
         if p.group != TWO:
-            args = (x, dy, y, dresidual, dx, partial, self.saved, dweight, dbias, *inputs[1:], count)
+            args = (
+                x,
+                dy,
+                y,
+                dresidual,
+                dx,
+                partial,
+                self.counts(p),
+                self.saved,
+                dweight,
+                dbias,
+                *inputs[1:],
+                count,
+            )
             _run("bn_backward", p, (*args, np.int32(p.held), self.relu))
             return dx, dweight, dbias
         whole = dx if fixed else None
         _run("bn_sums", p, (x, dy, y, dresidual, whole, partial, *inputs, self.relu))
-        sums = None if fixed else xp.empty((2, self.channels), dtype=self.scalar)
+        sums = None if fixed else loader.empty(x, (2, self.channels), self.scalar)
         _combine("sums", p, self.t, (partial, sums, dweight, dbias, self.saved, self.narrow))
         if not fixed:
             _run("bn_gradient", p, (x, dy, y, dx, sums, *inputs, count, self.relu))
@@ -392,15 +435,15 @@ def normalize(
     add = residual is not None
     kept = y if relu and add else None
 
-    def pullback(dy: Array) -> tuple[Array | None, ...]:
+    def into(dy: Array, room: dict[int, Array]) -> tuple[Array | None, ...]:
         dy = loader.contiguous(call.xp.asarray(dy, dtype=x.dtype))
         dresidual = None
         if add:  # without a ReLU it is dy itself
-            dresidual = call.xp.empty(x.shape, dtype=x.dtype) if relu else dy
-        dx, dweight, dbias = call.backward(dy, kept, dresidual if relu else None, fixed)
+            dresidual = loader.empty(x, x.shape, x.dtype) if relu else dy
+        dx, dweight, dbias = call.backward(dy, kept, dresidual if relu else None, fixed, room)
         return (dx, None, None, dweight, dbias, dresidual) if add else (dx, None, None, dweight, dbias)
 
-    return y, pullback
+    return y, joint(into)
 
 
 @normalization.batch_norm.kernel("cupy")
@@ -416,3 +459,30 @@ def batch_norm(
 ) -> tuple[Array, Callable[[Array], tuple[Array | None, ...]]]:
     """`xpnet.functional.batch_norm`: one launch each way where the data fit on the chip, else three."""
     return normalize(x, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+@normalization.batch_norm_relu.kernel("cupy")
+def batch_norm_relu(
+    x: Array,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    residual: Array | None = None,
+    relu: bool = True,
+) -> Any:
+    """`xpnet.functional.batch_norm_relu`: in the passes of batch norm."""
+    statistics = (running_mean, running_var, weight, bias, training, momentum, eps)
+    made = normalize(x, *statistics, relu=relu, residual=residual)
+    if made is NotImplemented or residual is None:
+        return made
+    y, pullback = made
+
+    def into(dy: Array, room: dict[int, Array]) -> tuple[Array | None, ...]:
+        *found, dresidual = pullback.into(dy, room)
+        return *found, None, None, None, dresidual
+
+    return y, joint(into)

@@ -21,7 +21,8 @@ from xpnet.functional.weighing import report
 FILE = "cross_entropy.cu"
 PARTS = 32  # as in the source
 SMALL = 256  # threads of the kernels around the pass
-ONE_BLOCK = 8192  # losses that one block adds up alone
+ONE = 1024  # threads of a block that works alone
+ONE_BLOCK = 8192  # losses that it adds up
 
 
 class Plan(NamedTuple):
@@ -34,8 +35,15 @@ class Plan(NamedTuple):
     shared: int
 
 
+# threads a block, blocks a cluster: two blocks of 512 a multiprocessor or three of 256, `threads` there
+_BLOCKS = (
+    ((128, 1), (256, 1), (512, 1), (512, 2), (512, 4), (512, 8), (1024, 8)),
+    ((128, 1), (256, 1), (256, 2), (256, 4), (256, 8), (512, 8)),
+)
+
+
 @cache
-def plan(t: Element, classes: int, aligned: bool, arch: int) -> Plan:
+def plan(t: Element, classes: int, aligned: bool, arch: int, smooth: bool = False) -> Plan:
     """Choose the tier: the row stays in registers, of as few threads as hold it.
 
     Args:
@@ -43,22 +51,37 @@ def plan(t: Element, classes: int, aligned: bool, arch: int) -> Plan:
         classes: C.
         aligned: whether every row starts at a multiple of 16 bytes; else a row may need one more vector.
         arch: 90 for sm_90; clusters exist from there on.
+        smooth: whether labels are smoothed.
     """
-    ctype, vec = t.ctype, t.vector
+    ctype, vec, flag = t.ctype, t.vector, str(smooth).lower()
     accumulator = np.dtype(t.scalar).itemsize
     if classes <= 32:  # no vectors: a lane holds one logit, neighbours read neighbours
         lanes = max(4, loader.power_of_two(classes))
-        return Plan(f"xent_warp<{ctype}, 1, 1, {lanes}, 128>", 128 // lanes, 1, (128,), 0)
+        return Plan(f"xent_warp<{ctype}, 1, 1, {lanes}, 128, {flag}>", 128 // lanes, 1, (128,), 0)
     need = loader.ceil_div(classes + (0 if aligned else vec - 1), vec)
-    most = {2: 4, 4: 8, 8: 4}[vec]  # vectors a thread: 32 registers of at most 64 (float64: 16)
+    # vectors a thread: 32 registers of logits; with smoothing, weights and sums need some of those of 16 bits
+    most = {2: 4, 4: 8, 8: 4 if smooth else 8}[vec]
     if need <= 32 * most:
         held = loader.power_of_two(loader.ceil_div(need, 32))
-        return Plan(f"xent_warp<{ctype}, {vec}, {held}, 32, 128>", 4, 1, (128,), 0)
-    for block, cluster in ((128, 1), (256, 1), (512, 1), (512, 2), (512, 4), (512, 8), (1024, 8)):
-        if need <= block * most * cluster and (cluster == 1 or arch >= 90):
-            name = f"xent_block<{ctype}, {vec}, {most}, {block}, {cluster}>"
-            return Plan(name, 1, cluster, (block,), (3 * block // 32 + 3) * accumulator)
-    return Plan(f"xent_online<{ctype}, {vec}, 512>", 1, 1, (512,), 0)
+        return Plan(f"xent_warp<{ctype}, {vec}, {held}, 32, 128, {flag}>", 4, 1, (128,), 0)
+    for block, cluster in _BLOCKS[vec == 8]:
+        fits = need <= block * most * cluster and not (smooth and block == 1024)
+        if fits and (cluster == 1 or arch >= 90):
+            name = f"xent_block<{ctype}, {vec}, {most}, {block}, {cluster}, {flag}>"
+            return Plan(name, 1, cluster, (block,), (3 * block // 32 + 3 * cluster) * accumulator)
+    return Plan(f"xent_online<{ctype}, {vec}, 512, {flag}>", 1, 1, (512,), 0)
+
+
+@cache
+def small(t: Element, n: int, classes: int, smooth: bool) -> str | None:
+    """The kernel that does all in one block, where that takes at most eight turns; else None.
+
+    A turn is about 1 microsecond of latency, and so less than another launch up to there.
+    """
+    lanes = min(32, max(4, loader.power_of_two(classes)))
+    if loader.ceil_div(n * lanes, ONE) * loader.ceil_div(classes, lanes) > 8:
+        return None
+    return f"xent_small<{t.ctype}, {lanes}, {ONE}, {str(smooth).lower()}>"
 
 
 def _totals(t: Element) -> str:
@@ -66,7 +89,7 @@ def _totals(t: Element) -> str:
 
 
 def _sum(t: Element, out: Element) -> str:
-    return f"xent_sum<{t.accumulator}, {out.ctype}, 1024>"
+    return f"xent_sum<{t.accumulator}, {out.ctype}, {ONE}>"
 
 
 def _scale(t: Element) -> str:
@@ -77,7 +100,9 @@ def instances(arch: int) -> dict[str, list[str]]:
     """Every kernel that this module launches on an architecture, by file."""
     names: set[str] = set()
     for t in ELEMENTS.values():
-        names.update(plan(t, 1 << k, True, arch).name for k in range(1, 21))
+        for smooth in (False, True):
+            names.update(plan(t, 1 << k, True, arch, smooth).name for k in range(1, 21))
+            names.update(str(small(t, 1, 1 << k, smooth)) for k in range(1, 6))
         names.update((_totals(t), _sum(t, t.wide), _sum(t, t), _scale(t)))
     return {FILE: sorted(names)}
 
@@ -94,46 +119,42 @@ class _Call:
         weight: Array | None,
         ignore: int,
         eps: float,
+        mean: bool,
     ) -> None:
-        self.xp = namespace(logits)
-        self.logits, self.ldx = logits, ldx
+        self.logits, self.ldx = logits, np.int64(ldx)
         self.t, self.scalar = t, t.scalar
         n, classes = logits.shape
+        self.rows, self.smooth = n, eps != 0
         self.n, self.classes, self.ignore = np.int64(n), np.int32(classes), np.int64(ignore)
-        self.eps = self.scalar(eps)
+        self.eps, self.mean = self.scalar(eps), np.int32(mean)
         self.target, self.wide = target, np.int32(target.dtype.itemsize == 8)
         self.weight = weight
-        aligned = loader.address(logits) % 16 == 0 and ldx % self.t.vector == 0
-        self.plan = plan(self.t, classes, aligned, loader.target().arch)
-        self.totals: Array | None = None
-
-    def empty(self, *shape: int, accumulator: bool = False) -> Array:
-        dtype = self.scalar if accumulator else self.logits.dtype
-        return self.xp.empty(shape, dtype=dtype)
+        aligned = loader.address(logits) % 16 == 0 and ldx % t.vector == 0
+        self.plan = plan(t, classes, aligned, loader.target().arch, self.smooth)
+        self.totals = loader.empty(logits, (PARTS + 1,), self.scalar)
 
     def add_up(self) -> None:
         """Look at the labels; the sum of their weights, and of all classes where the pass will need it."""
-        both = self.weight is not None and self.eps != 0
-        self.totals = self.empty(PARTS + 1, accumulator=True)
+        both = self.weight is not None and self.smooth
         kernel = loader.kernel(FILE, _totals(self.t))
         args = (self.target, self.wide, self.weight, self.totals, self.n, self.classes, self.ignore)
         kernel((PARTS + both,), (SMALL,), (*args, note_on(self.logits)))
 
-    def run(self, dx: Array | None, ldd: int, losses: Array | None, mean: bool, dy: Array | None) -> None:
-        """The pass. `dy` is one number, or one a row; None stands for 1."""
-        p, n = self.plan, int(self.n)
-        kernel = loader.kernel(FILE, p.name, cluster=p.cluster)
-        args = (
+    def _arguments(
+        self, dx: Array | None, ldd: Any, losses: Array | None, dy: Array | None
+    ) -> tuple[Any, ...]:
+        """XENT_PARAMETERS. `dy` is one number, or one a row; None stands for 1."""
+        return (
             self.logits,
-            np.int64(self.ldx),
+            self.ldx,
             dx,
-            np.int64(ldd),
+            ldd,
             losses,
             self.target,
             self.wide,
             self.weight,
             self.totals,
-            np.int32(mean),
+            self.mean,
             dy,
             np.int32(dy is not None and dy.ndim),
             self.n,
@@ -141,30 +162,40 @@ class _Call:
             self.ignore,
             self.eps,
         )
-        grid = loader.ceil_div(n, p.rows) * p.cluster
-        kernel((grid,), p.block, args, shared_mem=p.shared)
 
-    def sum(self, losses: Array, mean: bool) -> Array:
+    def run(self, dx: Array | None, ldd: Any, losses: Array | None, dy: Array | None) -> None:
+        """The pass, after `add_up`."""
+        p = self.plan
+        grid = loader.ceil_div(self.rows, p.rows) * p.cluster
+        kernel = loader.kernel(FILE, p.name, cluster=p.cluster)
+        kernel((grid,), p.block, self._arguments(dx, ldd, losses, dy), shared_mem=p.shared)
+
+    def at_once(
+        self, kernel: str, dx: Array | None, ldd: Any, losses: Array | None, value: Array | None
+    ) -> None:
+        """`add_up`, the pass and `sum` in one launch."""
+        run = loader.kernel(FILE, kernel)
+        end = (self.totals, value, note_on(self.logits))
+        run((1,), (ONE,), (*self._arguments(dx, ldd, losses, None), *end))
+
+    def sum(self, losses: Array, value: Array) -> None:
         """Add the losses up, in an order that depends on their number alone."""
-        n = int(self.n)
+        n = self.rows
         blocks = min(loader.ceil_div(n, ONE_BLOCK), 128)
         if blocks > 1:
-            parts = self.empty(blocks, accumulator=True)
+            parts = loader.empty(losses, (blocks,), self.scalar)
             kernel = loader.kernel(FILE, _sum(self.t, self.t.wide))
-            kernel((blocks,), (1024,), (losses, parts, self.n, None))
+            kernel((blocks,), (ONE,), (losses, parts, self.n, None))
             losses, n = parts, blocks
-        value = self.empty()
         kernel = loader.kernel(FILE, _sum(self.t, self.t))
-        kernel((1,), (1024,), (losses, value, np.int64(n), self.totals if mean else None))
-        return value
+        kernel((1,), (ONE,), (losses, value, np.int64(n), self.totals if self.mean else None))
 
-    def scale(self, dx: Array, ldd: int, dy: Array) -> Array:
+    def scale(self, dx: Array, ldd: Any, dy: Array) -> Array:
         """dx * dy, into a new array: dx may be asked for again."""
-        n, classes = int(self.n), int(self.classes)
-        out = self.empty(n, classes)
+        out = loader.empty(dx, self.logits.shape, self.logits.dtype)
         kernel = loader.kernel(FILE, _scale(self.t))
-        args = (dx, np.int64(ldd), out, np.int64(classes), dy, np.int32(dy.ndim), self.n, self.classes)
-        kernel((loader.blocks_for(n, SMALL // 32),), (SMALL,), args)
+        args = (dx, ldd, out, np.int64(self.classes), dy, np.int32(dy.ndim), self.n, self.classes)
+        kernel((loader.blocks_for(self.rows, SMALL // 32),), (SMALL,), args)
         return out
 
 
@@ -230,38 +261,44 @@ def cross_entropy(
         logits, ldx = loader.contiguous(logits), logits.shape[1]
     if weight is not None:
         weight = loader.contiguous(namespace(weight).astype(weight, t.scalar, copy=False))
-    call = _Call(t, logits, ldx, labels, weight, ignore_index, label_smoothing)
     mean = reduction == "mean"
-    n, classes = logits.shape
+    call = _Call(t, logits, ldx, labels, weight, ignore_index, label_smoothing, mean)
+    (n, classes), dtype = logits.shape, logits.dtype
+    ldd = call.ldx if inplace else np.int64(classes)
 
-    def gradient(losses: Array | None, dy: Array | None) -> Array:
-        dx = logits if inplace else call.empty(n, classes)
-        call.run(dx, ldx if inplace else classes, losses, mean, dy)
-        return dx
+    def room() -> Array:
+        return logits if inplace else loader.empty(logits, (n, classes), dtype)
 
-    call.add_up()
-    if mean and call.totals is not None:
+    # every loss where it is asked for, or added up in another launch
+    kernel = small(t, n, classes, call.smooth)
+    each = reduction == "none"
+    losses = loader.empty(logits, (n,), t.scalar) if each or kernel is None else None
+    value = None if each else loader.empty(logits, (), dtype)
+    made = room() if recorded or inplace else None
+    if kernel is not None:
+        call.at_once(kernel, made, ldd, losses, value)
+    else:
+        call.add_up()
+        call.run(made, ldd, losses, None)
+        if value is not None:
+            call.sum(losses, value)
+    if mean:
         report(call.totals[:PARTS], n)
-    losses = call.empty(n, accumulator=True)
-    made = None
-    if recorded or inplace:
-        made = gradient(losses, None)
-    else:
-        call.run(None, classes, losses, mean, None)
-    if reduction == "none":
-        value = (
-            losses if call.scalar == losses.dtype == logits.dtype else call.xp.astype(losses, logits.dtype)
-        )
-    else:
-        value = call.sum(losses, mean)
+    if each:
+        value = namespace(logits).astype(losses, dtype, copy=False)
+
+    def gradient(dy: Array | None) -> Array:
+        dx = room()
+        call.run(dx, ldd, None, dy)
+        return dx
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         nonlocal made
         if type(dy) is float and dy == 1:  # the seed of backward
             if made is None:
-                made = gradient(None, None)
+                made = gradient(None)
             return (made,)
-        dy = loader.contiguous(call.xp.asarray(dy, dtype=logits.dtype))
-        return (call.scale(made, ldx, dy) if inplace else gradient(None, dy),)
+        dy = loader.contiguous(namespace(logits).asarray(dy, dtype=dtype))
+        return (call.scale(logits, ldd, dy) if inplace else gradient(dy),)
 
     return value, pullback

@@ -34,10 +34,12 @@ def instances(arch: int) -> dict[str, list[str]]:
     return {FILE: [*(_plan(t)[0] for t in ELEMENTS.values()), PHILOX]}
 
 
-def _words(key: Key) -> tuple[np.uint32, ...]:
-    """The key as the kernels take it: seed low, seed high, step, stream."""
+def _words(key: Key) -> tuple[Any, ...]:
+    """The key as the kernels take it: seed low, seed high, step, stream; or where seed, stream, step lie."""
+    if not isinstance(key.seed, int):
+        return key.seed, *(np.uint32(0),) * 4
     words = (key.seed, key.seed >> 32, key.step, key.stream)
-    return tuple(np.uint32(w & 0xFFFFFFFF) for w in words)
+    return None, *(np.uint32(w & 0xFFFFFFFF) for w in words)
 
 
 @op.kernel("cupy")
@@ -48,11 +50,10 @@ def philox_dropout(x: Array, p: float, key: Key) -> Any:
         return NotImplemented
     name, elements = _plan(t)
     tail = (t.scalar(1 / (1 - p)), np.uint32(threshold), *_words(key), np.int64(x.size))
-    xp = namespace(x)
 
     def apply(a: Array, gradient: bool) -> Array:
         a = loader.contiguous(a)
-        y = xp.empty(a.shape, dtype=a.dtype)
+        y = loader.empty(a, a.shape, a.dtype)
         if a.size:
             grid = (loader.ceil_div(a.size, elements),)
             loader.kernel(FILE, name)(grid, (BLOCK,), (a, y, np.int32(gradient), *tail))

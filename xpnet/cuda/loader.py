@@ -108,6 +108,8 @@ class Target:
             kernel.max_dynamic_shared_size_bytes = shared
         if cluster > 1 and hasattr(kernel, "cluster"):
             kernel.cluster = cluster  # on a GPU, __cluster_dims__ in the source says it
+        if not cooperative:  # what a RawKernel calls after it has looked for the device, which is this one
+            kernel = getattr(kernel, "kernel", kernel)
         self.kernels[file, name, cluster, shared, cooperative] = kernel
         log.debug("compiled %s in %.2f s", name, time.perf_counter() - start)
         return kernel
@@ -122,22 +124,23 @@ def target() -> Target:
     replaced = _override.get()
     if replaced is not None:
         return replaced
-    from cupy.cuda import runtime
+    number = _runtime().getDevice()
+    return _devices.get(number) or _made(number)
 
-    number = runtime.getDevice()
-    try:
-        return _devices[number]
-    except KeyError:
-        import cupy
 
-        device = cupy.cuda.Device(number)
-        made = Target(
-            cupy.RawModule,
-            int(device.compute_capability),
-            device.attributes["MultiProcessorCount"],
-            {},
-        )
-        return _devices.setdefault(number, made)
+def _made(number: int) -> Target:
+    import cupy
+
+    device = cupy.cuda.Device(number)
+    arch, multiprocessors = int(device.compute_capability), device.attributes["MultiProcessorCount"]
+    return _devices.setdefault(number, Target(cupy.RawModule, arch, multiprocessors, {}))
+
+
+@functools.cache
+def _runtime() -> Any:
+    from cupy.cuda import runtime  # a statement that takes longer than the call it is for
+
+    return runtime
 
 
 def is_replaced() -> bool:
@@ -188,15 +191,44 @@ def address(x: Array) -> int:
     return x.ctypes.data if type(x) is np.ndarray else x.data.ptr
 
 
+def stream() -> int:
+    """The address of the stream that work goes to now."""
+    from cupy.cuda import get_current_stream
+
+    pointer: int = get_current_stream().ptr
+    return pointer
+
+
+def is_contiguous(x: Array) -> bool:
+    """Whether it lies in C order."""
+    return (
+        x.flags.c_contiguous if type(x) is np.ndarray else x._c_contiguous
+    )  # CuPy makes an object for flags
+
+
 def contiguous(x: Array) -> Array:
     """`x`, or a copy of it in C order."""
-    return x if x.flags.c_contiguous else namespace(x).ascontiguousarray(x)
+    return x if is_contiguous(x) else namespace(x).ascontiguousarray(x)
+
+
+def empty(like: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array beside `like`, whose device is the current one; contents of no meaning."""
+    return (
+        np.empty(shape, dtype) if type(like) is np.ndarray else type(like)(shape, dtype)
+    )  # as cupy.empty does
+
+
+def room(given: Array | None, like: Array) -> Array:
+    """`given` if a result like `like` can be written there, else a new array."""
+    if given is not None and given.dtype == like.dtype and is_contiguous(given):
+        return given
+    return empty(like, like.shape, like.dtype)
 
 
 def row_stride(x: Array) -> int | None:
     """Elements from one row of a matrix to the next; None if those of a row are not next to each other."""
     rows, columns = x.shape
-    if x.flags.c_contiguous or (rows <= 1 and columns <= 1):
+    if is_contiguous(x) or (rows <= 1 and columns <= 1):
         return columns
     outer, inner = x.strides
     if (columns > 1 and inner != x.itemsize) or outer % x.itemsize or (rows > 1 and outer < 0):

@@ -1,13 +1,7 @@
 """Launches kernels/optimizers.cu: one step over a whole span of parameters, one launch.
 
-The kernel reads its hyperparameters from a small array on the device, which the host writes when they change.
-A captured launch can therefore be replayed with the values of another step::
-
-    with capture(): optimizer.step()
-    for ...:
-        with refresh():
-            optimizer.step()  # counts the step and writes its hyperparameters, launches nothing
-        graph.launch()
+The kernel reads its hyperparameters from a small array on the device, which the host writes when they change;
+in a captured step that is part of the numbers that each replay writes (`xpnet.core.recording`).
 """
 
 from __future__ import annotations
@@ -20,7 +14,8 @@ import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.core.context import Setting
-from xpnet.core.places import is_capturing, namespace
+from xpnet.core.places import namespace
+from xpnet.core.recording import Phase, current
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.optim import adagrad, adam, rules
@@ -51,12 +46,6 @@ def instances(arch: int) -> dict[str, list[str]]:
 _SLOTS: dict[Any, list[Any]] = {}  # of a rule and a place of theta: [values, their array]
 _MOST = 1024  # slots; a model takes one a parameter group
 _factor = Setting("xpnet_gradient_factor", 1.0)
-_launching = Setting("xpnet_launching", True)
-
-
-def refresh() -> AbstractContextManager[None]:
-    """Inside the block a step writes its hyperparameters and launches nothing: see the top of the module."""
-    return _launching.within(False)
 
 
 def gradient_factor(factor: float) -> AbstractContextManager[None]:
@@ -67,6 +56,9 @@ def gradient_factor(factor: float) -> AbstractContextManager[None]:
 def _hyperparameters(rule: str, theta: Array, values: tuple[float, ...], dtype: Any) -> Array:
     """The device array of these values; written only where they are not those of the last time."""
     key = rule, loader.address(theta), theta.dtype
+    recording = current()
+    if recording is not None and recording.phase is not Phase.WATCHED:
+        return recording.numbers(key, values, dtype)
     slot = _SLOTS.get(key)
     if slot is None:
         if len(_SLOTS) >= _MOST:
@@ -76,8 +68,6 @@ def _hyperparameters(rule: str, theta: Array, values: tuple[float, ...], dtype: 
         device, host = slot[1], np.array(values, dtype=dtype)
         if isinstance(device, np.ndarray):
             device[...] = host
-        elif is_capturing(theta):
-            return device  # a copy would be replayed with the values of now: `refresh` writes instead
         else:
             # pageable memory: the driver takes the bytes before it returns, and does not wait for the device
             device.data.copy_from_host_async(host.ctypes.data, host.nbytes)
@@ -97,7 +87,8 @@ def _step(rule: str, arrays: tuple[Array | None, ...], decay: float, values: tup
     if n == 0:
         return None
     h = _hyperparameters(rule, theta, (_factor.get(), decay, *values), t.scalar)
-    if _launching.get():
+    recording = current()
+    if recording is None or recording.phase is not Phase.REPLAYED:
         run = loader.kernel(FILE, _name(rule, t, g))
         moments = (*arrays[2:], None, None)[:3]
         run((loader.flat_blocks(n, t.vector * BLOCK),), (BLOCK,), (theta, grad, *moments, h, np.int64(n)))

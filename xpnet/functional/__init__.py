@@ -12,7 +12,7 @@ from xpnet.functional.activations import (
 )
 from xpnet.functional.dropout import dropout
 from xpnet.functional.images import avg_pool2d, conv2d, global_avg_pool2d, max_pool2d
-from xpnet.functional.linear import bias_activation, linear
+from xpnet.functional.linear import bias_activation, linear, linear_activation
 from xpnet.functional.losses import (
     cross_entropy,
     mse_loss,
@@ -20,7 +20,7 @@ from xpnet.functional.losses import (
     nll_loss,
     perceptron_loss,
 )
-from xpnet.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm
+from xpnet.functional.normalization import batch_norm, batch_norm_relu, group_norm, instance_norm, layer_norm
 from xpnet.functional.options import (
     binary_cross_entropy_with_logits,
     elu,
@@ -34,6 +34,7 @@ from xpnet.functional.regularizers import l1, l2
 __all__ = [
     "avg_pool2d",
     "batch_norm",
+    "batch_norm_relu",
     "bias_activation",
     "binary_cross_entropy_with_logits",
     "conv2d",
@@ -52,6 +53,7 @@ __all__ = [
     "leaky_relu",
     "lecun_tanh",
     "linear",
+    "linear_activation",
     "log_softmax",
     "max_pool2d",
     "maxout",

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
-from xpnet.core.arrays import alike, col2im, im2col, pad, sum_in_float32, unpad, windows
+from xpnet.core.arrays import alike, col2im, im2col, matmul, pad, sum_in_float32, unpad, windows
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
-from xpnet.core.places import device, namespace
+from xpnet.core.places import backend_name, device, namespace
 
 Result = tuple[Array, Pullback]
 Size = int | tuple[int, int]
 
 # elements of the column matrix made at a time: memory stays bounded whatever the batch
 _COLUMNS = 1 << 21
+_OF_MEMORY = 32  # on a CUDA device they may take this part of its memory
+
+
+def _most_columns(x: Array) -> int:
+    if backend_name(x) != "cupy":
+        return _COLUMNS
+    return max(_COLUMNS, namespace(x).memory(x.data.device_id) // (_OF_MEMORY * x.dtype.itemsize))
 
 
 def pair(value: Any, name: str, min_size: int) -> tuple[int, int]:
@@ -58,6 +65,41 @@ def output_size(
     return size
 
 
+class Geometry(NamedTuple):
+    """The sizes of a convolution, each (down, across): of the window, its steps, the padding, and y."""
+
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    size: tuple[int, int]
+
+
+def geometry(x: Array, weight: Array, stride: Size, padding: Size, dilation: Size, groups: int) -> Geometry:
+    """The sizes of a convolution.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    strides, pads, spread = (
+        pair(stride, "stride", 1),
+        pair(padding, "padding", 0),
+        pair(dilation, "dilation", 1),
+    )
+    if weight.ndim != 4:
+        raise ValueError(
+            f"conv2d: expected a weight of shape (O, C / groups, kH, kW), got {tuple(weight.shape)}"
+        )
+    outputs, depth, *kernel = weight.shape
+    size = output_size(x, kernel, strides, pads, spread, "conv2d")
+    if groups < 1 or outputs % groups or x.shape[1] != depth * groups:
+        raise ValueError(
+            f"conv2d: an input of {x.shape[1]} channels does not fit a weight of shape {tuple(weight.shape)} "
+            f"with groups={groups}: it needs {depth * groups} channels, and groups must divide {outputs}"
+        )
+    return Geometry((kernel[0], kernel[1]), strides, pads, spread, size)
+
+
 @differentiable
 def conv2d(
     x: Array,
@@ -96,26 +138,12 @@ def conv2d(
     """
     xp = namespace(x, weight, bias)
     alike("conv2d", x, weight, bias)
-    strides, pads, spread = (
-        pair(stride, "stride", 1),
-        pair(padding, "padding", 0),
-        pair(dilation, "dilation", 1),
-    )
-    if weight.ndim != 4:
-        raise ValueError(
-            f"conv2d: expected a weight of shape (O, C / groups, kH, kW), got {tuple(weight.shape)}"
-        )
-    outputs, depth, *kernel = weight.shape
-    height, width = output_size(x, kernel, strides, pads, spread, "conv2d")
-    if groups < 1 or outputs % groups or x.shape[1] != depth * groups:
-        raise ValueError(
-            f"conv2d: an input of {x.shape[1]} channels does not fit a weight of shape {tuple(weight.shape)} "
-            f"with groups={groups}: it needs {depth * groups} channels, and groups must divide {outputs}"
-        )
+    kernel, strides, pads, spread, (height, width) = geometry(x, weight, stride, padding, dilation, groups)
+    outputs, depth = weight.shape[:2]
     samples, area = x.shape[0], height * width
-    places = windows(tuple(kernel), strides, spread, (height, width))
+    places = windows(kernel, strides, spread, (height, width))
     matrix = xp.reshape(weight, (groups, outputs // groups, depth * math.prod(kernel)))
-    step = max(1, _COLUMNS // max(1, matrix.shape[2] * groups * area))
+    step = max(1, _most_columns(x) // max(1, matrix.shape[2] * groups * area))
     chunks = [slice(i, min(i + step, samples)) for i in range(0, samples, step)]
 
     def columns(chunk: slice) -> Array:
@@ -123,7 +151,7 @@ def conv2d(
 
     y = xp.empty((samples, outputs, height, width), dtype=x.dtype, device=device(x))
     for chunk in chunks:
-        product = xp.reshape(matrix @ columns(chunk), (outputs, -1, height, width))
+        product = xp.reshape(matmul(matrix, columns(chunk)), (outputs, -1, height, width))
         if bias is not None:
             product += xp.reshape(bias, (outputs, 1, 1, 1))
         y[chunk, ...] = xp.permute_dims(product, (1, 0, 2, 3))
@@ -136,7 +164,7 @@ def conv2d(
         dx = xp.empty_like(x)
         padded = tuple(n + 2 * p for n, p in zip(x.shape[2:], pads, strict=True))
         for chunk in chunks:
-            gradients = xp.matrix_transpose(matrix) @ by_output(dy[chunk, ...])
+            gradients = matmul(xp.matrix_transpose(matrix), by_output(dy[chunk, ...]))
             shape = (chunk.stop - chunk.start, x.shape[1], *padded)
             dx[chunk, ...] = unpad_images(col2im(gradients, places, (height, width), shape), pads)
         return dx
@@ -144,7 +172,7 @@ def conv2d(
     def by_weight(dy: Array) -> Array:
         total = xp.zeros_like(matrix)
         for chunk in chunks:
-            total += by_output(dy[chunk, ...]) @ xp.matrix_transpose(columns(chunk))
+            total += matmul(by_output(dy[chunk, ...]), xp.matrix_transpose(columns(chunk)))
         return xp.reshape(total, weight.shape)
 
     return y, lambda dy: (

@@ -9,7 +9,7 @@ from xpnet.core.arrays import pad, unpad
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
-from xpnet.core.operators import mean, reshape
+from xpnet.core.operators import reshape
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.functional import convolution, pooling
 from xpnet.functional.convolution import Size, pair
@@ -206,4 +206,4 @@ def global_avg_pool2d(x: Array | Tensor) -> Tensor:
     """
     if x.ndim not in (3, 4):
         raise ValueError(f"global_avg_pool2d: expected images of shape (N, C, H, W), got {tuple(x.shape)}")
-    return mean(x, axis=(-2, -1))
+    return _on_images(pooling.global_avg_pool2d, x)

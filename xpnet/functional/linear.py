@@ -8,7 +8,7 @@ from typing import Any
 from xpnet.core.arrays import alike, floating, matmul, sum_rows
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
-from xpnet.core.op import differentiable
+from xpnet.core.op import differentiable, inside
 from xpnet.core.places import namespace
 from xpnet.functional import activations
 
@@ -101,6 +101,40 @@ def bias_activation(
         return dx, sum_rows(xp.reshape(dx, (math.prod(x.shape[:-1]), x.shape[-1])))
 
     return y, gradients
+
+
+@differentiable
+def linear_activation(
+    x: Array, weight: Array, bias: Array, activation: str = "relu", p: float | None = None
+) -> tuple[Array, Pullback]:
+    """y = activation(x W^T + b), one node of the graph; on CUDA a pass less each way.
+
+    Args:
+        x: (..., in).
+        weight: (out, in).
+        bias: (out,).
+        activation: as for `bias_activation`.
+        p: as for `bias_activation`.
+
+    Returns:
+        (..., out).
+
+    Raises:
+        ValueError: the activation is unknown, or a shape does not fit.
+        TypeError: the floating-point types differ.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> x, weight = xpnet.asarray([[1.0, 2.0]]), xpnet.asarray([[3.0, 4.0], [0.0, -1.0]])
+    >>> F.linear_activation(x, weight, xpnet.asarray([0.0, 0.0]))
+    array([[11.,  0.]], dtype=float32)
+    """
+    if activation not in FUSED_ACTIVATIONS:
+        raise ValueError(
+            f"linear_activation: unknown activation {activation!r}; one of {', '.join(FUSED_ACTIVATIONS)}"
+        )
+    z, of_linear = inside(linear, x, weight, bias)
+    y, of_activation = inside(getattr(activations, activation), z, *(() if p is None else (p,)))
+    return y, lambda dy: of_linear(of_activation(dy))
 
 
 FUSED_ACTIVATIONS = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu")

@@ -13,10 +13,11 @@ from xpnet.core.arrays import floating, widen
 from xpnet.core.backend import Array
 from xpnet.core.context import again
 from xpnet.core.node import Pullback
-from xpnet.core.op import differentiable
+from xpnet.core.op import differentiable, inside
 from xpnet.core.operators import values_of
 from xpnet.core.places import namespace
 from xpnet.core.tensor import Tensor, array_of
+from xpnet.functional import activations
 
 Result = tuple[Array, Pullback]
 Axes = tuple[int, ...]
@@ -176,6 +177,63 @@ def batch_norm(
     def positions(dy: Array) -> tuple[Array | None, ...]:
         dx, dweight, dbias = pullback(dy)
         return dx, None, None, dweight, dbias
+
+    return y, positions
+
+
+@differentiable
+def batch_norm_relu(
+    x: Array,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    residual: Array | None = None,
+    relu: bool = True,
+) -> Result:
+    """relu(batch_norm(x) + residual), or the sum alone; on CUDA in batch norm's passes (He et al., 2016).
+
+    Args:
+        x: the first eight arguments are those of `batch_norm`.
+        running_mean: likewise.
+        running_var: likewise.
+        weight: likewise.
+        bias: likewise.
+        training: likewise.
+        momentum: likewise.
+        eps: likewise.
+        residual: of x's shape, or None for 0.
+        relu: whether max(0, ...) follows. In 16 bits, a kernel rounds once, not after each step.
+
+    Returns:
+        The shape of x.
+
+    Raises:
+        ValueError: as `batch_norm`, or the residual has another shape.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.batch_norm_relu(xpnet.asarray([[1.0, 5.0], [3.0, 5.0]]), training=True, eps=1e-12)
+    array([[0., 0.],
+           [1., 0.]], dtype=float32)
+    """
+    if residual is not None and tuple(residual.shape) != tuple(x.shape):
+        raise ValueError(
+            f"batch_norm_relu: a residual of shape {tuple(residual.shape)} does not fit an input of shape "
+            f"{tuple(x.shape)}"
+        )
+    y, of_norm = inside(batch_norm, x, running_mean, running_var, weight, bias, training, momentum, eps)
+    if residual is not None:
+        y = residual + y
+    of_relu = None
+    if relu:
+        y, of_relu = inside(activations.relu, y)
+
+    def positions(dy: Array) -> tuple[Array | None, ...]:
+        g = dy if of_relu is None else of_relu(dy)
+        return *of_norm(g), None, None, None, g
 
     return y, positions
 

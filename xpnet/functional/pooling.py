@@ -12,7 +12,9 @@ from xpnet.core.backend import Array, dtype_name
 from xpnet.core.convert import asarray
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
+from xpnet.core.operators import mean
 from xpnet.core.places import backend_of, device, namespace
+from xpnet.core.registry import fusable
 from xpnet.functional.convolution import Size, check_images, output_size, pair
 
 Result = tuple[Array, Pullback]
@@ -39,7 +41,7 @@ class Windows(NamedTuple):
     places: list[tuple[slice, ...]]
 
 
-def _windows(
+def windows_over(
     x: Array,
     kernel_size: Size,
     stride: Size | None,
@@ -48,6 +50,11 @@ def _windows(
     ceil_mode: bool,
     name: str,
 ) -> Windows:
+    """The windows over x.
+
+    Raises:
+        ValueError: they do not fit.
+    """
     check_images(x, name)
     kernel, pads = pair(kernel_size, "kernel_size", 1), pair(padding, "padding", 0)
     strides = kernel if stride is None else pair(stride, "stride", 1)
@@ -82,12 +89,13 @@ def _winners(padded: Array, w: Windows) -> Result:
     return y, winner
 
 
+@fusable
 def max_pool2d_indices(
     x: Array, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool
 ) -> Array:
     """Where each maximum is in its image, as h W + w: (N, C, H', W'), int64."""
     xp = namespace(x)
-    w = _windows(x, kernel_size, stride, padding, dilation, ceil_mode, "max_pool2d")
+    w = windows_over(x, kernel_size, stride, padding, dilation, ceil_mode, "max_pool2d")
     padded = pad(x, w.widths, -math.inf) if any(map(any, w.widths)) else x
     winner = xp.astype(_winners(padded, w)[1], xp.int64)
     spread = pair(dilation, "dilation", 1)
@@ -119,7 +127,7 @@ def _max_pool(x: Array, w: Windows) -> Result:
 def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Result:
     """The maximum of each window: the form that kernels take."""
     x = floating("max_pool2d", x)
-    return _max_pool(x, _windows(x, kernel_size, stride, padding, 1, False, "max_pool2d"))
+    return _max_pool(x, windows_over(x, kernel_size, stride, padding, 1, False, "max_pool2d"))
 
 
 @differentiable
@@ -128,7 +136,7 @@ def max_pool2d_spread(
 ) -> Result:
     """The maximum of each window, with dilation and windows that are cut off at the end."""
     x = floating("max_pool2d", x)
-    return _max_pool(x, _windows(x, kernel_size, stride, padding, dilation, ceil_mode, "max_pool2d"))
+    return _max_pool(x, windows_over(x, kernel_size, stride, padding, dilation, ceil_mode, "max_pool2d"))
 
 
 @differentiable
@@ -145,7 +153,7 @@ def avg_pool2d(
     if divisor_override is not None and not divisor_override:
         raise ValueError("avg_pool2d: divisor_override must not be 0")
     xp, x = namespace(x), floating("avg_pool2d", x)
-    w = _windows(x, kernel_size, stride, padding, 1, ceil_mode, "avg_pool2d")
+    w = windows_over(x, kernel_size, stride, padding, 1, ceil_mode, "avg_pool2d")
     plain = not any(map(any, w.widths))
     padded = x if plain else pad(x, w.widths)
     fraction = _fraction(x, w, count_include_pad, divisor_override)
@@ -161,6 +169,13 @@ def avg_pool2d(
         return dx if plain else unpad(dx, w.widths)
 
     return y, pullback
+
+
+@differentiable
+def global_avg_pool2d(x: Array) -> Result:
+    """The mean over all positions: (N, C, H, W) -> (N, C)."""
+    check_images(x, "global_avg_pool2d")
+    return mean.body(x, (-2, -1))
 
 
 def _fraction(x: Array, w: Windows, count_include_pad: bool, divisor: int | None) -> float | Array:

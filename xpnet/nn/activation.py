@@ -245,3 +245,19 @@ class Softmax(Layer):
     def forward(self, x: Any) -> Any:
         """The same shape."""
         return F.softmax(x, self.axis)
+
+
+_FUSED: dict[type, Any] = {
+    ReLU: lambda layer: ("relu",),
+    LeakyReLU: lambda layer: ("leaky_relu", layer.negative_slope),
+    ELU: lambda layer: ("elu", layer.alpha),
+    Sigmoid: lambda layer: ("sigmoid",),
+    Tanh: lambda layer: ("tanh",),
+    GELU: lambda layer: ("gelu",) if layer.approximate == "none" else None,
+}
+
+
+def fused_name(layer: Any) -> tuple[Any, ...] | None:
+    """The last arguments of `linear_activation` for a layer of one of these classes; else None."""
+    found = _FUSED.get(type(layer))
+    return found(layer) if found is not None else None

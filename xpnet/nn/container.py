@@ -6,8 +6,13 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from operator import index as as_integer
 from typing import Any, Self
 
+from xpnet import functional as F
 from xpnet.core.operators import add
+from xpnet.core.registry import is_enabled
+from xpnet.nn import fuse
+from xpnet.nn.activation import ReLU
 from xpnet.nn.module import Layer, Module
+from xpnet.nn.normalization import BatchNorm, BatchNorm1d, BatchNorm2d
 
 
 class Identity(Layer):
@@ -157,9 +162,7 @@ class Sequential(_Row, Layer):
 
     def forward(self, x: Any) -> Any:
         """The last layer's output."""
-        for layer in self.layers:
-            x = layer(x)
-        return x
+        return fuse.row(self.layers, x)
 
 
 class ModuleList(_Row):
@@ -270,11 +273,34 @@ class Residual(Layer):
 
     def forward(self, x: Any) -> Any:
         """The sum of both branches."""
-        y = self.body(x)
+        return self._with_norm(x) if self._ends_in_norm() and is_enabled() else self._sum(x, self.body(x))
+
+    def _sum(self, x: Any, y: Any, norm: BatchNorm | None = None, relu: bool = False) -> Any:
         x = x if self.shortcut is None else self.shortcut(x)
         if tuple(x.shape) != tuple(y.shape):
             raise ValueError(
                 f"Residual: body gives {tuple(y.shape)}, the other branch {tuple(x.shape)}; "
                 "pass a shortcut that maps one to the other"
             )
-        return add(x, y)  # x + y would leave the sum to an array x, which may not know Tensors
+        if norm is None:
+            return add(x, y)  # x + y would leave the sum to an array x, which may not know Tensors
+        arguments: Any = (*norm.arguments(y), x, relu)
+        return F.batch_norm_relu(*arguments)
+
+    def _ends_in_norm(self) -> bool:
+        """Whether the body is a row whose last layer is batch norm, which can add the other branch."""
+        body = self.body
+        if type(body) is not Sequential or not body.layers or not fuse.unseen(body):
+            return False
+        return type(body.layers[-1]) in (BatchNorm1d, BatchNorm2d) and fuse.unseen(body.layers[-1])
+
+    def _with_norm(self, x: Any, relu: bool = False) -> Any:
+        layers: Any = vars(self.body)["layers"]
+        return self._sum(x, fuse.row(layers[:-1], x), layers[-1], relu)
+
+
+@fuse.joins(Residual)
+def _then_relu(block: Residual, following: Module) -> fuse.Run | None:
+    if type(following) is not ReLU or not block._ends_in_norm():
+        return None
+    return lambda x: block._with_norm(x, relu=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from xpnet import functional as F
 from xpnet.core.checks import number
+from xpnet.core.recording import depends_on
 from xpnet.nn.module import Layer
 
 
@@ -33,6 +34,7 @@ class Dropout(Layer):
 
     def forward(self, x: Any) -> Any:
         """The same shape."""
+        depends_on(self, "training")
         return F.dropout(x, self.p, self.training)
 
     def extra_repr(self) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 from xpnet import functional as F
 from xpnet import init
 from xpnet.core.checks import axis, initializer, size
-from xpnet.nn.module import Layer
+from xpnet.nn import fuse
+from xpnet.nn.activation import fused_name
+from xpnet.nn.module import Layer, Module
 from xpnet.nn.parameter import Parameter
 
 
@@ -61,6 +63,14 @@ class Linear(Layer):
     def extra_repr(self) -> str:
         """The sizes."""
         return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
+
+
+@fuse.joins(Linear)
+def _then_activation(linear: Linear, following: Module) -> fuse.Run | None:
+    activation = fused_name(following)
+    if activation is None or linear.bias is None:
+        return None
+    return lambda x: F.linear_activation(x, linear.weight, linear.bias, *activation)
 
 
 class Maxout(Linear):

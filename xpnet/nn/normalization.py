@@ -11,7 +11,10 @@ from xpnet import functional as F
 from xpnet import init
 from xpnet.core.checks import number, size
 from xpnet.core.operators import reshape
-from xpnet.nn.module import Layer
+from xpnet.core.recording import current, depends_on
+from xpnet.nn import fuse
+from xpnet.nn.activation import ReLU
+from xpnet.nn.module import Layer, Module
 from xpnet.nn.parameter import Buffer, HostBuffer, Parameter
 
 
@@ -58,17 +61,21 @@ class BatchNorm(_Affine):
             return self.momentum
         if not self.training or self.running_mean is None:
             return 0.0
+        recording = current()
+        if recording is not None:
+            recording.refuse(f"{type(self).__name__} with momentum=None weighs each batch differently")
         self.num_batches_tracked += 1
         return 1 / int(self.num_batches_tracked)
 
-    def forward(self, x: Any) -> Any:
-        """The same shape."""
+    def arguments(self, x: Any) -> tuple[Any, ...]:
+        """What `batch_norm` takes, of an input of the right shape."""
         if x.ndim not in self.axes or x.shape[1] != self.num_features:
             raise ValueError(
                 f"{type(self).__name__}({self.num_features}): expected {self.num_features} channels on "
                 f"axis 1 of {' or '.join(map(str, self.axes))} axes, got an input of shape {tuple(x.shape)}"
             )
-        return F.batch_norm(
+        depends_on(self, "training")
+        return (
             x,
             self.running_mean,
             self.running_var,
@@ -78,6 +85,10 @@ class BatchNorm(_Affine):
             self.momentum if self.momentum is not None else self.batch_fraction(),
             self.eps,
         )
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        return F.batch_norm(*self.arguments(x))
 
     def extra_repr(self) -> str:
         """The number of channels."""
@@ -133,6 +144,12 @@ class BatchNorm2d(BatchNorm):
     """
 
     axes = (4,)
+
+
+@fuse.joins(BatchNorm1d)
+@fuse.joins(BatchNorm2d)
+def _then_relu(norm: BatchNorm, following: Module) -> fuse.Run | None:
+    return (lambda x: F.batch_norm_relu(*norm.arguments(x))) if type(following) is ReLU else None
 
 
 class LayerNorm(_Affine):
@@ -274,6 +291,7 @@ class InstanceNorm2d(_Affine):
             raise ValueError(f"InstanceNorm2d: expected (N, {self.num_features}, H, W), got {shape}")
         if len(shape) == 3:
             return reshape(self.forward(reshape(x, (1, *shape))), shape)
+        depends_on(self, "training")
         own = self.training or self.running_mean is None
         running = (self.running_mean, self.running_var)
         return F.instance_norm(x, *running, self.weight, self.bias, own, self.momentum, self.eps)

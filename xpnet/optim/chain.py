@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet.core.places import on_device
+from xpnet.core.recording import current
 from xpnet.nn.flat import Span
-from xpnet.optim.gradients import add_noise, check_noise, clip_norm_of, clip_value_of, noise_std
+from xpnet.optim.gradients import add_noise, check_noise, clip_norm_of, clip_value_of, next_std
 
 
 class Transform:
@@ -34,6 +35,10 @@ class Transform:
     >>> x.data
     array([ 2.5, -3.5], dtype=float32)
     """
+
+    capturable = (
+        False  # whether `update` does the same in each step, or counts as `xpnet.core.recording` says
+    )
 
     def update(self, spans: Sequence[Span]) -> bool:
         """Change the gradients in place.
@@ -77,6 +82,8 @@ class ClipNorm(Transform):
     [1.5, 2.0]
     """
 
+    capturable = True
+
     def __init__(self, max_norm: float) -> None:
         if not max_norm >= 0:
             raise ValueError(f"ClipNorm: max_norm must be at least 0, got {max_norm}")
@@ -106,6 +113,8 @@ class ClipValue(Transform):
     >>> x.data
     array([2.5, 0. ], dtype=float32)
     """
+
+    capturable = True
 
     def __init__(self, clip_value: float) -> None:
         if not clip_value > 0:
@@ -138,14 +147,15 @@ class Noise(Transform):
     (-1.0, 0.1)
     """
 
+    capturable = True
+
     def __init__(self, eta: float = 0.01, gamma: float = 0.55) -> None:
         check_noise("Noise", eta)
         self.eta, self.gamma, self.t = eta, gamma, 0
 
     def update(self, spans: Sequence[Span]) -> bool:
         """Add the noise of this step."""
-        add_noise(spans, noise_std(self.eta, self.gamma, self.t))
-        self.t += 1
+        add_noise(spans, next_std(self))
         return True
 
 
@@ -166,6 +176,8 @@ class Decay(Transform):
     >>> x.data
     array([2.5], dtype=float32)
     """
+
+    capturable = True
 
     def __init__(self, weight_decay: float) -> None:
         if not weight_decay >= 0:
@@ -204,6 +216,8 @@ class Accumulate(Transform):
     array([-2.], dtype=float32)
     """
 
+    capturable = True
+
     def __init__(self, every: int) -> None:
         if every < 1:
             raise ValueError(f"Accumulate: every must be at least 1, got {every}")
@@ -211,6 +225,9 @@ class Accumulate(Transform):
 
     def update(self, spans: Sequence[Span]) -> bool:
         """Count; at the last one, divide."""
+        recording = current()
+        if recording is not None and self.every > 1:
+            recording.refuse("Accumulate makes an update in some steps only")
         self.t = (self.t + 1) % self.every
         if self.t:
             return False

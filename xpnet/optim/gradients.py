@@ -6,12 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from xpnet.core import random
 from xpnet.core.arrays import widen
 from xpnet.core.backend import Array
 from xpnet.core.checks import number
 from xpnet.core.convert import asarray
 from xpnet.core.places import backend_name, backend_of, namespace, on_device
+from xpnet.core.recording import current
 from xpnet.core.registry import fusable
 from xpnet.nn.flat import Span, spans_with_gradient
 
@@ -137,9 +140,8 @@ class GradientNoise:
 
     def __call__(self) -> None:
         """Add the noise of this step."""
-        std = noise_std(self.eta, self.gamma, self.t)
-        self.t += 1
-        add_noise(spans_with_gradient(self.params), std)
+        spans = spans_with_gradient(self.params)
+        add_noise(spans, next_std(self))
 
 
 def check_noise(name: str, eta: float) -> None:
@@ -157,8 +159,21 @@ def noise_std(eta: float, gamma: float, t: int) -> float:
     return math.sqrt(eta / (1 + t) ** gamma)
 
 
-def add_noise(spans: Sequence[Span], std: float) -> None:
-    """Add N(0, std^2) to the gradients of spans."""
+def next_std(noise: Any) -> Any:
+    """The standard deviation of the next step of `noise`, which has `eta`, `gamma` and counts in `t`."""
+
+    def count() -> float:
+        noise.t += 1
+        return noise_std(noise.eta, noise.gamma, noise.t - 1)
+
+    recording = current()
+    if recording is None or not recording.is_captured:
+        return count()
+    return recording.anew(lambda: [count()], 1, np.float32)[0]
+
+
+def add_noise(spans: Sequence[Span], std: Any) -> None:
+    """Add N(0, std^2) to the gradients of spans; in a captured step `std` is a 0-d float32 array."""
     # one draw for all: the noise of a parameter does not depend on how the gradients lie in memory
     size = sum(p.size for span in spans for p in span.parameters)
     key, start = random.generators[random.NOISE].next_key(), 0
@@ -169,5 +184,6 @@ def add_noise(spans: Sequence[Span], std: float) -> None:
             for g in [span.grads] if span.packed else [span.view(p, span.grads) for p in span.parameters]:
                 xp, stop = namespace(g), start + math.prod(g.shape)
                 part = asarray(drawn[start:stop], backend=backend_of(g))
-                g += xp.astype(xp.reshape(part, g.shape), g.dtype) * std
+                scale = std if isinstance(std, float) else xp.astype(std, g.dtype)
+                g += xp.astype(xp.reshape(part, g.shape), g.dtype) * scale
                 start = stop

@@ -10,7 +10,8 @@ from numpy import ndarray
 
 from xpnet.core.backend import Array, dtype_name
 from xpnet.core.convert import asarray
-from xpnet.core.places import backend_of, is_capturing, namespace, on_device
+from xpnet.core.places import backend_of, namespace, on_device
+from xpnet.core.recording import CaptureError, Recording, current
 from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
@@ -218,6 +219,11 @@ class Optimizer(_Declared):
             self._divide([bool(f) for f in filled])
         factor, self.half_factor = self.half_factor, 1.0
         finite, self.finite, self._uncertain = self.finite, None, []
+        recording = current()
+        if recording is not None:
+            if finite is not None or settle is not None or factor != 1:
+                recording.refuse("a LossScaler looks at the gradients of each step")
+            self._join(recording)
         if self.transforms:
             factor = self._transform(factor)
         if not self._waiting:
@@ -240,12 +246,49 @@ class Optimizer(_Declared):
         return loss
 
     def _update(self, span: MomentSpan, factor: float) -> None:
+        recording = current()
+        captured = recording is not None and recording.is_captured
+        slots = recording.slots if recording is not None else 0
         if span.master is None:
             self.update(span)
         else:
             self.update(span.widened(factor))
             span.write()
-        if not is_capturing(span.values):  # a captured step is run, and counted, at its replays
+        if not captured:
+            span.made = span.step
+        elif recording is not None and recording.slots == slots:
+            raise CaptureError(
+                f"{type(self).__name__} has no kernel for these parameters: its rate and step count would be "
+                "those of now in every replay"
+            )
+
+    # ---- in a captured step ----
+
+    def _join(self, recording: Recording) -> None:
+        """Tell a recording what its replays are to do here: see `xpnet.core.recording`."""
+        if not recording.is_captured:
+            recording.members.append(self._members)
+            return
+        for transform in self.transforms:
+            if not transform.capturable:
+                recording.refuse(f"{type(transform).__name__} may do something else in each step")
+        spans = self._spans
+        places = [(span, span.values, span.grads, span.master) for span in spans]
+        recording.checks.append(lambda: self._spans is spans and all(map(_is_there, places)))
+        recording.before.append(lambda: self._count(spans))
+
+    def _count(self, spans: list[MomentSpan]) -> None:
+        """Before a replay: count its step, and write its hyperparameters."""
+        if self._follows:
+            self._write_rates()
+        for block in self._blocks:
+            values = self._read(block.group)
+            if values != block.values and self._needs_others(block, values):
+                raise RuntimeError(f"{type(self).__name__}: other moments are needed; capture the step anew")
+        for span in spans:
+            span.step = span.made + 1
+            theta = span.values if span.master is None else span.master
+            self.update(Wide(theta, theta, span.moments, span.h, span.step))  # whose launch is in the graph
             span.made = span.step
 
     def take_back(self) -> None:
@@ -289,6 +332,9 @@ class Optimizer(_Declared):
 
     def _build(self) -> list[Block]:
         """Make blocks over the parameters where they are now; the state moves there."""
+        recording = current()
+        if recording is not None:
+            recording.refuse(f"{type(self).__name__} makes its moments in this step")
         state = self._collected()
         self._members, self._spans = members_of(self.param_groups), []
         self._filled, self._present = [], []
@@ -396,6 +442,13 @@ class Optimizer(_Declared):
         vars(self).update(saved)
         members = members_of(self.param_groups)
         self._state = {id(members[i]): values for i, values in saved["_state"].items()}
+
+
+def _is_there(place: tuple[MomentSpan, Array, Array, Array | None]) -> bool:
+    """Whether a span's parameters, gradients and copies are still the arrays that they were."""
+    span, values, grads, master = place
+    here = span.parameters[0]._grad is grads if span.flat is None else span.flat.grads is span.seen
+    return here and span.current and span.values is values and span.grads is grads and span.master is master
 
 
 def _divides_by_0(options: dict[str, Any]) -> bool:

@@ -22,10 +22,12 @@ class Callback:
     Attributes:
         last: True for a callback that is called after all others, such as one that saves what they did.
         main_only: True for one that writes or prints: where several ranks train together, rank 0 calls it.
+        capturable: True for one whose `on_backward_end` may be captured: it does the same in each step.
     """
 
     last: bool = False
     main_only: bool = False
+    capturable: bool = False
 
     def on_fit_begin(self, trainer: Any) -> None:
         """Before the first epoch."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet import optim
 from xpnet.core.backend import Array
+from xpnet.core.recording import depends_on
 from xpnet.train.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class GradientClipping(Callback):
         ValueError: neither is given, or one is not above 0.
     """
 
+    capturable = True
+
     def __init__(self, norm: float | None = None, value: float | None = None) -> None:
         if norm is None and value is None:
             raise ValueError("GradientClipping: give the largest norm, the largest value, or both")
@@ -37,6 +40,8 @@ class GradientClipping(Callback):
 
     def on_backward_end(self, trainer: Run) -> None:
         """Clip."""
+        depends_on(self, "norm")
+        depends_on(self, "value")
         if self.value is not None:
             optim.clip_grad_value(trainer.model, self.value)
         if self.norm is not None:
@@ -57,6 +62,8 @@ class GradientNoise(Callback):
     Raises:
         ValueError: eta is negative.
     """
+
+    capturable = True
 
     def __init__(self, eta: float = 0.01, gamma: float = 0.55) -> None:
         self.noise = optim.GradientNoise([], eta, gamma)

@@ -33,6 +33,8 @@ class ManualStep(Step):
     ...     return loss
     """
 
+    makes_updates = False
+
     def __init__(self, forward: Forward | None = None) -> None:
         super().__init__(forward)
         if forward is None and type(self).forward is Step.forward:

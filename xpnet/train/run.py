@@ -49,6 +49,7 @@ class Run:
         optimizer: over the model's parameters; a mapping of several by name, if several were given.
         callbacks, metrics, accumulate, l1, l2, scaler, communicator: as the Trainer was given them.
         train_step: what happens with a batch, a `Step`.
+        capture: whether its work is one launch.
         history: what was measured, epoch by epoch.
         data, validation: what `fit` was given, as batches.
         epoch: from 0; epochs: how many there are to be.
@@ -75,12 +76,13 @@ class Run:
         communicator: Communicator | None = None,
         *,
         step: Stepping,
+        capture: bool = False,
     ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks, self.metrics = list(callbacks), metrics
         self.accumulate, self.l1, self.l2, self.scaler = accumulate, l1, l2, scaler
         self.communicator = Communicator() if communicator is None else communicator
-        self.train_step = step
+        self.train_step, self.capture = step, capture
         self.data: Any = None
         self.validation: Any = None
         self.epoch = self.epochs = 0

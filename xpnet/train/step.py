@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from xpnet.core.backend import Array
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.data.batch import parts_of, size_of
 from xpnet.functional.regularizers import l1, l2
@@ -14,6 +15,7 @@ from xpnet.nn.inference import evaluating
 from xpnet.optim import Optimizer
 from xpnet.optim.gradients import gradients_of
 from xpnet.train.accumulation import Accumulation
+from xpnet.train.captured import CapturedWork, Outcome
 from xpnet.train.evaluation import to_measure
 from xpnet.train.measures import as_number, described, record, taken_apart
 from xpnet.train.metrics import Mean
@@ -52,6 +54,8 @@ class Step:
     True
     """
 
+    makes_updates = True  # of what `forward` gives; False of a step that makes its own
+
     def __init__(self, forward: Forward | None = None) -> None:
         if forward is not None and not callable(forward):
             raise TypeError(f"step: expected a function of (run, batch), got {forward!r}")
@@ -59,6 +63,7 @@ class Step:
         self.sum: Any = None  # while an epoch runs: the gradients of the next update
         self.backward_end: list[Hook] = []
         self.batch_end: list[Hook] = []
+        self.captured: CapturedWork | None = None  # `work` as one launch
 
     @property
     def name(self) -> str | None:
@@ -71,12 +76,24 @@ class Step:
         """Before the first batch of an epoch, or of what is left of it."""
         self.backward_end, self.batch_end = run.hooks("on_backward_end"), run.hooks("on_batch_end")
         self.sum = Accumulation(run)
+        if run.capture and self.captured is None:
+            self.captured = CapturedWork(self, run)
 
     def __call__(self, run: Run, batch: Any) -> None:
         """Take one batch; make an update if it is the last one of it."""
+        run.batch = batch
+        outcome = self.work(run, batch) if self.captured is None else self.captured(run, batch)
+        run.means["loss"].add(outcome.value, outcome.total)
+        if outcome.measures:
+            record(run, outcome.measures, size_of(batch))
+        if not self.sum.weights:
+            run.count_update(self.batch_end)
+
+    def work(self, run: Run, batch: Any) -> Outcome:
+        """What one batch asks of the device: forward, backward, and if it is the last of an update, that."""
         if not self.sum.weights:
             run.optimizer.zero_grad()
-        run.batch, samples = batch, size_of(batch)
+        samples = size_of(batch)
         found, weight = weighed(self.forward, run, batch, samples)
         found, measures = (found, None) if type(found) is Tensor else taken_apart(found)
         if not getattr(found, "requires_grad", False):
@@ -84,16 +101,16 @@ class Step:
                 f"the loss of a step must be a Tensor with a gradient, got {described(found)}; a step that "
                 "makes its own updates is passed as ManualStep(step)"
             )
-        self.backward(run, found, weight)
-        if measures:
-            record(run, measures, samples)
+        value, total = self.backward(run, found, weight)
         if len(self.sum.weights) == run.accumulate:
             self.update(run)
+        return Outcome(value, total, measures)
 
     def end(self, run: Run) -> None:
         """After the last batch of an epoch: make an update of those that are left."""
         if self.sum.weights:
             self.update(run)
+            run.count_update(self.batch_end)
         self.sum, self.backward_end, self.batch_end = None, [], []
 
     # ---- the parts ----
@@ -111,10 +128,9 @@ class Step:
         run.output = output = run.model(*inputs, **named)
         return run.loss(output, target)  # type: ignore[misc]  # the Trainer has seen to it
 
-    def backward(self, run: Run, loss: Tensor, weight: Weight) -> None:
-        """Add the gradient of one batch's loss to those of the update."""
-        value, total = self.sum.add(run, loss, weight)
-        run.means["loss"].add(value, total)
+    def backward(self, run: Run, loss: Tensor, weight: Weight) -> tuple[Array, Any]:
+        """Add the gradient of one batch's loss to those of the update; the loss, and its weight."""
+        return self.sum.add(run, loss, weight)
 
     def update(self, run: Run) -> None:
         """One update from the gradients that have been added up."""
@@ -131,7 +147,6 @@ class Step:
             for hook in self.backward_end:
                 hook(run)
             run.optimizer.step()
-        run.count_update(self.batch_end)
 
     def penalties(self, run: Run) -> list[Tensor]:
         """What is added to the loss for the size of the weights."""

@@ -54,6 +54,8 @@ class Trainer(Run):
         step: what happens with a batch: a function `step(run, batch)` that gives the loss, a `ManualStep`
             that makes its own updates, or a `Step` with methods of yours. Default: the loss of the model's
             output.
+        capture: on CUDA, make one launch of what the device does with a batch (`xpnet.capture`), with the
+            same bits; where that cannot be, a warning says why, and training goes on as without it.
 
     Batches are `(x, y)`, or tuples and dicts of several inputs and targets: the last element of a tuple is
     the target, of a dict the entry called y, target, targets, label or labels. Several inputs become several
@@ -91,6 +93,7 @@ class Trainer(Run):
         scaler: LossScaler | None = None,
         communicator: Communicator | None = None,
         step: Step | Forward | None = None,
+        capture: bool = False,
     ) -> None:
         accumulate = size("Trainer", "accumulate", accumulate)
         l1, l2 = number("Trainer", "l1", l1, 0), number("Trainer", "l2", l2, 0)
@@ -111,6 +114,7 @@ class Trainer(Run):
             scaler,
             communicator,
             step=self.train_step,
+            capture=capture,
         )
 
     @following

@@ -54,7 +54,7 @@ def prefix(include: tuple[str, ...] = ()) -> Path:
     Args:
         include: -I options that lead to CuPy's headers, for the kernels that CuPy writes; else none.
     """
-    names = {"xpemu.h": emulator.HERE, "cooperative_groups.h": emulator.HERE, "cuda_functions.h": HERE}
+    names = {"xpemu.h": emulator.HERE, "cuda_functions.h": HERE}
     texts = [(folder / name).read_text() for name, folder in names.items()]
     lines = ['#include "xpemu.h"', '#include "cuda_functions.h"']
     if include:

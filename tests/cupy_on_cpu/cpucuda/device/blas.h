@@ -7,6 +7,8 @@ struct Product {  // column-major C = alpha op(A) op(B) + beta C; types are cuda
     void* c;
     int type_a, type_b, type_c, type_scale;
     int64_t lda, ldb, ldc, stride_a, stride_b, stride_c;
+    int epilogue;  // of cuBLASLt: 1 none, or bits: 2 relu, 4 a bias for each row of C
+    const void* bias;
 };
 typedef int (*Gemm)(const Product*);
 static Gemm gemm_callback;
@@ -43,7 +45,7 @@ static size_t span(int batch, int64_t rows, int64_t columns, int64_t ld, int64_t
 static int gemm(Blas* h, int oa, int ob, int m, int n, int k, const void* alpha, const void* a, int ta, int64_t lda, int64_t sa,
                 const void* b, int tb, int64_t ldb, int64_t sb, const void* beta, void* c, int tc, int64_t ldc, int64_t sc,
                 int batch, int scale) {
-    Product p{oa, ob, m, n, k, batch, alpha, beta, a, b, c, ta, tb, tc, scale, lda, ldb, ldc, sa, sb, sc};
+    Product p{oa, ob, m, n, k, batch, alpha, beta, a, b, c, ta, tb, tc, scale, lda, ldb, ldc, sa, sb, sc, 1, nullptr};
     struct Scalars { alignas(16) char alpha[16], beta[16]; } kept{};
     if (!h->pointer_mode) memcpy(kept.alpha, alpha, width(scale)), memcpy(kept.beta, beta, width(scale));
     bool on_host = !h->pointer_mode;

@@ -59,5 +59,6 @@ extern "C" void xpemu_fail(const char* message, const char* file, int line);
 #include "launches.h"
 #include "libraries.h"
 #include "blas.h"
+#include "blaslt.h"
 #include "random.h"
 #include "sort.h"

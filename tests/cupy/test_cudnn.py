@@ -1,0 +1,206 @@
+"""Convolution by cuDNN (xpnet/cuda/cudnn.py), with a stand-in for NVIDIA's frontend; PyTorch computes for it.
+
+It keeps what the graph says, shapes, strides and numbers of the tensors, and reads and writes the addresses
+it is given; so it needs CuPy on the CPU. That cuDNN takes such graphs is for a GPU: tests/gpu/convolution.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import functional as F
+
+torch = pytest.importorskip("torch")
+
+
+class Tensor:
+    def __init__(self, number: int = 0, shape: Any = (), strides: Any = ()) -> None:
+        self.number, self.shape, self.strides, self.maker = number, shape, strides, None
+
+    def set_output(self, _: bool) -> None: ...
+    def _set_data_type(self, _: Any) -> None: ...
+    def set_uid(self, number: int) -> None:
+        self.number = number
+
+    def set_dim(self, shape: list[int]) -> None:
+        self.shape = shape
+
+    def set_stride(self, strides: list[int]) -> None:
+        self.strides = strides
+
+
+class Graph:
+    """As `cudnn.pygraph`, of float32."""
+
+    def __init__(self, *, io_data_type: str, handle: int, **_: Any) -> None:
+        assert (io_data_type, handle) == ("float32", 7)
+        self.steps: list[Any] = []
+
+    def _make_tensor(self, *, dim: Any, stride: Any, uid: int, **_: Any) -> Tensor:
+        return Tensor(uid, dim, stride)
+
+    def _add(self, function: Any, *inputs: Tensor) -> Tensor:
+        out = Tensor()
+        self.steps.append((out, function, inputs))
+        return out
+
+    @staticmethod
+    def _keywords(padding: Any, stride: Any, dilation: Any) -> dict[str, Any]:
+        return {"padding": tuple(padding), "stride": tuple(stride), "dilation": tuple(dilation)}
+
+    def conv_fprop(self, image: Tensor, weight: Tensor, **options: Any) -> Tensor:
+        def function(x: Any, w: Any, _: Any) -> Any:
+            groups = x.shape[1] // w.shape[1]
+            return torch.nn.functional.conv2d(x, w, groups=groups, **self._keywords(**options))
+
+        return self._add(function, image, weight)
+
+    def conv_dgrad(self, loss: Tensor, filter: Tensor, **options: Any) -> Tensor:
+        def function(dy: Any, w: Any, shape: Any) -> Any:
+            groups = shape[1] // w.shape[1]
+            return torch.nn.grad.conv2d_input(shape, w, dy, groups=groups, **self._keywords(**options))
+
+        return self._add(function, loss, filter)
+
+    def conv_wgrad(self, image: Tensor, loss: Tensor, **options: Any) -> Tensor:
+        def function(x: Any, dy: Any, shape: Any) -> Any:
+            groups = x.shape[1] // shape[1]
+            return torch.nn.grad.conv2d_weight(x, shape, dy, groups=groups, **self._keywords(**options))
+
+        return self._add(function, image, loss)
+
+    def bias(self, input: Tensor, bias: Tensor) -> Tensor:
+        return self._add(lambda y, b, _: y + b, input, bias)
+
+    def deselect_numeric_notes(self, notes: list[str]) -> None:
+        self.without = set(notes)
+
+    def check_support(self) -> None:
+        if Graph.refuses:
+            raise RuntimeError("no engine")
+
+    refuses = False
+
+    def validate(self) -> None: ...
+    def build_operation_graph(self) -> None: ...
+    def create_execution_plans(self, _: Any) -> None: ...
+    def build_plans(self, _: Any) -> None: ...
+    def get_workspace_size(self) -> int:
+        return 100
+
+    def _execute(self, pointers: dict[int, int], workspace: int, handle: int) -> None:
+        assert self.without == {"nondeterministic", "tf32", "tensor cores"}
+        assert workspace
+        assert handle == 7
+
+        def view(t: Tensor) -> Any:
+            count = 1 + sum((n - 1) * s for n, s in zip(t.shape, t.strides, strict=True))
+            room = np.ctypeslib.as_array(
+                ctypes.cast(pointers[t.number], ctypes.POINTER(ctypes.c_float)), (count,)
+            )
+            return torch.as_strided(torch.from_numpy(room), t.shape, t.strides)
+
+        made: dict[int, Any] = {}
+        for out, function, inputs in self.steps:
+            values = [made[id(t)] if id(t) in made else view(t) for t in inputs]
+            made[id(out)] = function(*values, out.shape)
+        view(out)[...] = made[id(out)]
+
+
+@pytest.fixture
+def frontend(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Graphs go to the stand-in; gives the number of those that ran."""
+    if not cupy.__version__.endswith("+cpu"):
+        pytest.skip("reads the device's memory")
+    from xpnet.cuda import cudnn
+
+    notes = SimpleNamespace(
+        NONDETERMINISTIC="nondeterministic", DOWN_CONVERT_INPUTS="tf32", TENSOR_CORE="tensor cores"
+    )
+    made = SimpleNamespace(
+        pygraph=Graph,
+        data_type=SimpleNamespace(FLOAT="float32"),
+        tensor_reordering=SimpleNamespace(NONE=0),
+        heur_mode=SimpleNamespace(A=0, FALLBACK=1),
+        build_plan_policy=SimpleNamespace(HEURISTICS_CHOICE=0),
+        numerical_note=notes,
+        cudnnGraphNotSupportedError=NotImplementedError,
+        create_handle=lambda: 7,
+        set_stream=lambda *, handle, stream: None,
+    )
+    monkeypatch.setattr(cudnn, "_found", lambda: (made, ""))
+    monkeypatch.setattr(Graph, "refuses", False)
+    cudnn.graph.cache_clear()
+    cudnn._handle.cache_clear()
+    runs: list[str] = []
+    run = cudnn.run
+    monkeypatch.setattr(cudnn, "run", lambda way, *args: (runs.append(way), run(way, *args)))
+    yield runs
+    cudnn.graph.cache_clear()
+    cudnn._handle.cache_clear()
+
+
+CASES = [
+    ((2, 3, 8, 9), (4, 3, 3, 3), {"padding": 1}),
+    ((2, 4, 9, 7), (6, 2, 3, 2), {"stride": (2, 1), "padding": (1, 0), "groups": 2}),
+    ((1, 3, 11, 11), (4, 3, 3, 3), {"dilation": 2}),
+]
+
+
+def step(arrays: list[Any], dy: Any, options: dict[str, Any]) -> list[np.ndarray]:
+    tensors = [xpnet.tensor(a, requires_grad=True) for a in arrays]
+    y = F.conv2d(*tensors, **options)
+    y.backward(dy)
+    return [xpnet.to_numpy(a) for a in (y, *(t.grad for t in tensors))]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("x", "weight", "options"), CASES)
+def test_the_kernels_and_cudnn_agree(frontend, cupy, x, weight, options, last, bias) -> None:
+    from xpnet.cuda import cudnn
+
+    rng = np.random.default_rng(0)
+    arrays = [cupy.asarray(rng.standard_normal(s, np.float32)) for s in (x, weight, weight[:1])][: 2 + bias]
+    want_y = F.conv2d(*arrays, **options)
+    dy = cupy.asarray(rng.standard_normal(want_y.shape, np.float32))
+    want = step(arrays, dy, options)
+    assert frontend == []
+    arrays[0] = cudnn.ordered(arrays[0], last)
+    with cudnn.use_cudnn():
+        y = F.conv2d(*arrays, **options)
+        found = step(arrays, dy, options)
+    assert cudnn.is_channels_last(y) == last
+    assert frontend == ["forward", "forward", "by_x", "by_weight"]
+    for a, b in zip(found, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_what_cudnn_refuses_is_left_to_the_kernels(frontend, cupy, monkeypatch, caplog) -> None:
+    from xpnet.cuda import cudnn
+
+    monkeypatch.setattr(Graph, "refuses", True)
+    x, weight = cupy.ones((1, 1, 4, 4), "f4"), cupy.ones((1, 1, 3, 3), "f4")
+    with cudnn.use_cudnn():
+        assert float(F.conv2d(x, weight)[0, 0, 0, 0]) == 9
+        assert float(F.conv2d(x.astype("f8"), weight.astype("f8"))[0, 0, 0, 0]) == 9
+    assert frontend == []
+    assert "no engine" in caplog.text
+
+
+def test_without_the_frontend_nothing_changes(cupy) -> None:
+    from xpnet.cuda import cudnn
+
+    if cudnn.missing() is None:
+        pytest.skip("it is here")
+    assert "pip install" in cudnn.missing()
+    x, weight = cupy.ones((1, 1, 4, 4), "f4"), cupy.ones((1, 1, 3, 3), "f4")
+    with cudnn.use_cudnn():
+        assert not cudnn.is_on()
+        assert float(F.conv2d(x, weight)[0, 0, 0, 0]) == 9

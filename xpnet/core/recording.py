@@ -1,0 +1,139 @@
+"""What a captured step needs of the host each time it is replayed: counters, and numbers that change.
+
+A CUDA graph repeats its kernels with the arguments that they had when it was captured. What changes from
+step to step, a learning rate or the key of a dropout mask, is therefore read from the device: whoever
+launches such a kernel asks `current()`, and if there is a recording takes `numbers(...)` of it instead of an
+argument. And whoever counts on the host says what is to be done `before` each replay, and what must hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from xpnet.core.backend import Array
+from xpnet.core.context import Setting
+
+ROOM = 4096  # bytes of numbers a step: some 500 of them
+
+
+class CaptureError(RuntimeError):
+    """A step that cannot be captured, and why."""
+
+
+class Phase(Enum):
+    """What happens to a step."""
+
+    WATCHED = "it runs as it is, and says who takes part"
+    CAPTURED = "its work goes into a graph, nothing is computed or counted"
+    REPLAYED = "the host counts and writes numbers; the graph does the work"
+
+
+class Recording:
+    """A step on its way into a graph, and what its replays ask of the host.
+
+    Attributes:
+        phase: what happens to it now.
+        before: called before each replay, in order: they count, and write numbers.
+        checks: called before them, must all be true: else the step has changed and is captured again.
+        members: of each optimizer that has made a step, its parameters.
+        host: the bytes that are copied to the device before a replay.
+        device: where they are there.
+    """
+
+    def __init__(self) -> None:
+        self.phase = Phase.WATCHED
+        self.before: list[Callable[[], None]] = []
+        self.checks: list[Callable[[], bool]] = []
+        self.members: list[Sequence[Any]] = []
+        self.host = np.zeros(ROOM, np.uint8)
+        self.device: Array = None
+        self._slots: dict[Hashable, tuple[np.ndarray, Array]] = {}
+        self._used = 0
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether the step's work goes into a graph now."""
+        return self.phase is Phase.CAPTURED
+
+    @property
+    def size(self) -> int:
+        """Bytes of numbers."""
+        return self._used
+
+    @property
+    def slots(self) -> int:
+        """How many numbers, or groups of them, replays will write."""
+        return len(self._slots)
+
+    def numbers(self, key: Hashable, values: Sequence[float], dtype: Any) -> Array:
+        """Numbers of a step, where kernels read them: they are those of each replay.
+
+        Args:
+            key: whose they are.
+            values: as they are now.
+            dtype: of the array.
+
+        Returns:
+            (len(values),) on the device.
+
+        Raises:
+            CaptureError: there are too many of them.
+        """
+        slot = self._slots.get(key)
+        if slot is None:
+            if self.phase is not Phase.CAPTURED:
+                raise CaptureError(f"a replay asks for numbers that were not captured: {key}")
+            start, stop = self._used, self._used + len(values) * np.dtype(dtype).itemsize
+            if stop > ROOM:
+                raise CaptureError(f"the step has more than {ROOM} bytes of numbers that change")
+            self._used = -(-stop // 16) * 16
+            slot = self._slots[key] = self.host[start:stop].view(dtype), self.device[start:stop].view(dtype)
+        slot[0][:] = values
+        return slot[1]
+
+    def anew(self, make: Callable[[], Sequence[float]], n: int, dtype: Any) -> Array:
+        """n numbers that `make()` gives for each replay, where kernels read them: (n,) on the device."""
+        key = object()
+
+        def write() -> None:
+            self.numbers(key, make(), dtype)
+
+        self.before.append(write)
+        return self.numbers(key, (0,) * n, dtype)
+
+    def refuse(self, reason: str) -> None:
+        """The step cannot be captured.
+
+        Raises:
+            CaptureError: with the reason, if that is what happens to it now.
+        """
+        if self.is_captured:
+            raise CaptureError(reason)
+
+    @contextmanager
+    def during(self, phase: Phase) -> Iterator[None]:
+        """The step is in this phase for the length of a `with` block."""
+        self.phase = phase
+        with _current.within(self):
+            yield
+
+
+_current: Setting[Recording | None] = Setting("xpnet_recording", None)
+
+
+def current() -> Recording | None:
+    """The recording of the step that runs now, if it is to be captured or replayed."""
+    return _current.get()
+
+
+def depends_on(thing: Any, attribute: str) -> None:
+    """The step that runs now holds as long as an attribute stays as it is: a layer's `training`, say."""
+    recording = _current.get()
+    if recording is not None and recording.is_captured:
+        value = getattr(thing, attribute)
+        recording.checks.append(lambda: bool(getattr(thing, attribute) == value))

@@ -1,0 +1,153 @@
+"""Matrix products on CUDA, by cuBLASLt; of what it cannot take, by CuPy.
+
+Arrays here are row-major, cuBLAS' matrices column-major: the memory of a row-major X is that of X^T. So
+C = A B is computed as C^T = B^T A^T, and a bias for each column of C is one for each row of C^T.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+from xpnet.core import arrays
+from xpnet.core.backend import Array
+from xpnet.core.places import namespace
+from xpnet.core.precision import get_matmul_precision as _precision
+from xpnet.cuda import cublaslt, loader
+from xpnet.cuda.cublaslt import BIAS, NONE, RELU, Matrix, Product
+from xpnet.cuda.element import element
+from xpnet.functional.linear import linear as linear_op
+
+_COMPUTE = {"float32": cublaslt.FLOAT32, "tf32": cublaslt.TF32, "bf16": cublaslt.BF16}
+_workspaces: dict[tuple[int, int], Array] = {}
+
+
+def instances(arch: int) -> dict[str, list[str]]:
+    """No kernels of ours."""
+    return {}
+
+
+@functools.cache
+def _is_available() -> bool:
+    return cublaslt.library() is not None
+
+
+class _Way(NamedTuple):
+    """How a product of such arrays is made."""
+
+    copied: tuple[bool, bool]  # whether a and b have neither contiguous rows nor contiguous columns
+    shape: tuple[int, ...]
+    product: Product
+
+
+def product(
+    a: Array, b: Array, out: Array | None = None, bias: Array | None = None, relu: bool = False
+) -> Any:
+    """a @ b (+ bias) in one launch: (..., m, k), (..., k, n) -> (..., m, n), with at most one batch axis.
+
+    Args:
+        a: of a floating-point dtype; a transposed view is taken as it is.
+        b: likewise.
+        out: where the result goes, if it is contiguous.
+        bias: (n,), added to each row.
+        relu: max(0, ...) at the end.
+
+    Returns:
+        The product, or NotImplemented.
+    """
+    dtype = a.dtype
+    if dtype != b.dtype or not _is_available():
+        return NotImplemented
+    epilogue = (BIAS if bias is not None else 0) + (RELU if relu else 0) or NONE
+    way = _way(dtype, a.shape, a.strides, b.shape, b.strides, epilogue, _precision())
+    if way is None:
+        return NotImplemented
+    if way.copied[0]:
+        a = namespace(a).ascontiguousarray(a)
+    if way.copied[1]:
+        b = namespace(b).ascontiguousarray(b)
+    if out is None or out.shape != way.shape or out.dtype != dtype or not out.flags.c_contiguous:
+        out = namespace(a).empty(way.shape, dtype=dtype)
+    pa, pb, pc, pbias = a.data.ptr, b.data.ptr, out.data.ptr, 0
+    if bias is not None:
+        bias = loader.contiguous(bias)
+        pbias = bias.data.ptr
+    bits = (pa | pb | pc | pbias) & 255 or 256
+    device = a.data.device_id
+    plan = cublaslt.plan(device, way.product, bits & -bits, pbias)
+    if plan is None:
+        return NotImplemented
+    stream = loader.stream()
+    room = _workspace(a, device, stream, plan.workspace) if plan.workspace else 0
+    plan.launch(pb, pa, pc, pbias, room, stream)
+    return out
+
+
+@functools.lru_cache(1024)
+def _way(
+    dtype: Any,
+    shape_a: tuple[int, ...],
+    strides_a: tuple[int, ...],
+    shape_b: tuple[int, ...],
+    strides_b: tuple[int, ...],
+    epilogue: int,
+    precision: str,
+) -> _Way | None:
+    """The way for arrays of these shapes and strides; None if it is CuPy's."""
+    t = element(dtype)
+    axes = len(shape_a), len(shape_b)
+    if t is None or min(axes) < 2 or max(axes) > 3 or shape_a[-1] != shape_b[-2]:
+        return None
+    batches = {shape[0] for shape in (shape_a, shape_b) if len(shape) == 3}
+    batch = max(batches, default=1)
+    (m, k), n = shape_a[-2:], shape_b[-1]
+    if len(batches - {1}) > 1 or 0 in (m, n, k) or 0 in batches:
+        return None
+    compute = {"float64": cublaslt.FLOAT64, "float32": _COMPUTE[precision]}.get(t.dtype, cublaslt.FLOAT32)
+    a, ta, copy_a = _matrix(shape_a, strides_a, dtype.itemsize)
+    b, tb, copy_b = _matrix(shape_b, strides_b, dtype.itemsize)
+    out = Matrix(n, m, n, m * n)
+    described = Product(t.dtype, compute, tb, ta, b, a, out, batch, epilogue)
+    return _Way((copy_a, copy_b), (m, n) if max(axes) == 2 else (batch, m, n), described)
+
+
+def _matrix(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[Matrix, bool, bool]:
+    """What lies there, as cuBLAS sees it; whether that is the transpose; whether it takes a copy."""
+    rows, columns = shape[-2:]
+    several = len(shape) == 3 and shape[0] > 1
+    outer, inner = (s // itemsize for s in strides[-2:])
+    between = strides[0] // itemsize if several else 0
+    if (inner == 1 or columns == 1) and (outer >= columns or rows == 1):
+        return Matrix(columns, rows, outer if rows > 1 else columns, between), False, False
+    if (outer == 1 or rows == 1) and (inner >= rows or columns == 1):
+        return Matrix(rows, columns, inner if columns > 1 else rows, between), True, False
+    return Matrix(columns, rows, columns, rows * columns if several else 0), False, True
+
+
+def _workspace(like: Array, device: int, stream: int, size: int) -> int:
+    """The address of scratch memory that this stream's products use one after the other."""
+    found = _workspaces.get((device, stream))
+    if found is None or found.size < size:
+        found = _workspaces[device, stream] = namespace(like).empty(size, dtype="uint8")
+    return loader.address(found)
+
+
+@arrays.device_matmul.kernel("cupy")
+def matmul(a: Array, b: Array, out: Array | None = None) -> Any:
+    """See `xpnet.core.arrays.matmul`."""
+    return product(a, b, out)
+
+
+@linear_op.kernel("cupy")
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Any:
+    """See `xpnet.functional.linear`: the bias is added by the product."""
+    if bias is None or x.ndim != 2 or bias.dtype != x.dtype or bias.shape != weight.shape[:1]:
+        return NotImplemented
+    y = product(x, weight.T, None, bias) if weight.ndim == 2 else NotImplemented
+    if y is NotImplemented:
+        return y
+    return y, lambda dy: (
+        lambda out: arrays.matmul(dy, weight),
+        lambda out: arrays.matmul(dy.T, x, out),
+        lambda out: arrays.sum_rows(dy, out),
+    )

@@ -1,0 +1,112 @@
+"""What the device does with a batch, as one launch: see `xpnet.core.capture`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+from xpnet.core.backend import Array
+from xpnet.core.capture import Captured, Constant
+from xpnet.train.run import Run
+
+
+class Outcome(NamedTuple):
+    """What a batch gave.
+
+    Attributes:
+        value: the loss, the mean over the batch.
+        total: what that mean was divided by.
+        measures: other numbers to record, by name.
+    """
+
+    value: Array
+    total: Any
+    measures: dict[str, Any] | None
+
+
+class Working(Protocol):
+    """What is asked of a step (`xpnet.train.step.Step`)."""
+
+    sum: Any
+    backward_end: list[Any]
+    makes_updates: bool
+
+    def work(self, run: Run, batch: Any) -> Outcome:
+        """What one batch asks of the device."""
+
+
+class CapturedWork:
+    """`step.work`, captured. What it leaves in the run goes in and out as arguments and results.
+
+    Args:
+        step: whose.
+        run: the training; what cannot be captured in it is said now, and the work is then done as it is.
+
+    Warns:
+        RuntimeWarning: why it is not captured.
+    """
+
+    def __init__(self, step: Working, run: Run) -> None:
+        reasons = list(_reasons(step, run))
+        if reasons:
+            message = f"Trainer: capture=True has no effect: {'; '.join(reasons)}"
+            warnings.warn(message, RuntimeWarning, stacklevel=5)
+        self._step, self._run = step, run
+        self._captured = None if reasons else Captured(self._work)
+
+    def __call__(self, run: Run, batch: Any) -> Outcome:
+        """Take one batch."""
+        if self._captured is None:
+            return self._step.work(run, batch)
+        sums = self._step.sum
+        carried = (sums.weights, run.loss_value, run.loss_weight) if sums.weights else None
+        self._run = run
+        result = self._captured(batch, carried)
+        outcome, run.output, sums.weights, run.loss_value, run.loss_weight = _shown(result)
+        return outcome
+
+    def _work(self, batch: Any, carried: Any) -> Any:
+        """A function of arrays: what was added up for this update goes in, what there is then comes out."""
+        run, sums = self._run, self._step.sum
+        if carried is not None:
+            weights, run.loss_value, run.loss_weight = carried
+            sums.weights = list(weights)
+        outcome = self._step.work(run, batch)
+        return _hidden((outcome, run.output, list(sums.weights), run.loss_value, run.loss_weight))
+
+
+def _reasons(step: Working, run: Run) -> Iterator[str]:
+    """What in a training changes from step to step on the host, beyond what `xpnet.capture` knows."""
+    if not step.makes_updates:
+        yield "the step makes its own updates; capture it yourself, as in ManualStep(xpnet.capture(step))"
+    if run.scaler is not None:
+        yield "a LossScaler decides on the host"
+    if run.communicator.size > 1:
+        yield "the gradients of several ranks meet on the host"
+    for hook in step.backward_end:
+        owner = getattr(hook, "__self__", hook)
+        if not getattr(owner, "capturable", False):
+            yield f"{type(owner).__name__} works between backward and the update"
+
+
+def _hidden(value: Any) -> Any:
+    """Numbers of the host as constants."""
+    if isinstance(value, int | float):
+        return Constant(value)
+    if isinstance(value, dict):
+        return {k: _hidden(v) for k, v in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_hidden, value))
+    return type(value)(map(_hidden, value)) if isinstance(value, tuple | list) else value
+
+
+def _shown(value: Any) -> Any:
+    """The inverse of `_hidden`."""
+    if isinstance(value, Constant):
+        return value.value
+    if isinstance(value, dict):
+        return {k: _shown(v) for k, v in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_shown, value))
+    return type(value)(map(_shown, value)) if isinstance(value, tuple | list) else value
