@@ -31,6 +31,7 @@ from xpnet.array_api import fft as _fft
 from xpnet.array_api import (
     linalg as _linalg,
 )
+from xpnet.array_api.special import special as _special
 from xpnet.array_api.values import standard
 from xpnet.core.backend import get_backend
 
@@ -50,6 +51,7 @@ FUNCTIONS: dict[str, Any] = {name: f for chapter in CHAPTERS for name, f in chap
 globals().update(FUNCTIONS)
 linalg = SimpleNamespace(**_linalg.EXTENSION)
 fft = SimpleNamespace(**_fft.FUNCTIONS)
+special = _special
 
 
 def __array_namespace_info__() -> info.Info:
