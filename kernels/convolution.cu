@@ -165,10 +165,10 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
                 if (row >= rows) continue;
                 const Acc<T> shift = bias ? to_acc(bias[row]) : Acc<T>(0);
                 if (whole) {
-                    Acc<T> piece[PIECE];
+                    Vec<T, PIECE> piece;  // store_vec would keep two registers more than there are
 #pragma unroll
-                    for (int f = 0; f < PIECE; ++f) piece[f] = tile.value(j, i, (e + f) % P::WIDTH) + shift;
-                    store_vec<T, PIECE>(first + (i64)row * plane, piece);
+                    for (int f = 0; f < PIECE; ++f) piece.v[f] = from_acc<T>(tile.value(j, i, (e + f) % P::WIDTH) + shift);
+                    *reinterpret_cast<Vec<T, PIECE>*>(first + (i64)row * plane) = piece;
                 } else {
                     first[(i64)row * plane] = from_acc<T>(tile.value(j, i, e) + shift);
                 }
