@@ -149,6 +149,13 @@ class Graph(NamedTuple):
         self.graph._execute({k: a.data.ptr for k, a in tensors.items()}, workspace.data.ptr, handle)
 
 
+def _workspace_limit(device: int) -> int:
+    """Bytes: a thirty-second of the device's memory."""
+    import cupy
+
+    return int(cupy.cuda.Device(device).mem_info[1]) // 32
+
+
 def build(way: str, dtype: str, tf32: bool, bias: bool, tensors: list[Tensor], g: Geometry) -> Graph:
     """The graph of y, or of the gradient of x or of weight.
 
@@ -190,6 +197,7 @@ def build(way: str, dtype: str, tf32: bool, bias: bool, tensors: list[Tensor], g
     if dtype == "float32" and not tf32:
         unwanted += [notes.DOWN_CONVERT_INPUTS, notes.TENSOR_CORE]
     made.deselect_numeric_notes(unwanted)
+    made.deselect_workspace_greater_than(_workspace_limit(device))
     made.check_support()
     made.build_plans(m.build_plan_policy.HEURISTICS_CHOICE)
     return Graph(made, device, made.get_workspace_size())
