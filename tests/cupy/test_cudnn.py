@@ -82,6 +82,9 @@ class Graph:
     def deselect_numeric_notes(self, notes: list[str]) -> None:
         self.without = set(notes)
 
+    def deselect_workspace_greater_than(self, size: int) -> None:
+        assert size > 100
+
     def check_support(self) -> None:
         if Graph.refuses:
             raise RuntimeError("no engine")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xpnet.core.arrays import sum_in_float32
-from xpnet.core.backend import Array
+from xpnet.core.backend import Array, namespace_of
 from xpnet.core.context import Setting, Within
 from xpnet.core.places import namespace
 from xpnet.core.precision import get_matmul_precision
@@ -29,6 +29,7 @@ log = logging.getLogger("xpnet.cuda")
 _asked = {"0": False, "1": True}.get(os.environ.get("XPNET_CUDNN", ""))
 _on: Setting[bool | None] = Setting("xpnet_cudnn", _asked)
 TYPES = {"float32": "FLOAT", "float16": "HALF", "bfloat16": "BFLOAT16"}
+OF_MEMORY = 32  # a workspace is at most this part of the device's memory
 WAYS = ("forward", "by_x", "by_weight")
 X, WEIGHT, BIAS, Y = range(1, 5)  # numbers of the tensors in a graph
 
@@ -190,6 +191,7 @@ def build(way: str, dtype: str, tf32: bool, bias: bool, tensors: list[Tensor], g
     if dtype == "float32" and not tf32:
         unwanted += [notes.DOWN_CONVERT_INPUTS, notes.TENSOR_CORE]
     made.deselect_numeric_notes(unwanted)
+    made.deselect_workspace_greater_than(namespace_of("cupy").memory(device) // OF_MEMORY)
     made.check_support()
     made.build_plans(m.build_plan_policy.HEURISTICS_CHOICE)
     return Graph(made, device, made.get_workspace_size())
