@@ -4,11 +4,8 @@
 // Row r begins at channel r % groups * per, and `segment` values share one: layer norm has groups = segment = 1.
 //
 // A row stays in the registers of LANES threads between its two uses: a warp, or a block.
-#include "common.cuh"
+#include "rows.cuh"
 using namespace xp;
-
-constexpr int HELD = 4;  // pieces a thread
-template <int LANES> constexpr int block_of() { return LANES == 32 ? 128 : LANES; }
 
 #define ROW_GEOMETRY i64 rows, int n, int segment, int per, int groups
 
@@ -19,34 +16,6 @@ template <typename T> __device__ __forceinline__ Acc<T> number(const void* p, in
 }
 __device__ __forceinline__ float inverse_root(float v) { return rsqrtf(v); }
 __device__ __forceinline__ double inverse_root(double v) { return 1 / sqrt(v); }
-// the sum over a row, to all its threads; `room` is free again after the next sum
-template <int LANES, typename A> __device__ __forceinline__ A row_sum(A v, A* room) {
-    if (LANES == 32) return warp_sum<32>(v);
-    return block_sum<LANES / 32>(v, room);
-}
-
-// p[0 .. VEC) = v; four values of 16 bits as two registers
-template <typename T, int VEC> __device__ __forceinline__ void put(T* p, const Acc<T> (&v)[VEC]) {
-    if constexpr (sizeof(T) * VEC == 8 && VEC == 4) {
-        Piece<T, VEC> out;
-#pragma unroll
-        for (int j = 0; j < VEC; ++j) out.set(j, from_acc<T>(v[j]));
-        *reinterpret_cast<uint2*>(p) = uint2{out.words[0], out.words[1]};
-    } else {
-        store_vec<T, VEC>(p, v);
-    }
-}
-
-// where a thread is: its row, and its pieces first, first + LANES * VEC, ... of it
-template <int VEC, int LANES> struct Place {
-    int first, step;
-    i64 row;
-    __device__ __forceinline__ Place()
-        : first((int)(threadIdx.x % LANES) * VEC), step(LANES * VEC),
-          row((i64)blockIdx.x * (block_of<LANES>() / LANES) + threadIdx.x / LANES) {}
-    static __device__ __forceinline__ i64 workers() { return (i64)gridDim.x * (block_of<LANES>() / LANES); }
-};
-
 // saved: [2][rows], mean and 1 / sigma
 template <typename T, int VEC, int LANES>
 __global__ void __launch_bounds__(block_of<LANES>(), 512 / block_of<LANES>())

@@ -190,7 +190,9 @@ def plan(
         best, blocks = (0.0, tilings[0], 0, 0), 2 * multiprocessors
         for t in tilings:
             parts = max(loader.ceil_div(t.items, t.rows * t.most), 1 if variant is None else 2)
-            if parts <= multiprocessors:  # CuPy shrinks a grid that does not fit: a group must be left of it
+            # measured on an H100, (65536, 512): rows of 64 bytes take longer once than whole ones twice
+            wide = not shape.columns or t.tx * t.vec * itemsize >= 128 or variant == IN_GRID
+            if parts <= multiprocessors and wide:  # CuPy shrinks a grid that does not fit
                 groups = min(blocks // parts, t.tiles)
                 busy = t.tiles * parts / (loader.ceil_div(t.tiles, groups) * blocks)
                 best = max(best, (min(busy, 0.75), t, parts, groups), key=lambda found: found[0])
