@@ -24,6 +24,7 @@ class Column:
 
     key: str
     title: str
+    precise: bool = True  # whether products of float32 numbers are made in float32
     library: ClassVar[str] = ""
     library_title: ClassVar[str] = ""
     device: str = "cpu"
@@ -50,6 +51,10 @@ class Column:
     def compile(self, function: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
         """What the column's compiler, if any, makes of a function that may overwrite arguments `donate`."""
         return function
+
+    def whole(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """What the column makes of a whole training step, a function of arrays: one launch, say."""
+        return step
 
     def seconds(self, run: Callable[[int], Any], indices: Sequence[int]) -> float:
         """The time of one `run` after the other, until the last has finished."""
@@ -88,15 +93,26 @@ class NumpyColumn(Column):
 
 
 class XpnetColumn(Column):
-    """xpnet on one backend, with its fused kernels or with its Array API bodies alone."""
+    """xpnet on one backend, with its fused kernels or with its Array API bodies alone.
+
+    Args:
+        backend: its name.
+        fused: whether kernels run.
+        captured: whether training steps are captured, with `xpnet.capture`.
+        precision: of float32 products.
+    """
 
     library = library_title = "xpnet"
 
-    def __init__(self, backend: str, fused: bool) -> None:
-        self.backend, self.fused = backend, fused
+    def __init__(self, backend: str, fused: bool, captured: bool = False, precision: str = "float32") -> None:
+        self.backend, self.fused, self.captured, self.precision = backend, fused, captured, precision
         self.device = "cuda" if backend == "cupy" else "cpu"
-        self.key = "xpnet" + ("-cupy" if backend == "cupy" else "") + ("" if fused else "-unfused")
-        self.title = f"xpnet {backend}" + ("" if fused else ", fused kernels off")
+        ways = {"unfused": not fused, "captured": captured, precision: precision != "float32"}
+        chosen = [way for way, given in ways.items() if given]
+        self.key = "-".join(["xpnet", *(["cupy"] if backend == "cupy" else []), *chosen])
+        titles = {"unfused": "fused kernels off", "captured": "captured steps"}
+        self.title = ", ".join([f"xpnet {backend}", *(titles.get(way, way) for way in chosen)])
+        self.precise = precision == "float32"
 
     def missing(self) -> str | None:
         import xpnet
@@ -122,8 +138,17 @@ class XpnetColumn(Column):
     def active(self) -> Iterator[None]:
         import xpnet
 
-        with xpnet.use_backend(self.backend), xpnet.fused(self.fused):
+        with (
+            xpnet.use_backend(self.backend),
+            xpnet.fused(self.fused),
+            xpnet.matmul_precision(self.precision),
+        ):
             yield
+
+    def whole(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        import xpnet
+
+        return xpnet.capture(step) if self.captured else step
 
     def array(self, host: np.ndarray) -> Any:
         import xpnet
@@ -159,14 +184,52 @@ def _cupy_seconds(run: Callable[[int], Any], indices: Sequence[int]) -> float:
 
 
 class TorchColumn(Column):
-    """PyTorch, eager or compiled, as a user would write it; float32 products in full float32."""
+    """PyTorch, eager or compiled, as a user would write it; float32 products in full float32.
+
+    Args:
+        device: "cpu" or "cuda".
+        compiled: whether losses and optimizers go through `torch.compile`.
+        mode: of that.
+        captured: whether training steps are CUDA graphs, as PyTorch's notes on CUDA write them.
+        precision: of float32 products, "float32" or "tf32".
+    """
 
     library, library_title = "torch", "PyTorch"
 
-    def __init__(self, device: str, compiled: bool = False) -> None:
-        self.device, self.compiled = device, compiled
-        self.key = ("compile" if compiled else "torch") + ("" if device == "cpu" else "-cuda")
-        self.title = ("torch.compile" if compiled else "torch eager") + f" on {device}"
+    def __init__(
+        self,
+        device: str,
+        compiled: bool = False,
+        mode: str = "default",
+        captured: bool = False,
+        precision: str = "float32",
+    ) -> None:
+        self.device, self.compiled, self.mode = device, compiled, mode
+        self.captured, self.precision = captured, precision
+        ways = [*([mode] if mode != "default" else []), *(["captured"] if captured else [])]
+        ways += [precision] if precision != "float32" else []
+        name = "compile" if compiled else "torch"
+        self.key = "-".join([name, *(["cuda"] if device == "cuda" else []), *ways])
+        title = ("torch.compile" if compiled else "torch eager") + f" on {device}"
+        self.title = ", ".join([title, *ways])
+        self.precise = precision == "float32"
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        import torch
+
+        tf32, before = self.precision == "tf32", torch.backends.cuda.matmul.allow_tf32
+        if before == tf32:
+            yield
+            return
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = before
+
+    def whole(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        return _torch_graph(step) if self.captured else step
 
     def missing(self) -> str | None:
         reason = _import_error("torch")
@@ -198,7 +261,7 @@ class TorchColumn(Column):
             return function
         import torch
 
-        return torch.compile(function)
+        return torch.compile(function, mode=self.mode)
 
     def seconds(self, run: Callable[[int], Any], indices: Sequence[int]) -> float:
         if self.device == "cpu":
@@ -220,6 +283,34 @@ class TorchColumn(Column):
             torch.compiler.reset()
         if self.device == "cuda":
             torch.cuda.empty_cache()
+
+
+def _torch_graph(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A training step as a CUDA graph, after three steps on a side stream, which count as steps."""
+    import torch
+
+    calls, static, graph, loss = 0, [], torch.cuda.CUDAGraph(), None
+
+    def run(*arrays: Any) -> Any:
+        nonlocal calls, static, loss
+        calls += 1
+        if calls <= 3:
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                result = step(*arrays)
+            torch.cuda.current_stream().wait_stream(stream)
+            return result
+        if not static:
+            static = [array.clone() for array in arrays]
+            with torch.cuda.graph(graph):
+                loss = step(*static)
+        for own, given in zip(static, arrays, strict=True):
+            own.copy_(given)
+        graph.replay()
+        return loss
+
+    return run
 
 
 class JaxColumn(Column):
@@ -377,13 +468,18 @@ def all_columns() -> list[Column]:
         ThincColumn(),
         XpnetColumn("cupy", fused=True),
         XpnetColumn("cupy", fused=False),
+        XpnetColumn("cupy", fused=True, captured=True),
+        XpnetColumn("cupy", fused=True, captured=True, precision="tf32"),
         TorchColumn("cuda"),
+        TorchColumn("cuda", captured=True),
+        TorchColumn("cuda", captured=True, precision="tf32"),
         TorchColumn("cuda", compiled=True),
+        TorchColumn("cuda", compiled=True, mode="reduce-overhead"),
         JaxColumn("cuda"),
     ]
 
 
-SLOW_TO_PREPARE = ("compile", "compile-cuda")
+SLOW_TO_PREPARE = ("compile", "compile-cuda", "compile-cuda-reduce-overhead")
 """Columns that `--quick` leaves out unless they are named: compiling takes minutes."""
 
 

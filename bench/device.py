@@ -75,9 +75,23 @@ def cases(tiny: bool) -> list[Case]:
     return made + [BatchNormVariant(shape, variant=name) for shape in shapes for name in VARIANTS]
 
 
-def columns(torch: type[TorchColumn], xpnet: type[XpnetColumn]) -> tuple[list[Column], dict[str, str]]:
-    """xpnet on CuPy and PyTorch on CUDA, and why one of them cannot run."""
-    every: list[Column] = [xpnet("cupy", fused=True), torch("cuda")]
+COMPILED = (TinyMLP(32), MnistMLP(128))
+"""Steps that `torch.compile` is tried on, too: it takes half a minute each."""
+
+
+def step_columns() -> list[Column]:
+    """The columns that only whole steps have: captured, with rounded products, compiled."""
+    return [
+        XpnetColumn("cupy", fused=True, captured=True),
+        XpnetColumn("cupy", fused=True, captured=True, precision="tf32"),
+        TorchColumn("cuda", captured=True),
+        TorchColumn("cuda", captured=True, precision="tf32"),
+        TorchColumn("cuda", compiled=True, mode="reduce-overhead"),
+    ]
+
+
+def columns(every: list[Column]) -> tuple[list[Column], dict[str, str]]:
+    """Those that can run, and why the others cannot."""
     missing = {c.key: reason for c in every if (reason := c.missing()) is not None}
     return [c for c in every if c.key not in missing], missing
 
@@ -90,8 +104,10 @@ def measure_all(
     Raises:
         ValueError: xpnet cannot run on CuPy here, or `only` leaves nothing.
     """
-    on_device, missing = columns(TorchOnDevice, XpnetOnDevice)
-    ordinary, _ = columns(TorchColumn, XpnetColumn)
+    on_device, missing = columns([XpnetOnDevice("cupy", fused=True), TorchOnDevice("cuda")])
+    steps, rest = columns([XpnetColumn("cupy", fused=True), TorchColumn("cuda"), *step_columns()])
+    ordinary = [c for c in steps if c.key in ("xpnet-cupy", "torch-cuda")]
+    missing |= rest
     if "xpnet-cupy" in missing:
         raise ValueError(missing["xpnet-cupy"])
     words = [word.strip() for word in only.split(",")] if only else [""]
@@ -111,10 +127,13 @@ def measure_all(
         measure_limits(ordinary, 8),
         missing,
     )
-    run.add_columns(ordinary)
+    run.add_columns(steps)
+    compiled = {case.key for case in COMPILED}
     wrong = False
     for case in chosen:
-        made, rng = (ordinary, None) if case.group == "step" else (on_device, DeviceRandom())
+        made, rng = on_device, None if case.group == "step" else DeviceRandom()
+        if case.group == "step":
+            made = [c for c in steps if not c.key.startswith("compile") or case.key in compiled]
         try:
             found = measure(case, made, settings, rng)
         except Exception as error:  # memory, above all: the other cases are still worth their time
@@ -133,7 +152,9 @@ def table(run: Run) -> dict[str, dict[str, Any]]:
     for case in run.cases:
         row: dict[str, Any] = {}
         for column in run.columns:
-            m, peer = measured[case, column], measured.get((case, "torch-cuda"))
+            m, peer = measured.get((case, column)), measured.get((case, "torch-cuda"))
+            if m is None:  # of another kind of case
+                continue
             if not m.seconds:
                 row[column] = {"missing": m.missing}
                 continue

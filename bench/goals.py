@@ -45,6 +45,13 @@ GOALS = [
     Goal("op adam 100M", "xpnet-cupy", None, _COPY),
     Goal("op nesterov 100M", "xpnet-cupy", None, _COPY),
     *[Goal(f"step {case}", "xpnet-cupy", "torch-cuda", 1.0) for case in _STEPS],
+    *[Goal(f"step {case}", "xpnet-cupy-captured", "torch-cuda", 0.3) for case in _STEPS[:3]],
+    *[
+        Goal(f"step {case}", "xpnet-cupy-captured", "compile-cuda-reduce-overhead", 0.7)
+        for case in _STEPS[:2]
+    ],
+    Goal("step cnn batch 128", "xpnet-cupy-captured", "torch-cuda", 1.0),
+    Goal("step resnet20 batch 128", "xpnet-cupy-captured", "torch-cuda", 1.0),
 ]
 
 

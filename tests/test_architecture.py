@@ -24,9 +24,9 @@ PACKAGE = Path(xpnet.__file__).parent
 
 FLOORS = (
     {"core"},  # backends, ops and their kernels, tensors, random numbers
-    {"functional", "init", "classic"},
+    {"array_api", "functional", "init", "classic"},  # the namespace of Tensors
     {"nn"},
-    {"data", "optim"},
+    {"data", "optim", "transforms"},
     {"cpu", "cuda", "parallel", "io"},  # launchers register with the ops of the floors below
     {"train"},
     {"search", "sklearn", "diagnostics", "ensemble"},

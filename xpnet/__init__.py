@@ -18,6 +18,7 @@ from xpnet.core.backend import (
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.gradcheck import gradcheck
 from xpnet.core.op import differentiable, no_grad
+from xpnet.core.places import load_tensor_namespace as _load_tensor_namespace
 from xpnet.core.places import namespace
 from xpnet.core.precision import get_matmul_precision, matmul_precision, set_matmul_precision
 from xpnet.core.random import manual_seed
@@ -27,6 +28,8 @@ from xpnet.core.tensor import Tensor, tensor
 from xpnet.core.version import __version__ as __version__
 
 # a backend's kernels register when its first array arrives; Numba itself loads when the first one runs
+_load_tensor_namespace.append(lambda: _import_module("xpnet.array_api"))
+
 _unloaded["cupy"] = lambda: _import_module("xpnet.cuda")
 try:
     _found = _find_spec("numba") is not None
@@ -44,16 +47,25 @@ __all__ = [
     "BackendUnavailableError",
     "DeviceError",
     "Tensor",
+    "array_api",
     "asarray",
     "available_backends",
     "capture",
+    "checkpoint",
+    "custom_vjp",
     "differentiable",
     "functional",
+    "functional_call",
     "fused",
     "get_backend",
     "get_matmul_precision",
+    "grad",
     "gradcheck",
+    "hessian",
+    "hvp",
     "init",
+    "jacobian",
+    "jvp",
     "load",
     "manual_seed",
     "matmul_precision",
@@ -61,20 +73,41 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "per_sample_grad",
     "random",
     "save",
     "set_backend",
     "set_matmul_precision",
+    "stop_gradient",
     "tensor",
     "to_numpy",
     "train",
     "use_backend",
+    "value_and_grad",
+    "vjp",
     "warmup",
 ]
 
+_TRANSFORMS = (
+    *("checkpoint", "custom_vjp", "functional_call", "grad", "hessian", "hvp", "jacobian", "jvp"),
+    *("per_sample_grad", "stop_gradient", "value_and_grad", "vjp"),
+)
 _PACKAGES = (
-    *("classic", "core", "cuda", "data", "diagnostics", "ensemble", "functional", "init", "io", "lab", "nn"),
-    *("optim", "parallel", "report", "search", "sklearn", "train"),
+    *(
+        "array_api",
+        "classic",
+        "core",
+        "cuda",
+        "data",
+        "diagnostics",
+        "ensemble",
+        "functional",
+        "init",
+        "io",
+        "lab",
+        "nn",
+    ),
+    *("optim", "parallel", "report", "search", "sklearn", "train", "transforms"),
 )
 _SUBMODULES = {
     **{name: f"xpnet.{name}" for name in _PACKAGES},
@@ -86,6 +119,7 @@ _SUBMODULES = {
 
 
 if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
+    from xpnet import array_api as array_api
     from xpnet import classic as classic
     from xpnet import core as core
     from xpnet import cuda as cuda
@@ -103,6 +137,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet import search as search
     from xpnet import sklearn as sklearn
     from xpnet import train as train
+    from xpnet import transforms as transforms
     from xpnet.core import notes as notes
     from xpnet.core.capture import capture as capture
     from xpnet.cuda import warmup as warmup
@@ -111,6 +146,18 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.io import torch as interop  # noqa: F401
     from xpnet.io.model import load as load
     from xpnet.io.model import save as save
+    from xpnet.transforms import checkpoint as checkpoint
+    from xpnet.transforms import custom_vjp as custom_vjp
+    from xpnet.transforms import functional_call as functional_call
+    from xpnet.transforms import grad as grad
+    from xpnet.transforms import hessian as hessian
+    from xpnet.transforms import hvp as hvp
+    from xpnet.transforms import jacobian as jacobian
+    from xpnet.transforms import jvp as jvp
+    from xpnet.transforms import per_sample_grad as per_sample_grad
+    from xpnet.transforms import stop_gradient as stop_gradient
+    from xpnet.transforms import value_and_grad as value_and_grad
+    from xpnet.transforms import vjp as vjp
 else:
 
     def __getattr__(name: str) -> object:
@@ -119,6 +166,8 @@ else:
             return _import_module(_SUBMODULES[name])
         if name in ("load", "save"):
             return getattr(_import_module("xpnet.io.model"), name)
+        if name in _TRANSFORMS:
+            return getattr(_import_module("xpnet.transforms"), name)
         if name == "capture":
             return _import_module("xpnet.core.capture").capture
         if name == "warmup":

@@ -541,7 +541,9 @@ class OptimizerStep(Operation):
         """The optimizer, in xpnet and PyTorch alike."""
         if self.rule == "adam":
             return optim.Adam([parameter], lr=self.lr)
-        return optim.SGD([parameter], lr=self.lr, momentum=handwritten.MOMENTUM, nesterov=True)
+        # PyTorch's foreach form adds to the gradients themselves, which are the same in each step here
+        alone = {"foreach": False} if optim.__name__.startswith("torch") else {}
+        return optim.SGD([parameter], lr=self.lr, momentum=handwritten.MOMENTUM, nesterov=True, **alone)
 
     def xpnet(self, inputs: Inputs, column: Column) -> Program:
         from xpnet import nn, optim

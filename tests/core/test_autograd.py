@@ -398,7 +398,7 @@ def test_one_element_becomes_a_python_number():
     assert not bool(tensor(0.0))
 
 
-def test_comparisons_give_plain_arrays():
+def test_comparisons_give_tensors_without_a_gradient():
     x = tensor([1.0, 2.0, 3.0])
     for found, expected in (
         (x > 2, [False, False, True]),
@@ -406,7 +406,9 @@ def test_comparisons_give_plain_arrays():
         (x < 2, [True, False, False]),
         (x <= 2, [True, True, False]),
     ):
-        assert not isinstance(found, Tensor)
+        assert isinstance(found, Tensor)
+        assert not found.requires_grad
+        assert "bool" in str(found.dtype)
         np.testing.assert_array_equal(to_numpy(found), expected)
 
 

@@ -48,7 +48,19 @@ def lines(table: dict[str, dict[str, Any]]) -> list[str]:
         ratio = own["to_torch"]
         words = f"{ratio:.2f} x torch" if ratio is not None else "no torch"
         found.append(f"{case:<40} {report.seconds(own['seconds']):>9} {own['of_copy']:5.0%} of copy, {words}")
+        others = [key for key in row if key not in ("xpnet-cupy", "torch-cuda")]
+        words = [f"{key} {_short(row[key])}" for key in others]
+        if words:
+            found.append(f"    {'; '.join(words)}")
     return found
+
+
+def _short(measured: dict[str, Any]) -> str:
+    """Time and ratio, or why there is none."""
+    if "missing" in measured:
+        return str(measured["missing"])[:80]
+    ratio = measured["to_torch"]
+    return report.seconds(measured["seconds"]) + (f" ({ratio:.2f})" if ratio is not None else "")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy as np
 
 from xpnet.core.backend import Array, dtype_name, named_dtype
 from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.methods import Methods
 from xpnet.core.places import backend_name, backend_of, device, device_key, is_capturing, namespace
 from xpnet.core.registry import fusable
 
@@ -31,6 +32,26 @@ def is_half_name(dtype: str) -> bool:
     return "float16" in dtype
 
 
+of_tensors: Any = None
+"""`xpnet.core.structure`, which sets this when it has loaded: the ops behind what is here."""
+
+
+def is_array(x: Any) -> bool:
+    """Whether x is an array or a Tensor: dtypes and their classes have some of the same attributes."""
+    return hasattr(x, "dtype") and hasattr(x, "shape") and not isinstance(x, type | np.dtype)
+
+
+def constant(x: Array, like: Array) -> Array:
+    """An array that does not vary, as a Tensor where `like` is one: not every library's array leaves it to us
+    to compute with it."""
+    return of_tensors.Tensor(x) if carries_gradients(like) and not carries_gradients(x) else x
+
+
+def carries_gradients(x: Any) -> bool:
+    """Whether x is a Tensor, or carries more than an array in another way."""
+    return isinstance(x, Methods)
+
+
 BOOL, INTEGER, FLOAT, COMPLEX = range(4)
 
 
@@ -43,7 +64,9 @@ def _kind(dtype: Any, xp: Any) -> int:
 
 def kind(x: Array) -> int:
     """BOOL, INTEGER, FLOAT or COMPLEX, the numbers that an array holds, in that order."""
-    return FLOAT if type(x) is np.ndarray and x.dtype.kind == "f" else _kind(x.dtype, namespace(x))
+    if type(x) is np.ndarray and x.dtype.kind == "f":
+        return FLOAT
+    return kind(x.data) if carries_gradients(x) else _kind(x.dtype, namespace(x))
 
 
 def widen(x: Array) -> Array:
@@ -66,7 +89,13 @@ def cast(x: Array, dtype: Any) -> Array:
 
 def zero(like: Array) -> Array:
     """A 0-d zero of the dtype and device of `like`, kept: binary functions of the standard take arrays."""
-    key = like.dtype if type(like) is np.ndarray else (type(like), like.dtype, device_key(like))
+    key: Any
+    if type(like) is np.ndarray:
+        key = like.dtype
+    elif carries_gradients(like):
+        return constant(zero(like.data), like)
+    else:
+        key = (type(like), like.dtype, device_key(like))
     found = _ZEROS.get(key)
     if found is None and is_capturing(like):
         return namespace(like).zeros((), dtype=like.dtype, device=device(like))
@@ -141,6 +170,8 @@ def arange(n: int, like: Array) -> Array:
     """0, 1, ..., n-1 (int64) on the device of `like`; kept between calls, so do not change it."""
     if type(like) is np.ndarray and n in _ARANGES:
         return _ARANGES[n]
+    if carries_gradients(like):
+        return arange(n, like.data)
     key = n if type(like) is np.ndarray else (namespace(like), device_key(like), n)
     if is_capturing(like):  # it would be made by the replays only, and must be theirs
         return namespace(like).arange(n, dtype=namespace(like).int64, device=device(like))
@@ -236,6 +267,9 @@ def take_columns(x: Array, columns: Array) -> Array:
 
 def add_to_columns(x: Array, columns: Array, values: Array | float) -> Array:
     """x[i, columns[i]] += values[i], in place where the backend can; returns the result."""
+    if carries_gradients(x) or carries_gradients(values):
+        index, xp = (arange(x.shape[0], x), columns), namespace(x, values)
+        return x + scatter_add(tuple(x.shape), index, xp.zeros_like(x)[:, 0] + values)
     if type(x) is np.ndarray and x.flags.c_contiguous and x.size:
         x.reshape(-1)[_starts(*x.shape) + columns] += values
         return x
@@ -259,19 +293,21 @@ def gather(x: Array, index: tuple[Any, ...]) -> Array:
     if type(x) is np.ndarray or backend_name(x) != "array_api_strict":
         return x[index]
     xp = namespace(x)
-    positions = _positions(tuple(x.shape), index, x)
-    return xp.reshape(xp.take(xp.reshape(x, (-1,)), xp.reshape(positions, (-1,))), positions.shape)
+    places = positions(tuple(x.shape), index, x)
+    return xp.reshape(xp.take(xp.reshape(x, (-1,)), xp.reshape(places, (-1,))), places.shape)
 
 
 def scatter_add(shape: tuple[int, ...], index: tuple[Any, ...], values: Array) -> Array:
     """Zeros of `shape` with values added at `index`; repeated indices add up. The gradient of `gather`."""
+    if carries_gradients(values):
+        return of_tensors.scatter(values, shape, index)
     xp = namespace(values)
     out = xp.zeros(shape, dtype=values.dtype, device=device(values))
     name = backend_name(values)
     if name in _NUMPY_LIKE:
         xp.add.at(out, index, values)
         return out
-    flat = xp.reshape(_positions(shape, index, values), (-1,))
+    flat = xp.reshape(positions(shape, index, values), (-1,))
     if name == "torch":
         out.view(-1).index_add_(0, flat, values.reshape(-1))
         return out
@@ -279,7 +315,7 @@ def scatter_add(shape: tuple[int, ...], index: tuple[Any, ...], values: Array) -
     return xp.reshape(xp.sum(keep(xp.reshape(values, (-1, 1)), there), axis=0, dtype=values.dtype), shape)
 
 
-def _positions(shape: tuple[int, ...], index: tuple[Any, ...], like: Array) -> Array:
+def positions(shape: tuple[int, ...], index: tuple[Any, ...], like: Array) -> Array:
     """The elements that `index` selects, as offsets into the flattened array."""
     if backend_name(like) == "torch":
         return namespace(like).reshape(arange(math.prod(shape), like), shape)[index]
@@ -289,6 +325,8 @@ def _positions(shape: tuple[int, ...], index: tuple[Any, ...], like: Array) -> A
 
 def pad(x: Array, widths: list[tuple[int, int]], value: float = 0.0) -> Array:
     """x with `before, after` elements of `value` added on each axis."""
+    if carries_gradients(x):
+        return of_tensors.pad(x, widths, value)
     xp = namespace(x)
     shape = tuple(b + n + a for n, (b, a) in zip(x.shape, widths, strict=True))
     out = xp.full(shape, value, dtype=x.dtype, device=device(x))
@@ -325,6 +363,8 @@ def im2col(x: Array, places: list[tuple[Any, ...]], size: Pair, groups: int = 1)
         size: output height and width.
         groups: parts the channels are split into.
     """
+    if carries_gradients(x):
+        return of_tensors.im2col(x, places, size, groups)
     xp = namespace(x)
     n, c = x.shape[:2]
     columns = xp.empty((c, len(places), n, *size), dtype=x.dtype, device=device(x))
@@ -335,6 +375,8 @@ def im2col(x: Array, places: list[tuple[Any, ...]], size: Pair, groups: int = 1)
 
 def col2im(columns: Array, places: list[tuple[Any, ...]], size: Pair, shape: tuple[int, ...]) -> Array:
     """The transpose of `im2col`: adds every column element where it came from, in (N, C, H, W) = `shape`."""
+    if carries_gradients(columns):
+        return of_tensors.col2im(columns, places, size, shape)
     xp = namespace(columns)
     n, c = shape[:2]
     columns = xp.reshape(columns, (c, len(places), n, *size))
@@ -342,6 +384,26 @@ def col2im(columns: Array, places: list[tuple[Any, ...]], size: Pair, shape: tup
     for i, place in enumerate(places):
         x[place] += xp.permute_dims(columns[:, i, ...], (1, 0, 2, 3))
     return x
+
+
+def einsum(subscripts: str, *operands: Array) -> Array:
+    """The sum of products over the indices that are not in the output, as "ij,jk->ik"."""
+    xp = namespace(*operands)
+    if any(map(carries_gradients, operands)):
+        return of_tensors.einsum(*operands, subscripts=subscripts)
+    if hasattr(xp, "einsum"):
+        return xp.einsum(subscripts, *operands)
+    inputs, output = subscripts.split("->")
+    names = inputs.split(",")
+    order = [*output, *sorted({c for n in names for c in n} - set(output))]
+    product: Any = None
+    for n, x in zip(names, operands, strict=True):
+        x = xp.permute_dims(x, tuple(n.index(c) for c in order if c in n))
+        sizes = iter(x.shape)
+        x = xp.reshape(x, tuple(next(sizes) if c in n else 1 for c in order))
+        product = x if product is None else product * x
+    axes = tuple(range(len(output), len(order)))
+    return xp.sum(product, axis=axes, dtype=product.dtype) if axes else product
 
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23 (1969): numerator and
@@ -378,6 +440,8 @@ def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
 
 def erf(x: Array) -> Array:
     """The error function, elementwise, to within a few ulp of float64 (Cody, 1969)."""
+    if carries_gradients(x):
+        return of_tensors.erf(x)
     name = backend_name(x)
     if name == "torch":
         return namespace(x).special.erf(x)

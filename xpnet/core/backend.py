@@ -244,7 +244,7 @@ def available_backends() -> list[str]:
 
 def dtype_name(dtype: Any) -> str:
     """The name that every backend knows a dtype by: `float32` for NumPy's and for `torch.float32`."""
-    return str(dtype).rpartition(".")[2]
+    return dtype.__name__ if isinstance(dtype, type) else str(dtype).rpartition(".")[2]
 
 
 def named_dtype(name: str, backend: Backend) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from xpnet.core.backend import Array
 from xpnet.core.context import Setting
-from xpnet.core.node import Node
+from xpnet.core.node import Node, as_taken
 
 _on_complete: Setting[Callable[[Any], None] | None] = Setting("xpnet_on_complete", None)
 
@@ -28,7 +28,7 @@ def backward(root: Node, gradient: Array | float, retain_graph: bool) -> None:
     """
     if root._pullback is None:
         if root._parents is None:
-            raise RuntimeError(_FREED)
+            raise RuntimeError(FREED)
         root._accumulate(gradient)
         return
     # a waiting node holds the gradient found so far in its _grad
@@ -50,9 +50,9 @@ def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None
         dy, pullback, parents = node._grad, node._pullback, node._parents
         node._grad = None
         if pullback is None or parents is None:
-            raise RuntimeError(_FREED)
+            raise RuntimeError(FREED)
         if not retain_graph:
-            node._pullback = node._parents = None
+            node._pullback = node._parents = node._values = None
         into = getattr(pullback, "into", None)
         found = pullback(dy) if into is None else into(dy, _room(parents))
         if type(found) is not tuple:
@@ -61,10 +61,7 @@ def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None
             try:
                 gradient = found[i]
             except IndexError:
-                raise RuntimeError(
-                    f"backward(): {_name(node, i)} of {node._op.__name__} has no gradient; "
-                    "pass it as x.detach()"
-                ) from None
+                raise RuntimeError(WITHOUT.format(argument_name(node, i), node._op.__name__)) from None
             inner = parent._pullback is not None or parent._parents is None
             deferred = callable(gradient)
             if deferred:
@@ -82,14 +79,19 @@ def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None
                 except AttributeError:
                     raise TypeError(
                         f"backward(): the pullback of {node._op.__name__} gives a {type(gradient).__name__} "
-                        f"for {_name(node, i)}, expected an array; several gradients are a tuple"
+                        f"for {argument_name(node, i)}, expected an array; several gradients are a tuple"
                     ) from None
                 if not same:
-                    _check(gradient, node, i, parent)
+                    check_gradient(gradient, node, i, parent)
                 if not inner:
                     shared = retain_graph or gradient is dy or (not deferred and _repeats(gradient, found))
                     parent._accumulate(gradient, fresh=not shared)
                 elif parent._grad is None:
+                    if parent._time > node._time:
+                        parent = as_taken(parent, node._time)
+                        if parent._grad is not None:
+                            parent._grad = parent._grad + gradient
+                            continue
                     parent._grad = gradient
                     heappush(queue, (-parent._time, parent))
                 else:
@@ -109,22 +111,23 @@ def _room(parents: Any) -> dict[int, Array]:
     return room if len({id(out) for out in room.values()}) == len(room) else {}
 
 
-def _check(gradient: Array, node: Node, i: int, parent: Node) -> None:
+def check_gradient(gradient: Array, node: Node, i: int, parent: Node) -> None:
     """Refuse what would be broadcast, or would spread another dtype, without a word."""
     if tuple(gradient.shape) != tuple(parent._data.shape):
         raise ValueError(
             f"backward(): a gradient of shape {tuple(gradient.shape)} reached a tensor of shape "
-            f"{tuple(parent._data.shape)}: the pullback of {node._op.__name__} gives it for {_name(node, i)}"
+            f"{tuple(parent._data.shape)}: the pullback of {node._op.__name__} gives it for "
+            f"{argument_name(node, i)}"
         )
     if gradient.dtype != parent._data.dtype:
         raise TypeError(
             f"backward(): a gradient of dtype {gradient.dtype} reached a tensor of dtype {parent._data.dtype}"
-            f", {_name(node, i)} of {node._op.__name__}: two dtypes met in one operation; give the data the "
-            "dtype of the model, as in xpnet.asarray(x, 'float32')"
+            f", {argument_name(node, i)} of {node._op.__name__}: two dtypes met in one operation; give the "
+            "data the dtype of the model, as in xpnet.asarray(x, 'float32')"
         )
 
 
-def _name(node: Node, i: int) -> str:
+def argument_name(node: Node, i: int) -> str:
     """An argument of the op that made a node."""
     arguments = node._op.arguments
     return arguments[i] if i < len(arguments) else f"argument {i}"
@@ -166,4 +169,5 @@ def on_complete(function: Callable[[Any], None]) -> AbstractContextManager[None]
     return _on_complete.within(function)
 
 
-_FREED = "backward() through a graph that is freed already; call it once, or with retain_graph=True"
+WITHOUT = "backward(): {} of {} has no gradient; pass it as x.detach()"
+FREED = "backward() through a graph that is freed already; call it once, or with retain_graph=True"

@@ -63,3 +63,8 @@ class Within(ContextDecorator, Generic[T]):
 
     def __exit__(self, *exc: object) -> None:
         self._setting.leave()
+
+
+again = Setting("xpnet_again", False)
+"""Whether a body runs again, on Tensors, for its derivative (`xpnet.core.again`): what it leaves behind, such
+as running statistics, it has left already."""

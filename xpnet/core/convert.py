@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array, Backend, get_backend, named_dtype
+from xpnet.core.context import again
 from xpnet.core.incoming import ordinary
 from xpnet.core.places import backend_name, device, known_backend, namespace
 
@@ -27,7 +28,7 @@ def to_numpy(x: Any) -> np.ndarray:
     >>> xpnet.to_numpy(xpnet.tensor([1.0, 2.0]))
     array([1., 2.], dtype=float32)
     """
-    x = getattr(x, "data", x) if hasattr(x, "requires_grad") and hasattr(x, "backward") else x
+    x = _value(x) if hasattr(x, "requires_grad") and hasattr(x, "backward") else x
     if isinstance(x, np.ndarray):
         return ordinary(x)
     name = type(x).__module__.split(".")[0]
@@ -54,7 +55,7 @@ def array_like(x: Any) -> Array:
     if isinstance(x, np.ndarray):
         return ordinary(x)
     if hasattr(x, "requires_grad") and type(x).__module__.startswith("xpnet"):
-        return x.data
+        return _value(x)
     if hasattr(x, "dtype"):
         try:
             backend_name(x)
@@ -100,7 +101,7 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
     """
     target = backend or get_backend()
     if hasattr(x, "requires_grad") and type(x).__module__.startswith("xpnet"):
-        x = x.data
+        x = _value(x)
     if isinstance(dtype, str):
         dtype = named_dtype(dtype, target)
     if isinstance(x, np.ndarray):
@@ -119,6 +120,16 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
     if target.device is None:
         return target.xp.asarray(x, dtype=dtype)
     return target.xp.asarray(to_numpy(x), dtype=dtype, device=target.device)
+
+
+def _value(x: Any) -> Array:
+    """The array of a Tensor, which loses its history: no body may do so that runs for a derivative."""
+    if x.requires_grad and again.get():
+        raise TypeError(
+            "this function has no derivative of higher order: it takes only the values of a Tensor that "
+            "requires a gradient; write it with the functions of namespace(x)"
+        )
+    return x.data
 
 
 def _numbers(x: np.ndarray) -> np.ndarray:

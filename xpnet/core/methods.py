@@ -13,7 +13,8 @@ import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.core.convert import to_numpy
-from xpnet.core.places import namespace
+from xpnet.core.places import namespace, tensor_namespace
+from xpnet.core.spelled import Spelled, axis_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -33,15 +34,7 @@ class Extremum(NamedTuple, Generic[T]):
     indices: Array
 
 
-def _axis(axis: Any, dim: Any, keepdims: bool, keepdim: bool) -> tuple[Any, bool]:
-    """PyTorch's spelling and NumPy's, of which one may be used; PyTorch takes a list of axes, too."""
-    if axis is not None and dim is not None:
-        raise TypeError(f"axis and dim are one thing: pass one of them, got axis={axis} and dim={dim}")
-    axis = axis if dim is None else dim
-    return tuple(axis) if isinstance(axis, list) else axis, keepdims or keepdim
-
-
-class Methods(Generic[T]):
+class Methods(Spelled[T]):
     """Base class of Tensor: operators and methods, each one op of `xpnet.core.operators`."""
 
     __slots__ = ()
@@ -120,6 +113,9 @@ class Methods(Generic[T]):
             return ops.divide(self, other)
         return ops.divide_rounded(self, other, rounding_mode)
 
+    def _in_place(self, op: Any, other: Operand) -> Self:
+        return ops.in_place(op, self, other)
+
     # In place where nothing is recorded; a computed Tensor gets a successor that goes on with its history.
 
     def __iadd__(self, other: Operand) -> Self:
@@ -140,24 +136,24 @@ class Methods(Generic[T]):
     def __imatmul__(self, other: Operand) -> Self:
         return ops.in_place(ops.matmul, self, other)
 
-    # ---- comparison: of elements, so a plain array; a dictionary goes by identity ----
+    # ---- comparison: of elements, so a Tensor of bool; a dictionary goes by identity ----
 
-    def __lt__(self, other: Operand) -> Array:
+    def __lt__(self, other: Operand) -> T:
         return ops.compare("__lt__", self, other)
 
-    def __le__(self, other: Operand) -> Array:
+    def __le__(self, other: Operand) -> T:
         return ops.compare("__le__", self, other)
 
-    def __gt__(self, other: Operand) -> Array:
+    def __gt__(self, other: Operand) -> T:
         return ops.compare("__gt__", self, other)
 
-    def __ge__(self, other: Operand) -> Array:
+    def __ge__(self, other: Operand) -> T:
         return ops.compare("__ge__", self, other)
 
-    def __eq__(self, other: object) -> Array:
+    def __eq__(self, other: object) -> T:  # type: ignore[override]
         return ops.compare("__eq__", self, other)
 
-    def __ne__(self, other: object) -> Array:
+    def __ne__(self, other: object) -> T:  # type: ignore[override]
         return ops.compare("__ne__", self, other)
 
     __hash__ = object.__hash__
@@ -225,7 +221,7 @@ class Methods(Generic[T]):
         [3.0, 7.0]
         """
         x = self if dtype is None else ops.astype(self, dtype)
-        return ops.sum(x, *_axis(axis, dim, keepdims, keepdim))
+        return ops.sum(x, *axis_of(axis, dim, keepdims, keepdim))
 
     def mean(
         self,
@@ -238,7 +234,7 @@ class Methods(Generic[T]):
     ) -> T:
         """The mean over `axis`; arguments as for `sum`."""
         x = self if dtype is None else ops.astype(self, dtype)
-        return ops.mean(x, *_axis(axis, dim, keepdims, keepdim))
+        return ops.mean(x, *axis_of(axis, dim, keepdims, keepdim))
 
     @overload
     def max(
@@ -287,7 +283,7 @@ class Methods(Generic[T]):
         return self._extremum("min", axis, keepdims, dim, keepdim)
 
     def _extremum(self, name: str, axis: Axis, keepdims: bool, dim: int | None, keepdim: bool) -> Any:
-        where, keep = _axis(axis, dim, keepdims, keepdim)
+        where, keep = axis_of(axis, dim, keepdims, keepdim)
         if dim is None:
             return getattr(ops, name)(self, where, keep)
         xp = namespace(self.data)
@@ -304,10 +300,10 @@ class Methods(Generic[T]):
         *,
         dim: int | None = None,
         keepdim: bool = False,
-    ) -> Array:
-        """The index of the maximum along `axis` (`dim`), default in the flattened tensor; an array."""
-        along, kept = _axis(axis, dim, keepdims, keepdim)
-        return namespace(self.data).argmax(self.data, axis=along, keepdims=kept)
+    ) -> T:
+        """The index of the maximum along `axis` (`dim`), default in the flattened tensor."""
+        along, kept = axis_of(axis, dim, keepdims, keepdim)
+        return tensor_namespace().argmax(self, axis=along, keepdims=kept)
 
     def argmin(
         self,
@@ -316,10 +312,10 @@ class Methods(Generic[T]):
         *,
         dim: int | None = None,
         keepdim: bool = False,
-    ) -> Array:
+    ) -> T:
         """The index of the minimum, likewise."""
-        along, kept = _axis(axis, dim, keepdims, keepdim)
-        return namespace(self.data).argmin(self.data, axis=along, keepdims=kept)
+        along, kept = axis_of(axis, dim, keepdims, keepdim)
+        return tensor_namespace().argmin(self, axis=along, keepdims=kept)
 
     # ---- shape ----
 

@@ -31,6 +31,28 @@ LENT = 2  # `_filled` of a gradient that somebody outside may have kept
 clock = count()  # an op's inputs exist before its output: falling times are a topological order
 
 
+class Carried:
+    """What carries more than an array: an op that is given one hands itself and its arguments over to it."""
+
+    __slots__ = ()
+
+    def apply(self, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The value of `op(*args, **kwargs)`, where this is one of the arguments."""
+        raise NotImplementedError
+
+
+def parents(node: Node) -> list[tuple[int, Any]]:
+    """(position, input) of an op: what the inputs were when it took them, if they have been written into."""
+    return [(i, as_taken(parent, node._time)) for i, parent in node._parents or ()]
+
+
+def as_taken(node: Any, time: int) -> Any:
+    """What a node was at a time: x[...] = y makes another of it."""
+    while getattr(node, "_time", -1) > time:
+        node = node._before
+    return node
+
+
 class Node:
     """What `backward` walks over; `Tensor` adds what a user does with one.
 
@@ -41,6 +63,7 @@ class Node:
 
     __slots__ = (
         "__weakref__",
+        "_before",
         "_data",
         "_filled",
         "_flat",
@@ -48,9 +71,11 @@ class Node:
         "_kept",
         "_offset",
         "_op",
+        "_options",
         "_parents",
         "_pullback",
         "_time",
+        "_values",
         "requires_grad",
     )
 
@@ -63,6 +88,9 @@ class Node:
     _pullback: Pullback | None  # None for a leaf
     _op: Any  # what made it
     _time: int  # when that ran
+    _values: list[Any] | None  # what it was given, to run its body again: see `xpnet.core.again`
+    _options: dict[str, Any] | None
+    _before: Node  # after x[...] = y: what x was, for the ops that took it then
     _flat: Any  # of a parameter: the `FlatParameters` that data and _grad are views of, and the place in it
     _offset: int
 
@@ -125,6 +153,7 @@ class Node:
         """
         if self._filled:
             self._grad += gradient
+            self._kept = None
             return
         if fresh and self._flat is None and getattr(gradient, "base", gradient) is None:  # not a view
             self._grad = gradient

@@ -33,7 +33,7 @@ from numpy import generic, ndarray
 
 from xpnet.core.backend import DeviceError
 from xpnet.core.context import Setting, Within
-from xpnet.core.node import Node, Pullback, clock
+from xpnet.core.node import Carried, Node, Pullback, clock
 from xpnet.core.registry import Kernels, OwnsKernels, misplaced, own, run, unloaded
 from xpnet.core.tensor import Tensor
 
@@ -51,10 +51,14 @@ class Op(OwnsKernels, Protocol[P]):
         kernels: what may run instead, by backend.
         arguments: the names of the positional arguments.
         is_loss: whether the pullback takes the number 1.0 for `dy`.
+        anywhere: the names of arguments that may be of any library and device.
+        forward: the rule for tangents, one of `xpnet.core.forward`; None: those of what the body calls.
     """
 
     body: Callable[P, tuple[Any, Any]]
     is_loss: bool
+    anywhere: tuple[str, ...]
+    forward: str | None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         """The value: a Tensor if an argument is one, else an array, which type checkers take for one, too."""
@@ -64,9 +68,11 @@ class Op(OwnsKernels, Protocol[P]):
 def differentiable(body: Callable[P, tuple[Any, Pullback]]) -> Op[P]: ...
 @overload
 def differentiable(
-    *, loss: bool = False, anywhere: tuple[str, ...] = ()
+    *, loss: bool = False, anywhere: tuple[str, ...] = (), forward: str | None = None
 ) -> Callable[[Callable[P, tuple[Any, Pullback]]], Op[P]]: ...
-def differentiable(body: Any = None, *, loss: bool = False, anywhere: tuple[str, ...] = ()) -> Any:
+def differentiable(
+    body: Any = None, *, loss: bool = False, anywhere: tuple[str, ...] = (), forward: str | None = None
+) -> Any:
     """Turn `body(*arrays, **options) -> (value, pullback)` into an op on Tensors and arrays.
 
     Tensors may be passed by position or by name. If the op has a kernel for the backend of its first argument
@@ -77,6 +83,9 @@ def differentiable(body: Any = None, *, loss: bool = False, anywhere: tuple[str,
         loss: the result is where `backward` begins. Its pullback then gets the number 1.0, not an array, and
             need not multiply by it.
         anywhere: names of arguments that may be of any library and device, since body and kernels move them.
+        forward: how tangents go through: "pointwise", "linear", "multilinear" or "transposed". By default
+            through what the body calls, which is right for a body made of the namespace's functions; an op
+            that such a function is made of must say.
 
     Returns:
         The op: a function with the arguments of the body that gives the value alone, a Tensor if one of them
@@ -95,7 +104,7 @@ def differentiable(body: Any = None, *, loss: bool = False, anywhere: tuple[str,
     array([12.], dtype=float32)
     """
     if body is None:
-        return partial(differentiable, loss=loss, anywhere=anywhere)
+        return partial(differentiable, loss=loss, anywhere=anywhere, forward=forward)
     kernels: Kernels = {}
     parameters = list(signature(body).parameters.values())
 
@@ -103,7 +112,7 @@ def differentiable(body: Any = None, *, loss: bool = False, anywhere: tuple[str,
     def op(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             for value in kwargs.values():
-                if isinstance(value, Tensor):
+                if isinstance(value, Tensor | Carried):
                     args, kwargs = _positional(parameters, args, kwargs)
                     break
                 if isinstance(value, generic):
@@ -120,6 +129,8 @@ def differentiable(body: Any = None, *, loss: bool = False, anywhere: tuple[str,
                 arg = arg._data
             elif isinstance(arg, generic):
                 scalars = True
+            elif isinstance(arg, Carried):
+                return arg.apply(op, args, kwargs)
             values.append(arg)
         if scalars and (tensors or any(getattr(value, "shape", ()) for value in values)):
             # a NumPy scalar among arrays is a number: float64 must not spread from it
@@ -151,10 +162,11 @@ def differentiable(body: Any = None, *, loss: bool = False, anywhere: tuple[str,
         result._grad = result._kept = None
         result._filled = 0
         result._parents, result._pullback, result._op, result._time = parents, pullback, op, next(clock)
+        result._values, result._options = values, kwargs
         return result
 
     made: Any = own(op, body, kernels)
-    made.is_loss = loss
+    made.is_loss, made.anywhere, made.forward = loss, anywhere, forward
     made.arguments = [p.name for p in parameters]
     return cast("Op[Any]", made)
 
@@ -177,7 +189,9 @@ def _positional(
         TypeError: a name is unknown, or an argument that has no default is missing.
     """
     rest = dict(kwargs)
-    last = max((i for i, p in enumerate(parameters) if isinstance(rest.get(p.name), Tensor)), default=-1)
+    last = max(
+        (i for i, p in enumerate(parameters) if isinstance(rest.get(p.name), Tensor | Carried)), default=-1
+    )
     moved = tuple(rest.pop(p.name, p.default) for p in parameters[len(args) : last + 1])
     if last < 0 or any(value is Parameter.empty for value in moved):
         Signature(parameters).bind(*args, **kwargs)  # says which
@@ -198,11 +212,19 @@ def no_grad() -> Within[bool]:
     return _enabled.within(False)
 
 
+def recording() -> Within[bool]:
+    """Record inside the block, whatever is said around it."""
+    return _enabled.within(True)
+
+
 def is_recording() -> bool:
-    """Whether ops of Tensors that require a gradient are recorded here."""
+    """Whether ops are recorded here."""
     return _enabled.get()
 
 
 def is_recorded(*tensors: Any) -> bool:
-    """Whether an op of these arguments would be recorded."""
-    return _enabled.get() and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
+    """Whether an op of these arguments would be recorded, or carry a tangent."""
+    return any(
+        isinstance(t, Carried) or (isinstance(t, Node) and t.requires_grad and _enabled.get())
+        for t in tensors
+    )

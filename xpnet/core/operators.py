@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core import arrays, methods
+from xpnet.core.again import backward_on_tensors as backward_on_tensors
 from xpnet.core.arrays import (
     BOOL,
     FLOAT,
@@ -22,99 +23,73 @@ from xpnet.core.arrays import (
     repeated,
     scatter_add,
     sum_in_float32,
-    sum_rows,
     widen,
     zero,
 )
 from xpnet.core.backend import Array, dtype_name
 from xpnet.core.convert import asarray
+from xpnet.core.elementwise import absolute as absolute
+from xpnet.core.elementwise import exp as exp
+from xpnet.core.elementwise import log as log
+from xpnet.core.elementwise import maximum as maximum
+from xpnet.core.elementwise import minimum as minimum
+from xpnet.core.elementwise import sqrt as sqrt
 from xpnet.core.indexing import entries, in_range
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable, is_recorded
-from xpnet.core.places import SCALARS, backend_name, backend_of, device, namespace, on_device
+from xpnet.core.places import backend_name, backend_of, device, namespace, on_device
+from xpnet.core.shapes import conj, converted, meet, unbroadcast
+from xpnet.core.structure import assigned, put
 from xpnet.core.tensor import Tensor, array_of
 
 Result = tuple[Array, Pullback]
 Axis = int | tuple[int, ...] | None
 
 
-def unbroadcast(dy: Array, x: Array) -> Array:
-    """The gradient of broadcasting `x`: sum over the axes that were repeated."""
-    if dy.shape == x.shape:
-        return dy
-    xp = namespace(dy)
-    extra = dy.ndim - x.ndim
-    axes = tuple(range(extra)) + tuple(
-        i + extra for i, n in enumerate(x.shape) if n == 1 != dy.shape[i + extra]
-    )
-    columns = math.prod(x.shape)
-    if type(dy) is not np.ndarray and columns > 1 and axes == tuple(range(len(axes))):
-        # over rows of a matrix, which on CUDA is a kernel's: CuPy's reduction takes ten times as long
-        total = sum_rows(xp.reshape(dy, (math.prod(dy.shape) // columns, columns)))
-        return xp.reshape(total, x.shape)
-    return xp.reshape(sum_in_float32(dy, axis=axes), x.shape)
-
-
-def meet(a: Array, b: Array, name: str) -> tuple[Array, Array]:
-    """Both arguments in one dtype: whole numbers and truth values take the floating-point type of the other.
-
-    Raises:
-        TypeError: two floating-point types, of which one would spread without a word.
-        DeviceError: two backends or devices.
-    """
-    xp = namespace(a, b)
-    if type(b) in SCALARS or type(a) in SCALARS or a.dtype is b.dtype or a.dtype == b.dtype:
-        return a, b
-    floats = [kind(x) == FLOAT for x in (a, b)]
-    if all(floats):
-        narrow, wide = sorted((a, b), key=lambda x: xp.finfo(x.dtype).bits)
-        raise TypeError(
-            f"{name}: {dtype_name(wide.dtype)} reached a tensor of dtype {dtype_name(narrow.dtype)}; convert "
-            f"one, as in xpnet.asarray(x, {dtype_name(narrow.dtype)!r})"
-        )
-    if floats[0]:
-        b = xp.astype(b, a.dtype)
-    elif floats[1]:
-        a = xp.astype(a, b.dtype)
-    return a, b
-
-
 # ---- arithmetic -------------------------------------------------------------------------------------------
 
 
-@differentiable
+@differentiable(forward="pointwise")
 def add(a: Array, b: Array) -> Result:
     """a + b."""
-    a, b = meet(a, b, "add")
-    return a + b, lambda dy: (lambda out: unbroadcast(dy, a), lambda out: unbroadcast(dy, b))
+    p, q = meet(a, b, "add")
+    return p + q, lambda dy: (lambda out: unbroadcast(dy, a), lambda out: unbroadcast(dy, b))
 
 
-@differentiable
+@differentiable(forward="pointwise")
 def subtract(a: Array, b: Array) -> Result:
     """a - b."""
-    a, b = meet(a, b, "subtract")
-    return a - b, lambda dy: (lambda out: unbroadcast(dy, a), lambda out: unbroadcast(-dy, b))
+    p, q = meet(a, b, "subtract")
+    return p - q, lambda dy: (lambda out: unbroadcast(dy, a), lambda out: unbroadcast(-dy, b))
 
 
-@differentiable
+@differentiable(forward="pointwise")
 def multiply(a: Array, b: Array) -> Result:
     """a * b."""
+    of_a, of_b = a, b
     a, b = meet(a, b, "multiply")
-    return a * b, lambda dy: (lambda out: unbroadcast(dy * b, a), lambda out: unbroadcast(dy * a, b))
+    return a * b, lambda dy: (
+        lambda out: unbroadcast(dy * conj(b), of_a),
+        lambda out: unbroadcast(dy * conj(a), of_b),
+    )
 
 
-@differentiable
+@differentiable(forward="pointwise")
 def divide(a: Array, b: Array) -> Result:
     """a / b; of whole numbers in float32."""
+    of_a, of_b = a, b
     a, b = meet(a, b, "divide")
-    if not any(hasattr(x, "dtype") and kind(x) == FLOAT for x in (a, b)):
+    if not any(hasattr(x, "dtype") and kind(x) >= FLOAT for x in (a, b)):
         xp = namespace(a, b)
         a, b = (xp.astype(x, xp.float32) if hasattr(x, "dtype") else x for x in (a, b))
     y = a / b
-    return y, lambda dy: (lambda out: unbroadcast(dy / b, a), lambda out: unbroadcast(-dy * y / b, b))
+    return y, lambda dy: (
+        lambda out: unbroadcast(dy / conj(b), of_a),
+        lambda out: unbroadcast(-dy * conj(y / b), of_b),
+    )
 
 
-@differentiable
+@differentiable(forward="pointwise")
 def divide_rounded(a: Array, b: Array, mode: str) -> Result:
     """a / b rounded down ("floor") or towards 0 ("trunc"), which is flat: its gradients are 0."""
     a, b = meet(a, b, "divide")
@@ -130,7 +105,7 @@ def divide_rounded(a: Array, b: Array, mode: str) -> Result:
     return y, lambda dy: (lambda out: flat(dy, a), lambda out: flat(dy, b))
 
 
-@differentiable
+@differentiable(forward="pointwise")
 def power(a: Array, b: Array) -> Result:
     """a ** b; the gradient with respect to the exponent needs a > 0, or a = 0 and b >= 0, where it is 0."""
     a, b = meet(a, b, "power")
@@ -160,13 +135,13 @@ def power(a: Array, b: Array) -> Result:
     return y, lambda dy: (lambda out: by_base(dy), lambda out: by_exponent(dy))
 
 
-@differentiable
+@differentiable(forward="linear")
 def negative(x: Array) -> Result:
     """-x."""
     return -x, lambda dy: -dy
 
 
-@differentiable
+@differentiable(forward="multilinear")
 def matmul(a: Array, b: Array) -> Result:
     """a @ b for matrices, vectors, and stacks of matrices that broadcast."""
     a, b = meet(a, b, "matmul")
@@ -178,7 +153,7 @@ def matmul(a: Array, b: Array) -> Result:
             return dy * b if a.ndim == 1 else unbroadcast(xp.expand_dims(dy, axis=-1) * b, a)
         if a.ndim == 1:
             return unbroadcast(xp.sum(b * xp.expand_dims(dy, axis=-2), axis=-1), a)
-        return unbroadcast(arrays.matmul(dy, xp.matrix_transpose(b)), a)
+        return unbroadcast(arrays.matmul(dy, conj(xp.matrix_transpose(b))), a)
 
     def right(dy: Array) -> Array:
         if a.ndim == 1:
@@ -189,58 +164,9 @@ def matmul(a: Array, b: Array) -> Result:
             )
         if b.ndim == 1:
             return unbroadcast(xp.sum(a * xp.expand_dims(dy, axis=-1), axis=-2), b)
-        return unbroadcast(arrays.matmul(xp.matrix_transpose(a), dy), b)
+        return unbroadcast(arrays.matmul(conj(xp.matrix_transpose(a)), dy), b)
 
     return y, lambda dy: (lambda out: left(dy), lambda out: right(dy))
-
-
-# ---- elementwise functions --------------------------------------------------------------------------------
-
-
-@differentiable
-def exp(x: Array) -> Result:
-    """e ** x."""
-    floating("exp", x)
-    y = namespace(x).exp(x)
-    return y, lambda dy: dy * y
-
-
-@differentiable
-def log(x: Array) -> Result:
-    """The natural logarithm."""
-    floating("log", x)
-    return namespace(x).log(x), lambda dy: dy / x
-
-
-@differentiable
-def sqrt(x: Array) -> Result:
-    """The square root."""
-    floating("sqrt", x)
-    y = namespace(x).sqrt(x)
-    return y, lambda dy: dy / (2 * y)
-
-
-@differentiable
-def absolute(x: Array) -> Result:
-    """|x|, with derivative sign(x), 0 at 0."""
-    xp = namespace(x)
-    return xp.abs(x), lambda dy: dy * xp.sign(x)
-
-
-@differentiable
-def maximum(a: Array, b: Array) -> Result:
-    """The larger of a and b, elementwise; on a tie each gets half of the gradient."""
-    a, b = meet(a, b, "maximum")
-    xp = namespace(a, b)
-    a, b = (
-        x if hasattr(x, "shape") else xp.asarray(x, dtype=o.dtype, device=device(o))
-        for x, o in ((a, b), (b, a))
-    )
-
-    def half(dy: Array, mine: Array, other: Array) -> Array:
-        return unbroadcast(keep(dy, mine > other) + 0.5 * keep(dy, mine == other), mine)
-
-    return xp.maximum(a, b), lambda dy: (lambda out: half(dy, a, b), lambda out: half(dy, b, a))
 
 
 # ---- reductions -------------------------------------------------------------------------------------------
@@ -262,7 +188,7 @@ def _axis_of(x: Array, axis: Axis) -> Axis:
     return None if x.ndim == 0 and axis in (0, -1) else axis
 
 
-@differentiable
+@differentiable(forward="linear")
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """The sum over `axis` (default: all), in the dtype of `x`; of whole numbers and truths in 64 bits."""
     xp, axis = namespace(x), _axis_of(x, axis)
@@ -273,7 +199,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     return y, lambda dy: repeated(_restore(dy, x, axis, keepdims), x.shape)
 
 
-@differentiable
+@differentiable(forward="linear")
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """The mean over `axis` (default: all)."""
     xp, axis = namespace(floating("mean", x)), _axis_of(x, axis)
@@ -299,7 +225,7 @@ def _extremum(name: str) -> Any:
         name,
         f"The {name}imum over `axis` (default: all); ties share the gradient equally.",
     )
-    return differentiable(body)
+    return differentiable(forward="transposed")(body)
 
 
 max = _extremum("max")
@@ -309,14 +235,14 @@ min = _extremum("min")
 # ---- shape ------------------------------------------------------------------------------------------------
 
 
-@differentiable
+@differentiable(forward="linear")
 def reshape(x: Array, shape: tuple[int, ...]) -> Result:
     """The same elements in another shape; one entry may be -1."""
     xp = namespace(x)
     return xp.reshape(x, shape), lambda dy: xp.reshape(dy, x.shape)
 
 
-@differentiable
+@differentiable(forward="linear")
 def flatten(x: Array, start_dim: int = 1, end_dim: int = -1) -> Result:
     """Merge the axes from `start_dim` to `end_dim`: (N, C, H, W) -> (N, C H W).
 
@@ -346,7 +272,7 @@ def flatten(x: Array, start_dim: int = 1, end_dim: int = -1) -> Result:
     return xp.reshape(x, shape), lambda dy: xp.reshape(dy, x.shape)
 
 
-@differentiable
+@differentiable(forward="linear")
 def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Result:
     """Permute the axes (default: reverse them)."""
     xp = namespace(x)
@@ -355,7 +281,7 @@ def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Result:
     return xp.permute_dims(x, axes), lambda dy: xp.permute_dims(dy, inverse)
 
 
-@differentiable
+@differentiable(forward="linear")
 def getitem(x: Array, index: Any) -> Result:
     """x[index] for slices, integers, None, masks, integer arrays of any backend; repeated indices add up."""
     xp = namespace(x)
@@ -379,26 +305,26 @@ def getitem(x: Array, index: Any) -> Result:
 # ---- what Tensor's methods need beside ops ----------------------------------------------------------------
 
 
-@differentiable
+@differentiable(forward="linear")
 def clone(x: Array) -> Result:
     """A copy."""
     return namespace(x).asarray(x, copy=True), lambda dy: dy
 
 
-@differentiable
+@differentiable(forward="linear")
 def astype(x: Array, dtype: Any) -> Result:
     """In another dtype."""
-    return cast(x, dtype), lambda dy: namespace(dy).astype(dy, x.dtype)
+    return cast(x, dtype), lambda dy: converted(dy, x)
 
 
-@differentiable
+@differentiable(forward="linear")
 def squeeze(x: Array, axis: int) -> Result:
     """Without an axis of length 1."""
     xp = namespace(x)
     return xp.squeeze(x, axis=axis), lambda dy: xp.reshape(dy, x.shape)
 
 
-@differentiable
+@differentiable(forward="linear")
 def select(x: Array, indices: Array, axis: int) -> Result:
     """One element along `axis` for each index; `indices` has the axis, of length 1."""
     xp = namespace(x, indices)
@@ -410,13 +336,18 @@ def select(x: Array, indices: Array, axis: int) -> Result:
     return value, lambda dy: keep(xp.broadcast_to(dy, x.shape) + 0, chosen)
 
 
-def compare(name: str, x: Tensor, other: Any) -> Array:
-    """An array of bool, element by element."""
-    other = array_of(other)
+def compare(name: str, x: Any, other: Any) -> Tensor:
+    """A Tensor of bool, element by element; it has no gradient."""
+    value, other = values_of(x), values_of(other)
     if hasattr(other, "shape"):
-        namespace(x.data, other)  # refuses another backend
-    with on_device(x.data):
-        return getattr(x.data, name)(other)
+        namespace(value, other)  # refuses another backend
+    with on_device(value):
+        return Tensor(getattr(value, name)(other))
+
+
+def values_of(x: Any) -> Any:
+    """The array of a Tensor, or of what carries more than one; anything else as it is."""
+    return x.data if isinstance(x, methods.Methods) else x
 
 
 def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
@@ -459,17 +390,26 @@ def overwrite(x: Tensor, value: Array) -> None:
         x.data[...] = value
 
 
-def assign(x: Tensor, index: Any, value: Any) -> None:
-    """x[index] = value, which is not recorded.
+def assign(x: Any, index: Any, value: Any) -> None:
+    """x[index] = value. Where gradients flow, x goes on as a new result, `put(x, index, value)`.
 
     Raises:
-        RuntimeError: gradients are recorded and x or the value requires one.
+        RuntimeError: x is a leaf that requires a gradient, and gradients are recorded.
+        TypeError: the value carries a tangent and x does not.
     """
     if is_recorded(x, value):
-        raise RuntimeError(
-            "writing into a tensor would lose its gradient: do it in `with xpnet.no_grad():`, or make "
-            "another with operations"
-        )
+        if isinstance(x, Tensor) and x.requires_grad and x.is_leaf:
+            raise RuntimeError(
+                f"writing into a {type(x).__name__} that is trained would lose its gradient: do it in "
+                "`with xpnet.no_grad():`, or write into a copy, x.clone()"
+            )
+        if not hasattr(value, "dtype"):
+            value = asarray(value, dtype_name(x.dtype), backend=backend_of(x.data))
+        old = _as_it_was(x)
+        become(x, put(old, entries(index, x.data), value))
+        if isinstance(x, Tensor):
+            x._before = old
+        return
     index = entries(index, x.data)
     if not any(hasattr(i, "dtype") or i is Ellipsis for i in index):
         index = (*index, ...)
@@ -478,7 +418,35 @@ def assign(x: Tensor, index: Any, value: Any) -> None:
         value = np.asarray(value) if isinstance(value, list | tuple) else value
         value = asarray(value, backend=backend_of(x.data))
         value = namespace(value).astype(value, x.data.dtype, copy=False)
+    if backend_name(x.data) == "array_api_strict" and any(hasattr(i, "dtype") for i in index):
+        value = assigned(x.data, index, value)
+        index = (...,)
     x.data[index] = value
+
+
+def _as_it_was(x: Any) -> Any:
+    """What x is now, under another name."""
+    old = object.__new__(type(x))
+    for name in _slots(type(x)):
+        if hasattr(x, name):
+            setattr(old, name, getattr(x, name))
+    return old
+
+
+def become(x: Any, new: Any) -> None:
+    """Give an object the value and the history of another."""
+    if type(new) is not type(x):
+        raise TypeError(
+            f"x[...] = y: x is a {type(x).__name__} and y a {type(new).__name__}, which it cannot hold; make "
+            "x of its parts, with xpnet.array_api.stack or concat"
+        )
+    for name in _slots(type(x)):
+        if hasattr(new, name):
+            setattr(x, name, getattr(new, name))
+
+
+def _slots(kind: type) -> list[str]:
+    return [n for c in kind.__mro__ for n in getattr(c, "__slots__", ()) if n != "__weakref__"]
 
 
 methods.ops = sys.modules[__name__]

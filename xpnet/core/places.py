@@ -13,14 +13,32 @@ import numpy as np
 from xpnet.core import numpy_namespace as _numpy
 from xpnet.core.backend import HOST, Array, Backend, DeviceError, label_of, namespace_of
 
+load_tensor_namespace: list[Callable[[], Any]] = []
+"""What imports `xpnet.array_api`, which stands above this floor; `xpnet` fills it."""
+
+
+def tensor_namespace(api_version: str | None = None) -> Any:
+    """The namespace of Tensors.
+
+    Raises:
+        ValueError: an edition of the standard that it does not follow.
+    """
+    if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+        raise ValueError(f"api_version must be at most 2024.12, got {api_version!r}")
+    return load_tensor_namespace[0]()
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _NAMESPACES: dict[type, Any] = {np.ndarray: _numpy}
 _NAMES: dict[type, str] = {np.ndarray: "numpy"}
 NUMPY = (np.ndarray, np.generic)  # a tuple: a union would be made anew in each call
-SCALARS = (int, float, bool, type(None))
+SCALARS = (int, float, bool, complex, type(None))
 
+
+TENSOR = "xpnet"
+"""The backend's name of Tensors, and of whatever else carries more than an array."""
 
 _MAKE = "make one with xpnet.asarray(...)"
 
@@ -40,6 +58,8 @@ def _learn(array: Any) -> None:
     name = kind.__module__.split(".")[0]
     if name == "cupy":
         xp = namespace_of(name)
+    elif getattr(xp, "__name__", None) == "xpnet.array_api":
+        name = TENSOR
     _NAMES[kind], _NAMESPACES[kind] = name, xp
 
 
@@ -89,6 +109,9 @@ def namespace(*arrays: Array) -> Any:
         if xp is None:
             xp, first = other, array
         elif other is not xp or (xp is not _numpy and array.device != first.device):
+            if _NAMES[kind] == TENSOR or _NAMES[type(first)] == TENSOR:
+                namespace(*(a.data if _carries(a) else a for a in arrays))
+                return other if _NAMES[kind] == TENSOR else xp
             raise DeviceError(
                 f"arrays on {where(first)} and {where(array)} met in one operation; "
                 "move one with xpnet.asarray(x) or model.to(backend)"
@@ -96,6 +119,10 @@ def namespace(*arrays: Array) -> Any:
     if xp is None:
         raise TypeError("expected at least one array or Tensor, got only Python scalars")
     return xp
+
+
+def _carries(x: Any) -> bool:
+    return type(x) not in SCALARS and backend_name(x) == TENSOR
 
 
 def device(array: Array) -> Any:
@@ -161,4 +188,6 @@ def backend_of(array: Array) -> Backend:
     """The backend and device of an array, as `set_backend` would make them."""
     if type(array) is np.ndarray:
         return HOST
+    if backend_name(array) == TENSOR:
+        return backend_of(array.data)
     return Backend(backend_name(array), namespace(array), device(array))

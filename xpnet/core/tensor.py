@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import generic, ndarray
 
+from xpnet.core import methods
 from xpnet.core.arrays import is_half
-from xpnet.core.backend import Array, dtype_name
+from xpnet.core.backend import Array, dtype_name, load
 from xpnet.core.backward import backward
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.methods import Methods
 from xpnet.core.node import LENT, Node
-from xpnet.core.places import device, namespace, on_device
+from xpnet.core.places import backend_name, device, namespace, on_device, tensor_namespace
 
 if TYPE_CHECKING:
     from typing import Self
@@ -35,7 +36,8 @@ class Tensor(Node, Methods["Tensor"]):
         TypeError: gradients are wanted of integers or booleans.
 
     Make one with `xpnet.tensor`. Arithmetic, comparison, indexing, reductions and shape methods are in
-    `xpnet.core.methods`. Comparisons and integer results are plain arrays: they have no gradient.
+    `xpnet.core.methods`, everything else of the Array API standard is in `xpnet.array_api`. Comparisons and
+    integer results are Tensors without a gradient.
 
     >>> import xpnet
     >>> x = xpnet.Tensor(xpnet.asarray([1.0, -2.0]), requires_grad=True)
@@ -50,12 +52,15 @@ class Tensor(Node, Methods["Tensor"]):
     def grad(self) -> Array | None:
         """The accumulated gradient, of the same shape and dtype as `data`, or None.
 
+        After `backward(create_graph=True)` it is a Tensor with a history of its own.
         Of a computed tensor it is None unless `retain_grad` asked for it.
         """
+        if self._kept:
+            return self._kept[0]
         if self._filled:
             self._filled = LENT
             return self._grad
-        return self._kept[0] if self._kept else None
+        return None
 
     @grad.setter
     def grad(self, value: Array | None) -> None:
@@ -102,7 +107,19 @@ class Tensor(Node, Methods["Tensor"]):
         """The device of the array; None on NumPy."""
         return device(self._data)
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        """`xpnet.array_api`: the functions of the Array API standard, differentiable."""
+        return tensor_namespace(api_version)
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
+        """On another device of its backend; gradients do not follow."""
+        if device in (None, "cpu") and self.device is None:
+            return self
+        return Tensor(asarray(self._data, backend=load(backend_name(self._data), device)))
+
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+    ) -> Any:
         """The memory, for `from_dlpack` of another library, which then shares it.
 
         Raises:
@@ -110,7 +127,8 @@ class Tensor(Node, Methods["Tensor"]):
         """
         if self.requires_grad:
             raise BufferError("a Tensor that requires a gradient is not exported: pass x.detach() or x.data")
-        return self._data.__dlpack__(**options)
+        options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        return self._data.__dlpack__(**{k: v for k, v in options.items() if v is not None})
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Kind and number of the device, in the terms of DLPack."""
@@ -161,12 +179,16 @@ class Tensor(Node, Methods["Tensor"]):
 
         self._pullback, self._kept = keeping, kept
 
-    def backward(self, gradient: Array | None = None, retain_graph: bool = False) -> None:
+    def backward(
+        self, gradient: Array | None = None, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
         """Add the gradient of this tensor to the `.grad` of every leaf it was computed from.
 
         Args:
             gradient: d(objective)/d(self), shaped like `self`; default 1, for a tensor of one element.
             retain_graph: keep the graph for another `backward`; by default it is freed.
+            create_graph: record the walk, too: `.grad` is then a Tensor that can be differentiated, and the
+                graph is kept.
 
         Raises:
             RuntimeError: nothing to differentiate, the graph is freed already, `self` has many elements and
@@ -180,10 +202,7 @@ class Tensor(Node, Methods["Tensor"]):
         array([2., 4., 6.], dtype=float32)
         """
         if not self.requires_grad:
-            raise RuntimeError(
-                "backward() on a tensor without a graph: no input required a gradient, or it was made in "
-                "no_grad()"
-            )
+            raise RuntimeError(f"backward() on a tensor without a graph: {why_constant(self)}")
         if gradient is None:
             if self._data.shape and self.size != 1:
                 raise RuntimeError(
@@ -191,17 +210,20 @@ class Tensor(Node, Methods["Tensor"]):
                     f"{tuple(self.shape)}; reduce it with .sum() or .mean(), or pass backward(gradient)"
                 )
             of_loss = self._pullback is not None and self._op.is_loss and self._kept is None
-            gradient = (
-                1.0 if of_loss and not self._data.shape else namespace(self._data).ones_like(self._data)
-            )
+            number = of_loss and not self._data.shape and not create_graph
+            gradient = 1.0 if number else namespace(self._data).ones_like(self._data)
         else:
-            gradient = array_of(gradient)
+            gradient = gradient if create_graph else array_of(gradient)
             namespace(self._data, gradient)  # refuses another backend or device
             if tuple(gradient.shape) != tuple(self.shape):
                 raise ValueError(
                     f"backward(): gradient of shape {tuple(gradient.shape)} for a tensor of shape "
                     f"{tuple(self.shape)}"
                 )
+        if create_graph:
+            with on_device(self._data):
+                methods.ops.backward_on_tensors(self, gradient)
+            return
         if type(self._data) is ndarray or isinstance(self._data, generic):
             backward(self, gradient, retain_graph)
             return
@@ -223,6 +245,16 @@ class Tensor(Node, Methods["Tensor"]):
     def __repr__(self) -> str:
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({self._data}{grad})"
+
+
+def why_constant(x: Tensor) -> str:
+    """What keeps gradients from a Tensor, for messages."""
+    maker = getattr(x, "_op", None)
+    if maker is not None:
+        return (
+            f"{maker} of a tensor that requires one has no derivative (its result is {dtype_name(x.dtype)})"
+        )
+    return "no input required a gradient, or it was made in no_grad()"
 
 
 def _restore(kind: type[Tensor], values: Array, requires_grad: bool, gradient: Array | None) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpnet.core import random
-from xpnet.core.arrays import floating, keep
+from xpnet.core.arrays import constant, floating, keep
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
@@ -49,7 +49,6 @@ def philox_dropout(x: Array, p: float, key: random.Key) -> tuple[Array, Pullback
         return xp.zeros_like(x), lambda dy: xp.zeros_like(dy)
     mask = random.keep_mask(x.shape, p, key, backend_of(x))
 
-    y = xp.astype(mask, x.dtype)  # a product, which hides no NaN; its gradient may be infinite where it is 0
-    y *= x
-    y *= 1 / (1 - p)
-    return y, lambda dy: keep(dy, mask) * (1 / (1 - p))
+    factor = xp.astype(mask, x.dtype)  # a product hides no NaN; its gradient may be infinite where it is 0
+    factor *= 1 / (1 - p)
+    return constant(factor, x) * x, lambda dy: keep(dy, mask) * (1 / (1 - p))

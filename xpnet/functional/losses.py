@@ -8,6 +8,7 @@ from typing import Any
 
 from xpnet.core.arrays import (
     add_to_columns,
+    constant,
     floating,
     is_half,
     keep,
@@ -19,12 +20,12 @@ from xpnet.core.arrays import (
     widen,
     zero,
 )
-from xpnet.core.backend import Array, dtype_name
-from xpnet.core.convert import array_like, asarray
+from xpnet.core.backend import Array
+from xpnet.core.convert import array_like
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
-from xpnet.core.places import backend_of, namespace
-from xpnet.functional.targets import class_indices, class_weight, reduce_losses, same_shape
+from xpnet.core.places import namespace
+from xpnet.functional.targets import as_constant, class_indices, class_weight, reduce_losses, same_shape
 
 Result = tuple[Array, Pullback]
 
@@ -107,7 +108,7 @@ def cross_entropy(
     if y is None or rows is not None or weight is not None or label_smoothing:
         count = None
         if y is not None:
-            t = one_hot(y, classes, logits.dtype)
+            t = constant(one_hot(y, classes, logits.dtype), logits)
         if label_smoothing:
             t = t * (1 - label_smoothing) + label_smoothing / classes
         if weight is not None:
@@ -361,7 +362,7 @@ def _spread(weight: Any, like: Array, name: str) -> Array:
     xp = namespace(like)
     if weight is None:
         return xp.ones_like(like)
-    weight = asarray(array_like(weight), dtype_name(like.dtype), backend=backend_of(like))
+    weight = as_constant(weight, like)
     try:
         return xp.broadcast_to(weight, like.shape)
     except ValueError:

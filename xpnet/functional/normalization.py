@@ -11,8 +11,10 @@ from typing import Any
 
 from xpnet.core.arrays import floating, widen
 from xpnet.core.backend import Array
+from xpnet.core.context import again
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable, inside
+from xpnet.core.operators import values_of
 from xpnet.core.places import namespace
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.functional import activations
@@ -102,7 +104,11 @@ def _check_shapes(op: str, x: Array, expected: tuple[int, ...], arrays: dict[str
 
 
 def _move(xp: Any, running: Array, batch: Array, momentum: float) -> None:
-    """A running statistic, in place, towards that of a batch."""
+    """A running statistic, in place, towards that of a batch; once, though a body may run again."""
+    if again.get():
+        return
+    running, batch = values_of(running), values_of(batch)
+    xp = namespace(running, batch)
     running *= 1 - momentum
     running += xp.astype(momentum * xp.reshape(batch, running.shape), running.dtype)
 
@@ -366,7 +372,7 @@ def instance_norm(
             raise ValueError("instance_norm: use_input_stats=False needs running_mean and running_var")
         return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
     if running_mean is not None and running_var is not None:
-        _track_instances(array_of(x), array_of(running_mean), array_of(running_var), momentum)
+        _track_instances(values_of(x), array_of(running_mean), array_of(running_var), momentum)
     return group_norm(x, x.shape[1], weight, bias, eps)
 
 

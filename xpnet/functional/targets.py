@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import is_half, sum_last, widen
+from xpnet.core.arrays import carries_gradients, constant, is_half, sum_last, widen
 from xpnet.core.backend import Array, dtype_name
 from xpnet.core.convert import array_like, asarray, to_numpy
 from xpnet.core.notes import OPS, check_labels
@@ -62,7 +62,9 @@ def class_indices(
             target = np.where(valid, host, 0)
     backend = backend_of(like)
     target = asarray(target, "int64", backend=backend)  # torch takes smaller integers for masks
-    return target, None if valid is None else asarray(valid, dtype_name(like.dtype), backend=backend)
+    if valid is None:
+        return target, None
+    return target, constant(asarray(valid, dtype_name(like.dtype), backend=backend), like)
 
 
 def class_weight(weight: Any, like: Array, classes: int, name: str) -> Array:
@@ -73,7 +75,7 @@ def class_weight(weight: Any, like: Array, classes: int, name: str) -> Array:
         raise ValueError(
             f"{name}: weight has shape {tuple(weight.shape)}, expected ({classes},), one for each class"
         )
-    return xp.astype(weight, like.dtype, copy=False)
+    return constant(xp.astype(weight, like.dtype, copy=False), like)
 
 
 def beside(weight: Any, like: Array) -> Array:
@@ -117,9 +119,16 @@ def reduce_losses(losses: Array, reduction: str, total: Any = None) -> tuple[Arr
     return xp.where(nothing, xp.full_like(value, math.nan), value / total), spread
 
 
+def as_constant(target: Any, x: Array) -> Array:
+    """A target or a weight in the dtype and place of x; a Tensor among Tensors keeps its history."""
+    if carries_gradients(target):
+        return namespace(target).astype(target, x.dtype, copy=False)
+    return constant(asarray(array_like(target), dtype=dtype_name(x.dtype), backend=backend_of(x)), x)
+
+
 def same_shape(x: Array, target: Any, name: str) -> Array:
     """The target in the dtype and place of x, whose shape it has."""
-    target = asarray(target, dtype=dtype_name(x.dtype), backend=backend_of(x))
+    target = as_constant(target, x)
     if tuple(target.shape) != tuple(x.shape):
         raise ValueError(
             f"{name}: input {tuple(x.shape)} and target {tuple(target.shape)} must have the same shape"

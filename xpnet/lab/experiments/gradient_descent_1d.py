@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 
-from xpnet import optim, tensor
+from xpnet import hessian, optim, tensor
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.lab.surfaces import descend
 
-CURVATURE = 2.0  # of the parabola x^2; the best rate is 1 / CURVATURE
 RATES = {"too small": 0.05, "1/f''": 0.5, "oscillates": 0.95, "diverges": 1.05}
 
 
@@ -23,6 +22,7 @@ def exponential(x):
 
 @experiment("S2, S3", "gradient descent in 1-D: stop at step < 1e-8, sign-of-gradient step, best rate 1/f''")
 def run() -> Result:
+    curvature = float(hessian(parabola)(np.array([1.0])))  # the best rate is 1 / f''
     paths = {
         name: descend(parabola, [1.0], lambda p, lr=lr: optim.SGD(p, lr=lr), 30)[:, 0]
         for name, lr in RATES.items()
@@ -42,7 +42,7 @@ def run() -> Result:
 
     # |step k| = rate f''(1 - rate f'')^(k-1) for x^2 from 1: solve for the first at most 1e-8
     def predicted(rate):
-        q = rate * CURVATURE
+        q = rate * curvature
         return 1 + math.ceil((math.log(1e-8) - math.log(q)) / math.log(1 - q))
 
     def sign_of_gradient(x, k):
@@ -51,10 +51,10 @@ def run() -> Result:
     signs = descend(parabola, [1.0], lambda p: optim.SGD(p, lr=0.3), 30, sign_of_gradient)[:, 0]
 
     def newton(x, k):
-        x.grad = x.grad / (x.grad + 2)  # f'' = exp(x) = f' + 2
+        x.grad = x.grad / hessian(exponential)(x.detach()).data[0]
 
     errors = abs(descend(exponential, [1.5], lambda p: optim.SGD(p, lr=1.0), 5, newton)[:, 0] - math.log(2))
-    newton_parabola = descend(parabola, [1.0], lambda p: optim.SGD(p, lr=1 / CURVATURE), 1)[-1, 0]
+    newton_parabola = descend(parabola, [1.0], lambda p: optim.SGD(p, lr=1 / curvature), 1)[-1, 0]
     k = np.arange(31)
 
     def draw(figure):
@@ -74,7 +74,7 @@ def run() -> Result:
                 Check(
                     f"rate {lr:g}: distance after 30 steps",
                     abs(paths[name][-1]),
-                    exact=abs(1 - lr * CURVATURE) ** 30,
+                    exact=abs(1 - lr * curvature) ** 30,
                     atol=1e-300,
                     rtol=1e-9,
                 )
@@ -83,7 +83,7 @@ def run() -> Result:
             Check(
                 "rate 0.95: the whole path is (1 - 0.95 f'')^k",
                 paths["oscillates"],
-                exact=(1 - 0.95 * CURVATURE) ** k,
+                exact=(1 - 0.95 * curvature) ** k,
                 atol=1e-12,
             ),
             *(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xpnet import asarray, init, optim, tensor, to_numpy
+from xpnet import asarray, hessian, init, optim, tensor, to_numpy
 from xpnet import functional as F
 from xpnet.data import Standardize
 from xpnet.lab import Check, Picture, Result, Table, experiment
@@ -18,8 +18,9 @@ STEPS = 100
 
 def descend(x):
     """Gradient descent on the squared error with the best constant step; weights after 100 steps."""
-    hessian = np.array(x).T @ np.array(x)  # of 1/2 sum (w.x - y)^2
-    eigenvalues = np.linalg.eigvalsh(hessian)
+    error = lambda w: F.mse_loss(F.linear(np.array(x), w), TARGETS, reduction="sum") * 0.5
+    curvature = to_numpy(hessian(error)(np.zeros((1, 2))))[0, :, 0]
+    eigenvalues = np.linalg.eigvalsh(curvature)
     rate = float(2 / eigenvalues.sum())
     w = tensor(init.zeros((1, 2)), requires_grad=True)
     optimizer = optim.SGD([w], lr=rate)
@@ -35,8 +36,8 @@ def run() -> Result:
     found, exact, condition = {}, {}, {}
     for name, x in CASES.items():
         found[name], eigenvalues, rate = descend(x)
-        hessian, best = np.array(x).T @ np.array(x), np.linalg.solve(x, TARGETS)[:, 0]
-        exact[name] = best - np.linalg.matrix_power(np.eye(2) - rate * hessian, STEPS) @ best
+        gram, best = np.array(x).T @ np.array(x), np.linalg.solve(x, TARGETS)[:, 0]
+        exact[name] = best - np.linalg.matrix_power(np.eye(2) - rate * gram, STEPS) @ best
         condition[name] = eigenvalues[1] / eigenvalues[0]
     first, second, third = CASES
     centred = to_numpy(

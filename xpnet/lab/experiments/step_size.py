@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from xpnet import optim
+from xpnet import hessian, optim, to_numpy
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.lab.surfaces import contours, descend
 
 START = np.array([3.0, 3.0])
-HESSIAN = np.array([[2.0, 1.0], [1.0, 8.0]])
 STEPS = (0.01, 0.1, 0.2, 0.24)
 
 
@@ -20,7 +19,7 @@ def run() -> Result:
     def descent(rate, steps):
         return descend(f, START, lambda p: optim.SGD(p, lr=rate), steps)
 
-    values, vectors = np.linalg.eigh(HESSIAN)
+    values, vectors = np.linalg.eigh(to_numpy(hessian(f)(START)))
     along = vectors.T @ START
 
     def exact(rate, steps):

@@ -1,0 +1,279 @@
+"""What the transforms are: nested, of trees, of models, and exact where something is run twice."""
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import functional as F
+from xpnet import nn, to_numpy
+
+X = np.array([0.5, -1.0, 2.0])
+RNG = np.random.default_rng(0)
+
+
+def array(x):
+    return xpnet.asarray(np.asarray(x, np.float64))
+
+
+def test_an_inner_variable_is_not_taken_for_an_outer_one():
+    """Perturbation confusion (Siskind & Pearlmutter, 2005)."""
+    one, three = array(1.0), array(3.0)
+    inner = lambda x: xpnet.grad(lambda y: x + y)(one)
+    assert xpnet.grad(lambda x: x * inner(x))(three).item() == 1
+    along = lambda x: xpnet.jvp(lambda y: x + y, (one,), (one,))[1]
+    assert xpnet.jvp(lambda x: x * along(x), (three,), (one,))[1].item() == 1
+    assert xpnet.grad(lambda x: x * along(x))(three).item() == 1
+    assert xpnet.jvp(lambda x: x * inner(x), (three,), (one,))[1].item() == 1
+
+
+def test_derivatives_to_the_fifth_order():
+    f = lambda x: (x**6).sum()
+    for order in range(1, 6):
+        f = (lambda g: lambda x: xpnet.grad(g)(x).sum())(f)
+        coefficient = np.prod(np.arange(6, 6 - order, -1))
+        np.testing.assert_allclose(f(array(X)).item(), (coefficient * X ** (6 - order)).sum(), rtol=1e-12)
+
+
+def test_modes_nested_in_every_order_agree():
+    f = lambda x: xpnet.array_api.sum(xpnet.array_api.sin(x) * x**3)
+    v = array([1.0, 2.0, -1.0])
+    along = lambda g: lambda x: xpnet.jvp(g, (x,), (v,))[1]
+    down = lambda g: lambda x: (xpnet.grad(g)(x) * v).sum()
+    expected = None
+    for first in (along, down):
+        for second in (along, down):
+            for third in (along, down):
+                found = third(second(first(f)))(array(X)).item()
+                expected = found if expected is None else expected
+                np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_hessian_and_products_with_it():
+    a = RNG.normal(size=(3, 3))
+    f = lambda x: 0.5 * (x * (xpnet.tensor(a) @ x)).sum()
+    symmetric = (a + a.T) / 2
+    np.testing.assert_allclose(to_numpy(xpnet.hessian(f)(array(X))), symmetric, atol=1e-14)
+    np.testing.assert_allclose(to_numpy(xpnet.hvp(f, array(X), array([1, 0, 0]))), symmetric[0], atol=1e-14)
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward", None])
+def test_jacobian_has_the_shape_of_result_and_argument(mode):
+    f = lambda x: xpnet.array_api.stack([x[0, :] * x[1, :], x[0, :] ** 2])
+    x = RNG.normal(size=(2, 3))
+    found = to_numpy(xpnet.jacobian(f, mode=mode)(array(x)))
+    assert found.shape == (2, 3, 2, 3)
+    expected = np.zeros((2, 3, 2, 3))
+    for k in range(3):
+        expected[0, k, 0, k], expected[0, k, 1, k], expected[1, k, 0, k] = x[1, k], x[0, k], 2 * x[0, k]
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
+def test_arguments_and_results_may_be_trees():
+    f = lambda p: {"a": p["w"] * p["b"][0], "b": p["b"][1].sum()}
+    p = {"w": array(X), "b": [array(2.0), array([1.0, 2.0])]}
+    value, pullback = xpnet.vjp(f, p)
+    (found,) = pullback({"a": array(np.ones(3)), "b": array(3.0)})
+    np.testing.assert_allclose(to_numpy(found["w"]), [2, 2, 2])
+    assert found["b"][0].item() == X.sum()
+    np.testing.assert_allclose(to_numpy(found["b"][1]), [3, 3])
+    tangent = xpnet.jvp(f, (p,), (p,))[1]
+    np.testing.assert_allclose(to_numpy(tangent["a"]), 2 * to_numpy(value["a"]))
+
+
+def test_argnums_and_aux():
+    f = lambda a, b: ((a * b).sum(), a + b)
+    (by_a, by_b), aux = xpnet.grad(f, (0, -1), has_aux=True)(array(X), array(2 * X))
+    np.testing.assert_allclose(to_numpy(by_a), 2 * X)
+    np.testing.assert_allclose(to_numpy(by_b), X)
+    np.testing.assert_allclose(to_numpy(aux), 3 * X)
+    (value, _), _ = xpnet.value_and_grad(f, has_aux=True)(array(X), array(X))
+    assert value.item() == (X * X).sum()
+
+
+def test_a_gradient_is_recorded_if_parameters_outside_want_it():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    x = array(RNG.normal(size=(5, 3)))
+    found = xpnet.grad(lambda x: model(x).sum())(x)
+    assert found.requires_grad
+    (found**2).sum().backward()  # the gradient penalty of WGAN-GP
+    step, p = 1e-6, model.layers[0].weight
+    penalty = lambda: float((xpnet.grad(lambda x: model(x).sum())(x).detach() ** 2).sum())
+    analytic = float(to_numpy(p.grad)[1, 2])
+    values = []
+    for sign in (1, -1):
+        p.data[1, 2] = p.data[1, 2] + sign * step
+        values.append(penalty())
+        p.data[1, 2] = p.data[1, 2] - sign * step
+    np.testing.assert_allclose(analytic, (values[0] - values[1]) / (2 * step), rtol=1e-6)
+    with xpnet.no_grad():
+        assert not xpnet.grad(lambda x: model(x).sum())(x).requires_grad
+
+
+def test_create_graph_accumulates_like_backward():
+    x = xpnet.tensor(X, requires_grad=True)
+    (x**3).sum().backward(create_graph=True)
+    penalty = (x.grad**2).sum()  # 9 x^4
+    penalty.backward()
+    np.testing.assert_allclose(to_numpy(x.grad), 3 * X**2 + 36 * X**3)
+    x.grad = None
+    assert x.grad is None
+
+
+def test_stop_gradient_and_custom_vjp():
+    f = xpnet.custom_vjp(lambda x: x * x)
+    f.defvjp(lambda x: (x * x, x), lambda x, dy: dy * 10 * x)
+    np.testing.assert_allclose(to_numpy(xpnet.grad(lambda x: f(x).sum())(array(X))), 10 * X)
+    np.testing.assert_allclose(to_numpy(xpnet.jvp(f, (array(X),), (array(X),))[1]), 10 * X * X)
+    twice = xpnet.grad(lambda x: xpnet.grad(lambda x: f(x).sum())(x).sum())(array(X))
+    np.testing.assert_allclose(to_numpy(twice), [10, 10, 10])
+    stopped = lambda x: (x * xpnet.stop_gradient({"x": x})["x"]).sum()
+    assert xpnet.jvp(stopped, (array(X),), (array(np.ones(3)),))[1].item() == X.sum()
+
+
+def test_functional_call_leaves_the_model_alone():
+    shared = nn.Linear(3, 3).double()
+    model = nn.Sequential(shared, nn.Tanh(), shared)
+    x = array(RNG.normal(size=(4, 3)))
+    before = {k: np.array(to_numpy(p.data)) for k, p in model.named_parameters()}
+    parameters = {k: p.detach() * 2 for k, p in model.named_parameters()}
+    y = xpnet.functional_call(model, parameters, x)
+    w, b = (2 * before[k] for k in before)
+    np.testing.assert_allclose(to_numpy(y), np.tanh(to_numpy(x) @ w.T + b) @ w.T + b, rtol=1e-12)
+    for k, p in model.named_parameters():
+        np.testing.assert_array_equal(to_numpy(p.data), before[k])
+    with pytest.raises(KeyError, match="no parameter 'weigth'; did you mean 'weight'"):
+        xpnet.functional_call(shared, {"weigth": x}, x)
+    with pytest.raises(ValueError, match=r"weight has shape \(4, 3\), not \(3, 3\)"):
+        xpnet.functional_call(shared, {"weight": x}, x)
+
+
+def networks():
+    """Models of every kind of layer whose samples do not look at each other."""
+    images = lambda *layers: (nn.Sequential(*layers, nn.Flatten(), nn.Linear(18, 3)), (2, 4, 5))
+    return {
+        "mlp": (nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), (4,)),
+        "conv": images(nn.Conv2d(2, 3, 3), nn.GELU() if hasattr(nn, "GELU") else nn.Tanh()),
+        "group norm": images(nn.Conv2d(2, 3, 3), nn.GroupNorm(3, 3)),
+        "layer norm": (nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 3)), (4,)),
+        "batch norm, eval": (nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)).eval(), (4,)),
+    }
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv", "group norm", "layer norm", "batch norm, eval"])
+def test_per_sample_gradients_are_those_of_one_sample_each(name):
+    model, shape = networks()[name]
+    model.double()
+    x, y = array(RNG.normal(size=(4, *shape))), np.array([0, 2, 1, 2])
+    found = xpnet.per_sample_grad(model, F.cross_entropy)(x, y)
+    for i in range(4):
+        model.zero_grad()
+        F.cross_entropy(model(x[i : i + 1, ...]), y[i : i + 1]).backward()
+        for key, p in model.named_parameters():
+            np.testing.assert_allclose(to_numpy(found[key])[i], to_numpy(p.grad), rtol=1e-9, atol=1e-12)
+
+
+def test_per_sample_gradients_refuse_a_batch_norm_that_mixes_samples():
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5)).double()
+    with pytest.raises(ValueError, match="mixes the samples"):
+        xpnet.per_sample_grad(model, F.cross_entropy)(array(RNG.normal(size=(4, 4))), np.array([0, 2, 1, 2]))
+
+
+def test_checkpoint_gives_the_same_bits_with_dropout_and_batch_norm():
+    def run(checkpointed):
+        xpnet.manual_seed(1)
+        block = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.5)).double()
+        head = nn.Linear(6, 2).double()
+        x = xpnet.tensor(np.random.default_rng(2).normal(size=(8, 6)), requires_grad=True)
+        h = xpnet.checkpoint(block, x) if checkpointed else block(x)
+        h = xpnet.checkpoint(block, h) if checkpointed else block(h)
+        F.dropout(head(h), 0.3).sum().backward()
+        tensors = [x, *block.parameters(), *head.parameters()]
+        statistics = [np.array(to_numpy(b.data)) for b in block.buffers()]
+        return [np.array(to_numpy(t.grad)) for t in tensors] + statistics
+
+    for a, b in zip(run(False), run(True), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_checkpoint_in_higher_order_and_in_transforms():
+    f = lambda x: xpnet.checkpoint(lambda z: (z**3).sin(), x).sum()
+    plain = lambda x: (x**3).sin().sum()
+    for g in (f, plain):
+        assert xpnet.grad(g)(array(X)).shape == (3,)
+    np.testing.assert_allclose(
+        to_numpy(xpnet.hessian(f)(array(X))), to_numpy(xpnet.hessian(plain)(array(X))), rtol=1e-12
+    )
+    second = lambda g: xpnet.grad(lambda x: xpnet.grad(g)(x).sum())
+    np.testing.assert_allclose(to_numpy(second(f)(array(X))), to_numpy(second(plain)(array(X))), rtol=1e-12)
+
+
+@pytest.mark.host
+def test_checkpoint_keeps_the_square_root_of_a_deep_network():
+    import tracemalloc
+
+    layers = [nn.Sequential(nn.Linear(64, 64), nn.Tanh()) for _ in range(36)]
+    x = xpnet.asarray(np.random.default_rng(0).normal(size=(2000, 64)).astype("f4"))
+    one = 2000 * 64 * 4
+
+    def peak(every):
+        tracemalloc.start()
+        h = x
+        for i in range(0, 36, every):
+            part = nn.Sequential(*layers[i : i + every])
+            h = xpnet.checkpoint(part, h) if every > 1 else part(h)
+        h.sum().backward()
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size / one
+
+    assert peak(6) < 0.45 * peak(1)  # about 6 + 2 x 6 activations instead of 2 x 36
+
+
+def test_running_statistics_move_once():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).double()
+    x = array(RNG.normal(size=(5, 3)))
+    (model(x) ** 2).sum()
+    once = [np.array(to_numpy(b.data)) for b in model.buffers()]
+    other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).double()
+    other.load_state_dict({k: v for k, v in model.state_dict().items() if "running" not in k}, strict=False)
+    (other(x) ** 2).sum().backward(create_graph=True)
+    for a, b in zip(once, other.buffers(), strict=True):
+        np.testing.assert_allclose(to_numpy(b.data), a, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: xpnet.grad(lambda x: x)(array(X)),
+            ValueError,
+            r"grad: the function's result has shape \(3,\)",
+        ),
+        (lambda: xpnet.grad(lambda x: 3.0)(array(X)), TypeError, "grad: the function's result is a float"),
+        (lambda: xpnet.grad(lambda x: x.sum())(np.array([1, 2])), TypeError, r"grad: argument\[0\].*int64"),
+        (lambda: xpnet.jvp(lambda x: x, array(X), array(X)), TypeError, "tuples"),
+        (
+            lambda: xpnet.jvp(lambda x: x, (array(X),), (array(X[:2]),)),
+            ValueError,
+            r"tangent 0 has shape \(2,\)",
+        ),
+        (lambda: xpnet.vjp(lambda x: x, array(X))[1](array(X[:2])), ValueError, "cotangent of shape"),
+        (lambda: xpnet.jacobian(lambda x: x, mode="up"), ValueError, "jacobian: mode"),
+        (lambda: xpnet.checkpoint(lambda x: 1, array(X)), TypeError, "checkpoint: the function's result"),
+        (lambda: xpnet.custom_vjp(3), TypeError, "custom_vjp: expected a function"),
+        (lambda: xpnet.grad(lambda x: x.sum(), 1)(array(X)), ValueError, "argnums=1"),
+    ],
+)
+def test_mistakes_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_what_cannot_be_written_into_in_forward_mode_says_so():
+    def f(x):
+        z = xpnet.array_api.zeros(3, dtype=x.dtype)
+        z[0] = x[0]
+        return z
+
+    with pytest.raises(TypeError, match=r"x\[...\] = y: x is a Tensor and y a Dual"):
+        xpnet.jvp(f, (array(X),), (array(X),))

@@ -1,0 +1,84 @@
+"""What makes the functions of the namespace: a name, a signature, a derivative, and the words about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Any
+
+from xpnet.array_api.values import differentiating, value_of
+
+Function = Callable[..., Any]
+
+
+def public(function: Function, name: str, chapter: str, text: str, derivative: str) -> Function:
+    """Name and document a function of the namespace."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{text}\n\nDerivative: {derivative}."
+    made: Any = function
+    made.chapter, made.derivative = chapter, derivative
+    return function
+
+
+def constant(name: str, chapter: str, text: str, arguments: str, refuses: bool = False) -> Function:
+    """A function without a derivative: the backend's own.
+
+    Args:
+        name: of the function, in the standard and in the backend.
+        chapter: of the standard.
+        text: what it gives.
+        arguments: as in a definition.
+        refuses: it raises where a gradient is wanted: its floating-point result would lose it without a word.
+    """
+    path = name.split(".")
+
+    def find(xp: Any) -> Function:
+        for part in path:
+            xp = getattr(xp, part)
+        return xp
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        if refuses and differentiating(*args, *kwargs.values()):
+            raise TypeError(
+                f"{path[-1]}: x requires a gradient, and a result whose shape depends on the values has "
+                "none; pass x.detach()"
+            )
+        return value_of(path[-1], args, kwargs, find)
+
+    function.__signature__ = signature(eval(f"lambda {arguments}: 0"))  # type: ignore[attr-defined]
+    why = "none, and refused where one is wanted" if refuses else "none; the result is a constant"
+    return public(function, path[-1], chapter, text, why)
+
+
+def derived(name: str, chapter: str, text: str, derivative: str) -> Callable[[Function], Function]:
+    """A function whose values are the backend's, and whose derivative is that of the decorated formula.
+
+    The formula is of other functions of the namespace, and of ops. It runs where something is recorded or
+    carries a tangent.
+    """
+    path = name.split(".")
+
+    def find(xp: Any) -> Function:
+        for part in path:
+            xp = getattr(xp, part)
+        return xp
+
+    def make(formula: Function) -> Function:
+        @wraps(formula)
+        def function(*args: Any, **kwargs: Any) -> Any:
+            if differentiating(*args, *kwargs.values()):
+                return formula(*args, **kwargs)
+            return value_of(path[-1], args, kwargs, find)
+
+        del function.__wrapped__
+        function.__signature__ = signature(formula)  # type: ignore[attr-defined]
+        return public(function, path[-1], chapter, text, derivative)
+
+    return make
+
+
+def arity(function: Function) -> int:
+    """How many positional arguments it has."""
+    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds for p in signature(function).parameters.values())

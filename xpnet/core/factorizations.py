@@ -1,0 +1,205 @@
+"""Ops of linear algebra: what the backend factorises, and the derivative of each factorisation.
+
+Giles, 2008, "Collected matrix derivative results for forward and reverse mode algorithmic differentiation";
+Murray, 2016, "Differentiation of the Cholesky decomposition"; Townsend, 2016, "Differentiating the singular
+value decomposition"; Golub & Pereyra, 1973 (pseudo-inverse). An op has one result: factors come as the rows
+of one array, and `xpnet.array_api.linalg` cuts them apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet.core.backend import Array
+from xpnet.core.elementwise import numbers
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
+from xpnet.core.places import device, namespace
+from xpnet.core.shapes import conj, unbroadcast
+
+Result = tuple[Array, Pullback]
+
+
+def adjoint(x: Array) -> Array:
+    """The conjugate transpose of the last two axes."""
+    return conj(namespace(x).matrix_transpose(x))
+
+
+def _diagonal(x: Array, d: Array) -> Array:
+    """x with its columns multiplied by the rows of d: x diag(d)."""
+    return x * namespace(d).expand_dims(d, axis=-2)
+
+
+def _eye(x: Array, n: int) -> Array:
+    return namespace(x).eye(n, dtype=x.dtype, device=device(x))
+
+
+@differentiable(forward="transposed")
+def inv(x: Array) -> Result:
+    """X^-1; dX = -Y^H dY Y^H."""
+    y = namespace(numbers("inv", x)).linalg.inv(x)
+    return y, lambda dy: -(adjoint(y) @ dy @ adjoint(y))
+
+
+@differentiable(forward="transposed")
+def det(x: Array) -> Result:
+    """The determinant; dX = dy y X^-H."""
+    xp = namespace(numbers("det", x))
+    y = xp.linalg.det(x)
+    each = lambda v: xp.reshape(v, (*v.shape, 1, 1))
+    return y, lambda dy: each(dy * conj(y)) * adjoint(xp.linalg.inv(x))
+
+
+@differentiable(forward="transposed")
+def logabsdet(x: Array) -> Result:
+    """log |det X|; dX = dy X^-H."""
+    xp = namespace(numbers("slogdet", x))
+    y = xp.linalg.slogdet(x)[1]
+    return y, lambda dy: xp.reshape(dy, (*dy.shape, 1, 1)) * adjoint(xp.linalg.inv(x))
+
+
+@differentiable(forward="transposed")
+def solve(a: Array, b: Array) -> Result:
+    """A^-1 B; dB = A^-H dY, dA = -dB Y^H."""
+    xp = namespace(numbers("solve", a), b)
+    y = xp.linalg.solve(a, b)
+    vector = b.ndim == 1
+
+    def pullback(dy: Array) -> tuple[Array, Array]:
+        db = xp.linalg.solve(adjoint(a), dy)
+        if vector and a.ndim == 2:
+            da = -(xp.expand_dims(db, axis=-1) * xp.expand_dims(conj(y), axis=-2))
+        elif vector:
+            da = -(xp.expand_dims(db, axis=-1) @ adjoint(xp.expand_dims(y, axis=-1)))
+        else:
+            da = -(db @ adjoint(y))
+        return unbroadcast(da, a), unbroadcast(db, b)
+
+    return y, pullback
+
+
+@differentiable(forward="transposed")
+def cholesky(x: Array) -> Result:
+    """The lower factor L of X = L L^H; dX = sym(L^-H phi(L^H dL) L^-1), phi: lower half, diagonal halved."""
+    xp = namespace(numbers("cholesky", x))
+    y = xp.linalg.cholesky(x)
+
+    def pullback(dy: Array) -> Array:
+        p = xp.tril(adjoint(y) @ dy)
+        p = p - 0.5 * p * _eye(p, p.shape[-1])
+        inverse = xp.linalg.inv(y)
+        s = adjoint(inverse) @ p @ inverse
+        return 0.5 * (s + adjoint(s))
+
+    return y, pullback
+
+
+def _off_diagonal_inverse(difference: Array) -> Array:
+    """1 / d off the diagonal, 0 on it."""
+    eye = _eye(difference, difference.shape[-1])
+    return (1 - eye) / (difference + eye)
+
+
+@differentiable(forward="transposed")
+def eigh(x: Array) -> Result:
+    """The eigenvalues, in the first row, and under them the eigenvectors, as columns, of a symmetric matrix.
+
+    dX = V (diag(dw) + (V^H dV) / (w_j - w_i)) V^H: equal eigenvalues leave the vectors undetermined.
+    """
+    xp = namespace(numbers("eigh", x))
+    w, v = xp.linalg.eigh(x)
+    w = xp.astype(w, v.dtype, copy=False)
+
+    def pullback(dy: Array) -> Array:
+        dw, dv = dy[..., 0, :], dy[..., 1:, :]
+        gap = xp.expand_dims(w, axis=-2) - xp.expand_dims(w, axis=-1)
+        inner = (adjoint(v) @ dv) * _off_diagonal_inverse(gap)
+        found = (_diagonal(v, dw) + v @ inner) @ adjoint(v)
+        return 0.5 * (found + adjoint(found))
+
+    return xp.concat([xp.expand_dims(w, axis=-2), v], axis=-2), pullback
+
+
+@differentiable(forward="transposed")
+def eigvalsh(x: Array) -> Result:
+    """The eigenvalues of a symmetric matrix; dX = V diag(dw) V^H, whether they differ or not."""
+    xp = namespace(numbers("eigvalsh", x))
+
+    def pullback(dy: Array) -> Array:
+        v = xp.linalg.eigh(x)[1]
+        return _diagonal(v, xp.astype(dy, v.dtype, copy=False)) @ adjoint(v)
+
+    return xp.linalg.eigvalsh(x), pullback
+
+
+@differentiable(forward="transposed")
+def svd(x: Array) -> Result:
+    """U, below it the singular values, below them V: (..., m + 1 + n, k), of real X = U diag(s) V^T."""
+    xp = namespace(numbers("svd", x))
+    u, s, vh = xp.linalg.svd(x, full_matrices=False)
+    m, v = x.shape[-2], xp.matrix_transpose(vh)
+
+    def pullback(dy: Array) -> Array:
+        du, ds, dv = dy[..., :m, :], dy[..., m, :], dy[..., m + 1 :, :]
+        row, column = xp.expand_dims(s, axis=-2), xp.expand_dims(s, axis=-1)
+        f = _off_diagonal_inverse((row - column) * (row + column))
+        skew = lambda a, da: (lambda p: f * (p - adjoint(p)))(adjoint(a) @ da)
+        rest = lambda a, da: da - a @ (adjoint(a) @ da)  # what is orthogonal to the columns of a
+        inner = skew(u, du) * row + column * skew(v, dv)
+        found = (u @ inner + _diagonal(u, ds)) @ vh
+        found = found + rest(u, du) / row @ vh
+        return found + u @ adjoint(rest(v, dv) / row)
+
+    return xp.concat([u, xp.expand_dims(s, axis=-2), v], axis=-2), pullback
+
+
+@differentiable(forward="transposed")
+def svdvals(x: Array) -> Result:
+    """The singular values; dX = U diag(ds) V^H."""
+    xp = namespace(numbers("svdvals", x))
+
+    def pullback(dy: Array) -> Array:
+        u, _, vh = xp.linalg.svd(x, full_matrices=False)
+        return _diagonal(u, xp.astype(dy, u.dtype, copy=False)) @ vh
+
+    return xp.linalg.svdvals(x), pullback
+
+
+@differentiable(forward="transposed")
+def qr(x: Array) -> Result:
+    """Q^H and R side by side: (..., n, m + n), of X = Q R with at least as many rows as columns."""
+    xp = namespace(numbers("qr", x))
+    q, r = xp.linalg.qr(x)
+    m = x.shape[-2]
+
+    def pullback(dy: Array) -> Array:
+        dq, dr = adjoint(dy[..., :m]), dy[..., m:]
+        inner = xp.triu(r) @ adjoint(xp.triu(dr)) - adjoint(dq) @ q
+        symmetric = xp.tril(inner) + adjoint(xp.tril(inner, k=-1))
+        return adjoint(xp.linalg.solve(r, adjoint(dq + q @ symmetric)))
+
+    return xp.concat([adjoint(q), r], axis=-1), pullback
+
+
+@differentiable(forward="transposed")
+def pinv(x: Array, rtol: Any = None) -> Result:
+    """The pseudo-inverse P of a matrix whose rank does not change nearby."""
+    xp = namespace(numbers("pinv", x))
+    p = xp.linalg.pinv(x) if rtol is None else xp.linalg.pinv(x, rtol=rtol)
+
+    def pullback(dy: Array) -> Array:
+        h, g = adjoint(p), adjoint(dy)
+        left = lambda z: z - x @ (p @ z)
+        right = lambda z: z - (z @ p) @ x
+        return -(h @ dy @ h) + left(g) @ p @ h + right(h @ p @ g)
+
+    return p, pullback
+
+
+@differentiable(forward="linear")
+def dft(x: Array, inverse: bool = False, axis: int = -1, norm: str = "backward") -> Result:
+    """The discrete Fourier transform of complex numbers; its transpose is the inverse without its factor."""
+    xp = namespace(numbers("fft", x))
+    run = lambda z, back, scale: getattr(xp.fft, "ifft" if back else "fft")(z, axis=axis, norm=scale)
+    other = {"backward": "forward", "forward": "backward", "ortho": "ortho"}[norm]
+    return run(x, inverse, norm), lambda dy: run(dy, not inverse, other)
