@@ -184,15 +184,15 @@ def _bias_gradient(
     run = loader.kernel(FILE, _gradient(act, t, t.wide, vec))
     run(cut.grid, (BLOCK,), (dy, np.int64(ldy), kept, bias, dx, sums, p, *sizes))
     if several:
-        _add_parts(t, sums, out)
+        add_parts(t, sums, out)
     return out
 
 
-def _add_parts(t: Element, sums: Array, out: Array) -> None:
+def add_parts(t: Element, sums: Array, out: Array) -> None:
     """out = the sum of the rows of `sums`, as one chunk."""
     parts, columns = sums.shape
     vec = _width(t.wide, columns, sums)
-    cut = tiles(1, columns, vec, 1)
+    cut = tiles(parts, columns, vec, 1, summed=True)  # one chunk
     sizes = (np.int64(parts), np.int64(columns), cut.lanes, np.int64(parts))
     args = (sums, np.int64(columns), None, None, None, out, t.scalar(0), *sizes)
     loader.kernel(FILE, _gradient("Identity", t.wide, t, vec))((cut.grid[0], 1), (BLOCK,), args)
