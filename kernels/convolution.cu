@@ -1,5 +1,6 @@
 // Convolution of (N, C, H, W) as a product with the matrix of all windows, whose elements are read where they lie.
 //
+//   T is the type in memory, E what the products take: T itself, or of float tf32 or bfloat16.
 //   correlate<..., false>   y = W x + b: a column for each place of y, a term for each (channel, tap)
 //   correlate<..., true>    dx = W' dy: with stride s, dx has s x s classes of places, each with taps of its own
 //   weight_gradient         dW = dy x': a column for each (channel, tap), a term for each place of y; and db
@@ -37,21 +38,26 @@ __device__ __forceinline__ Axis backward_axis(int size, int taps, int stride, in
                 none ? 0 : (first + pad - tap * spread) / stride, 1, -(step * spread / stride)};
 }
 
+// n / d by one product: exact for n below 2^21, of float64 for every int; an integer division would take the time of a
+// whole step, for which all other warps wait
+template <typename A> __device__ __forceinline__ int divide(int n, A inverse) { return (int)((n + A(0.5)) * inverse); }
+
 struct Term {  // of a sum over (channel, tap)
     int source, weight, i, j;
 };
 
-template <typename T, int BM, int BN, int M, int N, int BK, bool BACK>
-__global__ void __launch_bounds__(Tile<T, BM, BN, M, N>::THREADS, 512 / Tile<T, BM, BN, M, N>::THREADS)
+template <typename T, typename E, int BM, int BN, int M, int N, int BK, bool BACK>
+__global__ void __launch_bounds__(Tile<T, E, BM, BN, M, N>::THREADS, 512 / Tile<T, E, BM, BN, M, N>::THREADS)
 correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
-    typedef Tile<T, BM, BN, M, N> P;
-    typedef typename P::Staged E;
+    typedef Tile<T, E, BM, BN, M, N> P;
+    typedef typename P::Staged S;
     constexpr int ROWS = P::THREADS / BN, STEP = P::THREADS / BK, COUNT_A = BM / STEP, COUNT_B = BK / ROWS;
     static_assert(P::THREADS % BN == 0 && BK % ROWS == 0 && P::THREADS % BK == 0 && BM % STEP == 0, "a whole number each");
-    __shared__ __align__(32) E a[2][BK][BM + P::PAD];
-    __shared__ __align__(32) E b[2][BK][BN + P::PAD];
+    __shared__ __align__(32) S a[2][BK][BM + P::PAD];
+    __shared__ __align__(32) S b[2][BK][BN + P::PAD];
     __shared__ Term terms[2][BK];
     __shared__ Axis axes[2];
+    __shared__ float inverses[2];  // of the taps of a channel, and of a row of them
     const int classes = BACK ? stride_h * stride_w : 1;
     const int group = blockIdx.z / classes, kind = blockIdx.z % classes;
     if (threadIdx.x < 2) {  // kept here, since registers are scarce
@@ -66,6 +72,8 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
     const int channels = BACK ? o : c, height = BACK ? p : h, width = BACK ? q : w;  // of `from`
     const int outputs = BACK ? c : o, rows = outputs / groups, depth = channels / groups;
     const int taps = down.taps * across.taps, count = depth * taps, steps = (count + BK - 1) / BK;
+    if (threadIdx.x < 2) inverses[threadIdx.x] = 1.0f / (threadIdx.x ? across.taps : taps);
+    __syncthreads();
     const int area = down.places * across.places, columns = n * area;
     if (blockIdx.x * BN >= columns) return;
 
@@ -81,7 +89,7 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
     const int depth_c = c / groups, row_stride = BACK ? r * s : depth_c * r * s;
     const int term_stride = BACK ? depth_c * r * s : r * s;
     // and its first row of A
-    const int row_a = blockIdx.y * BM + threadIdx.x / BK;
+    const int row_a = blockIdx.y * BM + threadIdx.x / BK, rows_a = rows - row_a;
     weight += group * (BACK ? depth * term_stride : rows * row_stride) + row_a * row_stride;
 
     const auto describe = [&](int step) {
@@ -89,7 +97,8 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
         const int k = step * BK + threadIdx.x;
         Term t{0, -1, FAR, FAR};
         if (k < count) {
-            const int channel = k / taps, tap = k % taps, u = tap / across.taps, v = tap % across.taps;
+            const int channel = divide(k, inverses[0]), tap = k - channel * taps;
+            const int u = divide(tap, inverses[1]), v = tap - u * across.taps;
             t.i = u * down.spread;
             t.j = v * across.spread;
             t.source = channel * height * width + t.i * width + t.j;
@@ -108,7 +117,7 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
 #pragma unroll
         for (int i = 0; i < COUNT_A; ++i) {
             const int at = terms[step & 1][threadIdx.x % BK].weight;
-            next_a[i] = row_a + i * STEP < rows && at >= 0 ? weight[i * STEP * row_stride + at] : zero;
+            next_a[i] = i * STEP < rows_a && at >= 0 ? weight[i * STEP * row_stride + at] : zero;
         }
     };
     const auto stage = [&](int step) {
@@ -128,10 +137,10 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
     }
     __syncthreads();
     for (int step = 0; step < steps; ++step) {  // the next step's elements are under way while this one's are multiplied
+        describe(step + 2);
         if (step + 1 < steps) fetch(step + 1);
         tile.template multiply<BK>(a[step & 1], b[step & 1]);
         if (step + 1 < steps) stage(step + 1);
-        describe(step + 2);
         __syncthreads();
     }
 
@@ -156,16 +165,20 @@ correlate(const T* from, const T* weight, const T* bias, T* to, XP_SHAPE) {
                 if (row >= rows) continue;
                 const Acc<T> shift = bias ? to_acc(bias[row]) : Acc<T>(0);
                 if (whole) {
-                    Acc<T> piece[PIECE];
+                    Vec<T, PIECE> piece;  // store_vec would keep two registers more than there are
 #pragma unroll
-                    for (int f = 0; f < PIECE; ++f) piece[f] = tile.value(j, i, (e + f) % P::WIDTH) + shift;
-                    store_vec<T, PIECE>(first + (i64)row * plane, piece);
+                    for (int f = 0; f < PIECE; ++f) piece.v[f] = from_acc<T>(tile.value(j, i, (e + f) % P::WIDTH) + shift);
+                    *reinterpret_cast<Vec<T, PIECE>*>(first + (i64)row * plane) = piece;
                 } else {
                     first[(i64)row * plane] = from_acc<T>(tile.value(j, i, e) + shift);
                 }
             }
         }
 }
+
+// a staged element that nothing has rounded: with tf32 nobody asks
+template <typename S> __device__ __forceinline__ auto exact(S v) { return to_acc(v); }
+__device__ __forceinline__ float exact(tf32 v) { return v.v; }
 
 struct Tap {  // of an element of dW: where it lies from the corner of a window
     int source, i, j;
@@ -176,22 +189,24 @@ struct Place {  // of y: the corner of its window in x, and its element of dy
 };
 
 // parts[block of terms] = {dW (o, c / groups, r, s), db (o) if with_bias} over `chunk` places of y
-template <typename T, int BM, int BN, int M, int N, int BK>
-__global__ void __launch_bounds__(Tile<T, BM, BN, M, N>::THREADS, 512 / Tile<T, BM, BN, M, N>::THREADS)
+template <typename T, typename E, int BM, int BN, int M, int N, int BK>
+__global__ void __launch_bounds__(Tile<T, E, BM, BN, M, N>::THREADS, 512 / Tile<T, E, BM, BN, M, N>::THREADS)
 weight_gradient(const T* x, const T* dy, Acc<T>* parts, int with_bias, int chunk, XP_SHAPE) {
-    typedef Tile<T, BM, BN, M, N> P;
-    typedef typename P::Staged E;
+    typedef Tile<T, E, BM, BN, M, N> P;
+    typedef typename P::Staged S;
     constexpr int STEP = P::THREADS / BK, COUNT_A = BM / STEP, COUNT_B = BN / STEP;
     static_assert(P::THREADS % BK == 0 && BM % STEP == 0 && BN % STEP == 0 && P::THREADS >= BM, "a whole number each");
-    __shared__ __align__(32) E a[2][BK][BM + P::PAD];
-    __shared__ __align__(32) E b[2][BK][BN + P::PAD];
+    __shared__ __align__(32) S a[2][BK][BM + P::PAD];
+    __shared__ __align__(32) S b[2][BK][BN + P::PAD];
     __shared__ Place places[2][BK];
     __shared__ Tap taps[BN];
+    __shared__ double inverses[2];  // of the places of an image, and of a row
     const int depth = c / groups, rows = o / groups, columns = depth * r * s, group = blockIdx.z;
     const int across = (columns + BN - 1) / BN, first = blockIdx.x % across * BN;
     const int part = blockIdx.x / across, area = p * q, all = n * area, begin = part * chunk;
     const int stop = begin + chunk < all ? begin + chunk : all, steps = (stop - begin + BK - 1) / BK;
 
+    if (threadIdx.x < 2) inverses[threadIdx.x] = 1.0 / (threadIdx.x ? q : area);
     for (int i = threadIdx.x; i < BN; i += P::THREADS) {
         const int column = first + i, tap = column % (r * s), u = tap / s * spread_h, v = tap % s * spread_w;
         taps[i] = column < columns ? Tap{column / (r * s) * h * w + u * w + v, u, v} : Tap{0, FAR, FAR};
@@ -201,9 +216,9 @@ weight_gradient(const T* x, const T* dy, Acc<T>* parts, int with_bias, int chunk
         const int k = begin + step * BK + threadIdx.x;
         Place place{0, -1, FAR, FAR};
         if (k < stop) {
-            const int image = k / area, at = k % area;
-            place.i = at / q * stride_h - pad_h;
-            place.j = at % q * stride_w - pad_w;
+            const int image = divide(k, inverses[0]), at = k - image * area, row = divide(at, inverses[1]);
+            place.i = row * stride_h - pad_h;
+            place.j = (at - row * q) * stride_w - pad_w;
             place.x = ((i64)image * c + group * depth) * h * w + (i64)place.i * w + place.j;
             place.dy = ((i64)image * o + group * rows) * area + at;
         }
@@ -234,6 +249,7 @@ weight_gradient(const T* x, const T* dy, Acc<T>* parts, int with_bias, int chunk
     P tile;
     Acc<T> sum = 0;
     const bool sums = with_bias && first == 0 && threadIdx.x < BM;
+    __syncthreads();
     describe(0);
     describe(1);
     __syncthreads();
@@ -244,13 +260,13 @@ weight_gradient(const T* x, const T* dy, Acc<T>* parts, int with_bias, int chunk
     __syncthreads();
     for (int step = 0; step < steps; ++step) {
         if (step + 1 < steps) fetch(step + 1);
+        describe(step + 2);
         tile.template multiply<BK>(a[step & 1], b[step & 1]);
         if (sums) {
 #pragma unroll
-            for (int i = 0; i < BK; ++i) sum += to_acc(a[step & 1][i][threadIdx.x]);
+            for (int i = 0; i < BK; ++i) sum += exact(a[step & 1][i][threadIdx.x]);
         }
         if (step + 1 < steps) stage(step + 1);
-        describe(step + 2);
         __syncthreads();
     }
 

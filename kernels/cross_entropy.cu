@@ -153,7 +153,11 @@ template <typename T, bool SMOOTH> struct Row {
 
 // Threads a multiprocessor, so that one row loads while another stores: 64 registers each; of 16 bits 80, with twice as
 // many values; 128 where weights and sums need some
+#if __CUDA_ARCH__ < 900 || __CUDA_ARCH__ >= 1200
+template <typename T, bool SMOOTH> constexpr int threads() { return 512; }  // a few registers more are needed there
+#else
 template <typename T, bool SMOOTH> constexpr int threads() { return SMOOTH ? 512 : sizeof(T) == 2 ? 768 : 1024; }
+#endif
 
 // ---- C <= LANES * VEC * VPT (less the skew): 32 / LANES rows a warp ----------------------------------------------
 template <typename T, int VEC, int VPT, int LANES, int BLOCK, bool SMOOTH>

@@ -22,9 +22,9 @@ LAUNCHES = [
     (MnistMLP(128), 13),
     (BatchNormDropoutMLP(256), 19),
     (CifarMLP(256), 13),
-    (CNNStep(8), 62),
-    (CNNStep(32), 62),
-    (CNNStep(128), 66),
+    (CNNStep(8), 47),
+    (CNNStep(32), 47),
+    (CNNStep(128), 51),
 ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -38,8 +38,9 @@ class Tensor:
 class Graph:
     """As `cudnn.pygraph`, of float32."""
 
-    def __init__(self, *, io_data_type: str, handle: int, **_: Any) -> None:
+    def __init__(self, *, name: str, io_data_type: str, handle: int, **_: Any) -> None:
         assert (io_data_type, handle) == ("float32", 7)
+        self.name = name
         self.steps: list[Any] = []
 
     def _make_tensor(self, *, dim: Any, stride: Any, uid: int, **_: Any) -> Tensor:
@@ -81,11 +82,15 @@ class Graph:
     def deselect_numeric_notes(self, notes: list[str]) -> None:
         self.without = set(notes)
 
+    def deselect_workspace_greater_than(self, size: int) -> None:
+        assert size > 100
+
     def check_support(self) -> None:
         if Graph.refuses:
             raise RuntimeError("no engine")
 
     refuses = False
+    runs: ClassVar[list[str]] = []
 
     def validate(self) -> None: ...
     def build_operation_graph(self) -> None: ...
@@ -98,6 +103,7 @@ class Graph:
         assert self.without == {"nondeterministic", "tf32", "tensor cores"}
         assert workspace
         assert handle == 7
+        self.runs.append(self.name)
 
         def view(t: Tensor) -> Any:
             count = 1 + sum((n - 1) * s for n, s in zip(t.shape, t.strides, strict=True))
@@ -136,14 +142,13 @@ def frontend(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     )
     monkeypatch.setattr(cudnn, "_found", lambda: (made, ""))
     monkeypatch.setattr(Graph, "refuses", False)
-    cudnn.graph.cache_clear()
-    cudnn._handle.cache_clear()
     runs: list[str] = []
-    run = cudnn.run
-    monkeypatch.setattr(cudnn, "run", lambda way, *args: (runs.append(way), run(way, *args)))
+    monkeypatch.setattr(Graph, "runs", runs)
+    for cache in (cudnn.graphs, cudnn._handle):
+        cache.cache_clear()
     yield runs
-    cudnn.graph.cache_clear()
-    cudnn._handle.cache_clear()
+    for cache in (cudnn.graphs, cudnn._handle):
+        cache.cache_clear()
 
 
 CASES = [
@@ -202,5 +207,26 @@ def test_without_the_frontend_nothing_changes(cupy) -> None:
     assert "pip install" in cudnn.missing()
     x, weight = cupy.ones((1, 1, 4, 4), "f4"), cupy.ones((1, 1, 3, 3), "f4")
     with cudnn.use_cudnn():
-        assert not cudnn.is_on()
+        assert not cudnn.is_wanted(x, weight, 1, 1)
         assert float(F.conv2d(x, weight)[0, 0, 0, 0]) == 9
+
+
+def test_by_default_it_takes_what_it_was_faster_with(frontend, cupy) -> None:
+    from xpnet.cuda import cudnn
+
+    def wanted(dtype: str, o: int, c: int, k: int = 3, stride: int = 1, groups: int = 1) -> bool:
+        x, weight = cupy.empty((1, c * groups, 8, 8), dtype), cupy.empty((o, c, k, k), dtype)
+        return cudnn.is_wanted(x, weight, stride, groups)
+
+    assert wanted("f4", 64, 64)
+    assert wanted("f2", 128, 64, stride=2)
+    assert wanted("f2", 512, 256, 1)
+    assert wanted("f4", 64, 1, groups=64)
+    assert not wanted("f4", 128, 64, stride=2)
+    assert not wanted("f4", 512, 256, 1)
+    assert not wanted("f2", 16, 16)
+    assert not wanted("f4", 16, 3)
+    with cudnn.use_cudnn():
+        assert wanted("f4", 16, 3)
+    with cudnn.use_cudnn(False):
+        assert not wanted("f4", 64, 64)

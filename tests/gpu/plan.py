@@ -36,10 +36,11 @@ PLAN: dict[str, tuple[Stage, ...]] = {
         DEVICE,
         Stage("compile", 45, "tests.gpu.compile"),
         Stage("parity", 25, "tests.gpu.parity"),
-        Stage("benchmark", 130, "tests.gpu.benchmark"),
+        Stage("first_step", 30, "tests.gpu.first_step"),
+        Stage("benchmark", 110, "tests.gpu.benchmark"),
         Stage("memcheck", 40, "tests.gpu.sanitizer", ("memcheck",)),
         Stage("racecheck", 35, "tests.gpu.sanitizer", ("racecheck",)),
-        Stage("probes", 35, "tests.gpu.probes"),
+        Stage("probes", 25, "tests.gpu.probes"),
     ),
     "3": (
         DEVICE,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.kernels.conftest import Launch
 from tests.kernels.test_cross_entropy import TOLERANCE, close, dtype_of
+from xpnet.core.precision import matmul_precision
 from xpnet.cuda import convolution as launchers
 from xpnet.cuda.element import ELEMENTS
 from xpnet.functional import convolution
@@ -44,6 +45,12 @@ SHAPES = {
     "dilation": ((1, 3, 13, 14), (5, 3, 3, 2), {"stride": (4, 3), "dilation": (2, 3), "padding": 2}),
     "stride beyond the window": ((2, 3, 9, 9), (4, 3, 1, 2), {"stride": 3}),
     "depthwise": ((1, 4, 11, 11), (4, 1, 3, 3), {"dilation": 2, "groups": 4, "padding": 2}),
+    "depthwise, two outputs each": (
+        (2, 3, 9, 8),
+        (6, 1, 2, 3),
+        {"stride": (1, 2), "groups": 3, "padding": 1},
+    ),
+    "depthwise, many taps": ((1, 2, 9, 9), (2, 1, 4, 5), {"stride": 3, "groups": 2, "padding": 3}),
     "1 by 1": ((3, 5, 6, 6), (7, 5, 1, 1), {}),
     "larger than the image": ((2, 2, 3, 4), (3, 2, 5, 5), {"padding": (1, 2)}),
     "nothing but padding": ((1, 1, 2, 2), (1, 1, 2, 2), {"padding": 3}),
@@ -102,7 +109,7 @@ def test_every_tile(launch: Launch, monkeypatch: pytest.MonkeyPatch, dtype: str,
     arrays = sample(dtype, (2, 19, 9, 11), (140, 19, 3, 3), True)
     for i in range(max(len(for_images), len(for_weight))):
         chosen = for_images[i % len(for_images)], for_weight[i % len(for_weight)]
-        monkeypatch.setattr(launchers, "tiles", lambda t, arch, one=chosen: ((one[0],), (one[1],)))
+        monkeypatch.setattr(launchers, "tiles", lambda t, arch, precision, one=chosen: ((one[0],), (one[1],)))
         launchers.plan.cache_clear()
         check(launch, dtype, arrays, {"padding": 1}, arch=arch)
     launchers.plan.cache_clear()
@@ -113,7 +120,7 @@ def test_the_tiles_cover_what_a_model_has() -> None:
 
     def rows(n: int, outputs: int) -> int:
         made = launchers.plan(ELEMENTS["float32"], (n, 64, 28, 28), (outputs, 64, 3, 3), 1, 1, 1, 1, 90, 132)
-        return int(made.forward.kernel.split(", ")[1])
+        return int(made.forward.kernel.split(", ")[2])
 
     assert [rows(128, o) for o in (16, 32, 64, 512)] == [16, 32, 64, 128]
     assert rows(1, 64) == 32
@@ -242,3 +249,38 @@ def test_races(launch: Launch, dtype: str, order: int) -> None:
     """Every kind of kernel, small enough for ThreadSanitizer (tests/kernels/ladder.py)."""
     arrays = sample(dtype, (2, 5, 6, 7), (3, 5, 3, 3), True)
     check(launch, dtype, arrays, {"padding": 1, "stride": 2}, order=order, resident=3)
+    arrays = sample(dtype, (2, 3, 6, 7), (3, 1, 3, 3), True)
+    check(launch, dtype, arrays, {"padding": 1, "groups": 3}, order=order, resident=3)
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("tf32", 10), ("bf16", 7)])
+@pytest.mark.parametrize("tile", range(4))
+def test_rounded_factors(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, precision: str, bits: int, tile: int
+) -> None:
+    """Products of rounded numbers, summed in float32; the bias and its gradient are not rounded."""
+    arrays = sample("float32", (2, 19, 9, 11), (140, 19, 3, 3), True)
+    dy = np.random.default_rng(1).standard_normal((2, 140, 9, 11)).astype(np.float32)
+
+    def rounded(a: np.ndarray) -> np.ndarray:
+        """To so many bits of mantissa, after the first: tf32 rounds halves away from 0, bfloat16 to even."""
+        mantissa, exponent = np.frexp(a.astype(np.float64))
+        scaled = np.abs(mantissa) * 2.0 ** (bits + 1)
+        whole = np.floor(scaled + 0.5) if precision == "tf32" else np.rint(scaled)
+        return np.sign(mantissa) * whole / 2.0 ** (bits + 1) * 2.0**exponent
+
+    want, backward = convolution.conv2d.body(
+        *map(rounded, arrays[:2]), arrays[2].astype(np.float64), padding=1
+    )
+    gradients = [g(None) for g in backward(rounded(dy))[:2]]
+    for_images, for_weight = launchers.tiles(ELEMENTS["float32"], 90, precision)
+    one = for_images[tile : tile + 1], for_weight[tile % 2 : tile % 2 + 1]
+    monkeypatch.setattr(launchers, "tiles", lambda t, arch, precision: one)
+    launchers.plan.cache_clear()
+    with launch.on(), matmul_precision(precision):
+        y, pullback = launchers.conv2d(*map(launch.array, arrays), padding=1)
+        found = [g(None) for g in pullback(launch.array(dy))]
+    launchers.plan.cache_clear()
+    for got, expected in zip([y, *found[:2]], [want, *gradients], strict=True):
+        close(launch.numpy(got), expected, "float32", scale=2)
+    close(launch.numpy(found[2]), dy.sum((0, 2, 3), dtype=np.float64), "float32")

@@ -45,7 +45,7 @@ def test_instances(launcher: object, arch: int) -> None:
             table = {name: vars(u) for name, u in used.items()}
             Path(folder, f"{file}.sm_{arch}.json").write_text(json.dumps(table, indent=1))
         for name, u in used.items():
-            if piece(name) >= 16 and "small" not in name:
+            if piece(name) == 16 and "small" not in name:
                 assert u.loads, f"{name} on sm_{arch}: no load of 16 bytes"
                 assert u.stores or name.startswith(SUMS), f"{name} on sm_{arch}: no store of 16 bytes"
             assert u.shared <= SHARED, f"{name} on sm_{arch}: {u.shared} bytes of static shared memory"

@@ -66,6 +66,7 @@ class TrainSettings(NetworkSettings):
     monitor: str = "loss"
     parallel: bool = False
     sync_batch_norm: bool = False
+    capture: bool = False
     checkpoint: str | None = None
     checkpoint_every: int | None = None
     resume: str | None = None

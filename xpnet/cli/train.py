@@ -75,6 +75,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="with --parallel: batch norm over the batches of all ranks, not of each",
     )
     parser.add_argument(
+        "--capture", action="store_true", help="on a GPU, one launch a step, with the same bits"
+    )
+    parser.add_argument(
         "--checkpoint", metavar="FILE", help="keep the state of the run here, to resume it after a crash"
     )
     parser.add_argument(
@@ -138,7 +141,9 @@ def _train(settings: Settings, group: Communicator) -> int:
     diagnostics = Diagnostics()
     if files.page is not None:
         callbacks.append(diagnostics)
-    trainer = Trainer(model, F.cross_entropy, optimizer, callbacks, communicator=group)
+    trainer = Trainer(
+        model, F.cross_entropy, optimizer, callbacks, communicator=group, capture=settings.capture
+    )
     if settings.resume and checkpoint is not None:
         check_resume(settings.resume, trainer, setup, checkpoint.command)
 

@@ -110,11 +110,12 @@ class Captured(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """A step."""
         leaves: list[Any] = []
-        described = _flatten((args, kwargs), leaves)
+        described = tuple([_flatten(arg, leaves) for arg in args]), _flatten(kwargs, leaves) if kwargs else ()
         backend = _backend(leaves)
         if backend.name != "cupy" or backend.xp.is_capturing():
             return self._function(*args, **kwargs)
-        key = described, str(backend.device), is_recording(), is_enabled(), get_matmul_precision()
+        place = getattr(backend.device, "id", None)
+        key = described, place, is_recording(), is_enabled(), get_matmul_precision()
         kind = self._kinds.get(key)
         if kind is None:
             kind = self._kinds[key] = _Kind(self._function, backend)
@@ -161,9 +162,8 @@ class _Kind:
             array = array_of(given)
             if array is not static:
                 self.xp.copy_into(static, array)
-        with self.recording.during(Phase.REPLAYED):
-            for action in self.recording.before:
-                action()
+        for action in self.recording.before:
+            action()
         self.graph.replay(self.recording.host[: self.recording.size])
         return _map(self.result, self._copy)
 
@@ -196,7 +196,7 @@ class _Kind:
             for p, flag in filled:  # no gradient has been computed
                 p._filled = flag
             raise
-        self.result, self.graph = result, graph
+        self.result, self.graph, self.recording.phase = result, graph, Phase.REPLAYED
 
     @staticmethod
     def _refuse(value: Any) -> Any:
@@ -225,7 +225,7 @@ def _flatten(value: Any, leaves: list[Any]) -> Hashable:
     if _is_leaf(value):
         leaves.append(value)
         array = array_of(value)
-        return type(value), type(array), tuple(array.shape), str(array.dtype)
+        return type(value), type(array), array.shape, array.dtype
     if isinstance(value, dict):
         return dict, tuple((k, _flatten(v, leaves)) for k, v in value.items())
     if isinstance(value, tuple | list):

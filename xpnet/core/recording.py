@@ -41,6 +41,8 @@ class Recording:
         before: called before each replay, in order: they count, and write numbers.
         checks: called before them, must all be true: else the step has changed and is captured again.
         members: of each optimizer that has made a step, its parameters.
+        updates: of the launches that update parameters, in order: `write(h, step)` gives one the numbers of a
+            step, from its hyperparameters.
         host: the bytes that are copied to the device before a replay.
         device: where they are there.
     """
@@ -50,6 +52,7 @@ class Recording:
         self.before: list[Callable[[], None]] = []
         self.checks: list[Callable[[], bool]] = []
         self.members: list[Sequence[Any]] = []
+        self.updates: list[Callable[[Any, int], object]] = []
         self.host = np.zeros(ROOM, np.uint8)
         self.device: Array = None
         self._slots: dict[Hashable, tuple[np.ndarray, Array]] = {}
@@ -64,11 +67,6 @@ class Recording:
     def size(self) -> int:
         """Bytes of numbers."""
         return self._used
-
-    @property
-    def slots(self) -> int:
-        """How many numbers, or groups of them, replays will write."""
-        return len(self._slots)
 
     def numbers(self, key: Hashable, values: Sequence[float], dtype: Any) -> Array:
         """Numbers of a step, where kernels read them: they are those of each replay.
@@ -131,9 +129,9 @@ def current() -> Recording | None:
     return _current.get()
 
 
-def depends_on(thing: Any, attribute: str) -> None:
-    """The step that runs now holds as long as an attribute stays as it is: a layer's `training`, say."""
+def depends_on(thing: Any, *attributes: str) -> None:
+    """The step that runs now holds as long as attributes stay as they are: a layer's `training`, say."""
     recording = _current.get()
     if recording is not None and recording.is_captured:
-        value = getattr(thing, attribute)
-        recording.checks.append(lambda: bool(getattr(thing, attribute) == value))
+        values = [getattr(thing, name) for name in attributes]
+        recording.checks.append(lambda: [getattr(thing, name) for name in attributes] == values)

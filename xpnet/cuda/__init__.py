@@ -23,7 +23,7 @@ __all__ = ["check_errors", "instances", "launchers", "warmup"]
 
 LAUNCHERS = (
     *("activations", "batch_norm", "convolution", "cross_entropy", "dropout", "gemm", "gradients", "labels"),
-    *("linear_activation", "optimizers", "pooling"),
+    *("linear_activation", "optimizers", "pooling", "row_norm", "softmax"),
 )
 
 

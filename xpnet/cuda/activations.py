@@ -35,10 +35,12 @@ def _alone(way: str, act: str, t: Element) -> str:
     return f"{way}<{act}, {t.ctype}, {t.vector}, {BLOCK}>"
 
 
+@cache
 def _with_bias(act: str, t: Element, vec: int) -> str:
     return f"bias_activation<{act}, {t.ctype}, {vec}, {BLOCK}>"
 
 
+@cache
 def _gradient(act: str, t: Element, out: Element, vec: int) -> str:
     return f"bias_gradient<{act}, {t.ctype}, {out.ctype}, {vec}, {BLOCK}>"
 
@@ -154,9 +156,11 @@ def tiles(
 
 def _width(t: Element, columns: int, *arrays: Array | None) -> int:
     """16-byte pieces if every row of every array starts aligned, else single elements."""
-    if columns % t.vector:
-        return 1
-    return t.vector if all(a is None or loader.address(a) % 16 == 0 for a in arrays) else 1
+    bits = columns * 16 // t.vector
+    for a in arrays:
+        if a is not None:
+            bits |= loader.address(a)
+    return 1 if bits % 16 else t.vector
 
 
 def _bias_gradient(
@@ -180,15 +184,15 @@ def _bias_gradient(
     run = loader.kernel(FILE, _gradient(act, t, t.wide, vec))
     run(cut.grid, (BLOCK,), (dy, np.int64(ldy), kept, bias, dx, sums, p, *sizes))
     if several:
-        _add_parts(t, sums, out)
+        add_parts(t, sums, out)
     return out
 
 
-def _add_parts(t: Element, sums: Array, out: Array) -> None:
+def add_parts(t: Element, sums: Array, out: Array) -> None:
     """out = the sum of the rows of `sums`, as one chunk."""
     parts, columns = sums.shape
     vec = _width(t.wide, columns, sums)
-    cut = tiles(1, columns, vec, 1)
+    cut = tiles(parts, columns, vec, 1, summed=True)  # one chunk
     sizes = (np.int64(parts), np.int64(columns), cut.lanes, np.int64(parts))
     args = (sums, np.int64(columns), None, None, None, out, t.scalar(0), *sizes)
     loader.kernel(FILE, _gradient("Identity", t.wide, t, vec))((cut.grid[0], 1), (BLOCK,), args)

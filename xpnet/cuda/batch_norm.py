@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,194 +13,25 @@ from xpnet.core.backend import Array
 from xpnet.core.node import joint
 from xpnet.core.places import namespace
 from xpnet.cuda import loader
+from xpnet.cuda.batch_norm_plan import (
+    BLOCK,
+    COLUMNS_VEC,
+    IN_BLOCK,
+    IN_CLUSTER,
+    IN_GRID,
+    ONE_READ,
+    TWO,
+    TWO_READS,
+    VARIANTS,
+    Plan,
+    Shape,
+    layouts,
+    plan,
+    reads_once,
+    slab_bytes,
+)
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional import normalization
-
-TWO_READS, ONE_READ = "batch_norm.cu", "batch_norm_once.cu"
-BLOCK = 256  # as in the source
-IN_BLOCK, IN_CLUSTER, IN_GRID = 1, 8, 0  # GROUP in the source: what keeps a tile on the chip
-TWO = -1
-VARIANTS = {"block": IN_BLOCK, "cluster": IN_CLUSTER, "grid": IN_GRID, "two reads": TWO}
-SHARED = {75: 64, 80: 164, 86: 100, 87: 164, 89: 100, 90: 228, 100: 228, 103: 228, 120: 100, 121: 100}
-"""KiB of shared memory a multiprocessor, by architecture."""
-
-
-COLUMNS_VEC = 4
-"""Channels a thread takes in rows of columns: eight of them would not leave enough registers for loads."""
-
-
-def _layouts(t: Element) -> list[tuple[int, str]]:
-    """VEC and COLUMNS of the kernels; float64 is for checking, and has the fewest."""
-    wide = [] if t.dtype == "float64" else [(COLUMNS_VEC, "true")]
-    return [(1, "true"), (t.vector, "false"), *wide]
-
-
-def _once(t: Element, vec: int, group: int, arch: int) -> bool:
-    """Whether there are kernels that read once; for odd widths only those of small data."""
-    return t.dtype != "float64" and (vec > 1 or group == IN_BLOCK) and (arch >= 90 or group != IN_CLUSTER)
-
-
-def slab_bytes(arch: int) -> int:
-    """Dynamic shared memory a block may take so that two fit: one loads while the other waits or stores.
-
-    12 KiB a block go to static shared memory and to the system.
-    """
-    return (SHARED.get(arch, 64) // 2 - 12) * 1024
-
-
-class Plan(NamedTuple):
-    """How one pass over the data is launched."""
-
-    group: int  # TWO, or GROUP of the kernel that reads once
-    types: str  # the kernels' template arguments
-    tiles: int
-    parts: int  # blocks that share a tile
-    grid: int
-    held: int  # items of one array that a block keeps
-    shared: int
-    width: int  # channels a tile
-    geometry: tuple[Any, ...]  # BN_GEOMETRY
-
-
-class Shape(NamedTuple):
-    """The data as the kernels walk them: `planes` runs of `segment` values of each channel."""
-
-    t: Element
-    columns: bool  # channels last
-    planes: int
-    channels: int
-    segment: int
-    aligned: bool  # columns: every array is; planes: x is
-
-
-class _Tiling(NamedTuple):
-    """One way to cut the data into tiles."""
-
-    types: str  # the kernels' template arguments
-    vec: int
-    tx: int  # threads side by side
-    rows: int  # items a block takes at once
-    items: int  # of each thread column
-    pieces: int
-    tiles: int
-    most: int  # turns whose items fit in a block's shared memory
-
-
-def _tilings(shape: Shape, arrays: int, slab: int) -> list[_Tiling]:
-    """The tilings that keep memory accesses whole, widest first."""
-    t, itemsize = shape.t, 16 // shape.t.vector
-    vec, widths, pieces = t.vector, [1], 1
-    if shape.columns:
-        whole = shape.aligned and shape.channels % COLUMNS_VEC == 0 and t.dtype != "float64"
-        vec = COLUMNS_VEC if whole else 1
-        widths = [min(16 if whole else 32, loader.power_of_two(loader.ceil_div(shape.channels, vec)))]
-        while widths[-1] * vec * itemsize > 64:  # two sectors: narrower reads waste what the bus brings
-            widths.append(widths[-1] // 2)
-    elif shape.aligned and shape.segment % vec == 0:
-        pieces = shape.segment // vec
-    else:
-        pieces = loader.ceil_div(shape.segment + vec - 1, vec)
-    return [
-        _Tiling(
-            types=f"{t.ctype}, {vec}, {str(shape.columns).lower()}",
-            vec=vec,
-            tx=tx,
-            rows=BLOCK // tx,
-            items=shape.planes * pieces,
-            pieces=pieces,
-            tiles=loader.ceil_div(shape.channels, tx * vec) if shape.columns else shape.channels,
-            most=slab // (BLOCK * vec * itemsize * arrays),
-        )
-        for tx in widths
-    ]
-
-
-def _short(t: _Tiling, parts: int) -> bool:
-    """Whether a thread has so few items that a cluster, which costs two barriers more, would not save time.
-
-    Eight items are two loads' latencies, about as much as the barriers.
-    """
-    return loader.ceil_div(t.items, t.rows * parts) <= 8
-
-
-@cache
-def plan(
-    shape: Shape,
-    arrays: int,
-    arch: int,
-    multiprocessors: int,
-    variant: int | None = None,
-    fixed: bool = False,
-) -> Plan:
-    """Choose between one read and two, and the sizes of the launch.
-
-    Args:
-        shape: the data.
-        arrays: how many a block keeps in one read: x forward, x and g backward.
-        arch: 90 for sm_90; clusters exist from there on.
-        multiprocessors: of the device.
-        variant: GROUP of the source, or TWO; None: the first that fits of a block, a cluster, a grid.
-        fixed: with fixed statistics everything is read once anyway.
-
-    Raises:
-        ValueError: the data do not fit the variant asked for.
-    """
-    tilings = _tilings(shape, arrays, slab_bytes(arch))
-    itemsize = 16 // shape.t.vector
-
-    def made(group: int, t: _Tiling, parts: int, groups: int) -> Plan:
-        held = loader.ceil_div(t.items, t.rows * parts) * BLOCK
-        geometry = (
-            np.int64(shape.planes),
-            np.int64(shape.channels * (1 if shape.columns else shape.segment)),
-            np.int32(shape.segment),
-            np.int32(t.pieces),
-            np.int32(shape.channels),
-            np.int32(t.tx),
-            np.int32(parts),
-        )
-        return Plan(
-            group=group,
-            types=t.types if group == TWO else f"{t.types}, {group}",
-            tiles=t.tiles,
-            parts=parts,
-            grid=groups * parts,
-            held=held,
-            shared=0 if group == TWO else held * t.vec * itemsize * arrays,
-            width=t.tx * t.vec if shape.columns else 1,
-            geometry=geometry,
-        )
-
-    def may(group: int) -> bool:
-        return not fixed and variant in (None, group) and _once(shape.t, tilings[0].vec, group, arch)
-
-    found: tuple[int, _Tiling, int] | None = None
-    for group, parts in ((IN_BLOCK, 1), (IN_CLUSTER, 8)):
-        fits = [t for t in tilings if may(group) and loader.ceil_div(t.items, t.rows * parts) <= t.most]
-        if fits:  # the widest tile of which there is one for every multiprocessor
-            chosen = next((t for t in fits if t.tiles * parts >= multiprocessors), fits[-1])
-            found = group, chosen, parts
-            if _short(chosen, parts) or chosen.tiles * parts >= multiprocessors:
-                break
-    if found:
-        return made(*found, found[1].tiles)
-    if may(IN_GRID):
-        # Groups take tiles in turn and do not wait for each other: one loads while another stores. The widest
-        # tile of those that leave few blocks idle, as wide reads keep the memory busy with fewer blocks.
-        best, blocks = (0.0, tilings[0], 0, 0), 2 * multiprocessors
-        for t in tilings:
-            parts = max(loader.ceil_div(t.items, t.rows * t.most), 1 if variant is None else 2)
-            if parts <= multiprocessors:  # CuPy shrinks a grid that does not fit: a group must be left of it
-                groups = min(blocks // parts, t.tiles)
-                busy = t.tiles * parts / (loader.ceil_div(t.tiles, groups) * blocks)
-                best = max(best, (min(busy, 0.75), t, parts, groups), key=lambda found: found[0])
-        if best[0] >= 0.5 or (best[0] and variant == IN_GRID):
-            return made(IN_GRID, *best[1:])
-    if variant not in (None, TWO):
-        raise ValueError(f"batch_norm: {shape} does not fit variant {variant} on sm_{arch}")
-    t = tilings[0]
-    parts = min(loader.ceil_div(8 * multiprocessors, t.tiles), loader.ceil_div(t.items, 4 * t.rows))
-    return made(TWO, t, parts, t.tiles)
 
 
 def instances(arch: int) -> dict[str, list[str]]:
@@ -208,28 +39,30 @@ def instances(arch: int) -> dict[str, list[str]]:
     two, once = [], []
     for t in ELEMENTS.values():
         two += [_combined(what, t) for what in ("statistics", "sums")]
-        for vec, columns in _layouts(t):
+        for vec, columns in layouts(t):
             layout = f"{t.ctype}, {vec}, {columns}"
             two += [f"bn_{name}<{layout}>" for name in ("statistics", "apply", "sums", "gradient")]
             for group in (IN_BLOCK, IN_CLUSTER, IN_GRID):
-                if _once(t, vec, group, arch):
+                if reads_once(t, vec, group, arch):
                     suffix = "_cluster" if group == IN_CLUSTER else ""
                     once += [f"bn_{way}{suffix}<{layout}, {group}>" for way in ("forward", "backward")]
     return {TWO_READS: two, ONE_READ: once}
 
 
+@cache
+def _kernel(name: str, group: int, types: str, arch: int) -> tuple[tuple[str, str], dict[str, Any]]:
+    """What `loader.kernel` takes for a kernel that walks over the data."""
+    if group == TWO:
+        return (TWO_READS, f"{name}<{types}>"), {}
+    suffix = "_cluster" if group == IN_CLUSTER else ""
+    options = {"cluster": max(group, 1), "shared": slab_bytes(arch), "cooperative": group == IN_GRID}
+    return (ONE_READ, f"{name}{suffix}<{types}>"), options
+
+
 def _run(name: str, p: Plan, args: tuple[Any, ...]) -> None:
     """Launch a kernel that walks over the data."""
-    if p.group == TWO:
-        kernel = loader.kernel(TWO_READS, f"{name}<{p.types}>")
-    else:
-        kernel = loader.kernel(
-            ONE_READ,
-            f"{name}{'_cluster' if p.group == IN_CLUSTER else ''}<{p.types}>",
-            cluster=max(p.group, 1),
-            shared=slab_bytes(loader.target().arch),
-            cooperative=p.group == IN_GRID,
-        )
+    which, options = _kernel(name, p.group, p.types, loader.target().arch)
+    kernel = loader.kernel(*which, **options)
     kernel((p.grid,), (BLOCK,), (*args, *p.geometry), shared_mem=p.shared)
 
 
@@ -244,48 +77,82 @@ def _combine(what: str, p: Plan, t: Element, args: tuple[Any, ...]) -> None:
     kernel((p.tiles,), (BLOCK,), (*args, channels, np.int32(p.parts), np.int32(p.width)))
 
 
+class Case:
+    """What arrays of these shapes and dtypes have in common, looked at once; its own key in `_plan_of`."""
+
+    def __init__(self, t: Element, shape: tuple[int, ...], last: bool, dtypes: tuple[Any, ...]) -> None:
+        self.t = t
+        self.channels = shape[-1 if last else 1]
+        self.values = math.prod(shape) // self.channels
+        self.columns = last or self.values == shape[0]
+        self.planes, self.segment = (self.values, 1) if self.columns else (shape[0], math.prod(shape[2:]))
+        self.count = t.scalar(self.values)
+        flags = (dtype is not None and dtype != t.scalar for dtype in dtypes)
+        self.narrow = np.int32(sum(flag << i for i, flag in enumerate(flags)))
+        self.step = COLUMNS_VEC * 16 // t.vector
+
+
+@cache
+def _case(dtype: Any, shape: tuple[int, ...], last: bool, per_channel: tuple[Any, ...]) -> Case | None:
+    """The case, or None if the kernels do not take it: then the Array API body does, or says what is wrong.
+
+    Args:
+        dtype: of x.
+        shape: of x.
+        last: whether the channels are.
+        per_channel: of weight, bias, mean and variance: None, or shape and dtype.
+    """
+    t = element(dtype)
+    if t is None or len(shape) < 2 or 0 in shape or max(shape[1:]) >= 2**31:
+        return None
+    fits = (shape[-1 if last else 1],), (dtype, np.dtype(t.scalar))
+    if not all(kind is None or (kind[0] == fits[0] and kind[1] in fits[1]) for kind in per_channel):
+        return None
+    return Case(t, shape, last, tuple(kind and kind[1] for kind in per_channel))
+
+
+@cache
+def _plan_of(
+    case: Case, aligned: bool, arrays: int, arch: int, multiprocessors: int, variant: int | None, fixed: bool
+) -> Plan:
+    shape = Shape(case.t, case.columns, case.planes, case.channels, case.segment, aligned)
+    return plan(shape, arrays, arch, multiprocessors, variant, fixed)
+
+
 class _Call:
     """One call's arrays and options, as the kernels want them."""
 
     def __init__(
         self,
-        t: Element,
+        case: Case,
         x: Array,
         weight: Array | None,
         bias: Array | None,
-        running: tuple[Array, Array] | None,
+        running: tuple[Array | None, Array | None],
         eps: float,
-        channels_last: bool,
         relu: bool,
         variant: str | None,
     ) -> None:
-        self.xp, self.x = namespace(x), x
-        self.t, self.scalar = t, t.scalar
-        self.channels = x.shape[-1 if channels_last else 1]
-        self.columns = channels_last or x.size == x.shape[0] * self.channels
-        self.count = x.size // self.channels
+        self.case, self.x = case, x
+        self.t, self.scalar = case.t, case.t.scalar
         self.weight, self.bias = weight, bias
-        self.running = (None, None) if running is None else running
-        narrow = (weight, bias, *self.running)
-        flags = (a is not None and a.dtype != self.scalar for a in narrow)
-        self.narrow = np.int32(sum(flag << i for i, flag in enumerate(flags)))
+        self.running, self.narrow, self.count = running, case.narrow, case.count
         self.eps, self.relu = self.scalar(eps), np.int32(relu)
         self.variant = None if variant is None else VARIANTS[variant]
-        self.saved = loader.empty(x, (3, self.channels), self.scalar)
+        self.saved = loader.empty(x, (3, case.channels), self.scalar)
 
     def plan(self, arrays: int, fixed: bool, *others: Array | None) -> Plan:
         """How to pass over x, with arrays of its shape at other addresses."""
-        x = self.x
-        if self.columns:
-            planes, segment = self.count, 1
-            step = COLUMNS_VEC * x.dtype.itemsize
-            aligned = all(a is None or loader.address(a) % step == 0 for a in (x, *others))
-        else:
-            planes, segment = x.shape[0], math.prod(x.shape[2:])
-            aligned = loader.address(x) % 16 == 0
-        shape = Shape(self.t, self.columns, planes, self.channels, segment, aligned)
+        bits = loader.address(self.x)
+        step = 16
+        if self.case.columns:  # of planes, x alone says where the pieces are cut
+            step = self.case.step
+            for a in others:
+                if a is not None:
+                    bits |= loader.address(a)
         here = loader.target()
-        return plan(shape, arrays, here.arch, here.multiprocessors, self.variant, fixed)
+        aligned = bits % step == 0
+        return _plan_of(self.case, aligned, arrays, here.arch, here.multiprocessors, self.variant, fixed)
 
     def partial(self, p: Plan, fields: int) -> Array | None:
         """Room for what the blocks of a group tell each other."""
@@ -295,31 +162,20 @@ class _Call:
 
     def counts(self, p: Plan) -> Array | None:
         """What the groups of a cooperative grid meet by: zeros, a fill of a few bytes ahead of the launch."""
-        return self.xp.zeros(p.grid // p.parts, dtype=np.uint32) if p.group == IN_GRID else None
+        return _zeros(self.x, p.grid // p.parts) if p.group == IN_GRID else None
 
     def forward(self, residual: Array | None, fixed: bool, update: bool, momentum: float) -> Array:
         """The output. `fixed`: by the running statistics; `update`: which else move."""
         y = loader.empty(self.x, self.x.shape, self.x.dtype)
         p = self.plan(1, fixed, y, residual)
-        count, momentum = self.scalar(self.count), self.scalar(momentum)
+        count, momentum = self.count, self.scalar(momentum)
         affine, running = (self.weight, self.bias), self.running
         moving = running if update else (None, None)
         rates = (self.narrow, count, momentum, self.eps)
         partial = None if fixed else self.partial(p, 4)
         if p.group != TWO:
-            args = (
-                self.x,
-                residual,
-                y,
-                partial,
-                self.counts(p),
-                self.saved,
-                *affine,
-                *moving,
-                *rates,
-                self.relu,
-            )
-            _run("bn_forward", p, args)
+            room = (partial, self.counts(p), self.saved)
+            _run("bn_forward", p, (self.x, residual, y, *room, *affine, *moving, *rates, self.relu))
             return y
         if not fixed:
             _run("bn_statistics", p, (self.x, partial))
@@ -348,7 +204,7 @@ class _Call:
         dweight = None if self.weight is None else loader.room(room.get(3), self.weight)
         dbias = None if self.bias is None else loader.room(room.get(4), self.bias)
         p = self.plan(2, fixed, dy, dx, y, dresidual)
-        count, partial = self.scalar(self.count), self.partial(p, 2)
+        count, partial = self.count, self.partial(p, 2)
         inputs = (self.saved, self.weight, self.bias, self.narrow)
         if p.group != TWO:
             args = (
@@ -369,23 +225,15 @@ class _Call:
             return dx, dweight, dbias
         whole = dx if fixed else None
         _run("bn_sums", p, (x, dy, y, dresidual, whole, partial, *inputs, self.relu))
-        sums = None if fixed else loader.empty(x, (2, self.channels), self.scalar)
+        sums = None if fixed else loader.empty(x, (2, self.case.channels), self.scalar)
         _combine("sums", p, self.t, (partial, sums, dweight, dbias, self.saved, self.narrow))
         if not fixed:
             _run("bn_gradient", p, (x, dy, y, dx, sums, *inputs, count, self.relu))
         return dx, dweight, dbias
 
 
-def _takes(t: Element, x: Array, channels_last: bool, per_channel: tuple[Array | None, ...]) -> bool:
-    """Whether the kernels take these; if not, the Array API body does, or says what is wrong."""
-    if x.ndim < 2 or x.size == 0:
-        return False
-    channels = x.shape[-1 if channels_last else 1]
-    wide = np.dtype(t.scalar)
-    return max(x.shape[1:]) < 2**31 and all(
-        a is None or (a.shape == (channels,) and a.dtype in (x.dtype, wide) and a.flags.c_contiguous)
-        for a in per_channel
-    )
+def _zeros(like: Array, n: int) -> Array:
+    return namespace(like).zeros(n, dtype=np.uint32)
 
 
 def normalize(
@@ -419,24 +267,30 @@ def normalize(
         residual: of x's shape, added before the ReLU; its gradient is the pullback's last result.
         variant: "block", "cluster", "grid" or "two reads" instead of the one that `plan` chooses.
     """
-    running = None if running_mean is None or running_var is None else (running_mean, running_var)
-    t = element(x.dtype)
-    if t is None or not _takes(t, x, channels_last, (weight, bias, running_mean, running_var)):
+    arrays = (weight, bias, running_mean, running_var)
+    kinds = tuple([None if a is None else (a.shape, a.dtype) for a in arrays])
+    case = _case(x.dtype, x.shape, channels_last, kinds)
+    if case is None or (training and case.values == 1):
         return NotImplemented
-    fixed = not training and running is not None
-    if training and x.size == x.shape[-1 if channels_last else 1]:
-        return NotImplemented
+    for a in arrays:
+        if a is not None and not loader.is_contiguous(a):
+            return NotImplemented
+    has = running_mean is not None and running_var is not None
+    fixed = not training and has
     if residual is not None:
         if residual.shape != x.shape or residual.dtype != x.dtype:
             return NotImplemented
         residual = loader.contiguous(residual)
-    call = _Call(t, loader.contiguous(x), weight, bias, running, eps, channels_last, relu, variant)
-    y = call.forward(residual, fixed, training and running is not None, momentum)
+    running = (running_mean, running_var) if has else (None, None)
+    call = _Call(case, loader.contiguous(x), weight, bias, running, eps, relu, variant)
+    y = call.forward(residual, fixed, training and has, momentum)
     add = residual is not None
     kept = y if relu and add else None
 
     def into(dy: Array, room: dict[int, Array]) -> tuple[Array | None, ...]:
-        dy = loader.contiguous(call.xp.asarray(dy, dtype=x.dtype))
+        if dy.dtype != x.dtype:
+            dy = namespace(x).astype(dy, x.dtype)
+        dy = loader.contiguous(dy)
         dresidual = None
         if add:  # without a ReLU it is dy itself
             dresidual = loader.empty(x, x.shape, x.dtype) if relu else dy

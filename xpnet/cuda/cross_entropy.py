@@ -199,8 +199,13 @@ class _Call:
         return out
 
 
+_LABELS = (np.dtype("int64"), np.dtype("int32"))
+
+
 def _indices(target: Any, logits: Array, ignore_index: int) -> Array | None:
     """Class indices as the kernel reads them; None if the Array API body should say what is wrong."""
+    if type(target) is type(logits) and target.dtype in _LABELS and target.shape == logits.shape[:1]:
+        return loader.contiguous(target)
     if type(target) is not type(logits):  # from the host: look at the labels while that costs nothing
         host = to_numpy(target)
         if host.dtype.kind not in "iu":

@@ -1,8 +1,9 @@
-"""Convolution by cuDNN's graph API, instead of kernels/convolution.cu: off, until tests/gpu has measured it.
+"""Convolution by cuDNN's graph API where that is installed and was measured to be faster than our kernels.
 
 It needs `pip install "xpnet[cudnn]"`, NVIDIA's frontend (2 MB; 9 MB installed), and libcudnn 9, which
 PyTorch brings too. Only the frontend's compiled module is loaded: the package around it imports PyTorch.
-Switched on by `XPNET_CUDNN=1` or `with use_cudnn():`; what is missing or refused is left to the kernels.
+`XPNET_CUDNN=0` keeps it out, `XPNET_CUDNN=1` asks for it everywhere, and `with use_cudnn(flag):` does so for
+a block. What it refuses is left to the kernels.
 """
 
 from __future__ import annotations
@@ -18,26 +19,41 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xpnet.core.arrays import sum_in_float32
-from xpnet.core.backend import Array
+from xpnet.core.backend import Array, namespace_of
 from xpnet.core.context import Setting, Within
 from xpnet.core.places import namespace
+from xpnet.core.precision import get_matmul_precision
 from xpnet.functional.convolution import Geometry
 
 log = logging.getLogger("xpnet.cuda")
-_on = Setting("xpnet_cudnn", os.environ.get("XPNET_CUDNN") == "1")
+_asked = {"0": False, "1": True}.get(os.environ.get("XPNET_CUDNN", ""))
+_on: Setting[bool | None] = Setting("xpnet_cudnn", _asked)
 TYPES = {"float32": "FLOAT", "float16": "HALF", "bfloat16": "BFLOAT16"}
+OF_MEMORY = 32  # a workspace is at most this part of the device's memory
 WAYS = ("forward", "by_x", "by_weight")
 X, WEIGHT, BIAS, Y = range(1, 5)  # numbers of the tensors in a graph
 
 
-def use_cudnn(flag: bool = True) -> Within[bool]:
-    """Convolve by cuDNN in a `with` block, in this thread, where it can."""
+def use_cudnn(flag: bool | None = True) -> Within[bool | None]:
+    """Convolve by cuDNN in a `with` block, in this thread: always, never, or (None) where it is faster."""
     return _on.within(flag)
 
 
-def is_on() -> bool:
-    """Whether convolutions go to cuDNN."""
-    return _on.get() and frontend() is not None
+def is_wanted(x: Array, weight: Array, stride: Any, groups: int) -> bool:
+    """Whether this convolution goes to cuDNN.
+
+    By default it does where the three products took less time on an H100 (tests/gpu/convolution.py): of
+    single channels, and of 64 and more in 16 bits or with windows that move by one.
+    """
+    flag = _on.get()
+    if flag is False or frontend() is None:
+        return False
+    outputs, depth, *window = weight.shape
+    if flag or (groups > 1 and depth == 1):
+        return True
+    if min(outputs, depth) < 64:
+        return False
+    return x.dtype.itemsize == 2 or (stride in (1, (1, 1)) and window != [1, 1])
 
 
 def missing() -> str | None:
@@ -81,16 +97,18 @@ def _handle(device: int) -> int:
     return frontend().create_handle()
 
 
-class Layout(NamedTuple):
-    """A tensor's shape and strides, in elements."""
+class Tensor(NamedTuple):
+    """An array as a graph sees it: its number there, its shape, its strides in elements."""
 
+    number: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
 
-def layout(x: Array) -> Layout:
-    """Of an array, whose strides may be any."""
-    return Layout(tuple(x.shape), tuple(s // x.itemsize for s in x.strides))
+def images(number: int, shape: tuple[int, ...], channels_last: bool) -> Tensor:
+    """Of four axes, in one of the two orders."""
+    _, c, h, w = shape
+    return Tensor(number, shape, (c * h * w, 1, w * c, c) if channels_last else (c * h * w, h * w, w, 1))
 
 
 def is_channels_last(x: Array) -> bool:
@@ -115,47 +133,53 @@ def ordered(x: Array, channels_last: bool) -> Array:
     return made
 
 
-@cache
-def graph(
-    way: str, dtype: str, x: Layout, weight: Layout, y: Layout, biased: bool, g: Geometry, device: int
-) -> tuple[Any, int]:
-    """A built graph and the bytes of workspace that it wants.
+class Graph(NamedTuple):
+    """A built graph, the device it is for, and the bytes of workspace that it wants."""
+
+    graph: Any
+    device: int
+    workspace: int
+
+    def run(self, tensors: dict[int, Array]) -> None:
+        """Launch it on the current stream, with an array for each number."""
+        import cupy
+
+        m, handle = frontend(), _handle(self.device)
+        workspace = cupy.empty(max(1, self.workspace), dtype=cupy.uint8)
+        m.set_stream(handle=handle, stream=cupy.cuda.get_current_stream().ptr)
+        self.graph._execute({k: a.data.ptr for k, a in tensors.items()}, workspace.data.ptr, handle)
+
+
+def build(way: str, dtype: str, tf32: bool, bias: bool, tensors: list[Tensor], g: Geometry) -> Graph:
+    """The graph of y, or of the gradient of x or of weight.
 
     Raises:
         RuntimeError: cuDNN has no plan for it; it says why.
     """
-    m = frontend()
-    kind, single = getattr(m.data_type, TYPES[dtype]), m.data_type.FLOAT
-    made = m.pygraph(
-        name=way,
-        io_data_type=kind,
-        intermediate_data_type=single,
-        compute_data_type=single,
-        handle=_handle(device),
-    )
+    import cupy
 
-    def tensor(number: int, like: Layout) -> Any:
+    m, device, (x, weight, y) = frontend(), cupy.cuda.runtime.getDevice(), tensors
+    kind, single = getattr(m.data_type, TYPES[dtype]), m.data_type.FLOAT
+    types = {"io_data_type": kind, "intermediate_data_type": single, "compute_data_type": single}
+    made = m.pygraph(name=way, handle=_handle(device), **types)
+
+    def tensor(t: Tensor) -> Any:
         return made._make_tensor(
-            dim=list(like.shape), stride=list(like.strides), data_type=kind, is_virtual=False,
-            is_pass_by_value=False, ragged_offset=None, reordering_type=m.tensor_reordering.NONE,
-            name=str(number), uid=number,
-        )  # fmt: skip
+            dim=list(t.shape), stride=list(t.strides), data_type=kind, name=str(t.number), uid=t.number
+        )
 
     options: Any = {"padding": list(g.padding), "stride": list(g.stride), "dilation": list(g.dilation)}
     if way == "forward":
-        out = made.conv_fprop(image=tensor(X, x), weight=tensor(WEIGHT, weight), **options)
-        number, result = Y, y
-        if biased:
+        out, result = made.conv_fprop(image=tensor(x), weight=tensor(weight), **options), y
+        if bias:
             outputs = weight.shape[0]
-            out = made.bias(input=out, bias=tensor(BIAS, Layout((1, outputs, 1, 1), (outputs, 1, 1, 1))))
+            out = made.bias(input=out, bias=tensor(Tensor(BIAS, (1, outputs, 1, 1), (outputs, 1, 1, 1))))
     elif way == "by_x":
-        out = made.conv_dgrad(loss=tensor(Y, y), filter=tensor(WEIGHT, weight), **options)
-        number, result = X, x
+        out, result = made.conv_dgrad(loss=tensor(y), filter=tensor(weight), **options), x
     else:
-        out = made.conv_wgrad(image=tensor(X, x), loss=tensor(Y, y), **options)
-        number, result = WEIGHT, weight
+        out, result = made.conv_wgrad(image=tensor(x), loss=tensor(y), **options), weight
     out.set_output(True)
-    out.set_uid(number)
+    out.set_uid(result.number)
     out.set_dim(list(result.shape))
     out.set_stride(list(result.strides))
     out._set_data_type(kind)
@@ -164,69 +188,67 @@ def graph(
     made.create_execution_plans([m.heur_mode.A, m.heur_mode.FALLBACK])
     notes = m.numerical_note
     unwanted = [notes.NONDETERMINISTIC]
-    if dtype == "float32":  # TF32 keeps 10 bits
+    if dtype == "float32" and not tf32:
         unwanted += [notes.DOWN_CONVERT_INPUTS, notes.TENSOR_CORE]
     made.deselect_numeric_notes(unwanted)
+    made.deselect_workspace_greater_than(namespace_of("cupy").memory(device) // OF_MEMORY)
     made.check_support()
     made.build_plans(m.build_plan_policy.HEURISTICS_CHOICE)
-    return made, made.get_workspace_size()
+    return Graph(made, device, made.get_workspace_size())
 
 
-def run(way: str, dtype: str, x: Array, weight: Array, y: Array, bias: Array | None, g: Geometry) -> None:
-    """Write y, or the gradient of x or of weight, to the array of its place, on the current stream."""
-    import cupy
-
-    m, device = frontend(), x.data.device_id
-    made, size = graph(way, dtype, layout(x), layout(weight), layout(y), bias is not None, g, device)
-    handle, workspace = _handle(device), cupy.empty(max(1, size), dtype=cupy.uint8)
-    m.set_stream(handle=handle, stream=cupy.cuda.get_current_stream().ptr)
-    tensors = {X: x.data.ptr, WEIGHT: weight.data.ptr, Y: y.data.ptr}
-    if bias is not None:
-        tensors[BIAS] = bias.data.ptr
-    made._execute(tensors, workspace.data.ptr, handle)
+@cache
+def graphs(
+    dtype: str,
+    tf32: bool,
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    bias: bool,
+    channels_last: bool,
+    g: Geometry,
+    device: int,
+) -> dict[str, Graph] | None:
+    """The three graphs of a convolution, or None if cuDNN refuses one: known before anything is computed."""
+    shapes = {X: x, WEIGHT: weight, Y: (x[0], weight[0], *g.size)}
+    tensors = [images(number, shape, channels_last) for number, shape in shapes.items()]
+    try:
+        return {way: build(way, dtype, tf32, bias, tensors, g) for way in WAYS}
+    except (RuntimeError, frontend().cudnnGraphNotSupportedError) as error:
+        log.warning("cuDNN: %s; the kernels run", error)
+        return None
 
 
 def conv2d(x: Array, weight: Array, bias: Array | None, g: Geometry) -> Any:
     """The value and the pullback of a convolution; NotImplemented for what cuDNN does not take.
 
-    What is channels last stays so; another order is copied. All three graphs are built at once, so that a
-    refusal is known before anything has been computed.
+    What is channels last stays so; another order is copied. With `matmul_precision` other than float32,
+    tensor cores may round float32.
     """
     dtype = x.dtype.name
     if dtype not in TYPES or 0 in x.shape:
         return NotImplemented
-    last = is_channels_last(x)
-    x, w = ordered(x, last), ordered(weight, last)
-    y = empty((x.shape[0], weight.shape[0], *g.size), x, last)
-    try:
-        for way in WAYS:
-            graph(
-                way,
-                dtype,
-                layout(x),
-                layout(w),
-                layout(y),
-                way == WAYS[0] and bias is not None,
-                g,
-                x.device.id,
-            )
-    except (RuntimeError, frontend().cudnnGraphNotSupportedError) as error:
-        log.warning("cuDNN: %s; the kernels run", error)
+    last, tf32 = is_channels_last(x), dtype == "float32" and get_matmul_precision() != "float32"
+    made = graphs(dtype, tf32, x.shape, weight.shape, bias is not None, last, g, x.data.device_id)
+    if made is None:
         return NotImplemented
-    run("forward", dtype, x, w, y, bias, g)
+    x, weight = ordered(x, last), ordered(weight, last)
+    y = empty((x.shape[0], weight.shape[0], *g.size), x, last)
+    made["forward"].run({X: x, WEIGHT: weight, Y: y, **({} if bias is None else {BIAS: bias})})
 
     def by_x(dy: Array) -> Array:
         dx = empty(x.shape, x, last)
-        run("by_x", dtype, dx, w, ordered(dy, last), None, g)
+        made["by_x"].run({X: dx, WEIGHT: weight, Y: ordered(dy, last)})
         return dx
 
-    def by_weight(dy: Array) -> Array:
-        dweight = empty(weight.shape, x, last)
-        run("by_weight", dtype, x, dweight, ordered(dy, last), None, g)
-        return dweight
+    def by_weight(dy: Array, out: Array | None) -> Array:
+        fits = out is not None and out.dtype == x.dtype and out.shape == weight.shape and not last
+        if out is None or not fits or not out.flags.c_contiguous:
+            out = empty(weight.shape, x, last)
+        made["by_weight"].run({X: x, WEIGHT: out, Y: ordered(dy, last)})
+        return out
 
     return y, lambda dy: (
         lambda out: by_x(dy),
-        lambda out: by_weight(dy),
+        lambda out: by_weight(dy, out),
         lambda out: sum_in_float32(dy, axis=(0, 2, 3)),
     )

@@ -6,8 +6,9 @@ in a captured step that is part of the numbers that each replay writes (`xpnet.c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from xpnet.core.backend import Array
 from xpnet.core.context import Setting
 from xpnet.core.places import namespace
-from xpnet.core.recording import Phase, current
+from xpnet.core.recording import current
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.optim import adagrad, adam, rules
@@ -53,29 +54,36 @@ def gradient_factor(factor: float) -> AbstractContextManager[None]:
     return _factor.within(float(factor))
 
 
-def _hyperparameters(rule: str, theta: Array, values: tuple[float, ...], dtype: Any) -> Array:
+Values = Callable[[Any, int], tuple[float, ...]]
+"""What the kernel of a rule reads, from hyperparameters and the number of a step; weight decay first."""
+
+
+def _hyperparameters(rule: str, theta: Array, values: Values, h: Any, step: int, dtype: Any) -> Array:
     """The device array of these values; written only where they are not those of the last time."""
-    key = rule, loader.address(theta), theta.dtype
+    key, factor = (rule, loader.address(theta), theta.dtype), _factor.get()
+    now = (factor, *values(h, step))
     recording = current()
-    if recording is not None and recording.phase is not Phase.WATCHED:
-        return recording.numbers(key, values, dtype)
+    if recording is not None and recording.is_captured:
+        write = recording.numbers
+        recording.updates.append(lambda h, step: write(key, (factor, *values(h, step)), dtype))
+        return recording.numbers(key, now, dtype)
     slot = _SLOTS.get(key)
     if slot is None:
         if len(_SLOTS) >= _MOST:
             del _SLOTS[next(iter(_SLOTS))]
-        slot = _SLOTS[key] = [None, namespace(theta).empty(len(values), dtype=dtype)]
-    if slot[0] != values:
-        device, host = slot[1], np.array(values, dtype=dtype)
+        slot = _SLOTS[key] = [None, namespace(theta).empty(len(now), dtype=dtype)]
+    if slot[0] != now:
+        device, host = slot[1], np.array(now, dtype=dtype)
         if isinstance(device, np.ndarray):
             device[...] = host
         else:
             # pageable memory: the driver takes the bytes before it returns, and does not wait for the device
             device.data.copy_from_host_async(host.ctypes.data, host.nbytes)
-        slot[0] = values
+        slot[0] = now
     return slot[1]
 
 
-def _step(rule: str, arrays: tuple[Array | None, ...], decay: float, values: tuple[float, ...]) -> Any:
+def _step(rule: str, arrays: tuple[Array | None, ...], values: Values, h: Any, step: int) -> Any:
     """Launch a rule on theta, gradient and moments."""
     theta, grad = arrays[0], arrays[1]
     assert theta is not None
@@ -86,12 +94,10 @@ def _step(rule: str, arrays: tuple[Array | None, ...], decay: float, values: tup
     n = theta.size
     if n == 0:
         return None
-    h = _hyperparameters(rule, theta, (_factor.get(), decay, *values), t.scalar)
-    recording = current()
-    if recording is None or recording.phase is not Phase.REPLAYED:
-        run = loader.kernel(FILE, _name(rule, t, g))
-        moments = (*arrays[2:], None, None)[:3]
-        run((loader.flat_blocks(n, t.vector * BLOCK),), (BLOCK,), (theta, grad, *moments, h, np.int64(n)))
+    numbers = _hyperparameters(rule, theta, values, h, step, t.scalar)
+    run = loader.kernel(FILE, _name(rule, t, g))
+    moments = (*arrays[2:], None, None)[:3]
+    run((loader.flat_blocks(n, t.vector * BLOCK),), (BLOCK,), (theta, grad, *moments, numbers, np.int64(n)))
     return None
 
 
@@ -109,24 +115,39 @@ def _fit(theta: Array, grad: Array, moments: tuple[Array | None, ...]) -> bool:
 # ---- the rules --------------------------------------------------------------------------------------------
 
 
+def _sgd(h: Any, step: int) -> tuple[float, ...]:
+    keep, blend = (0.0, 1.0) if step == 1 else (h.momentum, 1 - h.dampening)
+    return h.weight_decay, h.lr, keep, blend, h.nesterov, h.momentum
+
+
 @rules.sgd_step.kernel("cupy")
 def sgd_step(theta: Array, grad: Array, velocity: Array | None, h: Any, step: int) -> Any:
     """See `xpnet.optim.rules.sgd_step`."""
-    keep, blend = (0.0, 1.0) if step == 1 else (h.momentum, 1 - h.dampening)
-    return _step("SGD", (theta, grad, velocity), h.weight_decay, (h.lr, keep, blend, h.nesterov, h.momentum))
+    return _step("SGD", (theta, grad, velocity), _sgd, h, step)
+
+
+def _adagrad(h: Any, step: int) -> tuple[float, ...]:
+    return h.weight_decay, adagrad.rate(h, step), h.eps, h.eps_inside
 
 
 @rules.adagrad_step.kernel("cupy")
 def adagrad_step(theta: Array, grad: Array, total: Array, h: Any, step: int) -> Any:
     """See `xpnet.optim.rules.adagrad_step`."""
-    values = adagrad.rate(h, step), h.eps, h.eps_inside
-    return _step("Adagrad", (theta, grad, total), h.weight_decay, values)
+    return _step("Adagrad", (theta, grad, total), _adagrad, h, step)
+
+
+def _adadelta(h: Any, step: int) -> tuple[float, ...]:
+    return h.weight_decay, h.lr, h.rho, 1 - h.rho, h.eps
 
 
 @rules.adadelta_step.kernel("cupy")
 def adadelta_step(theta: Array, grad: Array, square: Array, delta: Array, h: Any, step: int) -> Any:
     """See `xpnet.optim.rules.adadelta_step`."""
-    return _step("Adadelta", (theta, grad, square, delta), h.weight_decay, (h.lr, h.rho, 1 - h.rho, h.eps))
+    return _step("Adadelta", (theta, grad, square, delta), _adadelta, h, step)
+
+
+def _rmsprop(h: Any, step: int) -> tuple[float, ...]:
+    return h.weight_decay, h.lr, h.alpha, 1 - h.alpha, h.eps, h.eps_inside, h.momentum
 
 
 @rules.rmsprop_step.kernel("cupy")
@@ -134,8 +155,16 @@ def rmsprop_step(
     theta: Array, grad: Array, square: Array, velocity: Array | None, average: Array | None, h: Any, step: int
 ) -> Any:
     """See `xpnet.optim.rules.rmsprop_step`."""
-    values = h.lr, h.alpha, 1 - h.alpha, h.eps, h.eps_inside, h.momentum
-    return _step("RMSprop", (theta, grad, square, velocity, average), h.weight_decay, values)
+    return _step("RMSprop", (theta, grad, square, velocity, average), _rmsprop, h, step)
+
+
+def _adam(h: Any, step: int, decoupled: bool = False) -> tuple[float, ...]:
+    beta1, beta2 = h.betas
+    coupled, shrink = adam.decay(h, decoupled)
+    return coupled, *adam.unbiased(h, step), 1 - beta1, beta2, 1 - beta2, h.eps, shrink
+
+
+_adamw = partial(_adam, decoupled=True)
 
 
 @rules.adam_step.kernel("cupy")
@@ -150,7 +179,4 @@ def adam_step(
     decoupled: bool = False,
 ) -> Any:
     """See `xpnet.optim.rules.adam_step`."""
-    beta1, beta2 = h.betas
-    coupled, shrink = adam.decay(h, decoupled)
-    values = (*adam.unbiased(h, step), 1 - beta1, beta2, 1 - beta2, h.eps, shrink)
-    return _step("Adam", (theta, grad, mean, square, largest), coupled, values)
+    return _step("Adam", (theta, grad, mean, square, largest), _adamw if decoupled else _adam, h, step)

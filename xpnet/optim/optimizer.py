@@ -11,7 +11,7 @@ from numpy import ndarray
 from xpnet.core.backend import Array, dtype_name
 from xpnet.core.convert import asarray
 from xpnet.core.places import backend_of, namespace, on_device
-from xpnet.core.recording import CaptureError, Recording, current
+from xpnet.core.recording import Recording, current
 from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
@@ -248,7 +248,6 @@ class Optimizer(_Declared):
     def _update(self, span: MomentSpan, factor: float) -> None:
         recording = current()
         captured = recording is not None and recording.is_captured
-        slots = recording.slots if recording is not None else 0
         if span.master is None:
             self.update(span)
         else:
@@ -256,11 +255,14 @@ class Optimizer(_Declared):
             span.write()
         if not captured:
             span.made = span.step
-        elif recording is not None and recording.slots == slots:
-            raise CaptureError(
-                f"{type(self).__name__} has no kernel for these parameters: its rate and step count would be "
-                "those of now in every replay"
-            )
+        elif recording is not None:
+            writes, recording.updates = recording.updates, []
+            if not writes:
+                recording.refuse(
+                    f"{type(self).__name__} has no kernel for these parameters: rate and step count would be "
+                    "those of now in every replay"
+                )
+            recording.before.append(lambda: self._count(span, writes))
 
     # ---- in a captured step ----
 
@@ -275,21 +277,27 @@ class Optimizer(_Declared):
         spans = self._spans
         places = [(span, span.values, span.grads, span.master) for span in spans]
         recording.checks.append(lambda: self._spans is spans and all(map(_is_there, places)))
-        recording.before.append(lambda: self._count(spans))
+        recording.checks.append(self._has_its_moments)
+        trained = [p.requires_grad for p in self._members]
+        recording.checks.append(lambda: [p.requires_grad for p in self._members] == trained)
+        recording.updates = []
 
-    def _count(self, spans: list[MomentSpan]) -> None:
-        """Before a replay: count its step, and write its hyperparameters."""
+    def _has_its_moments(self) -> bool:
+        """Before a replay: see which hyperparameters hold; whether the moments are those that they need."""
         if self._follows:
             self._write_rates()
         for block in self._blocks:
             values = self._read(block.group)
             if values != block.values and self._needs_others(block, values):
-                raise RuntimeError(f"{type(self).__name__}: other moments are needed; capture the step anew")
-        for span in spans:
-            span.step = span.made + 1
-            theta = span.values if span.master is None else span.master
-            self.update(Wide(theta, theta, span.moments, span.h, span.step))  # whose launch is in the graph
-            span.made = span.step
+                return False
+        return True
+
+    @staticmethod
+    def _count(span: MomentSpan, writes: list[Callable[[Any, int], object]]) -> None:
+        """Before a replay: count its step, and write its hyperparameters."""
+        span.made = span.step = span.made + 1
+        for write in writes:
+            write(span.h, span.step)
 
     def take_back(self) -> None:
         """The last step was not one: its gradients were not finite, and `keep_if` has undone it."""

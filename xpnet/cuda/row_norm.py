@@ -1,0 +1,156 @@
+"""Launches kernels/row_norm.cu: layer norm and group norm, one pass forward and one backward.
+
+The gradients of weight and bias are sums over rows: of partial sums that the pass leaves (layer norm), or of
+one for each channel of each sample (group norm).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.core.backend import Array
+from xpnet.core.node import joint
+from xpnet.cuda import loader
+from xpnet.cuda.activations import add_parts
+from xpnet.cuda.element import ELEMENTS, Element, element
+from xpnet.functional import normalization
+
+FILE = "row_norm.cu"
+HELD = 4  # pieces a thread, as in the source
+LANES = (32, 128, 512)  # threads of a row
+SUMS = 256  # threads of a block of channel_sums
+WORKERS = 512  # most partial sums that are added up
+
+
+def _vector(t: Element) -> int:
+    """Eight values of 16 bits at once would not leave enough registers for sums."""
+    return min(4, t.vector)
+
+
+def _name(way: str, t: Element, vec: int, lanes: int) -> str:
+    return f"row_{way}<{t.ctype}, {vec}, {lanes}>"
+
+
+def _sums(t: Element) -> str:
+    return f"channel_sums<{t.ctype}, {SUMS}>"
+
+
+def instances(arch: int) -> dict[str, list[str]]:
+    """Every kernel that this module launches on an architecture, by file."""
+    names = [_sums(t) for t in ELEMENTS.values()]
+    for t in ELEMENTS.values():
+        for vec in (_vector(t), 1):
+            names += [_name(way, t, vec, lanes) for lanes in LANES for way in ("forward", "backward")]
+    return {FILE: names}
+
+
+class Plan(NamedTuple):
+    """How rows of a length are launched."""
+
+    vec: int
+    lanes: int
+    block: tuple[int]
+    per_block: int  # rows
+
+
+@cache
+def plan(t: Element, n: int, aligned: bool) -> Plan | None:
+    """The fewest threads that hold a row of n values; None if it is too long."""
+    vec = _vector(t) if aligned and n % _vector(t) == 0 else 1
+    for lanes in LANES:
+        if n <= HELD * vec * lanes:
+            block = max(128, lanes)
+            return Plan(vec, lanes, (block,), block // lanes)
+    return None
+
+
+def _normalize(
+    x: Array, n: int, shape: tuple[int, int, int], weight: Array | None, bias: Array | None, eps: float
+) -> Any:
+    """Rows of n values; `shape`: segment, per and groups of the source."""
+    t = element(x.dtype)
+    if t is None or x.size == 0:
+        return NotImplemented
+    dtypes = (x.dtype, np.dtype(t.scalar))
+    for a in (weight, bias):
+        if a is not None and (a.dtype not in dtypes or not loader.is_contiguous(a)):
+            return NotImplemented
+    x, rows = loader.contiguous(x), x.size // n
+    step = _vector(t) * x.dtype.itemsize
+    p = plan(t, n, loader.address(x) % step == 0)
+    if p is None or rows >= 2**31:
+        return NotImplemented
+    narrow = np.int32(sum((a is not None and a.dtype != t.scalar) << i for i, a in enumerate((weight, bias))))
+    geometry = (np.int64(rows), *(np.int32(size) for size in (n, *shape)))
+    segment, per, groups = shape
+    y, saved = loader.empty(x, x.shape, x.dtype), loader.empty(x, (2, rows), t.scalar)
+    blocks = loader.ceil_div(rows, p.per_block)
+    args = (x, weight, bias, narrow, y, saved, t.scalar(eps), *geometry)
+    loader.kernel(FILE, _name("forward", t, p.vec, p.lanes))((blocks,), p.block, args)
+
+    def into(dy: Array, room: dict[int, Array]) -> tuple[Any, ...]:
+        dy = loader.contiguous(dy)
+        q = plan(t, n, (loader.address(x) | loader.address(dy)) % step == 0)
+        assert q is not None or p.vec > 1
+        if q is None:  # dy lies askew, and single values of it would be too many
+            dy, q = dy + 0, p
+        affine, ordinary = weight is not None or bias is not None, segment == groups == 1
+        grid = loader.ceil_div(rows, q.per_block)
+        parts = None
+        if affine and ordinary:
+            grid = min(grid, WORKERS // q.per_block)
+            parts = loader.empty(x, (2, grid * q.per_block, n), t.scalar)
+        dx = loader.empty(x, x.shape, x.dtype)
+        backward = loader.kernel(FILE, _name("backward", t, q.vec, q.lanes))
+        backward((grid,), q.block, (x, dy, weight, narrow, saved, dx, parts, *geometry))
+        if affine and not ordinary:
+            channels = per * groups
+            parts = loader.empty(x, (2, rows // groups, channels), t.scalar)
+            everything = np.int64(rows * per)
+            sums = (x, dy, saved, parts, np.int64(rows), everything, np.int32(segment), np.int32(per))
+            launch = loader.kernel(FILE, _sums(t))
+            launch((loader.ceil_div(rows * per, SUMS // 32),), (SUMS,), sums)
+        found: list[Array | None] = []
+        for i, a in enumerate((weight, bias)):
+            found.append(None)
+            if a is not None and parts is not None:
+                found[i] = out = loader.room(room.get(2 + i), a)
+                add_parts(t, parts[i], out.reshape(-1))
+        return dx, None, *found
+
+    return y, joint(into)
+
+
+@normalization.layer_norm.kernel("cupy")
+def layer_norm(
+    x: Array,
+    normalized_shape: int | tuple[int, ...],
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+) -> Any:
+    """See `xpnet.functional.layer_norm`."""
+    tail = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shapes = [x.shape[x.ndim - len(tail) :], *(a.shape for a in (weight, bias) if a is not None)]
+    if any(tuple(shape) != tail for shape in shapes):
+        return NotImplemented
+    n = math.prod(tail)
+    return _normalize(x, n, (1, n, 1), weight, bias, eps)
+
+
+@normalization.group_norm.kernel("cupy")
+def group_norm(
+    x: Array, num_groups: int, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
+) -> Any:
+    """See `xpnet.functional.group_norm`."""
+    if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups or x.size == 0:
+        return NotImplemented
+    channels, segment = x.shape[1], math.prod(x.shape[2:])
+    if any(a is not None and a.shape != (channels,) for a in (weight, bias)):
+        return NotImplemented
+    per = channels // num_groups
+    return _normalize(x, per * segment, (segment, per, num_groups), weight, bias, eps)

@@ -1,0 +1,95 @@
+"""Launches kernels/softmax.cu: softmax and its logarithm over the last axis, one pass each way.
+
+Backward computes from the output, as PyTorch does: of 16 bits, from the rounded one.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from xpnet.core.backend import Array
+from xpnet.cuda import loader
+from xpnet.cuda.element import ELEMENTS, Element, element
+from xpnet.functional import activations
+
+FILE = "softmax.cu"
+HELD = 4  # pieces a thread, and the threads of a row, as in rows.cuh
+LANES = (32, 128, 512)
+
+
+def _name(way: str, t: Element, vec: int, lanes: int, log: bool) -> str:
+    return f"softmax_{way}<{t.ctype}, {vec}, {lanes}, {str(log).lower()}>"
+
+
+def instances(arch: int) -> dict[str, list[str]]:
+    """Every kernel that this module launches on an architecture, by file."""
+    return {
+        FILE: [
+            _name(way, t, vec, lanes, log)
+            for t in ELEMENTS.values()
+            for vec in (t.vector, 1)
+            for lanes in LANES
+            for log in (False, True)
+            for way in ("forward", "backward")
+        ]
+    }
+
+
+@cache
+def _plan(t: Element, n: int, aligned: bool, log: bool) -> tuple[str, str, int, int] | None:
+    """Both kernels, threads a block, rows a block; None for rows that no block holds."""
+    vec = t.vector if aligned and n % t.vector == 0 else 1
+    for lanes in LANES:
+        if n <= HELD * vec * lanes:
+            block = max(128, lanes)
+            forward, backward = (_name(way, t, vec, lanes, log) for way in ("forward", "backward"))
+            return forward, backward, block, block // lanes
+    return None
+
+
+def _softmax(x: Array, axis: int, dim: int | None, dtype: Any, log: bool) -> Any:
+    t = element(x.dtype)
+    axis = axis if dim is None else dim
+    if t is None or dtype is not None or x.ndim == 0 or x.size == 0 or axis not in (-1, x.ndim - 1):
+        return NotImplemented
+    x, n = loader.contiguous(x), x.shape[-1]
+    rows = x.size // n
+    y = loader.empty(x, x.shape, x.dtype)
+
+    def run(way: int, *arrays: Array) -> bool:
+        bits = 0
+        for a in arrays:
+            bits |= loader.address(a)
+        p = _plan(t, n, bits % 16 == 0, log)
+        if p is None:
+            return False
+        *names, block, per_block = p
+        grid = (loader.ceil_div(rows, per_block),)
+        loader.kernel(FILE, names[way])(grid, (block,), (*arrays, np.int64(rows), np.int32(n)))
+        return True
+
+    if not run(0, x, y):
+        return NotImplemented
+
+    def pullback(dy: Array) -> Array:
+        dy, dx = loader.contiguous(dy), loader.empty(x, x.shape, x.dtype)
+        if not run(1, y, dy, dx):  # dy lies askew, and single values of it would be too many
+            run(1, y, dy + 0, dx)
+        return dx
+
+    return y, pullback
+
+
+@activations.softmax.kernel("cupy")
+def softmax(x: Array, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> Any:
+    """See `xpnet.functional.softmax`."""
+    return _softmax(x, axis, dim, dtype, log=False)
+
+
+@activations.log_softmax.kernel("cupy")
+def log_softmax(x: Array, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> Any:
+    """See `xpnet.functional.log_softmax`."""
+    return _softmax(x, axis, dim, dtype, log=True)
