@@ -58,11 +58,12 @@ def test_what_has_no_derivative_is_named(name):
 
 
 @pytest.mark.parametrize("name", ["unique_values", "unique_all", "unique_counts", "unique_inverse"])
-def test_shapes_that_depend_on_values_are_refused_by_name(name):
+def test_shapes_that_depend_on_values_are_refused_by_name(name, backend):
     x = xpnet.tensor([1.0, 3.0], requires_grad=True)
     with pytest.raises(TypeError, match=f"{name}: x requires a gradient"):
         getattr(xp, name)(x)
-    assert getattr(xp, name)(x.detach()) is not None
+    if backend != "torch" or name != "unique_all":  # which PyTorch does not have
+        assert getattr(xp, name)(x.detach()) is not None
 
 
 def test_vectors_that_x_does_not_determine_are_refused():

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-CHOOSE = "import xpnet; xpnet.set_backend(\"{}\"); xp = xpnet.array_api"
+CHOOSE = 'import xpnet; xpnet.set_backend("{}"); xp = xpnet.array_api'
 
 
 def main(arguments: list[str]) -> int:

@@ -50,6 +50,12 @@ def inner(a, b):
     return sum(float(np.sum(to_numpy(p) * to_numpy(q))) for p, q in zip(a, b, strict=True))
 
 
+@pytest.mark.parametrize("case", FUNCTIONS, ids=lambda case: case.name)
+def test_first_derivatives_equal_differences_of_values(case, backend):
+    skip_what_lacks(case, backend)
+    assert xpnet.gradcheck(case.function, *(xpnet.tensor(a, requires_grad=True) for a in arrays(case)))
+
+
 @every_case
 def test_second_derivatives_equal_differences_of_first_ones(case, backend):
     skip_what_lacks(case, backend)
