@@ -106,7 +106,7 @@ row_backward(const T* x, const T* dy, const void* weight, int narrow, const Acc<
                 shift[i][j] += d;
             }
         }
-        if (LANES > 32) __syncthreads();  // the row before has been added up by every thread
+        // two rooms in turn: the sum between two uses of one is a barrier
         g = ratio(row_sum<LANES>(g, room[0]), A(n));
         gx = ratio(row_sum<LANES>(gx, room[1]), A(n));
 #pragma unroll

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from xpnet.core.arrays import alike, floating, matmul, sum_rows
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
@@ -132,8 +134,9 @@ def linear_activation(
         raise ValueError(
             f"linear_activation: unknown activation {activation!r}; one of {', '.join(FUSED_ACTIVATIONS)}"
         )
-    z, of_linear = inside(linear, x, weight, bias)
-    y, of_activation = inside(getattr(activations, activation), z, *(() if p is None else (p,)))
+    z, of_linear = linear.body(x, weight, bias) if type(x) is np.ndarray else inside(linear, x, weight, bias)
+    op = getattr(activations, activation)
+    y, of_activation = inside(op, z) if p is None else inside(op, z, p)
     return y, lambda dy: of_linear(of_activation(dy))
 
 

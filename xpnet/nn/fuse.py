@@ -32,7 +32,7 @@ def joins(kind: type) -> Callable[[Callable[[Any, Module], Run | None]], Callabl
 
 def unseen(layer: Module) -> bool:
     """Whether nobody looks at what goes in or out of a layer, and `forward` is that of its class."""
-    return not layer._forward_hooks and "forward" not in vars(layer)
+    return not layer._forward_hooks and "forward" not in layer.__dict__
 
 
 def row(layers: Sequence[Module], x: Any) -> Any:
