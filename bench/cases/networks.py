@@ -146,4 +146,4 @@ class ResNetStep(CNNStep):
         return self._tape(inputs, column, model, torch.optim, lambda x, y: F.cross_entropy(model(x), y))
 
 
-NETWORKS = [Sweep(CNNStep, [32], [8, 128], [512])]
+NETWORKS = [Sweep(CNNStep, [32], [8, 128], [512]), Sweep(ResNetStep, [], [], [128])]
