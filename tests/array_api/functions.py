@@ -6,9 +6,11 @@ The checks are those of `tests.cases`: `function` takes Tensors, `oracle` NumPy 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import pytest
 
 import xpnet
 from tests.cases import Case
@@ -27,6 +29,19 @@ def case(
     **options: Any,
 ) -> Case:
     return Case(f"xp.{name}", function, shapes, oracle, torch, **options)
+
+
+def skip_what_lacks(case: Case, backend: Any) -> None:
+    """Skip what CuPy on the CPU has no library for; on a GPU nothing is skipped."""
+    if backend != "cupy" or find_spec("cupy_backends.cuda.libs.cusolver") is not None:
+        return
+    if any(case is c for c in (*FACTORIZATIONS, *FFT)) and case.name not in WITHOUT_LIBRARIES:
+        pytest.skip("CuPy on the CPU has neither cuSOLVER nor cuFFT")
+    if case.name.startswith("xp.cumulative"):
+        pytest.skip("CuPy's scan of several rows leaves threads behind a barrier")
+
+
+WITHOUT_LIBRARIES = ("xp.complex product", "xp.fftshift", "xp.ifftshift")
 
 
 def symmetric(x: Any) -> Any:

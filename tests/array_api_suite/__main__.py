@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+CHOOSE = 'import xpnet; xpnet.set_backend("{}"); xp = xpnet.array_api'
 
 
 def main(arguments: list[str]) -> int:
@@ -26,8 +27,7 @@ def main(arguments: list[str]) -> int:
     suite, *options = arguments
     environment = {
         **os.environ,
-        "ARRAY_API_TESTS_MODULE": "tests.array_api_suite.namespace",
-        "XPNET_ARRAY_API_BACKEND": backend,
+        "ARRAY_API_TESTS_MODULE": f"exec('{CHOOSE.format(backend)}')",
         "ARRAY_API_TESTS_VERSION": "2024.12",
         "PYTHONPATH": os.pathsep.join((str(HERE.parent.parent), os.environ.get("PYTHONPATH", ""))),
     }

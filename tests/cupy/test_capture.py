@@ -270,6 +270,40 @@ def test_a_layer_that_changes_its_mode_is_captured_anew():
     assert xpnet.random.generator_state() != before
 
 
+CHANGES = {
+    "another probability": lambda model: setattr(model[3], "p", 0.5),
+    "another momentum": lambda model: setattr(model[1], "momentum", 0.5),
+    "a frozen layer": lambda model: [p.requires_grad_(False) for p in model[4].parameters()],
+    "a layer that is trained again": lambda model: [p.requires_grad_(True) for p in model[4].parameters()],
+}
+
+
+@pytest.mark.parametrize("what", list(CHANGES))
+def test_a_change_of_the_network_is_captured_anew(what):
+    def run(captured):
+        step, model, optimizer, data = ready()
+        step = step if captured else training(model, optimizer)
+        losses = [step(*d).item() for d in data[:2]]
+        CHANGES[what](model)
+        losses += [step(*d).item() for d in data]
+        return losses, [to_numpy(v) for v in model.state_dict().values()], xpnet.random.generator_state()
+
+    assert_same(run(True), run(False))
+
+
+def test_draws_are_those_of_a_fork():
+    step, _, _, data = ready()
+    outside = xpnet.random.generator_state()
+    for _ in range(2):
+        with xpnet.random.forked(5):
+            step(*data[0])
+            assert xpnet.random.generator_state() != outside
+            first = xpnet.random.generators[xpnet.random.DROPOUT].state
+        assert first[0] == 5
+        assert first[2] == 1
+    assert xpnet.random.generator_state() == outside
+
+
 def test_parameters_that_move_are_found_again(second):
     """Other memory: the graph would write where they were."""
     step, model, _, data = ready(plain, momentum=0.9)

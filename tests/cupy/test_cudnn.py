@@ -82,6 +82,9 @@ class Graph:
     def deselect_numeric_notes(self, notes: list[str]) -> None:
         self.without = set(notes)
 
+    def deselect_workspace_greater_than(self, size: int) -> None:
+        assert size > 100
+
     def check_support(self) -> None:
         if Graph.refuses:
             raise RuntimeError("no engine")
@@ -215,7 +218,9 @@ def test_by_default_it_takes_what_it_was_faster_with(frontend, cupy) -> None:
         x, weight = cupy.empty((1, c * groups, 8, 8), dtype), cupy.empty((o, c, k, k), dtype)
         return cudnn.is_wanted(x, weight, stride, groups)
 
-    assert wanted("f4", 64, 64)
+    assert not wanted("f4", 64, 64)  # its gradients are further from NumPy's than ours
+    with xpnet.matmul_precision("tf32"):
+        assert wanted("f4", 64, 64)
     assert wanted("f2", 128, 64, stride=2)
     assert wanted("f2", 512, 256, 1)
     assert wanted("f4", 64, 1, groups=64)

@@ -45,6 +45,12 @@ SHAPES = {
     "dilation": ((1, 3, 13, 14), (5, 3, 3, 2), {"stride": (4, 3), "dilation": (2, 3), "padding": 2}),
     "stride beyond the window": ((2, 3, 9, 9), (4, 3, 1, 2), {"stride": 3}),
     "depthwise": ((1, 4, 11, 11), (4, 1, 3, 3), {"dilation": 2, "groups": 4, "padding": 2}),
+    "depthwise, two outputs each": (
+        (2, 3, 9, 8),
+        (6, 1, 2, 3),
+        {"stride": (1, 2), "groups": 3, "padding": 1},
+    ),
+    "depthwise, many taps": ((1, 2, 9, 9), (2, 1, 4, 5), {"stride": 3, "groups": 2, "padding": 3}),
     "1 by 1": ((3, 5, 6, 6), (7, 5, 1, 1), {}),
     "larger than the image": ((2, 2, 3, 4), (3, 2, 5, 5), {"padding": (1, 2)}),
     "nothing but padding": ((1, 1, 2, 2), (1, 1, 2, 2), {"padding": 3}),
@@ -243,6 +249,8 @@ def test_races(launch: Launch, dtype: str, order: int) -> None:
     """Every kind of kernel, small enough for ThreadSanitizer (tests/kernels/ladder.py)."""
     arrays = sample(dtype, (2, 5, 6, 7), (3, 5, 3, 3), True)
     check(launch, dtype, arrays, {"padding": 1, "stride": 2}, order=order, resident=3)
+    arrays = sample(dtype, (2, 3, 6, 7), (3, 1, 3, 3), True)
+    check(launch, dtype, arrays, {"padding": 1, "groups": 3}, order=order, resident=3)
 
 
 @pytest.mark.parametrize(("precision", "bits"), [("tf32", 10), ("bf16", 7)])

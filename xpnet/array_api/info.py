@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from xpnet.array_api.values import standard
@@ -11,6 +12,13 @@ DTYPES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
     "float32", "float64", "complex64", "complex128",
 )  # fmt: skip
+
+
+def _theirs() -> Any:
+    """What the default backend says of itself."""
+    backend = get_backend()
+    xp = import_module("array_api_compat.cupy") if backend.name == "cupy" else standard(backend)
+    return xp.__array_namespace_info__()
 
 
 class Info:
@@ -27,15 +35,14 @@ class Info:
     def devices(self) -> list[Any]:
         """The devices of the default backend."""
         backend = get_backend()
-        found = [] if backend.name == "numpy" else standard(backend).__array_namespace_info__().devices()
+        found = [] if backend.name == "numpy" else _theirs().devices()
         return list(found) or [None]
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, Any]:
         """float32, complex64, and the backend's integers."""
         backend = get_backend()
         xp = standard(backend)
-        theirs = xp.__array_namespace_info__().default_dtypes()
-        return {**theirs, "real floating": xp.float32, "complex floating": xp.complex64}
+        return {**_theirs().default_dtypes(), "real floating": xp.float32, "complex floating": xp.complex64}
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, Any]:
         """All dtypes, or those of a kind."""

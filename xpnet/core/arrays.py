@@ -267,12 +267,12 @@ def take_columns(x: Array, columns: Array) -> Array:
 
 def add_to_columns(x: Array, columns: Array, values: Array | float) -> Array:
     """x[i, columns[i]] += values[i], in place where the backend can; returns the result."""
-    if carries_gradients(x) or carries_gradients(values):
-        index, xp = (arange(x.shape[0], x), columns), namespace(x, values)
-        return x + scatter_add(tuple(x.shape), index, xp.zeros_like(x)[:, 0] + values)
     if type(x) is np.ndarray and x.flags.c_contiguous and x.size:
         x.reshape(-1)[_starts(*x.shape) + columns] += values
         return x
+    if carries_gradients(x) or carries_gradients(values):
+        index, xp = (arange(x.shape[0], x), columns), namespace(x, values)
+        return x + scatter_add(tuple(x.shape), index, xp.zeros_like(x)[:, 0] + values)
     if type(x) is np.ndarray or backend_name(x) != "array_api_strict":
         x[arange(x.shape[0], x), columns] += values
         return x

@@ -58,7 +58,10 @@ class Generator:
         """The key of the next draw."""
         recording = current()
         if recording is not None and recording.is_captured:
-            return Key(*recording.anew(lambda: [_int64(w) for w in self._advance()], 3, np.int64))
+            # a default stream is looked up again: a replay may be inside of `forked`
+            stream = next((s for s, generator in generators.items() if generator is self), None)
+            of_replay = lambda: self if stream is None else generators[stream]
+            return Key(*recording.anew(lambda: [_int64(w) for w in of_replay()._advance()], 3, np.int64))
         return Key(*self._advance())
 
     def _advance(self) -> tuple[int, int, int]:

@@ -129,9 +129,9 @@ def current() -> Recording | None:
     return _current.get()
 
 
-def depends_on(thing: Any, attribute: str) -> None:
-    """The step that runs now holds as long as an attribute stays as it is: a layer's `training`, say."""
+def depends_on(thing: Any, *attributes: str) -> None:
+    """The step that runs now holds as long as attributes stay as they are: a layer's `training`, say."""
     recording = _current.get()
     if recording is not None and recording.is_captured:
-        value = getattr(thing, attribute)
-        recording.checks.append(lambda: bool(getattr(thing, attribute) == value))
+        values = [getattr(thing, name) for name in attributes]
+        recording.checks.append(lambda: [getattr(thing, name) for name in attributes] == values)

@@ -16,7 +16,8 @@ from xpnet.cuda import cudnn, loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional import convolution
 
-FILE = "convolution.cu"
+FILE, DEPTHWISE = "convolution.cu", "depthwise.cu"
+BLOCK, TAPS = 256, 9  # of depthwise.cu
 ADD = 256  # threads of a block that adds up parts
 MOST = (1 << 31) - 1  # elements of an image, of a weight, of one channel
 TERMS = 1 << 21  # of a sum for y or dx
@@ -98,6 +99,14 @@ def _weight_gradient(t: Element, factor: str, tile: Tile) -> str:
     return f"weight_gradient<{t.ctype}, {factor}, {', '.join(map(str, tile))}>"
 
 
+def _depthwise(t: Element) -> tuple[str, str]:
+    return f"depthwise<{t.ctype}, false, {BLOCK}>", f"depthwise<{t.ctype}, true, {BLOCK}>"
+
+
+def _depthwise_weight(t: Element) -> str:
+    return f"depthwise_weight<{t.ctype}, {BLOCK}>"
+
+
 def _add(t: Element) -> str:
     return f"add_parts<{t.ctype}, {ADD}>"
 
@@ -112,15 +121,17 @@ def instances(arch: int) -> dict[str, list[str]]:
             names += [_correlate(t, factor, tile, back) for tile in for_images for back in (False, True)]
             names += [_weight_gradient(t, factor, tile) for tile in for_weight]
         names.append(_add(t))
-    return {FILE: names}
+    alone = [name for t in ELEMENTS.values() for name in (*_depthwise(t), _depthwise_weight(t))]
+    return {FILE: names, DEPTHWISE: alone}
 
 
 class Launch(NamedTuple):
-    """A kernel with its grid and block."""
+    """A kernel with its grid, its block and its file."""
 
     kernel: str
     grid: tuple[int, int, int]
     block: tuple[int]
+    file: str = FILE
 
 
 class Plan(NamedTuple):
@@ -188,21 +199,35 @@ def plan(
         tile = min(for_images, key=lambda tile: rounds(tile) * tile.work)
         return Launch(_correlate(t, factor, tile, back), (*tile.cut(rows, columns), deep), (tile.threads,))
 
-    tile = min(for_weight, key=lambda tile: math.prod(tile.cut(rows, depth * r * s)) * tile.work)
-    across, down = tile.cut(rows, depth * r * s)
-    wanted = loader.ceil_div(4 * multiprocessors, across * down * groups)
-    most = max(1, all_places // (16 * tile.depth))  # a part is 16 steps at least
-    chunk = loader.ceil_div(loader.ceil_div(all_places, min(wanted, most)), tile.depth) * tile.depth
-    parts = max(1, loader.ceil_div(all_places, max(1, chunk)))
-    made = Plan(
-        tuple(map(np.int32, (n, c, h, w, o, p, q, r, s, *g.stride, *g.padding, *g.dilation, groups))),
-        (n, o, p, q),
-        correlate(False, rows, n * p * q, groups),
-        correlate(True, depth, places, groups * classes),
-        Launch(_weight_gradient(t, factor, tile), (across * parts, down, groups), (tile.threads,)),
-        parts,
-        np.int32(chunk),
-    )
+    def weight_gradient() -> tuple[Launch, int, int]:
+        """The launch, how many parts of the places it sums, and how many places each has."""
+        tile = min(for_weight, key=lambda tile: math.prod(tile.cut(rows, depth * r * s)) * tile.work)
+        across, down = tile.cut(rows, depth * r * s)
+        chunk, parts = cut(tile.depth, across * down * groups)
+        kernel = _weight_gradient(t, factor, tile)
+        return Launch(kernel, (across * parts, down, groups), (tile.threads,)), parts, chunk
+
+    def cut(step: int, blocks: int) -> tuple[int, int]:
+        """Places a part, and parts, to fill the device four times; a part is 16 steps at least."""
+        wanted = min(loader.ceil_div(4 * multiprocessors, blocks), max(1, all_places // (16 * step)))
+        chunk = loader.ceil_div(loader.ceil_div(all_places, wanted), step) * step
+        return chunk, max(1, loader.ceil_div(all_places, max(1, chunk)))
+
+    if depth == 1 and groups > 1:
+        taps = loader.ceil_div(r * s, TAPS)
+        chunk, parts = cut(BLOCK, o * taps)
+        forward, backward = (
+            Launch(kernel, (loader.ceil_div(area, BLOCK), planes, n), (BLOCK,), DEPTHWISE)
+            for kernel, area, planes in zip(_depthwise(t), (p * q, h * w), (o, c), strict=True)
+        )
+        gradient = Launch(_depthwise_weight(t), (parts, o, taps), (BLOCK,), DEPTHWISE)
+    else:
+        forward = correlate(False, rows, n * p * q, groups)
+        backward = correlate(True, depth, places, groups * classes)
+        gradient, parts, chunk = weight_gradient()
+    numbers = (n, c, h, w, o, p, q, r, s, *g.stride, *g.padding, *g.dilation, groups)
+    shape = tuple(map(np.int32, numbers))
+    made = Plan(shape, (n, o, p, q), forward, backward, gradient, parts, np.int32(chunk))
     grids = [launch.grid for launch in (made.forward, made.backward, made.weight)]
     return made if all(g[0] <= MOST and max(g[1:]) < 1 << 16 for g in grids) else None
 
@@ -242,7 +267,7 @@ def conv2d(
     xp, x, weight = namespace(x), loader.contiguous(x), loader.contiguous(weight)
 
     def run(launch: Launch, *args: Any) -> None:
-        loader.kernel(FILE, launch.kernel)(launch.grid, launch.block, (*args, *made.shape))
+        loader.kernel(launch.file, launch.kernel)(launch.grid, launch.block, (*args, *made.shape))
 
     y = xp.empty(made.output, dtype=x.dtype)
     if y.size:

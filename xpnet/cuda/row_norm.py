@@ -119,7 +119,7 @@ def _normalize(
             found.append(None)
             if a is not None and parts is not None:
                 found[i] = out = loader.room(room.get(2 + i), a)
-                add_parts(t, parts[i], out.reshape(-1))
+                add_parts(t if a.dtype == x.dtype else t.wide, parts[i], out.reshape(-1))
         return dx, None, *found
 
     return y, joint(into)

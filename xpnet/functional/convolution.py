@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from xpnet.core.arrays import alike, col2im, im2col, matmul, pad, sum_in_float32, unpad, windows
+from xpnet.core.arrays import (
+    alike,
+    carries_gradients,
+    col2im,
+    im2col,
+    matmul,
+    pad,
+    sum_in_float32,
+    unpad,
+    windows,
+)
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
@@ -149,25 +160,36 @@ def conv2d(
     def columns(chunk: slice) -> Array:
         return im2col(pad_images(x[chunk, ...], pads), places, (height, width), groups)
 
-    y = xp.empty((samples, outputs, height, width), dtype=x.dtype, device=device(x))
-    for chunk in chunks:
+    def outputs_of(chunk: slice) -> Array:
         product = xp.reshape(matmul(matrix, columns(chunk)), (outputs, -1, height, width))
         if bias is not None:
             product += xp.reshape(bias, (outputs, 1, 1, 1))
-        y[chunk, ...] = xp.permute_dims(product, (1, 0, 2, 3))
+        return xp.permute_dims(product, (1, 0, 2, 3))
+
+    def of_all(part: Callable[[slice], Array], shape: tuple[int, ...]) -> Array:
+        """What `part` makes of each chunk of samples, one after the other."""
+        if chunks and any(carries_gradients(a) for a in (x, weight, bias)):
+            return xp.concat([part(chunk) for chunk in chunks], axis=0)
+        whole = xp.empty(shape, dtype=x.dtype, device=device(x))
+        for chunk in chunks:
+            whole[chunk, ...] = part(chunk)
+        return whole
+
+    y = of_all(outputs_of, (samples, outputs, height, width))
 
     def by_output(dy: Array) -> Array:
         """(n, O, H', W') as the rows that the matrix product has: (groups, O / groups, n H' W')."""
         return xp.reshape(xp.permute_dims(dy, (1, 0, 2, 3)), (groups, outputs // groups, dy.shape[0] * area))
 
     def by_x(dy: Array) -> Array:
-        dx = xp.empty_like(x)
         padded = tuple(n + 2 * p for n, p in zip(x.shape[2:], pads, strict=True))
-        for chunk in chunks:
+
+        def part(chunk: slice) -> Array:
             gradients = matmul(xp.matrix_transpose(matrix), by_output(dy[chunk, ...]))
             shape = (chunk.stop - chunk.start, x.shape[1], *padded)
-            dx[chunk, ...] = unpad_images(col2im(gradients, places, (height, width), shape), pads)
-        return dx
+            return unpad_images(col2im(gradients, places, (height, width), shape), pads)
+
+        return of_all(part, x.shape)
 
     def by_weight(dy: Array) -> Array:
         total = xp.zeros_like(matrix)

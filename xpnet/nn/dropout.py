@@ -34,7 +34,7 @@ class Dropout(Layer):
 
     def forward(self, x: Any) -> Any:
         """The same shape."""
-        depends_on(self, "training")
+        depends_on(self, "training", "p")
         return F.dropout(x, self.p, self.training)
 
     def extra_repr(self) -> str:

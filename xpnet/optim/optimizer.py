@@ -278,6 +278,8 @@ class Optimizer(_Declared):
         places = [(span, span.values, span.grads, span.master) for span in spans]
         recording.checks.append(lambda: self._spans is spans and all(map(_is_there, places)))
         recording.checks.append(self._has_its_moments)
+        trained = [p.requires_grad for p in self._members]
+        recording.checks.append(lambda: [p.requires_grad for p in self._members] == trained)
         recording.updates = []
 
     def _has_its_moments(self) -> bool:

@@ -40,8 +40,7 @@ class GradientClipping(Callback):
 
     def on_backward_end(self, trainer: Run) -> None:
         """Clip."""
-        depends_on(self, "norm")
-        depends_on(self, "value")
+        depends_on(self, "norm", "value")
         if self.value is not None:
             optim.clip_grad_value(trainer.model, self.value)
         if self.norm is not None:

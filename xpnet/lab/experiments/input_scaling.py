@@ -18,7 +18,8 @@ STEPS = 100
 
 def descend(x):
     """Gradient descent on the squared error with the best constant step; weights after 100 steps."""
-    error = lambda w: F.mse_loss(F.linear(np.array(x), w), TARGETS, reduction="sum") * 0.5
+    inputs = asarray(np.array(x))
+    error = lambda w: F.mse_loss(F.linear(inputs, w), TARGETS, reduction="sum") * 0.5
     curvature = to_numpy(hessian(error)(np.zeros((1, 2))))[0, :, 0]
     eigenvalues = np.linalg.eigvalsh(curvature)
     rate = float(2 / eigenvalues.sum())
