@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, wraps
+from types import SimpleNamespace
 from typing import Any
 
 import cupy
@@ -104,6 +105,12 @@ def _like(create: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name in ("arange", "empty", "eye", "full", "linspace", "ones", "zeros"):
     globals()[_name] = _placed(getattr(_compat, _name))
+fft = SimpleNamespace(
+    **{
+        **vars(_compat.fft),
+        **{name: _placed(getattr(_compat.fft, name)) for name in ("fftfreq", "rfftfreq")},
+    }
+)
 for _name in ("asarray", "empty_like", "full_like", "ones_like", "zeros_like"):
     globals()[_name] = _like(getattr(_compat, _name))
 
