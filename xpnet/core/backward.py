@@ -141,6 +141,21 @@ def _repeats(gradient: Array, found: tuple[Any, ...]) -> bool:
     return uses > 1
 
 
+def leaves_of(root: Node) -> dict[int, Node]:
+    """The leaves that a walk from `root` reaches, by their ids."""
+    found: dict[int, Node] = {}
+    seen, stack = {id(root)}, [root]
+    while stack:
+        node = stack.pop()
+        if node._pullback is None and node._parents is not None:
+            found[id(node)] = node
+        for _, parent in node._parents or ():
+            if id(parent) not in seen:
+                seen.add(id(parent))
+                stack.append(parent)
+    return found
+
+
 def _leaf_uses(root: Node) -> dict[int, int]:
     """How many ops of the graph each leaf goes into, by the leaf's id."""
     uses: dict[int, int] = {}

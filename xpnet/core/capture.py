@@ -14,14 +14,17 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
-from xpnet.core.backend import Array, Backend, get_backend
+from xpnet.core.backend import Backend, get_backend
 from xpnet.core.convert import asarray
+from xpnet.core.node import LENT
 from xpnet.core.op import is_recording
 from xpnet.core.places import backend_of, known_backend
 from xpnet.core.precision import get_matmul_precision
 from xpnet.core.recording import ROOM, CaptureError, Phase, Recording
 from xpnet.core.registry import is_enabled
 from xpnet.core.tensor import Tensor, array_of
+
+MOST = 8  # graphs of one kind of calls, which find other gradients
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,12 +108,17 @@ class Captured(Generic[P, R]):
     @property
     def graphs(self) -> int:
         """How many kinds of calls are launched as one."""
-        return sum(kind.is_captured for kind in self._kinds.values())
+        return sum(len(kind.graphs) for kind in self._kinds.values())
+
+    @property
+    def eager(self) -> Callable[P, R]:
+        """The function itself."""
+        return self._function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """A step."""
         leaves: list[Any] = []
-        described = tuple([_flatten(arg, leaves) for arg in args]), _flatten(kwargs, leaves) if kwargs else ()
+        described = _described(args, kwargs, leaves)
         backend = _backend(leaves)
         if backend.name != "cupy" or backend.xp.is_capturing():
             return self._function(*args, **kwargs)
@@ -119,6 +127,11 @@ class Captured(Generic[P, R]):
         kind = self._kinds.get(key)
         if kind is None:
             kind = self._kinds[key] = _Kind(self._function, backend)
+            unknown = _unknown(described)
+            if unknown is not None:
+                kind.refused = True
+                message = f"an argument is a {unknown.__name__}, whose changes would not be seen"
+                warnings.warn(f"capture: the step runs as it is: {message}", RuntimeWarning, stacklevel=2)
         with backend.xp.on(backend.device):
             return kind.call(args, kwargs, leaves, self._warmup)
 
@@ -129,35 +142,95 @@ class _Kind:
     def __init__(self, function: Callable[..., Any], backend: Backend) -> None:
         self.function, self.backend = function, backend
         self.calls, self.refused = 0, False
-        self.recording = Recording()
-        self.graph: Any = None
-        self.inputs: list[Array] = []
-        self.result: Any = None
-
-    @property
-    def is_captured(self) -> bool:
-        return self.graph is not None
+        self.watched = Recording()
+        self.graphs: list[_Graph] = []
 
     def call(self, args: Any, kwargs: Any, leaves: list[Any], warmup: int) -> Any:
         if self.refused:
             return self.function(*args, **kwargs)
-        if self.graph is not None and not all(check() for check in self.recording.checks):
-            self.graph, self.calls, self.recording = None, 0, Recording()  # moments, say, are made anew
+        kept = [graph for graph in self.graphs if graph.is_in_place()]
+        if len(kept) < len(self.graphs):  # moments, say, are made anew in the next step
+            self.graphs, self.calls, self.watched = kept, 0, Recording()
+        for graph in kept:
+            if graph.finds_its_gradients():
+                return graph.replay(leaves)
         if self.calls < warmup:
             self.calls += 1
-            with self.recording.during(Phase.WATCHED):
+            with self.watched.during(Phase.WATCHED):
                 return self.function(*args, **kwargs)
-        if self.graph is None:
-            try:
-                self.capture(args, kwargs, leaves)
-            except Exception as error:  # whatever it is: the step is made as it would have been without us
-                self.refused = True
-                name = getattr(self.function, "__name__", "the step")
-                reason = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
-                if "H2D" in reason:
-                    reason += "; make arrays of the host's numbers before the step"
-                warnings.warn(f"capture: {name} runs as it is: {reason}", RuntimeWarning, stacklevel=4)
-                return self.function(*args, **kwargs)
+        try:
+            if len(kept) == MOST:
+                raise CaptureError(f"it finds other gradients in each of {MOST} calls")
+            graph = _Graph(self, args, kwargs, leaves)
+        except Exception as error:  # whatever it is: the step is made as it would have been without us
+            self.refused, self.graphs = True, []
+            name = getattr(self.function, "__name__", "the step")
+            reason = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
+            if "H2D" in reason:
+                reason += "; make arrays of the host's numbers before the step"
+            warnings.warn(f"capture: {name} runs as it is: {reason}", RuntimeWarning, stacklevel=4)
+            return self.function(*args, **kwargs)
+        self.graphs.append(graph)
+        return graph.replay(leaves)
+
+
+class _Graph:
+    """A recorded step, its static inputs and results, and what must hold for it to be replayed.
+
+    Nothing is computed while it is recorded, and nothing counted.
+    """
+
+    def __init__(self, kind: _Kind, args: Any, kwargs: Any, leaves: list[Any]) -> None:
+        self.xp, self.recording = kind.backend.xp, Recording()
+        if not is_enabled():
+            raise CaptureError("the fused kernels are off, and without them numbers of a step are arguments")
+        for leaf in leaves:
+            if isinstance(leaf, Tensor) and leaf.requires_grad:
+                raise CaptureError("an argument requires a gradient, which the caller would not see")
+        self.graph = self.xp.Graph(ROOM)
+        self.recording.device = self.graph.numbers
+        arrays = [asarray(array_of(leaf), backend=kind.backend) for leaf in leaves]
+        self.inputs = [self.xp.copied(a) for a in arrays]
+        self.written: list[int] | None = None  # inputs that the step writes to: a replay shows
+        static = iter(self.inputs)
+        put = lambda leaf: Tensor(next(static)) if isinstance(leaf, Tensor) else next(static)
+        args, kwargs = _map((args, kwargs), put)
+        form = _form((args, kwargs))
+        watched = list(kind.watched.leaves.values())
+        before = [(leaf, leaf._filled, leaf._grad) for leaf in watched]
+        try:
+            with self.recording.during(Phase.CAPTURED):
+                self.result = self.graph.capture(lambda: kind.function(*args, **kwargs))
+            self._check(args, kwargs, form, kind.watched)
+        except BaseException:
+            for leaf, filled, gradient in before:  # none has been computed
+                leaf._filled, leaf._grad = filled, gradient
+            raise
+        # the gradients that it finds, and leaves; where they and the parameters are
+        self.gradients = [(leaf, bool(filled), leaf._filled) for leaf, filled, _ in before]
+        self.places = [(leaf, leaf._data, leaf._grad, leaf.requires_grad) for leaf in watched]
+        self.recording.phase = Phase.REPLAYED
+
+    def _check(self, args: Any, kwargs: Any, form: Hashable, watched: Recording) -> None:
+        _map(self.result, lambda leaf: leaf, self._refuse)
+        if _form((args, kwargs)) != form:
+            raise CaptureError("it changes a list or dict that it is given")
+        if self.recording.leaves.keys() != watched.leaves.keys():
+            raise CaptureError("it gives gradients to other parameters than in the calls before")
+
+    def is_in_place(self) -> bool:
+        """Whether parameters, gradients, layers and settings are those that were captured."""
+        for leaf, data, gradient, trained in self.places:
+            if leaf._data is not data or leaf._grad is not gradient or leaf.requires_grad is not trained:
+                return False
+        return all(check() for check in self.recording.checks)
+
+    def finds_its_gradients(self) -> bool:
+        """Whether each parameter has a gradient, to be added to, or none, as when it was captured."""
+        return all(bool(leaf._filled) == before for leaf, before, _ in self.gradients)
+
+    def replay(self, leaves: list[Any]) -> Any:
+        """A step with these arguments."""
         for static, given in zip(self.inputs, leaves, strict=True):
             array = array_of(given)
             if array is not static:
@@ -165,38 +238,15 @@ class _Kind:
         for action in self.recording.before:
             action()
         self.graph.replay(self.recording.host[: self.recording.size])
+        for leaf, _, after in self.gradients:
+            if leaf._filled != LENT or not after:
+                leaf._filled = after
+        if self.written is None:  # look once, which waits
+            pairs = enumerate(zip(self.inputs, leaves, strict=True))
+            self.written = [i for i, (a, b) in pairs if not self.xp.same_bytes(a, array_of(b))]
+        for i in self.written:
+            array_of(leaves[i])[...] = self.inputs[i]
         return _map(self.result, self._copy)
-
-    @property
-    def xp(self) -> Any:
-        return self.backend.xp
-
-    def capture(self, args: Any, kwargs: Any, leaves: list[Any]) -> None:
-        """Record the step; nothing is computed, and nothing counted."""
-        watched, self.recording = self.recording, Recording()
-        self.recording.members = watched.members
-        filled = [(p, p._filled) for members in watched.members for p in members]
-        for leaf in leaves:
-            if isinstance(leaf, Tensor) and leaf.requires_grad:
-                raise CaptureError("an argument requires a gradient, which the caller would not see")
-        if not is_enabled():
-            raise CaptureError("the fused kernels are off, and without them numbers of a step are arguments")
-        graph = self.xp.Graph(ROOM)
-        self.recording.device = graph.numbers
-        arrays = [asarray(array_of(leaf), backend=self.backend) for leaf in leaves]
-        self.inputs = [self.xp.copied(a) for a in arrays]
-        static = iter(self.inputs)
-        put = lambda leaf: Tensor(next(static)) if isinstance(leaf, Tensor) else next(static)
-        args, kwargs = _map((args, kwargs), put)
-        try:
-            with self.recording.during(Phase.CAPTURED):
-                result = graph.capture(lambda: self.function(*args, **kwargs))
-            _map(result, lambda leaf: leaf, self._refuse)
-        except BaseException:
-            for p, flag in filled:  # no gradient has been computed
-                p._filled = flag
-            raise
-        self.result, self.graph, self.recording.phase = result, graph, Phase.REPLAYED
 
     @staticmethod
     def _refuse(value: Any) -> Any:
@@ -217,22 +267,53 @@ class _Kind:
 
 
 def _is_leaf(value: Any) -> bool:
-    return isinstance(value, Tensor | np.ndarray) or known_backend(value) is not None
+    if isinstance(value, Tensor | np.ndarray) or known_backend(value) is not None:
+        return True
+    return hasattr(value, "__dlpack__") and not isinstance(value, np.generic)
+
+
+def _described(args: Any, kwargs: Any, leaves: list[Any]) -> Hashable:
+    """What arguments are like; their arrays, in order, go to `leaves`."""
+    return tuple([_flatten(arg, leaves) for arg in args]), _flatten(kwargs, leaves) if kwargs else ()
+
+
+def _form(value: Any) -> Hashable:
+    """The lists and dicts that a value is made of."""
+    if isinstance(value, dict):
+        return dict, tuple((k, _form(v)) for k, v in value.items())
+    if isinstance(value, tuple | list) and not _is_leaf(value):
+        return type(value), tuple(map(_form, value))
+    return None
 
 
 def _flatten(value: Any, leaves: list[Any]) -> Hashable:
-    """Arrays and Tensors, in order, go to `leaves`; the rest, and what arrays are like, is returned."""
     if _is_leaf(value):
         leaves.append(value)
         array = array_of(value)
-        return type(value), type(array), array.shape, array.dtype
+        tracked = isinstance(value, Tensor) and value.requires_grad
+        return type(value), type(array), array.shape, array.dtype, tracked
     if isinstance(value, dict):
         return dict, tuple((k, _flatten(v, leaves)) for k, v in value.items())
     if isinstance(value, tuple | list):
         return type(value), tuple(_flatten(v, leaves) for v in value)
-    if isinstance(value, float | int | str | bool | None):
+    if isinstance(value, float | np.generic):
+        return type(value), repr(value)  # -0.0 is another number than 0.0, NaN the same as NaN
+    if isinstance(value, int | str | bool | None):
         return type(value), value
-    return type(value), id(value)
+    return _Unknown, type(value)
+
+
+def _unknown(described: Any) -> type | None:
+    """The type of an argument that is neither array nor number, in what `_described` gave."""
+    if isinstance(described, tuple):
+        if len(described) == 2 and described[0] is _Unknown:
+            return described[1]
+        return next((found for part in described if (found := _unknown(part)) is not None), None)
+    return None
+
+
+class _Unknown:
+    """In place of an argument whose changes nobody would see."""
 
 
 def _map(value: Any, on_leaf: Callable[[Any], Any], other: Callable[[Any], Any] = lambda v: v) -> Any:

@@ -15,10 +15,12 @@ from typing import Any
 import cupy
 import numpy as np
 from array_api_compat import cupy as _compat
+from array_api_compat.cupy import fft as _fft
 
 from xpnet.core.cupy_graph import Graph as Graph
 from xpnet.core.cupy_graph import copied as copied
 from xpnet.core.cupy_graph import copy_into as copy_into
+from xpnet.core.cupy_graph import same_bytes as same_bytes
 
 globals().update({name: value for name, value in vars(_compat).items() if not name.startswith("__")})
 
@@ -107,8 +109,8 @@ for _name in ("arange", "empty", "eye", "full", "linspace", "ones", "zeros"):
     globals()[_name] = _placed(getattr(_compat, _name))
 fft = SimpleNamespace(
     **{
-        **vars(_compat.fft),
-        **{name: _placed(getattr(_compat.fft, name)) for name in ("fftfreq", "rfftfreq")},
+        **vars(_fft),
+        **{name: _placed(getattr(_fft, name)) for name in ("fftfreq", "rfftfreq")},
     }
 )
 for _name in ("asarray", "empty_like", "full_like", "ones_like", "zeros_like"):

@@ -17,6 +17,7 @@ import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.core.context import Setting
+from xpnet.core.node import Node
 
 ROOM = 4096  # bytes of numbers a step: some 500 of them
 
@@ -40,7 +41,7 @@ class Recording:
         phase: what happens to it now.
         before: called before each replay, in order: they count, and write numbers.
         checks: called before them, must all be true: else the step has changed and is captured again.
-        members: of each optimizer that has made a step, its parameters.
+        leaves: what `backward` has given gradients to.
         updates: of the launches that update parameters, in order: `write(h, step)` gives one the numbers of a
             step, from its hyperparameters.
         host: the bytes that are copied to the device before a replay.
@@ -51,12 +52,13 @@ class Recording:
         self.phase = Phase.WATCHED
         self.before: list[Callable[[], None]] = []
         self.checks: list[Callable[[], bool]] = []
-        self.members: list[Sequence[Any]] = []
+        self.leaves: dict[int, Node] = {}
         self.updates: list[Callable[[Any, int], object]] = []
         self.host = np.zeros(ROOM, np.uint8)
         self.device: Array = None
         self._slots: dict[Hashable, tuple[np.ndarray, Array]] = {}
         self._used = 0
+        self._watched: set[int] = set()
 
     @property
     def is_captured(self) -> bool:
@@ -104,6 +106,13 @@ class Recording:
         self.before.append(write)
         return self.numbers(key, (0,) * n, dtype)
 
+    def watch(self, module: Any) -> None:
+        """The step holds as long as a module and those in it have the layers, arrays and settings of now."""
+        if self.is_captured and id(module) not in self._watched:
+            for part in module.modules():
+                self._watched.add(id(part))
+                self.checks.append(_unchanged(part))
+
     def refuse(self, reason: str) -> None:
         """The step cannot be captured.
 
@@ -119,6 +128,35 @@ class Recording:
         self.phase = phase
         with _current.within(self):
             yield
+
+
+_PLAIN = (int, float, str, bool, tuple, type(None))
+
+
+def _settings(module: Any) -> list[tuple[str, Any, Any]]:
+    """What a module has: name, the thing, and of a parameter its array; the contents of lists."""
+    found = []
+    for name, value in vars(module).items():
+        if name == "_forward_hooks" or isinstance(value, list):
+            found.append((name, tuple(value), None))
+        elif not name.startswith("_"):
+            found.append((name, value, value._data if isinstance(value, Node) else None))
+    return found
+
+
+def _unchanged(module: Any) -> Callable[[], bool]:
+    then = _settings(module)
+
+    def check() -> bool:
+        now = _settings(module)
+        return len(now) == len(then) and all(
+            a[0] == b[0]
+            and a[2] is b[2]
+            and (a[1] is b[1] or (isinstance(a[1], _PLAIN) and type(a[1]) is type(b[1]) and a[1] == b[1]))
+            for a, b in zip(then, now, strict=True)
+        )
+
+    return check
 
 
 _current: Setting[Recording | None] = Setting("xpnet_recording", None)

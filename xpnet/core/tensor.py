@@ -10,11 +10,12 @@ from numpy import generic, ndarray
 from xpnet.core import methods
 from xpnet.core.arrays import is_half
 from xpnet.core.backend import Array, dtype_name, load
-from xpnet.core.backward import backward
+from xpnet.core.backward import backward, leaves_of
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.methods import Methods
 from xpnet.core.node import LENT, Node
 from xpnet.core.places import backend_name, device, namespace, on_device, tensor_namespace
+from xpnet.core.recording import current
 
 if TYPE_CHECKING:
     from typing import Self
@@ -203,6 +204,9 @@ class Tensor(Node, Methods["Tensor"]):
         """
         if not self.requires_grad:
             raise RuntimeError(f"backward() on a tensor without a graph: {why_constant(self)}")
+        recording = current()
+        if recording is not None:
+            recording.leaves |= leaves_of(self)
         if gradient is None:
             if self._data.shape and self.size != 1:
                 raise RuntimeError(

@@ -117,9 +117,10 @@ def _matrix(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> 
     several = len(shape) == 3 and shape[0] > 1
     outer, inner = (s // itemsize for s in strides[-2:])
     between = strides[0] // itemsize if several else 0
-    if (inner == 1 or columns == 1) and (outer >= columns or rows == 1):
+    copied = between < 0
+    if not copied and (inner == 1 or columns == 1) and (outer >= columns or rows == 1):
         return Matrix(columns, rows, outer if rows > 1 else columns, between), False, False
-    if (outer == 1 or rows == 1) and (inner >= rows or columns == 1):
+    if not copied and (outer == 1 or rows == 1) and (inner >= rows or columns == 1):
         return Matrix(rows, columns, inner if columns > 1 else rows, between), True, False
     return Matrix(columns, rows, columns, rows * columns if several else 0), False, True
 

@@ -292,7 +292,10 @@ class Residual(Layer):
         body = self.body
         if type(body) is not Sequential or not body.layers or not fuse.unseen(body):
             return False
-        return type(body.layers[-1]) in (BatchNorm1d, BatchNorm2d) and fuse.unseen(body.layers[-1])
+        last = body.layers[-1]
+        if self.shortcut is not None and any(last is layer for layer in self.shortcut.modules()):
+            return False  # its statistics would move in another order
+        return type(last) in (BatchNorm1d, BatchNorm2d) and fuse.unseen(last)
 
     def _with_norm(self, x: Any, relu: bool = False) -> Any:
         layers: Any = vars(self.body)["layers"]

@@ -11,7 +11,7 @@ from numpy import ndarray
 from xpnet.core.backend import Array, dtype_name
 from xpnet.core.convert import asarray
 from xpnet.core.places import backend_of, namespace, on_device
-from xpnet.core.recording import Recording, current
+from xpnet.core.recording import Recording, current, depends_on
 from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
@@ -269,11 +269,11 @@ class Optimizer(_Declared):
     def _join(self, recording: Recording) -> None:
         """Tell a recording what its replays are to do here: see `xpnet.core.recording`."""
         if not recording.is_captured:
-            recording.members.append(self._members)
             return
         for transform in self.transforms:
             if not transform.capturable:
                 recording.refuse(f"{type(transform).__name__} may do something else in each step")
+            depends_on(transform, *(name for name in vars(transform) if name != "t"))
         spans = self._spans
         places = [(span, span.values, span.grads, span.master) for span in spans]
         recording.checks.append(lambda: self._spans is spans and all(map(_is_there, places)))

@@ -52,8 +52,12 @@ class CapturedWork:
         if reasons:
             message = f"Trainer: capture=True has no effect: {'; '.join(reasons)}"
             warnings.warn(message, RuntimeWarning, stacklevel=5)
-        self._step, self._run = step, run
+        self._step, self._run, self._of = step, run, _identity(step, run)
         self._captured = None if reasons else Captured(self._work)
+
+    def is_of(self, run: Run) -> bool:
+        """Whether the training is still the one that is captured: its parts and strengths."""
+        return _same(self._of, _identity(self._step, run))
 
     def __call__(self, run: Run, batch: Any) -> Outcome:
         """Take one batch."""
@@ -74,6 +78,19 @@ class CapturedWork:
             sums.weights = list(weights)
         outcome = self._step.work(run, batch)
         return _hidden((outcome, run.output, list(sums.weights), run.loss_value, run.loss_weight))
+
+
+def _identity(step: Working, run: Run) -> list[Any]:
+    settings = [v for v in getattr(run.loss, "__dict__", {}).values() if isinstance(v, int | float | str)]
+    hooks = [getattr(hook, "__self__", hook) for hook in step.backward_end]
+    parts = [run, run.model, run.loss, run.optimizer, run.scaler, run.accumulate, run.l1, run.l2]
+    return [*parts, *hooks, *settings]
+
+
+def _same(then: list[Any], now: list[Any]) -> bool:
+    return len(then) == len(now) and all(
+        a is b or (isinstance(a, int | float | str) and a == b) for a, b in zip(then, now, strict=True)
+    )
 
 
 def _reasons(step: Working, run: Run) -> Iterator[str]:

@@ -76,12 +76,16 @@ class Step:
         """Before the first batch of an epoch, or of what is left of it."""
         self.backward_end, self.batch_end = run.hooks("on_backward_end"), run.hooks("on_batch_end")
         self.sum = Accumulation(run)
-        if run.capture and self.captured is None:
+        if not run.capture:
+            self.captured = None
+        elif self.captured is None or not self.captured.is_of(run):
             self.captured = CapturedWork(self, run)
 
     def __call__(self, run: Run, batch: Any) -> None:
         """Take one batch; make an update if it is the last one of it."""
         run.batch = batch
+        if self.captured is not None and not self.captured.is_of(run):
+            self.captured = CapturedWork(self, run)
         outcome = self.work(run, batch) if self.captured is None else self.captured(run, batch)
         run.means["loss"].add(outcome.value, outcome.total)
         if outcome.measures:
