@@ -116,3 +116,19 @@ def test_backward_with_create_graph_gives_the_gradient_that_backward_gives(case,
     for plain, recorded in zip(*results, strict=True):
         assert isinstance(recorded, xpnet.Tensor)
         np.testing.assert_allclose(to_numpy(recorded), to_numpy(plain), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_a_gradient_with_a_graph_is_forgotten(set_to_none):
+    """Else the next step would train on it."""
+    w = xpnet.tensor(np.array([2.0]), requires_grad=True)
+    optimizer = xpnet.optim.SGD([w], lr=1.0)
+    (w**2).sum().backward(create_graph=True)
+    optimizer.zero_grad(set_to_none)
+    (w * 5).sum().backward()
+    optimizer.step()
+    assert to_numpy(w).tolist() == [2.0 - 5.0]
+    for _ in range(2):
+        optimizer.zero_grad(set_to_none)
+        (w * w).sum().backward(create_graph=True)
+    assert to_numpy(w.grad).tolist() == [-6.0]

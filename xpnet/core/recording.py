@@ -162,9 +162,8 @@ def _unchanged(module: Any) -> Callable[[], bool]:
 _current: Setting[Recording | None] = Setting("xpnet_recording", None)
 
 
-def current() -> Recording | None:
-    """The recording of the step that runs now, if it is to be captured or replayed."""
-    return _current.get()
+current: Callable[[], Recording | None] = _current.get
+"""The recording of the step that runs now, if it is to be captured."""
 
 
 def depends_on(thing: Any, *attributes: str) -> None:

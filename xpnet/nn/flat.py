@@ -306,11 +306,13 @@ def zero_grads(parameters: Iterable[Tensor], set_to_none: bool = True) -> None:
     """No gradients from here on, or zeros in those that there are."""
     if not set_to_none:
         for p in parameters:
+            if p._kept:  # a gradient with a graph, of `create_graph=True`
+                p._kept.clear()
             if p._grad is not None and p._filled:
                 p._grad[...] = namespace(p.data).zeros_like(p.data)
         return
     for p in parameters:
-        if p._filled == LENT:
+        if p._filled == LENT or p._kept:
             p._forget()
         else:
             p._filled = 0
