@@ -7,6 +7,8 @@ import xpnet
 from xpnet import functional as F
 from xpnet import nn, to_numpy
 
+xp = xpnet.array_api
+
 X = np.array([0.5, -1.0, 2.0])
 RNG = np.random.default_rng(0)
 
@@ -277,3 +279,69 @@ def test_what_cannot_be_written_into_in_forward_mode_says_so():
 
     with pytest.raises(TypeError, match=r"x\[...\] = y: x is a Tensor and y a Dual"):
         xpnet.jvp(f, (array(X),), (array(X),))
+
+
+# ---- what a fresh reader found ----------------------------------------------------------------------------
+
+
+def central(f, x, h=1e-6):
+    steps = h * np.eye(x.size)
+    value = lambda z: float(to_numpy(f(xpnet.asarray(z))))
+    return np.array([(value(x + e) - value(x - e)) / (2 * h) for e in steps])
+
+
+COMPLEX = {
+    "a power": lambda z: xp.sum(xp.real((2 + 1j) ** (z + 1j * z[::-1] ** 2))),
+    "of complex numbers": lambda z: xp.sum(xp.real((z + 1j * z[::-1] ** 2) ** (z + 1j * z[::-1] ** 2))),
+    "a complex exponent": lambda z: xp.sum(xp.real((z + 1j * z[::-1] ** 2) ** (2 + 1j))),
+    "a square": lambda z: xp.sum(xp.imag((z * (1 + 1j)) ** 2)),
+}
+
+
+@pytest.mark.parametrize("name", list(COMPLEX))
+def test_complex_powers(name):
+    f, x, t = COMPLEX[name], np.array([0.3, 0.7]), np.array([0.5, -1.0])
+    want = central(f, x)
+    np.testing.assert_allclose(to_numpy(xpnet.grad(f)(xpnet.asarray(x))), want, rtol=1e-6)
+    tangent = xpnet.jvp(f, (xpnet.asarray(x),), (xpnet.asarray(t),))[1]
+    np.testing.assert_allclose(to_numpy(tangent), want @ t, rtol=1e-6)
+
+
+def test_the_sign_of_complex_numbers_is_refused():
+    with pytest.raises(TypeError, match=r"sign: of complex numbers .* write x / abs\(x\)"):
+        xpnet.grad(lambda x: xp.imag(xp.sign(x + 1j)).sum())(xpnet.asarray(np.array([1.0])))
+
+
+def test_a_hessian_is_of_one_dropout_mask_and_moves_statistics_once():
+    xpnet.manual_seed(0)
+    matrix = to_numpy(xpnet.hessian(lambda x: F.dropout(x, 0.5).sum() ** 2)(xpnet.asarray(np.ones(6))))
+    np.testing.assert_array_equal(matrix, matrix.T)
+    once, often = (nn.BatchNorm1d(2, dtype="float64") for _ in range(2))
+    x = xpnet.asarray(np.random.default_rng(0).standard_normal((3, 2)))
+    once(x)
+    xpnet.hessian(lambda x: (often(x) ** 3).sum())(x)
+    np.testing.assert_allclose(to_numpy(often.running_var), to_numpy(once.running_var), rtol=1e-12)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm_that_mixes_samples_is_refused(affine):
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3, affine=affine))
+    x = xpnet.asarray(np.random.default_rng(0).standard_normal((4, 2)), "float32")
+    with pytest.raises(ValueError, match="batch norm in training mixes the samples"):
+        xpnet.per_sample_grad(model, lambda z, y: (z**3).sum())(x, [0] * 4)
+
+
+@pytest.mark.parametrize("name", ["cumulative_sum", "cumulative_prod"])
+@pytest.mark.parametrize("values", [[np.inf, 2.0], [np.nan, 2.0], [1.0, 2.0]])
+def test_running_values_are_the_same_with_a_gradient(name, values):
+    f = lambda x: to_numpy(getattr(xp, name)(x, include_initial=True))
+    array = np.array(values)
+    tracked = f(xpnet.tensor(array, requires_grad=True))
+    np.testing.assert_array_equal(tracked, f(xpnet.asarray(array)))
+    assert tracked[0] == (0 if name == "cumulative_sum" else 1)
+
+
+def test_a_list_of_tensors_does_not_lose_its_gradient():
+    x = xpnet.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(TypeError, match=r"would lose it; use xpnet.array_api.stack"):
+        xpnet.tensor([x[0], x[1]])

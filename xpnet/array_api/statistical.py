@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from xpnet.array_api.creation import ones, zeros
 from xpnet.array_api.function import derived
 from xpnet.array_api.values import is_dtype
 from xpnet.core import operators
-from xpnet.core.structure import broadcast_to, concat
+from xpnet.core.structure import concat
 from xpnet.core.structure import cumulative_sum as _cumulative_sum
 
 CHAPTER = "statistical"
@@ -72,7 +73,7 @@ def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
 
 def _ones(x: Any, n: int) -> Any:
     """n ones before the last axis of x, constants."""
-    return broadcast_to(operators.getitem(x, (..., slice(0, 1))).detach() * 0 + 1, (*x.shape[:-1], n))
+    return ones((*x.shape[:-1], n), dtype=x.dtype, device=x.device)
 
 
 @derived("prod", CHAPTER, "The product over `axis` (default: all).", "the product of the others, also at 0")
@@ -111,8 +112,8 @@ def cumulative_sum(
     y = _cumulative_sum(_as(x, dtype), a)
     if not include_initial:
         return y
-    first = operators.getitem(y, (*(slice(None),) * a, slice(0, 1), ...)).detach() * 0
-    return concat(first, y, axis=a)
+    shape = (*y.shape[:a], 1, *y.shape[a + 1 :])
+    return concat(zeros(shape, dtype=y.dtype, device=y.device), y, axis=a)
 
 
 @derived("cumulative_prod", CHAPTER, "The running product along `axis`.", "that of the products, also at 0")

@@ -125,7 +125,12 @@ def _unary(name: str, what: str, derivative: str, factor: Callable[[Any, Array, 
 def _flat(name: str, what: str) -> Op[Any]:
     def body(x: Array) -> Result:
         xp = namespace(x)
-        return getattr(xp, name)(x), lambda dy: xp.zeros_like(dy)
+        return getattr(xp, name)(x), lambda dy: _nothing(xp, dy)
+
+    def _nothing(xp: Any, dy: Array) -> Array:
+        if kind(dy) == COMPLEX:
+            raise TypeError(f"{name}: of complex numbers it has no derivative here; write x / abs(x)")
+        return xp.zeros_like(dy)
 
     body.__name__, body.__doc__ = name, f"{what[0].upper()}{what[1:]}; derivative 0."
     return differentiable(forward="pointwise")(body)

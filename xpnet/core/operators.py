@@ -118,18 +118,18 @@ def power(a: Array, b: Array) -> Result:
     def by_base(dy: Array) -> Array:
         dy = widen(dy)
         if not hasattr(b, "shape"):
-            dx = dy * b * base ** (b - 1) if b else xp.zeros_like(dy)
+            dx = dy * conj(b * base ** (b - 1)) if b else xp.zeros_like(dy)
         else:  # x ** 0 is 1 everywhere, although 0 * 0 ** -1 is not a number
             flat = exponent == 0
             less = xp.where(flat, xp.ones_like(exponent), exponent) - 1
-            dx = xp.where(flat, zero(dy), dy * exponent * base**less)
+            dx = xp.where(flat, zero(dy), dy * conj(exponent * base**less))
         return xp.astype(unbroadcast(dx, a), a.dtype, copy=False)
 
     def by_exponent(dy: Array) -> Array:
         dy = widen(dy)
         x = base if hasattr(a, "shape") else xp.full((), a, dtype=exponent.dtype, device=device(b))
         still = (x == 0) & (exponent >= 0)  # 0 ** b is 0 there, although 0 * log 0 is not a number
-        dx = dy * wide * xp.log(xp.where(still, xp.ones_like(x), x))
+        dx = dy * conj(wide * xp.log(xp.where(still, xp.ones_like(x), x)))
         return xp.astype(unbroadcast(xp.where(still, zero(dx), dx), b), b.dtype, copy=False)
 
     return y, lambda dy: (lambda out: by_base(dy), lambda out: by_exponent(dy))

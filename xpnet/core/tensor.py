@@ -310,6 +310,10 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     """
     if data is None:
         raise TypeError("tensor(): expected numbers or an array, got None")
+    if isinstance(data, list | tuple) and any(isinstance(v, Tensor) and v.requires_grad for v in data):
+        raise TypeError(
+            "tensor(): a list of Tensors that require a gradient would lose it; use xpnet.array_api.stack"
+        )
     array = asarray(data, dtype)
     if requires_grad:
         differentiable_numbers("tensor()", array)

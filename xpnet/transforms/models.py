@@ -122,6 +122,8 @@ def _each(root: Tensor, parameters: dict[str, Any], n: int) -> dict[str, Tensor]
     for node in reversed(reached([root], set(wanted))):
         if id(node) in wanted or node._pullback is None or id(node) not in gradients:
             continue
+        if node._op.__name__ in ("batch_norm", "batch_norm_relu") and _trains(node):
+            raise ValueError("per_sample_grad: batch norm in training mixes the samples; use model.eval()")
         dy = gradients.pop(id(node))
         pulled = _tuple(node._pullback(dy))
         for i, parent in parents(node):
@@ -151,8 +153,6 @@ def _tuple(x: Any) -> tuple[Any, ...]:
 def _of_samples(node: Any, i: int, dy: Any, n: int) -> Any:
     """The gradient of each sample by argument i of an op: (N, *shape)."""
     name = node._op.__name__
-    if name == "batch_norm" and node._op.arguments[i] in ("weight", "bias") and _trains(node):
-        raise ValueError("per_sample_grad: batch norm in training mixes the samples; use model.eval()")
     if not dy.ndim or dy.shape[0] != n:
         raise ValueError(
             f"per_sample_grad: {name} takes a parameter and gives an array of shape {tuple(dy.shape)}, whose "

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from xpnet.core import random
 from xpnet.core.arrays import carries_gradients
+from xpnet.core.context import again
 from xpnet.core.forward import Dual, levels, split
 from xpnet.core.places import device, namespace, tensor_namespace
 from xpnet.core.tensor import Tensor
@@ -138,7 +140,12 @@ def jacobian(f: Function, argnums: int = 0, mode: str | None = None) -> Function
 
 
 def _columns(f: Function, x: Any, xp: Any) -> Any:
-    columns = [jvp(f, (x,), (_one_hot(x, j),))[1] for j in range(x.size)]
+    state, columns = random.generator_state(), []
+    for j in range(x.size):
+        if j:  # one function: the same dropout masks, and statistics that have moved already
+            random.set_generator_state(state)
+        with again.within(j > 0):
+            columns.append(jvp(f, (x,), (_one_hot(x, j),))[1])
     if not columns:
         return xp.zeros((*f(x).shape, *x.shape), dtype=x.dtype)
     return xp.reshape(xp.stack(columns, axis=-1), (*columns[0].shape, *x.shape))
