@@ -13,6 +13,7 @@ from xpnet.core import arrays, methods
 from xpnet.core.again import backward_on_tensors as backward_on_tensors
 from xpnet.core.arrays import (
     BOOL,
+    COMPLEX,
     FLOAT,
     INTEGER,
     cast,
@@ -128,7 +129,8 @@ def power(a: Array, b: Array) -> Result:
     def by_exponent(dy: Array) -> Array:
         dy = widen(dy)
         x = base if hasattr(a, "shape") else xp.full((), a, dtype=exponent.dtype, device=device(b))
-        still = (x == 0) & (exponent >= 0)  # 0 ** b is 0 there, although 0 * log 0 is not a number
+        real = xp.real(exponent) if kind(exponent) == COMPLEX else exponent
+        still = (x == 0) & (real >= 0)  # 0 ** b is 0 there, although 0 * log 0 is not a number
         dx = dy * conj(wide * xp.log(xp.where(still, xp.ones_like(x), x)))
         return xp.astype(unbroadcast(xp.where(still, zero(dx), dx), b), b.dtype, copy=False)
 
