@@ -345,3 +345,25 @@ def test_a_list_of_tensors_does_not_lose_its_gradient():
     x = xpnet.tensor([1.0, 2.0], requires_grad=True)
     with pytest.raises(TypeError, match=r"would lose it; use xpnet.array_api.stack"):
         xpnet.tensor([x[0], x[1]])
+
+
+class Squared(nn.Module):
+    def __init__(self):
+        self.w = nn.Parameter(xpnet.asarray([[1.0, 2.0], [3.0, 4.0]]))
+
+    def forward(self, x):
+        return F.linear(x, self.w * self.w)
+
+
+def test_samples_are_not_taken_from_an_axis_of_the_parameter():
+    x = xpnet.asarray([[1.0, 1.0], [0.0, 0.0]])
+    with pytest.raises(ValueError, match="multiply makes something of parameters alone"):
+        xpnet.per_sample_grad(Squared(), lambda z, y: z.sum())(x, [0, 0])
+
+
+def test_what_leaves_for_numpy_does_not_lose_its_gradient():
+    x = xpnet.asarray(np.array([3.0, 4.0]))
+    with pytest.raises(TypeError, match="would lose its gradient"):
+        xpnet.grad(lambda z: z.sum() * np.dot(z, z))(x)
+    value = xpnet.grad(lambda z: z.sum() * float(np.sum(to_numpy(z.detach()) ** 2)))(x)
+    assert to_numpy(value).tolist() == [25.0, 25.0]

@@ -68,3 +68,6 @@ class Within(ContextDecorator, Generic[T]):
 again = Setting("xpnet_again", False)
 """Whether a body runs again, on Tensors, for its derivative (`xpnet.core.again`): what it leaves behind, such
 as running statistics, it has left already."""
+
+differentiated = Setting("xpnet_differentiated", False)
+"""Whether a function runs for its derivative: what leaves for NumPy there would lose it without a word."""

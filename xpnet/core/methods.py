@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 import numpy as np
 
 from xpnet.core.backend import Array
+from xpnet.core.context import differentiated
 from xpnet.core.convert import to_numpy
 from xpnet.core.places import namespace, tensor_namespace
 from xpnet.core.spelled import Spelled, axis_of
@@ -401,7 +402,16 @@ class Methods(Spelled[T]):
         raise TypeError(f"a tensor of shape {tuple(self.data.shape)} has no format {form!r}; a number has")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """For `numpy.asarray(tensor)`, plots and scikit-learn: the values, without their history."""
+        """For `numpy.asarray(tensor)`, plots and scikit-learn: the values, without their history.
+
+        Raises:
+            TypeError: in a function that `xpnet.grad` or another transform runs: it would lose a gradient.
+        """
+        if self.requires_grad and differentiated.get():
+            raise TypeError(
+                "numpy.asarray(x) in a function that is differentiated would lose its gradient: use "
+                "xpnet.array_api there, or x.detach() for a constant"
+            )
         host = to_numpy(self.data)
         wanted = host.dtype if dtype is None else np.dtype(dtype)
         if copy is False and (wanted != host.dtype or host is not self.data):

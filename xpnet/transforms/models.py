@@ -128,6 +128,11 @@ def _each(root: Tensor, parameters: dict[str, Any], n: int) -> dict[str, Tensor]
         pulled = _tuple(node._pullback(dy))
         for i, parent in parents(node):
             if id(parent) in wanted:
+                if not _meets_samples(node, i, wanted):
+                    raise ValueError(
+                        f"per_sample_grad: {node._op.__name__} makes something of parameters alone; only "
+                        "what meets the samples keeps them apart"
+                    )
                 each = _of_samples(node, i, dy, n)
                 before = sums.get(id(parent))
                 sums[id(parent)] = each if before is None else before + each
@@ -144,6 +149,13 @@ def _each(root: Tensor, parameters: dict[str, Any], n: int) -> dict[str, Tensor]
             each = xp.stack([xp.zeros_like(p.data)] * n)
         made[name] = Tensor(each)
     return made
+
+
+def _meets_samples(node: Any, i: int, parameters: dict[int, Any]) -> bool:
+    """Whether an op of a parameter also takes something that is none."""
+    others = [v for j, v in enumerate(node._values) if j != i and getattr(v, "shape", ())]
+    own = {id(p.data) for p in parameters.values()}
+    return any(id(array_of(v)) not in own for v in others)
 
 
 def _tuple(x: Any) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from xpnet.core.again import reached
 from xpnet.core.arrays import carries_gradients
+from xpnet.core.context import differentiated
 from xpnet.core.forward import Dual, pull
 from xpnet.core.op import is_recording, recording
 from xpnet.core.places import namespace, tensor_namespace
@@ -81,7 +82,7 @@ def _run(name: str, f: Function, primals: tuple[Any, ...]) -> tuple[Any, list[Te
     """f at variables in place of the primals, these, and whether something outside wants derivatives, too."""
     given = [tensor_of(x, f"{name}: argument{path}") for path, x in leaves(primals)]
     wanted = is_recording()
-    with recording():
+    with recording(), differentiated.within(True):
         pairs = [inner(x) for x in given]
         value = f(*rebuilt(primals, iter([x for x, _ in pairs])))
     cores = [core for _, core in pairs]
