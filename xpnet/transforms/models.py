@@ -153,7 +153,8 @@ def _each(root: Tensor, parameters: dict[str, Any], n: int) -> dict[str, Tensor]
 
 def _meets_samples(node: Any, i: int, parameters: dict[int, Any]) -> bool:
     """Whether an op of a parameter also takes something that is none."""
-    others = [v for j, v in enumerate(node._values) if j != i and getattr(v, "shape", ())]
+    values: list[Any] = list(node._values)
+    others = [v for j, v in enumerate(values) if j != i and hasattr(v, "shape") and v.ndim]
     own = {id(p.data) for p in parameters.values()}
     return any(id(array_of(v)) not in own for v in others)
 
