@@ -11,6 +11,8 @@ import pytest
 import xpnet
 from tests.train.test_resume import Run as Experiment
 from tests.train.test_resume import blobs, broken
+from xpnet import functional as F
+from xpnet import nn, optim
 from xpnet.data import DataLoader
 from xpnet.io.files import save_tree
 from xpnet.train import EMA, Callback, LossScaler, Run, Trainer, load_checkpoint
@@ -226,3 +228,13 @@ def test_numbers_of_a_run_are_python_numbers():
     history = Experiment().fit(2).trainer.history
     assert all(type(value) is float for column in history.values() for value in column)
     assert np.isfinite(history["train_loss"]).all()
+
+
+def test_capture_says_where_it_has_no_effect(backend):
+    if backend == "cupy":
+        pytest.skip("there it has one")
+    model = nn.Linear(3, 2)
+    x, y = np.ones((4, 3), np.float32), np.array([0, 1, 0, 1])
+    trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.1), capture=True)
+    with pytest.warns(RuntimeWarning, match=f"no effect: the model is on {backend}, not on cupy"):
+        trainer.fit((x, y), epochs=1)

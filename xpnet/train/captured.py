@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from xpnet.core.backend import Array
 from xpnet.core.capture import Captured, Constant
+from xpnet.core.places import backend_name
 from xpnet.train.run import Run
 
 
@@ -95,6 +96,9 @@ def _same(then: list[Any], now: list[Any]) -> bool:
 
 def _reasons(step: Working, run: Run) -> Iterator[str]:
     """What in a training changes from step to step on the host, beyond what `xpnet.capture` knows."""
+    first = next(iter(run.model.parameters()), None) if hasattr(run.model, "parameters") else None
+    if first is not None and backend_name(first.data) != "cupy":
+        yield f"the model is on {backend_name(first.data)}, not on cupy"
     if not step.makes_updates:
         yield "the step makes its own updates; capture it yourself, as in ManualStep(xpnet.capture(step))"
     if run.scaler is not None:
