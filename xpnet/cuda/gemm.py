@@ -56,7 +56,7 @@ def product(
         The product, or NotImplemented.
     """
     dtype = a.dtype
-    if dtype != b.dtype or not _is_available():
+    if dtype != b.dtype or loader.is_replaced() or not _is_available():  # the emulator has kernels alone
         return NotImplemented
     epilogue = (BIAS if bias is not None else 0) + (RELU if relu else 0) or NONE
     way = _way(dtype, a.shape, a.strides, b.shape, b.strides, epilogue, _precision())
