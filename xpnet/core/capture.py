@@ -267,9 +267,13 @@ class _Graph:
 
 
 def _is_leaf(value: Any) -> bool:
-    if isinstance(value, Tensor | np.ndarray) or known_backend(value) is not None:
-        return True
-    return hasattr(value, "__dlpack__") and not isinstance(value, np.generic)
+    if isinstance(value, np.generic):  # a number
+        return False
+    return (
+        isinstance(value, Tensor | np.ndarray)
+        or known_backend(value) is not None
+        or hasattr(value, "__dlpack__")
+    )
 
 
 def _described(args: Any, kwargs: Any, leaves: list[Any]) -> Hashable:

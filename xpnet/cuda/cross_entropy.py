@@ -11,7 +11,7 @@ import numpy as np
 from xpnet.core.backend import Array
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.notes import note_on
-from xpnet.core.places import backend_of, namespace
+from xpnet.core.places import backend_of, device_key, namespace
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional.losses import cross_entropy as op
@@ -204,7 +204,8 @@ _LABELS = (np.dtype("int64"), np.dtype("int32"))
 
 def _indices(target: Any, logits: Array, ignore_index: int) -> Array | None:
     """Class indices as the kernel reads them; None if the Array API body should say what is wrong."""
-    if type(target) is type(logits) and target.dtype in _LABELS and target.shape == logits.shape[:1]:
+    here = type(target) is type(logits) and device_key(target) == device_key(logits)
+    if here and target.dtype in _LABELS and target.shape == logits.shape[:1]:
         return loader.contiguous(target)
     if type(target) is not type(logits):  # from the host: look at the labels while that costs nothing
         host = to_numpy(target)

@@ -18,14 +18,16 @@ from . import build
 FIBERS, PLAIN, ONE_THREAD = range(3)  # as in device.cpp
 seconds = {"kernels": 0, "compiling": 0.0}
 
-_KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(')
+_KERNEL = re.compile(
+    r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)\s*)?(\w+)\s*\('
+)
 # inside of extern "C" { ... }: every kernel that is no template
 _ANY_KERNEL = re.compile(
-    r"(template\s*<[^;{}]*>\s*)?__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\("
+    r"(template\s*<[^;{}]*>\s*)?__global__\s+void\s+(?:__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)\s*)?(\w+)\s*\("
 )
 # template <int CL, ...> __global__ void __launch_bounds__(...) __cluster_dims__(CL, 1, 1) name(
 _CLUSTER = re.compile(
-    r"template\s*<([^<>]*)>\s*__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?"
+    r"template\s*<([^<>]*)>\s*__global__\s+void\s+(?:__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)\s*)?"
     r"(?:XP_CLUSTER|__cluster_dims__)\s*\(([^,)]*)[^)]*\)\s*(\w+)\s*\("
 )
 _THREADS = re.compile(r"\b(threadIdx|blockIdx|blockDim|gridDim|__shared__|__sync\w+|__shfl\w*)\b")
