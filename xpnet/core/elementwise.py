@@ -116,6 +116,8 @@ def _unary(name: str, what: str, derivative: str, factor: Callable[[Any, Array, 
     def body(x: Array) -> Result:
         xp = namespace(numbers(name, x))
         y = getattr(xp, name)(x)
+        if name == "log":  # 1 / x may leave float16 where dy / x does not
+            return y, lambda dy: dy / conj(x)
         return y, lambda dy: dy * conj(factor(xp, x, y))
 
     body.__name__, body.__doc__ = name, f"{what[0].upper()}{what[1:]}; derivative {derivative}."

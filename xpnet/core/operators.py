@@ -86,7 +86,7 @@ def divide(a: Array, b: Array) -> Result:
     y = a / b
     return y, lambda dy: (
         lambda out: unbroadcast(dy / conj(b), of_a),
-        lambda out: unbroadcast(-dy * conj(y / b), of_b),
+        lambda out: unbroadcast(-dy * conj(y) / conj(b), of_b),  # in this order float16 holds it
     )
 
 
