@@ -14,7 +14,7 @@ import numpy as np
 
 from xpnet.core.arrays import is_array
 from xpnet.core.backend import Array, get_backend, use_backend
-from xpnet.core.backward import FREED, WITHOUT, argument_name, check_gradient
+from xpnet.core.backward import FREED, WITHOUT, argument_name, check_gradient, reached
 from xpnet.core.context import again
 from xpnet.core.node import Carried, Node, parents
 from xpnet.core.op import recording
@@ -61,28 +61,6 @@ def pullback_on_tensors(node: Any) -> Any:
     for i, parent in parents(node):
         values[i] = parent
     return node._op.body(*values, **node._options)[1]
-
-
-def reached(roots: list[Any], stops: set[int]) -> list[Any]:
-    """The nodes that `roots` were computed from, in the order of computation; `stops` (ids) end a path."""
-    seen, stack, found = set(), list(roots), []
-    while stack:
-        node = stack.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        found.append(node)
-        if id(node) in stops:
-            continue
-        if node._parents is None:
-            raise RuntimeError(FREED)
-        stack.extend(parent for _, parent in parents(node))
-    found.sort(key=_time)
-    return found
-
-
-def _time(node: Any) -> int:
-    return getattr(node, "_time", -1)  # a leaf has none
 
 
 def gradients(roots: list[Any], seeds: list[Any], inputs: list[Any], create_graph: bool) -> list[Any]:

@@ -6,6 +6,7 @@ Reverse mode costs about as much as the forward pass, whatever the number of par
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from heapq import heappop, heappush
@@ -13,7 +14,7 @@ from typing import Any
 
 from xpnet.core.backend import Array
 from xpnet.core.context import Setting
-from xpnet.core.node import Node, as_taken
+from xpnet.core.node import Node, as_taken, parents
 
 _on_complete: Setting[Callable[[Any], None] | None] = Setting("xpnet_on_complete", None)
 
@@ -141,33 +142,37 @@ def _repeats(gradient: Array, found: tuple[Any, ...]) -> bool:
     return uses > 1
 
 
-def leaves_of(root: Node) -> dict[int, Node]:
-    """The leaves that a walk from `root` reaches, by their ids."""
-    found: dict[int, Node] = {}
-    seen, stack = {id(root)}, [root]
+def reached(roots: list[Any], stops: set[int]) -> list[Any]:
+    """The nodes that `roots` were computed from, in the order of computation; `stops` (ids) end a path."""
+    seen, stack, found = set(), list(roots), []
     while stack:
         node = stack.pop()
-        if node._pullback is None and node._parents is not None:
-            found[id(node)] = node
-        for _, parent in node._parents or ():
-            if id(parent) not in seen:
-                seen.add(id(parent))
-                stack.append(parent)
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        found.append(node)
+        if id(node) in stops:
+            continue
+        if node._parents is None:
+            raise RuntimeError(FREED)
+        stack.extend(parent for _, parent in parents(node))
+    found.sort(key=_time)
     return found
+
+
+def _time(node: Any) -> int:
+    return getattr(node, "_time", -1)  # a leaf has none
+
+
+def leaves_of(root: Node) -> dict[int, Node]:
+    """The leaves that `root` was computed from, by their ids."""
+    return {id(node): node for node in reached([root], set()) if node._pullback is None}
 
 
 def _leaf_uses(root: Node) -> dict[int, int]:
     """How many ops of the graph each leaf goes into, by the leaf's id."""
-    uses: dict[int, int] = {}
-    seen, stack = {id(root)}, [root]
-    while stack:
-        for _, parent in stack.pop()._parents or ():
-            if parent._pullback is None:
-                uses[id(parent)] = uses.get(id(parent), 0) + 1
-            elif id(parent) not in seen:
-                seen.add(id(parent))
-                stack.append(parent)
-    return uses
+    taken = [parent for node in reached([root], set()) for _, parent in node._parents]
+    return Counter(id(parent) for parent in taken if parent._pullback is None)
 
 
 def _count(uses: dict[int, int], leaf: Node, complete: Callable[[Any], None]) -> None:

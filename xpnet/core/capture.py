@@ -23,6 +23,7 @@ from xpnet.core.precision import get_matmul_precision
 from xpnet.core.recording import ROOM, CaptureError, Phase, Recording
 from xpnet.core.registry import is_enabled
 from xpnet.core.tensor import Tensor, array_of
+from xpnet.core.trees import mapped
 
 MOST = 8  # graphs of one kind of calls, which find other gradients
 
@@ -129,9 +130,7 @@ class Captured(Generic[P, R]):
             kind = self._kinds[key] = _Kind(self._function, backend)
             unknown = _unknown(described)
             if unknown is not None:
-                kind.refused = True
-                message = f"an argument is a {unknown.__name__}, whose changes would not be seen"
-                warnings.warn(f"capture: the step runs as it is: {message}", RuntimeWarning, stacklevel=2)
+                kind.refuse(f"an argument is a {unknown.__name__}, whose changes would not be seen")
         with backend.xp.on(backend.device):
             return kind.call(args, kwargs, leaves, self._warmup)
 
@@ -163,15 +162,19 @@ class _Kind:
                 raise CaptureError(f"it finds other gradients in each of {MOST} calls")
             graph = _Graph(self, args, kwargs, leaves)
         except Exception as error:  # whatever it is: the step is made as it would have been without us
-            self.refused, self.graphs = True, []
-            name = getattr(self.function, "__name__", "the step")
             reason = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
             if "H2D" in reason:
                 reason += "; make arrays of the host's numbers before the step"
-            warnings.warn(f"capture: {name} runs as it is: {reason}", RuntimeWarning, stacklevel=4)
+            self.refuse(reason)
             return self.function(*args, **kwargs)
         self.graphs.append(graph)
         return graph.replay(leaves)
+
+    def refuse(self, reason: str) -> None:
+        """Call the function as it is from here on, and say why."""
+        self.refused, self.graphs = True, []
+        name = getattr(self.function, "__name__", "the step")
+        warnings.warn(f"capture: {name} runs as it is: {reason}", RuntimeWarning, stacklevel=4)
 
 
 class _Graph:
@@ -194,7 +197,7 @@ class _Graph:
         self.written: list[int] | None = None  # inputs that the step writes to: a replay shows
         static = iter(self.inputs)
         put = lambda leaf: Tensor(next(static)) if isinstance(leaf, Tensor) else next(static)
-        args, kwargs = _map((args, kwargs), put)
+        args, kwargs = mapped(lambda v: put(v) if _is_leaf(v) else v, (args, kwargs))
         form = _form((args, kwargs))
         watched = list(kind.watched.leaves.values())
         before = [(leaf, leaf._filled, leaf._grad) for leaf in watched]
@@ -212,7 +215,7 @@ class _Graph:
         self.recording.phase = Phase.REPLAYED
 
     def _check(self, args: Any, kwargs: Any, form: Hashable, watched: Recording) -> None:
-        _map(self.result, lambda leaf: leaf, self._refuse)
+        mapped(self._known, self.result)
         if _form((args, kwargs)) != form:
             raise CaptureError("it changes a list or dict that it is given")
         if self.recording.leaves.keys() != watched.leaves.keys():
@@ -246,19 +249,20 @@ class _Graph:
             self.written = [i for i, (a, b) in pairs if not self.xp.same_bytes(a, array_of(b))]
         for i in self.written:
             array_of(leaves[i])[...] = self.inputs[i]
-        return _map(self.result, self._copy)
+        return mapped(self._copy, self.result)
 
     @staticmethod
-    def _refuse(value: Any) -> Any:
-        if value is not None and not isinstance(value, Constant):
+    def _known(leaf: Any) -> None:
+        if not _is_leaf(leaf) and not isinstance(leaf, Constant):
             raise CaptureError(
-                f"it returns {value!r}, a {type(value).__name__}, which would stay that of the first call; "
+                f"it returns {leaf!r}, a {type(leaf).__name__}, which would stay that of the first call; "
                 "return arrays"
             )
-        return value
 
     def _copy(self, leaf: Any) -> Any:
         """The result is the caller's to keep: the next replay writes over the graph's own."""
+        if isinstance(leaf, Constant):
+            return leaf
         copy = self.xp.copied(array_of(leaf))
         return Tensor(copy) if isinstance(leaf, Tensor) else copy
 
@@ -318,19 +322,6 @@ def _unknown(described: Any) -> type | None:
 
 class _Unknown:
     """In place of an argument whose changes nobody would see."""
-
-
-def _map(value: Any, on_leaf: Callable[[Any], Any], other: Callable[[Any], Any] = lambda v: v) -> Any:
-    """The same structure, its arrays and Tensors replaced."""
-    if _is_leaf(value):
-        return on_leaf(value)
-    if isinstance(value, dict):
-        return {k: _map(v, on_leaf, other) for k, v in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_map(v, on_leaf, other) for v in value))
-    if isinstance(value, tuple | list):
-        return type(value)(_map(v, on_leaf, other) for v in value)
-    return other(value)
 
 
 def _backend(leaves: list[Any]) -> Backend:

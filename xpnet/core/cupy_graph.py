@@ -44,9 +44,8 @@ class Graph:
     def replay(self, host: np.ndarray) -> None:
         """Do the work, on the current stream, after writing the numbers."""
         now = host.tobytes()
-        if (
-            now != self._written
-        ):  # pageable memory: the bytes are taken before the call returns, nothing waits
+        if now != self._written:
+            # pageable memory: the bytes are taken before the call returns, nothing waits
             self.numbers.data.copy_from_host_async(host.ctypes.data, host.nbytes)
             self._written = now
         self._graph.launch()

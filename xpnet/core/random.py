@@ -19,7 +19,7 @@ import numpy as np
 from xpnet.core.backend import HOST, Array, Backend, get_backend
 from xpnet.core.context import Setting
 from xpnet.core.convert import asarray
-from xpnet.core.recording import current
+from xpnet.core.recording import capturing
 from xpnet.core.registry import fusable
 
 _MASK = 0xFFFFFFFF
@@ -56,8 +56,8 @@ class Generator:
 
     def next_key(self) -> Key:
         """The key of the next draw."""
-        recording = current()
-        if recording is not None and recording.is_captured:
+        recording = capturing()
+        if recording is not None:
             # a default stream is looked up again: a replay may be inside of `forked`
             stream = next((s for s, generator in generators.items() if generator is self), None)
             of_replay = lambda: self if stream is None else generators[stream]

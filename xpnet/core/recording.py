@@ -61,11 +61,6 @@ class Recording:
         self._watched: set[int] = set()
 
     @property
-    def is_captured(self) -> bool:
-        """Whether the step's work goes into a graph now."""
-        return self.phase is Phase.CAPTURED
-
-    @property
     def size(self) -> int:
         """Bytes of numbers."""
         return self._used
@@ -108,19 +103,10 @@ class Recording:
 
     def watch(self, module: Any) -> None:
         """The step holds as long as a module and those in it have the layers, arrays and settings of now."""
-        if self.is_captured and id(module) not in self._watched:
+        if self.phase is Phase.CAPTURED and id(module) not in self._watched:
             for part in module.modules():
                 self._watched.add(id(part))
                 self.checks.append(_unchanged(part))
-
-    def refuse(self, reason: str) -> None:
-        """The step cannot be captured.
-
-        Raises:
-            CaptureError: with the reason, if that is what happens to it now.
-        """
-        if self.is_captured:
-            raise CaptureError(reason)
 
     @contextmanager
     def during(self, phase: Phase) -> Iterator[None]:
@@ -161,14 +147,29 @@ def _unchanged(module: Any) -> Callable[[], bool]:
 
 _current: Setting[Recording | None] = Setting("xpnet_recording", None)
 
-
 current: Callable[[], Recording | None] = _current.get
 """The recording of the step that runs now, if it is to be captured."""
 
 
+def capturing() -> Recording | None:
+    """The recording of the step whose work goes into a graph now; None if there is none."""
+    recording = _current.get()
+    return recording if recording is not None and recording.phase is Phase.CAPTURED else None
+
+
+def refuse(reason: str) -> None:
+    """The step that runs now cannot be captured.
+
+    Raises:
+        CaptureError: with the reason, if that is what happens to it.
+    """
+    if capturing() is not None:
+        raise CaptureError(reason)
+
+
 def depends_on(thing: Any, *attributes: str) -> None:
     """The step that runs now holds as long as attributes stay as they are: a layer's `training`, say."""
-    recording = _current.get()
-    if recording is not None and recording.is_captured:
+    recording = capturing()
+    if recording is not None:
         values = [getattr(thing, name) for name in attributes]
         recording.checks.append(lambda: [getattr(thing, name) for name in attributes] == values)

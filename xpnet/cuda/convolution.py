@@ -154,14 +154,6 @@ class Plan(NamedTuple):
     chunk: np.int32
 
 
-class _Shaped(NamedTuple):
-    shape: tuple[int, ...]
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-
 @lru_cache(512)
 def plan(
     t: Element,
@@ -180,7 +172,7 @@ def plan(
     Raises:
         ValueError: they do not fit.
     """
-    g = convolution.geometry(_Shaped(x), _Shaped(weight), stride, padding, dilation, groups)
+    g = convolution.geometry(loader.Shaped(x), loader.Shaped(weight), stride, padding, dilation, groups)
     n, c, h, w = x
     o, depth, r, s = weight
     p, q = g.size

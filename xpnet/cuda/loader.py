@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -184,6 +184,17 @@ def kernel(file: str, name: str, *, cluster: int = 1, shared: int = 0, cooperati
 
 
 # ---- arrays as kernels see them ---------------------------------------------------------------------------
+
+
+class Shaped(NamedTuple):
+    """In place of an array, for what only looks at its shape."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
 
 
 def address(x: Array) -> int:

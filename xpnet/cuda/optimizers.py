@@ -16,7 +16,7 @@ import numpy as np
 from xpnet.core.backend import Array
 from xpnet.core.context import Setting
 from xpnet.core.places import namespace
-from xpnet.core.recording import current
+from xpnet.core.recording import capturing
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.optim import adagrad, adam, rules
@@ -62,8 +62,8 @@ def _hyperparameters(rule: str, theta: Array, values: Values, h: Any, step: int,
     """The device array of these values; written only where they are not those of the last time."""
     key, factor = (rule, loader.address(theta), theta.dtype), _factor.get()
     now = (factor, *values(h, step))
-    recording = current()
-    if recording is not None and recording.is_captured:
+    recording = capturing()
+    if recording is not None:
         write = recording.numbers
         recording.updates.append(lambda h, step: write(key, (factor, *values(h, step)), dtype))
         return recording.numbers(key, now, dtype)

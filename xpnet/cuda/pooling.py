@@ -52,14 +52,6 @@ class Plan(NamedTuple):
     elements: int
 
 
-class _Shaped(NamedTuple):
-    shape: tuple[int, ...]
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-
 @lru_cache(512)
 def plan(
     x: tuple[int, ...], kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, name: str
@@ -69,7 +61,7 @@ def plan(
     Raises:
         ValueError: they do not fit.
     """
-    w = pooling.windows_over(_Shaped(x), kernel, stride, padding, dilation, ceil_mode, name)
+    w = pooling.windows_over(loader.Shaped(x), kernel, stride, padding, dilation, ceil_mode, name)
     sizes = (*x[2:], *w.size, *w.kernel, *w.stride, *w.padding, *pair(dilation, "dilation", 1))
     return Plan((*x[:2], *w.size), tuple(map(np.int32, sizes)), w.kernel[0] * w.kernel[1])
 

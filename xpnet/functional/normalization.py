@@ -103,7 +103,7 @@ def _check_shapes(op: str, x: Array, expected: tuple[int, ...], arrays: dict[str
             )
 
 
-def _move(xp: Any, running: Array, batch: Array, momentum: float) -> None:
+def _move(running: Array, batch: Array, momentum: float) -> None:
     """A running statistic, in place, towards that of a batch; once, though a body may run again."""
     if again.get():
         return
@@ -165,8 +165,8 @@ def batch_norm(
         normal, to_input, mean, var = _standardize(xp, wide, axes, eps)
         if training and running_mean is not None and running_var is not None and count:
             unbiased = var * (count / (count - 1))
-            _move(xp, running_mean, mean, momentum)
-            _move(xp, running_var, unbiased, momentum)
+            _move(running_mean, mean, momentum)
+            _move(running_var, unbiased, momentum)
     else:
         mean, var = (xp.reshape(widen(r), shape) for r in (running_mean, running_var))
         inverse = 1 / xp.sqrt(var + eps)
@@ -381,5 +381,5 @@ def _track_instances(x: Array, running_mean: Array, running_var: Array, momentum
     xp, count = namespace(x, running_mean, running_var), math.prod(x.shape[2:])
     if x.shape[0]:
         _, mean, var = _statistics(xp, widen(x), tuple(range(2, x.ndim)))
-        _move(xp, running_mean, xp.mean(mean, axis=0), momentum)
-        _move(xp, running_var, xp.mean(var, axis=0) * (count / (count - 1)), momentum)
+        _move(running_mean, xp.mean(mean, axis=0), momentum)
+        _move(running_var, xp.mean(var, axis=0) * (count / (count - 1)), momentum)

@@ -12,7 +12,7 @@ from xpnet import init
 from xpnet.core.checks import number, size
 from xpnet.core.context import again
 from xpnet.core.operators import reshape
-from xpnet.core.recording import current, depends_on
+from xpnet.core.recording import depends_on, refuse
 from xpnet.nn import fuse
 from xpnet.nn.activation import ReLU
 from xpnet.nn.module import Layer, Module
@@ -62,9 +62,7 @@ class BatchNorm(_Affine):
             return self.momentum
         if not self.training or self.running_mean is None:
             return 0.0
-        recording = current()
-        if recording is not None:
-            recording.refuse(f"{type(self).__name__} with momentum=None weighs each batch differently")
+        refuse(f"{type(self).__name__} with momentum=None weighs each batch differently")
         self.num_batches_tracked += 1
         return 1 / int(self.num_batches_tracked)
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet.core.places import on_device
-from xpnet.core.recording import current
+from xpnet.core.recording import refuse
 from xpnet.nn.flat import Span
 from xpnet.optim.gradients import add_noise, check_noise, clip_norm_of, clip_value_of, next_std
 
@@ -225,9 +225,8 @@ class Accumulate(Transform):
 
     def update(self, spans: Sequence[Span]) -> bool:
         """Count; at the last one, divide."""
-        recording = current()
-        if recording is not None and self.every > 1:
-            recording.refuse("Accumulate makes an update in some steps only")
+        if self.every > 1:
+            refuse("Accumulate makes an update in some steps only")
         self.t = (self.t + 1) % self.every
         if self.t:
             return False

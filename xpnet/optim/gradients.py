@@ -14,7 +14,7 @@ from xpnet.core.backend import Array
 from xpnet.core.checks import number
 from xpnet.core.convert import asarray
 from xpnet.core.places import backend_name, backend_of, namespace, on_device
-from xpnet.core.recording import current
+from xpnet.core.recording import capturing
 from xpnet.core.registry import fusable
 from xpnet.nn.flat import Span, spans_with_gradient
 
@@ -166,8 +166,8 @@ def next_std(noise: Any) -> Any:
         noise.t += 1
         return noise_std(noise.eta, noise.gamma, noise.t - 1)
 
-    recording = current()
-    if recording is None or not recording.is_captured:
+    recording = capturing()
+    if recording is None:
         return count()
     return recording.anew(lambda: [count()], 1, np.float32)[0]
 

@@ -11,7 +11,7 @@ from numpy import ndarray
 from xpnet.core.backend import Array, dtype_name
 from xpnet.core.convert import asarray
 from xpnet.core.places import backend_of, namespace, on_device
-from xpnet.core.recording import Recording, current, depends_on
+from xpnet.core.recording import Recording, capturing, depends_on, refuse
 from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
@@ -219,10 +219,10 @@ class Optimizer(_Declared):
             self._divide([bool(f) for f in filled])
         factor, self.half_factor = self.half_factor, 1.0
         finite, self.finite, self._uncertain = self.finite, None, []
-        recording = current()
+        recording = capturing()
         if recording is not None:
             if finite is not None or settle is not None or factor != 1:
-                recording.refuse("a LossScaler looks at the gradients of each step")
+                refuse("a LossScaler looks at the gradients of each step")
             self._join(recording)
         if self.transforms:
             factor = self._transform(factor)
@@ -246,19 +246,18 @@ class Optimizer(_Declared):
         return loss
 
     def _update(self, span: MomentSpan, factor: float) -> None:
-        recording = current()
-        captured = recording is not None and recording.is_captured
         if span.master is None:
             self.update(span)
         else:
             self.update(span.widened(factor))
             span.write()
-        if not captured:
+        recording = capturing()
+        if recording is None:
             span.made = span.step
-        elif recording is not None:
+        else:
             writes, recording.updates = recording.updates, []
             if not writes:
-                recording.refuse(
+                refuse(
                     f"{type(self).__name__} has no kernel for these parameters: rate and step count would be "
                     "those of now in every replay"
                 )
@@ -268,11 +267,9 @@ class Optimizer(_Declared):
 
     def _join(self, recording: Recording) -> None:
         """Tell a recording what its replays are to do here: see `xpnet.core.recording`."""
-        if not recording.is_captured:
-            return
         for transform in self.transforms:
             if not transform.capturable:
-                recording.refuse(f"{type(transform).__name__} may do something else in each step")
+                refuse(f"{type(transform).__name__} may do something else in each step")
             depends_on(transform, *(name for name in vars(transform) if name != "t"))
         spans = self._spans
         places = [(span, span.values, span.grads, span.master) for span in spans]
@@ -340,9 +337,7 @@ class Optimizer(_Declared):
 
     def _build(self) -> list[Block]:
         """Make blocks over the parameters where they are now; the state moves there."""
-        recording = current()
-        if recording is not None:
-            recording.refuse(f"{type(self).__name__} makes its moments in this step")
+        refuse(f"{type(self).__name__} makes its moments in this step")
         state = self._collected()
         self._members, self._spans = members_of(self.param_groups), []
         self._filled, self._present = [], []

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from xpnet.core.checks import number, size
-from xpnet.core.recording import current
+from xpnet.core.recording import capturing
 from xpnet.optim.optimizer import Optimizer
 
 
@@ -68,8 +68,8 @@ class Schedule:
         A rate that was set by hand since the last step is taken as the rate of that step, and that of a group
         added since as well: the schedule goes on from there.
         """
-        recording = current()
-        if recording is not None and recording.is_captured:
+        recording = capturing()
+        if recording is not None:
             recording.before.append(self.step)  # of each replay
             return
         self._follow()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from xpnet.core.backend import Array
 from xpnet.core.capture import Captured, Constant
 from xpnet.core.places import backend_name
+from xpnet.core.trees import mapped
 from xpnet.train.run import Run
 
 
@@ -68,7 +69,7 @@ class CapturedWork:
         carried = (sums.weights, run.loss_value, run.loss_weight) if sums.weights else None
         self._run = run
         result = self._captured(batch, carried)
-        outcome, run.output, sums.weights, run.loss_value, run.loss_weight = _shown(result)
+        outcome, run.output, sums.weights, run.loss_value, run.loss_weight = mapped(_shown, result)
         return outcome
 
     def _work(self, batch: Any, carried: Any) -> Any:
@@ -78,7 +79,8 @@ class CapturedWork:
             weights, run.loss_value, run.loss_weight = carried
             sums.weights = list(weights)
         outcome = self._step.work(run, batch)
-        return _hidden((outcome, run.output, list(sums.weights), run.loss_value, run.loss_weight))
+        made = outcome, run.output, list(sums.weights), run.loss_value, run.loss_weight
+        return mapped(_hidden, made)
 
 
 def _identity(step: Working, run: Run) -> list[Any]:
@@ -111,23 +113,11 @@ def _reasons(step: Working, run: Run) -> Iterator[str]:
             yield f"{type(owner).__name__} works between backward and the update"
 
 
-def _hidden(value: Any) -> Any:
-    """Numbers of the host as constants."""
-    if isinstance(value, int | float):
-        return Constant(value)
-    if isinstance(value, dict):
-        return {k: _hidden(v) for k, v in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_hidden, value))
-    return type(value)(map(_hidden, value)) if isinstance(value, tuple | list) else value
+def _hidden(leaf: Any) -> Any:
+    """A number of the host as a constant."""
+    return Constant(leaf) if isinstance(leaf, int | float) else leaf
 
 
-def _shown(value: Any) -> Any:
+def _shown(leaf: Any) -> Any:
     """The inverse of `_hidden`."""
-    if isinstance(value, Constant):
-        return value.value
-    if isinstance(value, dict):
-        return {k: _shown(v) for k, v in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_shown, value))
-    return type(value)(map(_shown, value)) if isinstance(value, tuple | list) else value
+    return leaf.value if isinstance(leaf, Constant) else leaf

@@ -76,22 +76,25 @@ class Step:
         """Before the first batch of an epoch, or of what is left of it."""
         self.backward_end, self.batch_end = run.hooks("on_backward_end"), run.hooks("on_batch_end")
         self.sum = Accumulation(run)
-        if not run.capture:
-            self.captured = None
-        elif self.captured is None or not self.captured.is_of(run):
-            self.captured = CapturedWork(self, run)
+        self._look(run)
 
     def __call__(self, run: Run, batch: Any) -> None:
         """Take one batch; make an update if it is the last one of it."""
         run.batch = batch
-        if self.captured is not None and not self.captured.is_of(run):
-            self.captured = CapturedWork(self, run)
+        self._look(run)
         outcome = self.work(run, batch) if self.captured is None else self.captured(run, batch)
         run.means["loss"].add(outcome.value, outcome.total)
         if outcome.measures:
             record(run, outcome.measures, size_of(batch))
         if not self.sum.weights:
             run.count_update(self.batch_end)
+
+    def _look(self, run: Run) -> None:
+        """Have the work of this run captured, as it is now."""
+        if not run.capture:
+            self.captured = None
+        elif self.captured is None or not self.captured.is_of(run):
+            self.captured = CapturedWork(self, run)
 
     def work(self, run: Run, batch: Any) -> Outcome:
         """What one batch asks of the device: forward, backward, and if it is the last of an update, that."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xpnet.core.again import reached
 from xpnet.core.arrays import carries_gradients
+from xpnet.core.backward import reached
 from xpnet.core.checks import nearest
 from xpnet.core.node import parents
 from xpnet.core.op import recording

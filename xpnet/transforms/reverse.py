@@ -6,14 +6,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from xpnet.core.again import reached
 from xpnet.core.arrays import carries_gradients
+from xpnet.core.backward import reached
 from xpnet.core.context import differentiated
 from xpnet.core.forward import Dual, pull
 from xpnet.core.op import is_recording, recording
 from xpnet.core.places import namespace, tensor_namespace
 from xpnet.core.tensor import Tensor, why_constant
-from xpnet.transforms.trees import inner, leaves, mapped, rebuilt, tensor_of
+from xpnet.core.trees import leaves, mapped, rebuilt
+from xpnet.transforms.trees import inner, tensor_of
 
 Function = Callable[..., Any]
 

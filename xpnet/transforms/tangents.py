@@ -12,8 +12,9 @@ from xpnet.core.context import again
 from xpnet.core.forward import Dual, levels, split
 from xpnet.core.places import device, namespace, tensor_namespace
 from xpnet.core.tensor import Tensor
+from xpnet.core.trees import leaves, rebuilt
 from xpnet.transforms.reverse import grad, vjp
-from xpnet.transforms.trees import leaves, rebuilt, tensor_of
+from xpnet.transforms.trees import tensor_of
 
 Function = Callable[..., Any]
 

@@ -1,8 +1,7 @@
-"""Arguments that are made of several arrays: tuples, lists and dicts of them, nested as one likes."""
+"""What transforms make of the leaves of their arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from xpnet.core.arrays import carries_gradients
@@ -10,33 +9,6 @@ from xpnet.core.convert import asarray
 from xpnet.core.forward import Dual
 from xpnet.core.operators import clone
 from xpnet.core.tensor import Tensor, differentiable_numbers
-
-
-def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves with their paths, in order; None has none."""
-    if isinstance(tree, Mapping):
-        for key, value in tree.items():
-            yield from leaves(value, f"{path}[{key!r}]")
-    elif isinstance(tree, list | tuple):
-        for i, value in enumerate(tree):
-            yield from leaves(value, f"{path}[{i}]")
-    elif tree is not None:
-        yield path, tree
-
-
-def rebuilt(tree: Any, values: Iterator[Any]) -> Any:
-    """A tree of the same form with other leaves."""
-    if isinstance(tree, Mapping):
-        return {key: rebuilt(value, values) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        parts = [rebuilt(value, values) for value in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return None if tree is None else next(values)
-
-
-def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
-    """A tree of the same form, each leaf by a function."""
-    return rebuilt(tree, iter([function(leaf) for _, leaf in leaves(tree)]))
 
 
 def tensor_of(x: Any, what: str) -> Any:
