@@ -257,6 +257,18 @@ def test_unknown_arguments_are_refused():
         scale(xpnet.asarray(X[0]), lambda x: x * 2)
 
 
+def test_a_number_that_changes_in_each_call_does_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr("xpnet.core.capture.MOST_KINDS", 3)
+    scale, x = xpnet.capture(lambda x, s: x * s), xpnet.asarray(np.ones(2, np.float32))
+    found = [float(scale(x, float(s))[0]) for s in range(3)]
+    with pytest.warns(
+        RuntimeWarning, match="3 kinds of arguments, others run as they are; pass what changes"
+    ):
+        found.append(float(scale(x, 3.0)[0]))
+    found.append(float(scale(x, 4.0)[0]))  # in silence: it has been said
+    assert found == [0, 1, 2, 3, 4]
+
+
 def test_a_list_that_is_changed_is_refused():
     def keep(x, seen):
         seen.append(x * 2)

@@ -26,6 +26,7 @@ from xpnet.core.tensor import Tensor, array_of
 from xpnet.core.trees import mapped
 
 MOST = 8  # graphs of one kind of calls, which find other gradients
+MOST_KINDS = 256  # of calls: a number that changes in each of them makes one of each
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -104,6 +105,7 @@ class Captured(Generic[P, R]):
             raise ValueError(f"capture: warmup must be at least 1, got {warmup}")
         self._function, self._warmup = function, warmup
         self._kinds: dict[Hashable, _Kind] = {}
+        self._full = False
         update_wrapper(self, function, updated=())
 
     @property
@@ -112,7 +114,7 @@ class Captured(Generic[P, R]):
         return sum(len(kind.graphs) for kind in self._kinds.values())
 
     @property
-    def eager(self) -> Callable[P, R]:
+    def uncaptured(self) -> Callable[P, R]:
         """The function itself."""
         return self._function
 
@@ -126,6 +128,14 @@ class Captured(Generic[P, R]):
         place = getattr(backend.device, "id", None)
         key = described, place, is_recording(), is_enabled(), get_matmul_precision()
         kind = self._kinds.get(key)
+        if kind is None and len(self._kinds) == MOST_KINDS:
+            if not self._full:
+                self._full = True
+                message = (
+                    f"it has had {MOST_KINDS} kinds of arguments, others run as they are; pass what changes"
+                )
+                warnings.warn(f"capture: {message} in each call as an array", RuntimeWarning, stacklevel=2)
+            return self._function(*args, **kwargs)
         if kind is None:
             kind = self._kinds[key] = _Kind(self._function, backend)
             unknown = _unknown(described)

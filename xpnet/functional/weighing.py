@@ -44,7 +44,7 @@ def weighed(loss: Callable[..., Any], output: Any, target: Any, samples: int) ->
     term of it has unequal weights, as much as that one.
     """
     heard: list[Weight] = []
-    loss = getattr(loss, "eager", loss)  # a captured one would say its weight once
+    loss = getattr(loss, "uncaptured", loss)  # a captured one would say its weight once
     with _listener.within(heard):
         value = loss(output, target)
     if len(heard) > 1:
