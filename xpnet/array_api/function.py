@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, signature
+from operator import attrgetter
 from typing import Any
 
 from xpnet.array_api.values import differentiating, value_of
@@ -31,24 +32,19 @@ def constant(name: str, chapter: str, text: str, arguments: str, refuses: bool =
         arguments: as in a definition.
         refuses: it raises where a gradient is wanted: its floating-point result would lose it without a word.
     """
-    path = name.split(".")
-
-    def find(xp: Any) -> Function:
-        for part in path:
-            xp = getattr(xp, part)
-        return xp
+    find, own = attrgetter(name), name.rpartition(".")[2]
 
     def function(*args: Any, **kwargs: Any) -> Any:
         if refuses and differentiating(*args, *kwargs.values()):
             raise TypeError(
-                f"{path[-1]}: x requires a gradient, and a result whose shape depends on the values has "
+                f"{own}: x requires a gradient, and a result whose shape depends on the values has "
                 "none; pass x.detach()"
             )
-        return value_of(path[-1], args, kwargs, find)
+        return value_of(own, args, kwargs, find)
 
     function.__signature__ = signature(eval(f"lambda {arguments}: 0"))  # type: ignore[attr-defined]
     why = "none, and refused where one is wanted" if refuses else "none; the result is a constant"
-    return public(function, path[-1], chapter, text, why)
+    return public(function, own, chapter, text, why)
 
 
 def derived(name: str, chapter: str, text: str, derivative: str) -> Callable[[Function], Function]:
@@ -57,23 +53,18 @@ def derived(name: str, chapter: str, text: str, derivative: str) -> Callable[[Fu
     The formula is of other functions of the namespace, and of ops. It runs where something is recorded or
     carries a tangent.
     """
-    path = name.split(".")
-
-    def find(xp: Any) -> Function:
-        for part in path:
-            xp = getattr(xp, part)
-        return xp
+    find, own = attrgetter(name), name.rpartition(".")[2]
 
     def make(formula: Function) -> Function:
         @wraps(formula)
         def function(*args: Any, **kwargs: Any) -> Any:
             if differentiating(*args, *kwargs.values()):
                 return formula(*args, **kwargs)
-            return value_of(path[-1], args, kwargs, find)
+            return value_of(own, args, kwargs, find)
 
         del function.__wrapped__
         function.__signature__ = signature(formula)  # type: ignore[attr-defined]
-        return public(function, path[-1], chapter, text, derivative)
+        return public(function, own, chapter, text, derivative)
 
     return make
 
