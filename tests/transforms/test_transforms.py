@@ -1,5 +1,7 @@
 """What the transforms are: nested, of trees, of models, and exact where something is run twice."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
@@ -333,7 +335,9 @@ def test_batch_norm_that_mixes_samples_is_refused(affine):
 
 @pytest.mark.parametrize("name", ["cumulative_sum", "cumulative_prod"])
 @pytest.mark.parametrize("values", [[np.inf, 2.0], [np.nan, 2.0], [1.0, 2.0]])
-def test_running_values_are_the_same_with_a_gradient(name, values):
+def test_running_values_are_the_same_with_a_gradient(name, values, backend):
+    if backend == "cupy" and find_spec("cupy_backends.cuda.libs.cusolver") is None:
+        pytest.skip("CuPy's scan leaves threads behind a barrier, which CuPy on the CPU refuses")
     f = lambda x: to_numpy(getattr(xp, name)(x, include_initial=True))
     array = np.array(values)
     tracked = f(xpnet.tensor(array, requires_grad=True))

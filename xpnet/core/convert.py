@@ -72,7 +72,8 @@ def _shared(x: Any, target: Backend) -> Array | None:
         return None
     try:
         shared = target.xp.from_dlpack(x.detach() if hasattr(x, "detach") else x)
-    except (BufferError, RuntimeError, TypeError, ValueError):  # on another device, or of a dtype of its own
+    # on another device, or of a dtype of its own; AssertionError: a PyTorch without CUDA is given CuPy's
+    except (AssertionError, BufferError, RuntimeError, TypeError, ValueError):
         return None
     return shared if backend_name(shared) == target.name else None
 

@@ -52,7 +52,7 @@ def _plan(t: Element, n: int, aligned: bool, log: bool) -> tuple[str, str, int, 
 
 def _softmax(x: Array, axis: int, dim: int | None, dtype: Any, log: bool) -> Any:
     t = element(x.dtype)
-    axis = axis if dim is None else dim
+    axis = activations.one_axis(axis, dim)
     if t is None or dtype is not None or x.ndim == 0 or x.size == 0 or axis not in (-1, x.ndim - 1):
         return NotImplemented
     x, n = loader.contiguous(x), x.shape[-1]
