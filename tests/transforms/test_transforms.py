@@ -293,9 +293,9 @@ def central(f, x, h=1e-6):
 
 
 COMPLEX = {
-    "a power": lambda z: xp.sum(xp.real((2 + 1j) ** (z + 1j * z[::-1] ** 2))),
-    "of complex numbers": lambda z: xp.sum(xp.real((z + 1j * z[::-1] ** 2) ** (z + 1j * z[::-1] ** 2))),
-    "a complex exponent": lambda z: xp.sum(xp.real((z + 1j * z[::-1] ** 2) ** (2 + 1j))),
+    "a power": lambda z: xp.sum(xp.real((2 + 1j) ** (z + 1j * xp.flip(z) ** 2))),
+    "of complex numbers": lambda z: xp.sum(xp.real((z + 1j * xp.flip(z) ** 2) ** (z + 1j * xp.flip(z) ** 2))),
+    "a complex exponent": lambda z: xp.sum(xp.real((z + 1j * xp.flip(z) ** 2) ** (2 + 1j))),
     "a square": lambda z: xp.sum(xp.imag((z * (1 + 1j)) ** 2)),
 }
 
