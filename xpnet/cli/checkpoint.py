@@ -11,7 +11,7 @@ from xpnet.cli.settings import TrainSettings
 from xpnet.cli.setup import Setup
 from xpnet.io.files import check_writable
 from xpnet.train import Checkpoint, Run, load_checkpoint
-from xpnet.train.resume import check_settings
+from xpnet.train.identity import check_identity
 
 
 class RunCheckpoint(Checkpoint):
@@ -119,7 +119,7 @@ def check_resume(path: str, trainer: Run, setup: Setup, settings: dict[str, Any]
         )
     trainer.data, trainer.validation = setup.loader, setup.validation
     with bad_input():
-        check_settings(saved["settings"], trainer.identity(), f"--resume {path}")
+        check_identity(saved["settings"], trainer.identity(), f"--resume {path}")
     state = saved["state"]
     epochs = len(state["history"].get("train_loss", ()))
     print(f"resumed {path} after {epochs} epochs, {state['step']} updates")

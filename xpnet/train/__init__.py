@@ -9,6 +9,7 @@ from xpnet.train.batch_norm import ExactBatchNorm, recompute_batch_norm
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.classification import Confusion, f1, precision, precision_recall_f1, recall
 from xpnet.train.cross_validation import CrossValidation, cross_validate
+from xpnet.train.environment import EnvironmentWarning
 from xpnet.train.evaluation import evaluate, predict
 from xpnet.train.gradients import GradientClipping, GradientNoise
 from xpnet.train.history import History
@@ -80,6 +81,7 @@ __all__ = [
     "CrossValidation",
     "Diagnostics",
     "EarlyStopping",
+    "EnvironmentWarning",
     "ExactBatchNorm",
     "Finding",
     "GradientClipping",
