@@ -70,6 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if argv is None else argv)
+    several = words[:1] == ["train"] or "--ranks" in words
+    group = import_module("xpnet.cli.parallel").joined() if several else None
+    code = _run(words, group)
+    if group is not None and code:
+        group.abort(code)
+    return code
+
+
+def _run(words: list[str], group: Any) -> int:
+    """Run a command, which several ranks may do together; the exit code."""
     try:
         options = parser().parse_args(words)
     except SystemExit as stop:  # argparse has printed its line
@@ -79,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = import_module(f"xpnet.cli.{options.command}")
         return int(command.run(command.Settings.of(options)))
     except BadInputError as error:
+        if group is not None:
+            group.let_rank_0_speak()
         return _fail(options.command, str(error), BAD_INPUT)
     except KeyboardInterrupt:
         return _fail(options.command, "interrupted; nothing was written", INTERRUPTED)

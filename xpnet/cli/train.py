@@ -26,7 +26,7 @@ from xpnet.cli.setup import check_options, prepare
 from xpnet.data import Dataset
 from xpnet.io.files import check_writable, require_safetensors
 from xpnet.io.model import save
-from xpnet.parallel import Communicator, synchronize_batch_norm
+from xpnet.parallel import Communicator, RanksDifferError, synchronize_batch_norm
 from xpnet.train import (
     Callback,
     Diagnostics,
@@ -163,6 +163,8 @@ def _train(settings: Settings, group: Communicator) -> int:
         code, failure = INTERRUPTED, "interrupted"
     except TrainingDivergedError as error:
         code, failure = FAILED, str(error)
+    except RanksDifferError as error:
+        raise BadInputError(str(error)) from error
     seconds = time.perf_counter() - start
     if not group.is_main:
         return code

@@ -21,6 +21,7 @@ from xpnet.core.convert import to_numpy
 from xpnet.core.places import following
 from xpnet.core.renamed import renamed
 from xpnet.parallel.communicator import Communicator
+from xpnet.parallel.replicas import Replicas
 from xpnet.train.callbacks import Callback
 from xpnet.train.changes import Changes
 from xpnet.train.environment import environment
@@ -88,6 +89,7 @@ class Run:
         self.accumulate, self.l1, self.l2, self.scaler = accumulate, l1, l2, scaler
         self.communicator = Communicator() if communicator is None else communicator
         self.train_step, self.capture = step, capture
+        self.replicas: Replicas | None = None  # the ranks' models, where there are several
         self.data: Any = None
         self.validation: Any = None
         self.epoch = self.epochs = 0
@@ -124,6 +126,8 @@ class Run:
     def count_update(self, hooks: Sequence[Callable[[Run], None]] = ()) -> None:
         """An update has been made: tell the hooks, which may save what there is now."""
         self.step += 1
+        if self.replicas is not None:
+            self.replicas.look(self.step)
         self.between_updates = True
         for hook in hooks:
             hook(self)

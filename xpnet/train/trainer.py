@@ -14,6 +14,8 @@ from xpnet.core.places import following
 from xpnet.data import DataLoader
 from xpnet.data.source import Samples, is_data_set
 from xpnet.parallel.communicator import Communicator
+from xpnet.parallel.leaving import RanksDifferError
+from xpnet.parallel.replicas import Replicas
 from xpnet.parallel.start import same_buffers, same_start
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.changes import Changes, check_resume
@@ -24,6 +26,7 @@ from xpnet.train.lonely import check_last_batch
 from xpnet.train.metrics import Metric, check_metrics
 from xpnet.train.modes import asleep, train_but
 from xpnet.train.optimizers import Optimizers
+from xpnet.train.ranks import check_ranks
 from xpnet.train.resume import load_checkpoint
 from xpnet.train.run import Run
 from xpnet.train.scaling import LossScaler
@@ -152,6 +155,8 @@ class Trainer(Run):
             ValueError: no epochs, no batches, a last batch of one sample for batch norm, or a checkpoint that
                 is damaged or of another run.
             TrainingDivergedError: the mean loss of an epoch is NaN or infinite.
+            RanksDifferError: several ranks were given different things to train, named with what each has; or
+                their weights have become different ones.
 
         Warns:
             EnvironmentWarning: the checkpoint was written on another backend, device, version, number of
@@ -185,6 +190,9 @@ class Trainer(Run):
         if self.model.training:  # else everything is in evaluation mode, as after an earlier fit
             self.asleep = asleep(self.model)
         check_last_batch(self.model, train, self.asleep)
+        if self.communicator.size > 1:
+            check_ranks(self, epochs, 0 if saved is None else saved["state"]["step"])
+            self.replicas = Replicas(self.model, self.communicator)
         self.reset()
         self.epoch, self.epochs = 0, epochs
         self.batches = -(-len(train) // self.accumulate) if isinstance(train, Sized) else None
@@ -193,8 +201,9 @@ class Trainer(Run):
             self.call("on_fit_begin")
             if saved is not None:
                 self._go_on(saved["state"], changes)
-            while self.history.epochs < epochs and not self.stop:
-                self._fit_epoch()
+            with self.communicator.together(alike=(TrainingDivergedError, RanksDifferError)):
+                while self.history.epochs < epochs and not self.stop:
+                    self._fit_epoch()
         except BaseException:
             discard_errors()  # what a device has noted belongs to the run that failed
             raise
@@ -217,8 +226,12 @@ class Trainer(Run):
             self.call("on_epoch_begin")
             self.seconds = 0.0
         self._train_epoch()
+        if self.replicas is not None:
+            self.replicas.send(self.step)
         same_buffers(self.model, self.communicator)
         row = self.communicator.broadcast_object(self._measure())
+        if self.replicas is not None:  # the host has waited for the means: it is there
+            self.replicas.check()
         self.history.append(row)
         self.next_epoch()
         self.between_updates = True
