@@ -42,6 +42,11 @@ class _CommandParser(_Parser):
         module = import_module(f"xpnet.cli.{self.prog.split()[-1]}")
         module.add_options(self)
         self.set_defaults(**module.Settings.defaults())
+        found = super().parse_known_args(args, namespace)
+        earlier = module.earlier_options(found[0]) if hasattr(module, "earlier_options") else {}
+        if not earlier:
+            return found
+        self.set_defaults(**earlier)  # what is not given is as it was in the run that is resumed
         return super().parse_known_args(args, namespace)
 
 
@@ -82,18 +87,17 @@ def _run(words: list[str], group: Any) -> int:
     """Run a command, which several ranks may do together; the exit code."""
     try:
         options = parser().parse_args(words)
-    except SystemExit as stop:  # argparse has printed its line
-        return int(stop.code or 0)
-    options.argv = tuple(words)
-    try:
+        options.argv = tuple(words)
         command = import_module(f"xpnet.cli.{options.command}")
         return int(command.run(command.Settings.of(options)))
+    except SystemExit as stop:  # argparse has printed its line
+        return int(stop.code or 0)
     except BadInputError as error:
         if group is not None:
             group.let_rank_0_speak()
-        return _fail(options.command, str(error), BAD_INPUT)
+        return _fail(words[0], str(error), BAD_INPUT)
     except KeyboardInterrupt:
-        return _fail(options.command, "interrupted; nothing was written", INTERRUPTED)
+        return _fail(words[0], "interrupted; nothing was written", INTERRUPTED)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED

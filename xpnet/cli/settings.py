@@ -70,6 +70,7 @@ class TrainSettings(NetworkSettings):
     checkpoint: str | None = None
     checkpoint_every: int | None = None
     resume: str | None = None
+    allow: tuple[str, ...] = ()
     save: str | None = None
     plot: str | None = None
     grid: str | None = None

@@ -70,12 +70,9 @@ def check_resume(
         EnvironmentWarning: the same run somewhere else.
     """
     check_identity(saved, own, path, allow)
-    here = environment_differences(saved.get("environment", own["environment"]), own["environment"])
-    rounded = [d.name for d in differences(saved, own) if d.rounding]
-    if here or rounded:
-        also = f" ({', '.join(rounded)} differ by rounding, too)" if rounded else ""
-        here = here or "the same environment"
-        warnings.warn(f"{path}: {here}{also}", EnvironmentWarning, stacklevel=5)
+    note = resumed_elsewhere(saved, own)
+    if note:
+        warnings.warn(f"{path}: {note}", EnvironmentWarning, stacklevel=5)
     changed = {d.part for d in differences(saved, own)}
     rules = [list(_rules(settings["optimizer"])) for settings in (saved, own)]
     stateful = saved.get("stateful", saved["callbacks"])
@@ -84,6 +81,15 @@ def check_resume(
         rule=rules[0] != rules[1],
         callbacks=stateful if "callbacks" in changed else None,
     )
+
+
+def resumed_elsewhere(saved: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """One line about what is otherwise where a run goes on, and what that means; empty if nothing is."""
+    found = environment_differences(saved.get("environment", own["environment"]), own["environment"])
+    rounded = ", ".join(d.name for d in differences(saved, own) if d.rounding)
+    if rounded and not found:
+        return f"{rounded} differ by rounding: the result is equal up to rounding, not bit for bit"
+    return f"{found} ({rounded} differ by rounding, too)" if rounded else found
 
 
 def _rules(settings: Any) -> Iterator[Any]:

@@ -18,6 +18,20 @@ CHANGEABLE = ("loss", "step", "optimizer", "data", "augmentation", "callbacks", 
 """What a resumed run may have otherwise, if `fit(..., allow=...)` names it."""
 
 
+class AnotherRunError(ValueError):
+    """A checkpoint is of another run than the one that is to go on from it.
+
+    Attributes:
+        message: what differs.
+        parts: what `fit(..., allow=...)` must name to go on all the same; empty if that cannot be.
+    """
+
+    def __init__(self, message: str, parts: tuple[str, ...]) -> None:
+        help_ = f"; to go on all the same: fit(..., allow={list(parts)!r})" if parts else ""
+        super().__init__(message + help_)
+        self.message, self.parts = message, parts
+
+
 def identity_of(
     model: Any,
     optimizer: Any,
@@ -188,12 +202,11 @@ def check_identity(
         allow: parts that may differ.
 
     Raises:
-        ValueError: naming what differs, with both values, and what to do.
+        AnotherRunError: naming what differs, with both values, and what to do.
     """
     found = [d for d in differences(saved, own) if not d.rounding and d.part not in allow]
     if found:
-        parts = list(dict.fromkeys(d.part for d in found))
-        possible = all(part in CHANGEABLE for part in parts)
-        help_ = f"; to go on all the same: fit(..., allow={parts!r})" if possible else ""
         said = "; ".join(d.text() for d in found[:3])
-        raise ValueError(f"{path}: this checkpoint is of another run: {said}. Nothing was changed{help_}")
+        parts = tuple(dict.fromkeys(d.part for d in found))
+        message = f"{path}: this checkpoint is of another run: {said}. Nothing was changed"
+        raise AnotherRunError(message, parts if set(parts) <= set(CHANGEABLE) else ())
