@@ -13,6 +13,7 @@ from xpnet.train.environment import EnvironmentWarning
 from xpnet.train.evaluation import evaluate, predict
 from xpnet.train.gradients import GradientClipping, GradientNoise
 from xpnet.train.history import History
+from xpnet.train.identity import AnotherRunError
 from xpnet.train.learning_rate import LearningRate
 from xpnet.train.loggers import CSVLogger, TensorBoard
 from xpnet.train.lr_finder import LRFinder
@@ -72,6 +73,7 @@ else:
 __all__ = [
     "EMA",
     "SWA",
+    "AnotherRunError",
     "CSVLogger",
     "Callback",
     "Checkpoint",

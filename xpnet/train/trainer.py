@@ -153,7 +153,8 @@ class Trainer(Run):
 
         Raises:
             ValueError: no epochs, no batches, a last batch of one sample for batch norm, or a checkpoint that
-                is damaged or of another run.
+                is damaged.
+            AnotherRunError: a checkpoint of another run; the message names what differs.
             TrainingDivergedError: the mean loss of an epoch is NaN or infinite.
             RanksDifferError: several ranks were given different things to train, named with what each has; or
                 their weights have become different ones.
