@@ -4,6 +4,7 @@ import json
 import random
 import warnings
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -329,6 +330,48 @@ def test_what_contains_itself_ends():
     noise = Noise(0.1)
     noise.me = [noise]
     assert compare(fingerprint(noise), fingerprint(noise)) == "same"
+
+
+class Odd:
+    """Cannot be looked at."""
+
+    def __repr__(self):
+        raise RuntimeError
+
+    @property
+    def __dict__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("value", [Odd(), [Odd()], lambda: Odd(), open, iter([1]), Path, np.float32, xpnet])
+def test_nothing_is_too_odd(value):
+    assert compare(fingerprint(value), fingerprint(value)) == "same"
+    assert text(fingerprint(value))
+
+
+LONG = {
+    "numbers": list(range(5000)),
+    "texts": [f"word {i}" for i in range(5000)],
+    "a table": {f"word {i}": i for i in range(5000)},
+    "objects": [Noise(i) for i in range(50)],
+    "nested": [[Noise(i) for i in range(40)] for _ in range(40)],
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_long_lists_have_short_fingerprints(name):
+    value = LONG[name]
+    assert len(json.dumps(fingerprint(value))) < 20_000
+    shorter = dict(list(value.items())[1:]) if isinstance(value, dict) else value[1:]
+    assert compare(fingerprint(value), fingerprint(shorter)) == "other"
+
+
+def test_what_is_shared_is_looked_at_once():
+    """Objects that all know one another: without that, 40! ways through them."""
+    everyone = [Noise(i) for i in range(40)]
+    for noise in everyone:
+        noise.others = everyone
+    assert len(json.dumps(fingerprint(everyone))) < 20_000
 
 
 # ---- the environment --------------------------------------------------------------------------------------

@@ -11,10 +11,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import json
 import math
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,17 @@ _PIECES = 16
 _ROUNDING = 1e-5
 """What rounding may change of a sum, relative to the sum of magnitudes."""
 
-_DEPTH = 8
-"""How deep objects in objects are looked into."""
+_LONG = 1 << 14
+"""Characters of a description from which on a hash takes its place."""
+
+_MANY = 64
+"""Elements of a list or a dict up to which all are looked at; of a longer one, so many spread over it."""
+
+_NODES = 2000
+"""Objects looked into; those beyond are known by their names."""
+
+Seen = dict[int, Any]
+"""Objects by identity, which are looked into once; kept, so that no other takes the identity."""
 
 
 def fingerprint(value: Any) -> Any:
@@ -54,53 +64,73 @@ def fingerprint(value: Any) -> Any:
     >>> text(smooth), compare(smooth, fingerprint(cross_entropy))
     ('cross_entropy(label_smoothing=0.1)', 'other')
     """
-    return _described(value, frozenset())
+    found: Any = _described(value, {})
+    content = json.dumps(found)
+    if len(content) <= _LONG or not isinstance(found, dict | list):
+        return found
+    return {"name": _name(value), "hash": hashlib.blake2b(content.encode(), digest_size=8).hexdigest()}
 
 
-def _described(value: Any, inside: frozenset[int]) -> Any:
+def _described(value: Any, seen: Seen) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
     if isinstance(value, np.generic):
-        return _described(value.item(), inside)
+        return _described(value.item(), seen)
     if isinstance(value, Tensor):
         value = value.data if not value.requires_grad else f"Tensor {list(value.shape)}"
-        return _described(value, inside)
+        return _described(value, seen)
     if is_array(value):
         return array_fingerprint(value)
-    if id(value) in inside or len(inside) >= _DEPTH:
+    if id(value) in seen or len(seen) >= _NODES:
         return {"name": _name(value)}
-    inside |= {id(value)}
+    seen[id(value)] = value
     if isinstance(value, Mapping):
-        return {"entries": {str(key): _described(v, inside) for key, v in value.items()}}
+        entries = dict(_some(list(value.items())))
+        return {"entries": {str(key): _described(v, seen) for key, v in entries.items()}, "of": len(value)}
+    if (
+        isinstance(value, list | tuple)
+        and len(value) > _MANY
+        and all(isinstance(v, float | int) for v in value)
+    ):
+        return array_fingerprint(np.asarray(value))
     if isinstance(value, list | tuple):
-        return [_described(v, inside) for v in value]
+        return [*(_described(v, seen) for v in _some(value)), *([len(value)] if len(value) > _MANY else [])]
     if isinstance(value, set | frozenset):
-        return sorted(str(_described(v, inside)) for v in value)
-    return _of_object(value, inside)
+        return sorted(str(_described(v, seen)) for v in _some(sorted(value, key=repr)))
+    try:
+        return _of_object(value, seen)
+    except Exception:  # what cannot be looked into is known by its name, and ends no run
+        return {"name": _name(value)}
 
 
-def _of_object(value: Any, inside: frozenset[int]) -> Any:
+def _some(values: Sequence[Any]) -> list[Any]:
+    """All of a few; of many, some spread over them."""
+    n = len(values)
+    return list(values) if n <= _MANY else [values[i * (n - 1) // (_MANY - 1)] for i in range(_MANY)]
+
+
+def _of_object(value: Any, seen: Seen) -> Any:
     value = getattr(value, "uncaptured", value)
     if isinstance(value, functools.partial):
-        found = _described(value.func, inside)
+        found = _described(value.func, seen)
         found = found if isinstance(found, dict) else {"name": str(found)}
         given: dict[Any, Any] = {**dict(enumerate(value.args)), **value.keywords}
-        return {**found, "with": {**found.get("with", {}), **_attributes(given, inside)}}
+        return {**found, "with": {**found.get("with", {}), **_attributes(given, seen)}}
     if isinstance(value, types.MethodType):
-        return {"name": value.__name__, "with": {"of": _described(value.__self__, inside)}}
+        return {"name": value.__name__, "with": {"of": _described(value.__self__, seen)}}
     if isinstance(value, types.FunctionType):
-        return _of_function(value, inside)
+        return _of_function(value, seen)
     if isinstance(value, type | types.ModuleType) or hasattr(value, "__name__"):  # an op, a builtin
         return {"name": _name(value)}
     fitted = callable(getattr(value, "fit", None)) and callable(getattr(value, "transform", None))
     if hasattr(value, "state_dict") and not fitted:  # a state that training changes
         settings = getattr(value, "settings", None)
-        found = _described(settings(), inside) if callable(settings) else None
+        found = _described(settings(), seen) if callable(settings) else None
         return {"name": _name(value), **({"with": {"settings": found}} if found else {})}
     if hasattr(value, "__dict__"):
-        found = {"name": _name(value), "with": _attributes(vars(value), inside)}
+        found = {"name": _name(value), "with": _attributes(vars(value), seen)}
         own = type(value).__call__ if callable(value) else None
         code = _code(own) if isinstance(own, types.FunctionType) else None
         return found if code is None else {**found, "code": code}
@@ -108,7 +138,7 @@ def _of_object(value: Any, inside: frozenset[int]) -> Any:
     return {"name": _name(value)} if " at 0x" in shown or len(shown) > 200 else shown
 
 
-def _of_function(function: types.FunctionType, inside: frozenset[int]) -> dict[str, Any]:
+def _of_function(function: types.FunctionType, seen: Seen) -> dict[str, Any]:
     """By name, code, defaults, and the values of names that are not its own."""
     code = _code(function)
     if code is None:
@@ -123,12 +153,12 @@ def _of_function(function: types.FunctionType, inside: frozenset[int]) -> dict[s
     return {
         "name": _name(function),
         "code": code,
-        "with": _attributes({**used, **defaults, **vars(function)}, inside),
+        "with": _attributes({**used, **defaults, **vars(function)}, seen),
     }
 
 
-def _attributes(values: Mapping[Any, Any], inside: frozenset[int]) -> dict[str, Any]:
-    return {str(name): _described(v, inside) for name, v in sorted(values.items(), key=lambda i: str(i[0]))}
+def _attributes(values: Mapping[Any, Any], seen: Seen) -> dict[str, Any]:
+    return {str(name): _described(v, seen) for name, v in sorted(values.items(), key=lambda i: str(i[0]))}
 
 
 def _code(function: types.FunctionType) -> str | None:
@@ -264,6 +294,8 @@ def text(description: Any) -> str:
         return "{" + ", ".join(f"{k}: {text(v)}" for k, v in description["entries"].items()) + "}"
     if "array" in description:
         return f"{description['array']} #{description['hash'][:6]}"
+    if "hash" in description:
+        return f"{description['name']} #{description['hash'][:6]}"
     inner = [v if k.isdecimal() else f"{k}={text(v)}" for k, v in description.get("with", {}).items()]
     code = description.get("code")
     mark = f" #{code.partition(':')[2][:6]}" if code else ""
