@@ -236,6 +236,16 @@ def test_another_data_set_is_refused_by_name(capsys):
     assert "that run has --data digits" in capsys.readouterr().err
 
 
+def test_the_data_are_found_from_another_folder(folder, monkeypatch):
+    write_mnist(Path(), n=600)
+    words = ["--epochs", "1", "--batch-size", "50", "--layers", "8", "--plot", "none", "--save", "none"]
+    assert main(["train", "mnist", "--path", ".", *words, "--checkpoint", "c"]) == 0
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert main(["train", "--resume", "../c", "--epochs", "2"]) == 0
+
+
 def test_a_checkpoint_of_before_needs_the_options():
     from xpnet.train.resume import write_checkpoint
 

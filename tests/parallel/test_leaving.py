@@ -126,6 +126,40 @@ def test_the_command_on_ranks_with_other_options(name, tmp_path, usual):
     assert list(tmp_path.iterdir()) == []
 
 
+@needs_mpi
+def test_what_all_ranks_find_is_said_once(tmp_path):
+    words = [sys.executable, "-m", *TRAIN.split(), "--parallel"]
+    code, said, _ = start(*words, "--path", "somewhere", cwd=tmp_path)
+    assert code == 2
+    assert said.count("digits ships with xpnet; leave out --path") == 1
+
+
+@needs_mpi
+def test_rank_0_writes_what_it_has_before_all_end(tmp_path):
+    words = [sys.executable, "-m", *TRAIN.split(), "--parallel", "--optimizer", "sgd", "--lr", "1e30"]
+    code, said, _ = start(*words, "--report", "page.html", cwd=tmp_path)
+    assert code == 1
+    assert said.count("lower the learning rate") == 1
+    assert "</html>" in (tmp_path / "page.html").read_text()
+
+
+@needs_mpi
+def test_a_run_of_two_ranks_goes_on_with_as_many_and_alone(tmp_path):
+    words = [sys.executable, "-m", "xpnet", "train"]
+    first = [*words, "digits", "--epochs", "1", "--schedule", "constant", "--plot", "none", "--save", "none"]
+    assert start(*first, "--parallel", "--sync-batch-norm", "--checkpoint", "c", cwd=tmp_path)[0] == 0
+    code, said, _ = start(*words, "--resume", "c", "--epochs", "2", cwd=tmp_path)
+    assert code == 0, said
+    assert "2 ranks" in said
+    assert "note:" not in said
+    alone = subprocess.run(
+        [*words, "--resume", "c", "--epochs", "3"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert alone.returncode == 0, alone.stderr
+    assert "ranks was 2, is 1: the result is equal up to rounding" in alone.stdout
+    assert "epoch   3/3" in alone.stdout
+
+
 PROGRAM = """
 import os, sys
 from pathlib import Path

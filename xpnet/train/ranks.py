@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.parallel.leaving import RanksDifferError
+from xpnet.train.callbacks import Callback
 from xpnet.train.identity import differences
 from xpnet.train.run import Run
 
@@ -36,10 +37,10 @@ def check_ranks(run: Run, epochs: int, resumed: int) -> None:
 def _shared(run: Run, epochs: int, resumed: int) -> dict[str, Any]:
     """The identity of a run without what rank 0 alone does, and with what a checkpoint would say."""
     identity = run.identity()
-    identity["callbacks"] = [
+    identity["callbacks"] = [  # those with settings; others look on, and may do so on one rank
         {"name": type(c).__name__, **c.settings()}
         for c in run.callbacks
-        if not c.main_only and {"name": type(c).__name__, **c.settings()} in identity["callbacks"]
+        if not c.main_only and type(c).settings is not Callback.settings
     ]
     own = {k: v for k, v in identity["training"].items() if k not in ("validation", "metrics")}
     identity["training"] = {
