@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 import warnings
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from xpnet import nn, optim
 from xpnet.core.fingerprint import WHOLE, array_fingerprint, compare, fingerprint, text
 from xpnet.data import Arrays, Compose, DataLoader, Dataset, Mixup, RandomCrop, RandomFlip, Standardize
 from xpnet.data.fingerprint import data_fingerprint
-from xpnet.train import LearningRate, Trainer, load_checkpoint
+from xpnet.train import Checkpoint, LearningRate, Trainer, load_checkpoint
 from xpnet.train.environment import EnvironmentWarning, environment, environment_differences
 
 pytest.importorskip("safetensors")
@@ -208,6 +209,27 @@ def test_a_checkpoint_of_before_goes_on(checkpoint, tmp_path):
     old = {k: v for k, v in saved["settings"].items() if k not in ("meaning", "environment", "stateful")}
     write_checkpoint(tmp_path / "c", old, saved["state"])
     assert run(resume=tmp_path / "c", epochs=3, **SAME).history.epochs == 3
+
+
+def test_data_are_read_by_one_thread_at_a_time(tmp_path):
+    class Alone(Items):
+        """Not for several threads, like a file with one position."""
+
+        inside = False
+
+        def __getitem__(self, i):
+            assert not self.inside
+            self.inside = True
+            time.sleep(1e-4)
+            item = super().__getitem__(i)
+            self.inside = False
+            return item
+
+    model = nn.Linear(64, 3)
+    keep = Checkpoint(tmp_path / "c", every_steps=1)
+    trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.1), [keep])
+    trainer.fit(DataLoader(Alone(LARGE[:200]), 10, prefetch=4), None, 1)
+    assert trainer.step == 20
 
 
 # ---- fingerprints -----------------------------------------------------------------------------------------

@@ -313,7 +313,7 @@ class Run:
         ]
         found = identity_of(self.model, self.optimizer, self.data, self.settings(), callbacks)
         found["stateful"] = [named[id(c)] for c in stateful]
-        found["meaning"] = {**self.meaning(), **self._content_now()}
+        found["meaning"] = {**self.meaning(), **self.content()}
         found["environment"] = environment(self.model, self.communicator.size)
         return found
 
@@ -323,8 +323,8 @@ class Run:
             self._meaning = meaning_of(self.loss, self.train_step.own_forward, self.data)
         return self._meaning
 
-    def _content_now(self) -> dict[str, Any]:
-        """Hashes of samples and targets, made once."""
+    def content(self) -> dict[str, Any]:
+        """Hashes of samples and targets, made once, when they are first asked for."""
         if (
             self._content is None
             or self._content[0] is not self.data

@@ -188,6 +188,8 @@ class Trainer(Run):
                 raise
         else:
             self.meaning(renew=True)
+        if getattr(train, "prefetch", 0):
+            self.content()  # before another thread reads the data, too
         if self.model.training:  # else everything is in evaluation mode, as after an earlier fit
             self.asleep = asleep(self.model)
         check_last_batch(self.model, train, self.asleep)
