@@ -9,7 +9,7 @@ from typing import Any
 from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.cli.settings import TrainSettings
 from xpnet.cli.setup import Setup
-from xpnet.io.files import check_writable
+from xpnet.io.writing import check_writable
 from xpnet.train import Checkpoint, Run, load_checkpoint
 from xpnet.train.resume import check_settings
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.cli.errors import BadInputError
-from xpnet.io.files import atomic_write
+from xpnet.io.writing import atomic_write
 from xpnet.train import History
 
 _PICTURES = (".png", ".svg", ".pdf")

@@ -21,7 +21,7 @@ from xpnet.cli.model import versions
 from xpnet.cli.options import add_dataset, count, pair
 from xpnet.cli.settings import DataSettings, TrainSettings
 from xpnet.cli.setup import Data, prepare, read_data
-from xpnet.io.files import check_writable
+from xpnet.io.writing import check_writable
 from xpnet.search import (
     CoarseToFine,
     Outcome,

@@ -24,8 +24,9 @@ from xpnet.cli.report import report_path, write_page
 from xpnet.cli.settings import TrainSettings as Settings
 from xpnet.cli.setup import check_options, prepare
 from xpnet.data import Dataset
-from xpnet.io.files import check_writable, require_safetensors
+from xpnet.io.files import require_safetensors
 from xpnet.io.model import save
+from xpnet.io.writing import check_writable
 from xpnet.parallel import Communicator, synchronize_batch_norm
 from xpnet.train import (
     Callback,

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import glob
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from xpnet.core.convert import to_numpy
 from xpnet.core.renamed import renamed
+from xpnet.io.writing import atomic_write
 
 _FORMAT = "xpnet 1"
 METADATA = "facts"
@@ -32,97 +29,6 @@ def require_safetensors() -> None:
     """
     if find_spec("safetensors") is None:
         raise ImportError('saving and loading need safetensors: pip install "xpnet[save]"')
-
-
-@contextmanager
-def atomic_write(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
-    """A binary file that takes its name when the block ends without an error, and vanishes otherwise.
-
-    A temporary file in the same folder is renamed, so readers see the old content or the new, never half.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
-    file, temporary = _open_beside(Path(path))
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(Path(path).parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def copy_file(source: str | PathLike[str], target: str | PathLike[str]) -> None:
-    """Give a file a second name, atomically; as a copy where the file system knows no links.
-
-    Files that `atomic_write` makes are replaced and never changed, so two names can share one.
-
-    Raises:
-        OSError: the target cannot be written.
-    """
-    file, temporary = _open_beside(Path(target))
-    file.close()
-    temporary.unlink()
-    try:
-        os.link(source, temporary)
-    except OSError:
-        with atomic_write(target) as copy:
-            copy.write(Path(source).read_bytes())
-        return
-    os.replace(temporary, target)
-    temporary.unlink(missing_ok=True)  # two names of one file: the system leaves both
-    _sync_folder(Path(target).parent)
-
-
-def check_writable(path: str | PathLike[str]) -> None:
-    """Refuse early what `atomic_write` would refuse after the work.
-
-    Raises:
-        OSError: naming the path and the reason.
-    """
-    file, temporary = _open_beside(Path(path))
-    file.close()
-    temporary.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut; only POSIX systems can open a folder for that."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Delete what killed processes left beside a file; that of a living one, named after its id, stays."""
-    if os.name != "posix":
-        return
-    for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        owner = path.name.split(".")[-2]
-        if owner.isdecimal() and int(owner) != os.getpid():
-            try:
-                os.kill(int(owner), 0)  # asks whether it lives
-            except ProcessLookupError:
-                path.unlink(missing_ok=True)
-            except OSError:
-                continue
-
-
-def _open_beside(target: Path) -> tuple[IO[bytes], Path]:
-    try:
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        _remove_leftovers(target)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        return temporary.open("wb"), temporary
-    except OSError as error:
-        raise type(error)(f"cannot write {target}: {error.strerror}") from None
 
 
 @renamed(facts="metadata")

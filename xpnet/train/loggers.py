@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpnet.io.files import atomic_write, check_writable
+from xpnet.io.writing import atomic_write, check_writable
 from xpnet.train.callbacks import Callback
 
 if TYPE_CHECKING:

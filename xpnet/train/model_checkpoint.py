@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnet.core.renamed import renamed
-from xpnet.io.files import check_writable, copy_file, require_safetensors
+from xpnet.io.files import require_safetensors
+from xpnet.io.writing import check_writable, copy_file
 from xpnet.train.callbacks import Callback
 from xpnet.train.monitor import check_monitor, sign_of
 
