@@ -85,7 +85,7 @@ def test_what_differs_is_named_by_its_option(capsys):
 
 def test_a_run_at_a_constant_rate_can_be_made_longer(capsys):
     constant = [*RUN[:-2], "--schedule", "constant", "--save"]
-    assert main([*constant, "none", "--epochs", "2", "--checkpoint", "c", "--checkpoint-every", "5"]) == 0
+    assert main([*constant, "none", "--epochs", "2", "--checkpoint", "c", "--checkpoint-every", "5e"]) == 0
     assert main([*constant, "long.st", "--epochs", "4", "--resume", "c", "--checkpoint", "d"]) == 0
     assert main([*constant, "whole.st", "--epochs", "4"]) == 0
     assert np.array_equal(theta("long.st"), theta("whole.st"))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,13 +54,62 @@ def save_arrays(
     >>> load_arrays(path)
     ({'w': array([1., 1.], dtype=float32)}, {'seed': 0})
     """
-    require_safetensors()
-    from safetensors.numpy import save
-
-    host = {name: np.asarray(_exact(a), order="C") for name, a in arrays.items()}
-    text = json.dumps(plain(metadata or {}))
+    content = Content.of(arrays, metadata or {}).encode()
     with atomic_write(path) as file:
-        file.write(save(host, {"format": _FORMAT, METADATA: text, "sha256": _digest(host, text)}))
+        file.write(content)
+
+
+class Content(NamedTuple):
+    """What a file is to hold, on the host: encoding and writing it is work for another thread, too.
+
+    Attributes:
+        arrays: C-contiguous arrays of NumPy by name.
+        text: the metadata in JSON.
+    """
+
+    arrays: dict[str, np.ndarray]
+    text: str
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Content:
+        """From arrays of any backend and metadata.
+
+        Raises:
+            ImportError: safetensors is missing.
+            TypeError: metadata that JSON cannot hold, by name.
+        """
+        require_safetensors()
+        host = {name: np.asarray(_exact(a), order="C") for name, a in arrays.items()}
+        return cls(host, json.dumps(plain(metadata)))
+
+    @classmethod
+    def of_tree(cls, tree: Any) -> Content:
+        """From nested dicts and lists with arrays in them: see `save_tree`."""
+        arrays: dict[str, Any] = {}
+
+        def strip(value: Any) -> Any:
+            if hasattr(value, "dtype") and hasattr(value, "shape"):
+                arrays[str(len(arrays))] = value
+                return {_ARRAY: len(arrays) - 1}
+            if isinstance(value, Mapping):
+                return {str(key): strip(item) for key, item in value.items()}
+            if isinstance(value, list | tuple):
+                return [strip(item) for item in value]
+            return value
+
+        stripped = strip(tree)
+        return cls.of(arrays, {"tree": stripped})
+
+    def copy(self) -> Content:
+        """Arrays of its own."""
+        return Content({name: array.copy() for name, array in self.arrays.items()}, self.text)
+
+    def encode(self) -> bytes:
+        """The bytes of the file, with a checksum of arrays and metadata."""
+        from safetensors.numpy import save
+
+        header = {"format": _FORMAT, METADATA: self.text, "sha256": _digest(self.arrays, self.text)}
+        return bytes(save(self.arrays, header))
 
 
 def plain(value: Any, name: str = "metadata", keep: bool = False) -> Any:
@@ -133,20 +182,9 @@ def save_tree(path: str | PathLike[str], tree: Any) -> None:
         ImportError: safetensors is missing.
         OSError: the file cannot be written.
     """
-    arrays: dict[str, Any] = {}
-
-    def strip(value: Any) -> Any:
-        if hasattr(value, "dtype") and hasattr(value, "shape"):
-            arrays[str(len(arrays))] = value
-            return {_ARRAY: len(arrays) - 1}
-        if isinstance(value, Mapping):
-            return {str(key): strip(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [strip(item) for item in value]
-        return value
-
-    stripped = strip(tree)
-    save_arrays(path, arrays, {"tree": stripped})
+    content = Content.of_tree(tree).encode()
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def load_tree(path: str | PathLike[str]) -> Any:

@@ -117,11 +117,18 @@ def _named_in_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None or not (error.filename is None or _is_ours(Path(error.filename), target)):
+        if error.filename is not None and not _is_ours(Path(error.filename), target):
             raise
-        named = type(OSError(error.errno, ""))(f"cannot write {target}: {error.strerror}")
-        named.errno = error.errno
-        raise named from None
+        raise as_written_to(target, error) from None
+
+
+def as_written_to(target: str | PathLike[str], error: OSError) -> OSError:
+    """The same error, with the name of what could not be written."""
+    if error.errno is None or error.strerror is None:
+        return error
+    named = type(OSError(error.errno, ""))(f"cannot write {target}: {error.strerror}")
+    named.errno = error.errno
+    return named
 
 
 def _is_ours(path: Path, target: Path) -> bool:
