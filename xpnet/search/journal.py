@@ -83,8 +83,8 @@ class Journal:
             copy = self.path.with_name(self.path.name + ".damaged")
             copy_file(self.path, copy)
             warnings.warn(
-                f"{self.path} has damaged lines ({', '.join(map(str, damaged))}); {len(self.outcomes)} trials "
-                f"are kept, what is missing runs again; the file as it was is {copy}",
+                f"{self.path} has damaged lines ({', '.join(map(str, damaged))}); {len(self.outcomes)} "
+                f"trials are kept, what is missing runs again; the file as it was is {copy}",
                 stacklevel=4,
             )
         return b"".join(whole)
