@@ -11,6 +11,7 @@ pytest.importorskip("safetensors")
 
 @pytest.mark.host
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_three_kills(tmp_path):
-    figures = run(3, epochs=5, seed=1, folder=tmp_path)
+@pytest.mark.parametrize("mode", ["alone", "two", "threads"])
+def test_three_kills(tmp_path, mode):
+    figures = run(3, epochs=5, seed=1, folder=tmp_path, mode=mode)
     assert figures["kills"] >= 2  # a life may end before its time is up

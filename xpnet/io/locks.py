@@ -125,6 +125,8 @@ def _claim(path: Path) -> Iterator[None]:
 
 
 def _acquire(path: Path) -> _Claim:
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder")
     beside = path.with_name(f".{path.name}.lock")
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     while True:
@@ -148,13 +150,19 @@ def _acquire(path: Path) -> _Claim:
                 os.close(handle)
                 continue
             else:
-                now = time.strftime("%Y-%m-%d %H:%M:%S")
-                os.ftruncate(handle, 0)
-                os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {now}".encode())
+                _sign(handle)
         except BaseException:
             os.close(handle)
             raise
         return _Claim(beside, handle)
+
+
+def _sign(handle: int) -> None:
+    """Write down whose lock it is; where the disk is full, the lock alone must do."""
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    with suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {now}".encode())
 
 
 def _read(handle: int) -> str:

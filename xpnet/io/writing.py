@@ -77,6 +77,7 @@ def _link(source: Path, target: Path) -> bool:
     try:
         if not take(handle):
             return False
+        _remove_leftovers(target)
         os.link(source, temporary)
         os.replace(temporary, target)
         sync_folder(target.parent)

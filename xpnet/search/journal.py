@@ -54,12 +54,11 @@ class Journal:
             if old and not resume:
                 raise FileExistsError(f"{path} exists; resume the search in it, or name another journal")
             kept = self._read(old, header) or header
-            if kept != old[: len(kept)]:
+            if kept != old:
                 with atomic_write(path) as file:
                     file.write(kept)
             self._file = stack.enter_context(self.path.open("ab", buffering=0))
-            self._good, self._unwritten = len(kept), b""
-            self._file.truncate(self._good)
+            self._good, self._unwritten, self._torn = len(kept), b"", False
             self._stack = stack.pop_all()
 
     def _read(self, content: bytes, header: bytes) -> bytes:
@@ -142,12 +141,14 @@ class Journal:
             self.missing = None
 
     def _append(self) -> None:
-        self._file.truncate(self._good)  # a part that an earlier try has left
+        if self._torn:  # a part that an earlier try has left
+            self._file.truncate(self._good)
+        self._torn = True
         rest = memoryview(self._unwritten)
         while rest:
             rest = rest[self._file.write(rest) :]
         os.fsync(self._file.fileno())
-        self._good, self._unwritten = self._good + len(self._unwritten), b""
+        self._good, self._unwritten, self._torn = self._good + len(self._unwritten), b"", False
 
     def close(self) -> None:
         """Write what could not be written before; close the file, which other searches may write then."""

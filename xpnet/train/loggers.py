@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpnet.io.writing import as_written_to, atomic_write, check_writable
+from xpnet.io.writing import as_written_to, atomic_write
 from xpnet.train.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ class CSVLogger(Callback):
         return [self.path]
 
     def on_fit_begin(self, trainer: Run) -> None:
-        """Refuse a path that cannot be written, before the work."""
-        check_writable(self.path)
+        """Forget an earlier run."""
         self._begun, self.missing = False, None
 
     def on_epoch_end(self, trainer: Run) -> None:

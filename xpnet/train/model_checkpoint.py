@@ -14,7 +14,7 @@ from xpnet.core.renamed import renamed
 from xpnet.io.background import Background
 from xpnet.io.files import Content, require_safetensors
 from xpnet.io.generations import keep_older, write_generation
-from xpnet.io.writing import check_writable, copy_file
+from xpnet.io.writing import copy_file
 from xpnet.train.callbacks import Callback
 from xpnet.train.monitor import check_monitor, sign_of
 from xpnet.train.resume import is_whole
@@ -99,9 +99,7 @@ class Checkpoint(Callback):
         return [self.path]
 
     def on_fit_begin(self, trainer: Run) -> None:
-        """Refuse a path that cannot be written, before the work."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        check_writable(self.path)
+        """Forget an earlier run."""
         self._begin()
 
     def on_batch_end(self, trainer: Run) -> None:
