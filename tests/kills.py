@@ -1,8 +1,9 @@
 """Kill a training process over and over, resume it each time, and compare with a run that was left alone.
 
     python -m tests.kills --kills 100
-    python -m tests.kills --kills 100 two      # two processes that want to be the same run
-    python -m tests.kills --kills 100 threads  # two runs in threads of one process, with a file in common
+    python -m tests.kills --kills 100 two         # two processes that want to be the same run
+    python -m tests.kills --kills 100 namespaces  # the same, each with pids of its own, as two containers have
+    python -m tests.kills --kills 100 threads     # two runs in threads of a process, with a file in common
 
 The run has everything whose state could be lost: batch norm, dropout, augmentation, prefetching, Adam, a
 schedule, early stopping, an averaged model, a log. Weights, history and log must agree bit for bit.
@@ -118,7 +119,18 @@ def train_in_threads(folder: Path, epochs: int) -> None:
 
 
 def start(folder: Path, epochs: int, mode: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.kills", mode, "--life", str(folder), "--epochs", str(epochs)]
+    apart = ["unshare", "--pid", "--fork", "--kill-child"] if mode == "namespaces" else []
+    command = [
+        *apart,
+        sys.executable,
+        "-m",
+        "tests.kills",
+        mode,
+        "--life",
+        str(folder),
+        "--epochs",
+        str(epochs),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
 
@@ -142,14 +154,20 @@ class Watch:
     """The checkpoints of a folder: whole after each kill, and never an earlier one than before."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.places, self.within = folder, [0], 0
+        self.path, self.places, self.within = folder / "checkpoint.safetensors", [0], 0
+
+    def wait_for_more(self, lives: list[subprocess.Popen[str]]) -> None:
+        """Until one of them has written a checkpoint, or has ended."""
+        stamp = lambda: self.path.stat().st_mtime_ns if self.path.exists() else 0
+        before = stamp()
+        while stamp() == before and all(process.poll() is None for process in lives):
+            time.sleep(0.001)
 
     def look(self) -> None:
         from xpnet.train import load_checkpoint
 
-        path = self.folder / "checkpoint.safetensors"
-        if path.exists():
-            state = load_checkpoint(path)["state"]
+        if self.path.exists():
+            state = load_checkpoint(self.path)["state"]
             assert state["step"] >= self.places[-1], "a checkpoint went back"
             self.places.append(state["step"])
             self.within += state["batches"] > 0
@@ -161,7 +179,8 @@ def run(
     """Train once undisturbed and once with `kills` kills; the figures.
 
     Args:
-        mode: "alone", "two" processes that want to be the same run, or two runs in two "threads".
+        mode: "alone"; "two" processes that want to be the same run, or two in pid "namespaces" of their own;
+            or two runs in two "threads".
 
     Raises:
         AssertionError: something was lost, or a checkpoint was damaged.
@@ -184,7 +203,7 @@ def run(
     say(f"undisturbed: {length:.1f} s of training")
 
     watches = [Watch(killed / name) for name in runs]
-    lives = [start(killed, epochs, mode) for _ in range(2 if mode == "two" else 1)]
+    lives = [start(killed, epochs, mode) for _ in range(2 if mode in ("two", "namespaces") else 1)]
     done = cut = 0
     while True:
         if done < kills and not all((killed / name / "final.safetensors").exists() for name in runs):
@@ -195,6 +214,8 @@ def run(
             else:
                 if len(lives) == 1:
                     process.stdout.readline()
+                else:
+                    watches[0].wait_for_more(lives)
                 time.sleep(chance.uniform(0, 1.2 * length / kills))
             process.kill()
             code = process.wait()
@@ -234,7 +255,7 @@ def run(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("mode", nargs="?", default="alone")
+    parser.add_argument("mode", nargs="?", default="alone", help="alone, two, namespaces or threads")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)

@@ -109,12 +109,21 @@ def test_pids_that_say_nothing(tmp_path, patch):
     write_from([start(WRITE.format(patch=patch), path, letter, 60) for letter in "ab"], path)
 
 
+APART = ("unshare", "--pid", "--fork", "--kill-child")
+
+
+def may_unshare():
+    """Whether processes can have pids of their own here."""
+    return (
+        bool(shutil.which("unshare")) and not subprocess.run([*APART, "true"], capture_output=True).returncode
+    )
+
+
 def test_two_pid_namespaces(tmp_path):
-    apart = ("unshare", "--pid", "--fork")
-    if shutil.which("unshare") is None or subprocess.run([*apart, "true"], capture_output=True).returncode:
+    if not may_unshare():
         pytest.skip("no namespaces here")
     path = tmp_path / "a"
-    write_from([start(WRITE.format(patch=""), path, letter, 60, prefix=apart) for letter in "ab"], path)
+    write_from([start(WRITE.format(patch=""), path, letter, 60, prefix=APART) for letter in "ab"], path)
 
 
 def test_threads(tmp_path):

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from tests.io.test_writing import may_unshare
 from tests.kills import run
 
 pytest.importorskip("safetensors")
@@ -11,7 +12,9 @@ pytest.importorskip("safetensors")
 
 @pytest.mark.host
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-@pytest.mark.parametrize("mode", ["alone", "two", "threads"])
+@pytest.mark.parametrize("mode", ["alone", "two", "namespaces", "threads"])
 def test_three_kills(tmp_path, mode):
+    if mode == "namespaces" and not may_unshare():
+        pytest.skip("no namespaces here")
     figures = run(3, epochs=5, seed=1, folder=tmp_path, mode=mode)
     assert figures["kills"] >= 2  # a life may end before its time is up
