@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from xpnet.array_api.function import Function, derived, public
 from xpnet.array_api.manipulation import broadcast_to
 from xpnet.array_api.values import (
+    any_tensor,
     backend_for,
     differentiating,
     flat,
@@ -195,12 +196,13 @@ full_like = LIKES["full_like"]
 
 def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Any]:
     """The coordinates of a grid, from one vector for each axis."""
-    if not differentiating(*arrays):
+    if not any_tensor(arrays):
         return list(value_of("meshgrid", arrays, {"indexing": indexing}))
     n = len(arrays)
     order = list(range(n))
     if indexing == "xy" and n > 1:
         order[0], order[1] = 1, 0
+    arrays = tuple(reshape(a, (1,)) if not a.ndim else a for a in arrays)
     sizes = [a.shape[0] for a in arrays]
     shape = tuple(sizes[order[k]] for k in range(n))
     return [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from inspect import Parameter, signature
 from operator import attrgetter
 from typing import Any
 
 from xpnet.array_api.values import differentiating, value_of
+from xpnet.core.tensor import Tensor
+from xpnet.core.views import viewed
 
 Function = Callable[..., Any]
 
@@ -47,11 +49,20 @@ def constant(name: str, chapter: str, text: str, arguments: str, refuses: bool =
     return public(function, own, chapter, text, why)
 
 
-def derived(name: str, chapter: str, text: str, derivative: str) -> Callable[[Function], Function]:
+def derived(
+    name: str, chapter: str, text: str, derivative: str, views: bool = False
+) -> Callable[[Function], Function]:
     """A function whose values are the backend's, and whose derivative is that of the decorated formula.
 
     The formula is of other functions of the namespace, and of ops. It runs where something is recorded or
     carries a tangent.
+
+    Args:
+        name: of the function, in the standard and in the backend.
+        chapter: of the standard.
+        text: what it gives.
+        derivative: in words.
+        views: what it gives may lie in the memory of its first argument.
     """
     find, own = attrgetter(name), name.rpartition(".")[2]
 
@@ -60,13 +71,25 @@ def derived(name: str, chapter: str, text: str, derivative: str) -> Callable[[Fu
         def function(*args: Any, **kwargs: Any) -> Any:
             if differentiating(*args, *kwargs.values()):
                 return formula(*args, **kwargs)
-            return value_of(own, args, kwargs, find)
+            found = value_of(own, args, kwargs, find)
+            if views and isinstance(args[0], Tensor):
+                again: Function = lambda x: function(x, *args[1:], **kwargs)
+                if isinstance(found, tuple):
+                    for k, part in enumerate(found):
+                        viewed(part, args[0], partial(_entry, again, k))
+                else:
+                    viewed(found, args[0], again)
+            return found
 
         del function.__wrapped__
         function.__signature__ = signature(formula)  # type: ignore[attr-defined]
         return public(function, own, chapter, text, derivative)
 
     return make
+
+
+def _entry(function: Function, k: int, x: Any) -> Any:
+    return function(x)[k]
 
 
 def arity(function: Function) -> int:

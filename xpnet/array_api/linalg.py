@@ -32,7 +32,7 @@ def _matmul(x1: Any, x2: Any, /) -> Any:
     return matmul(*promoted(x1, x2))
 
 
-@derived("matrix_transpose", CHAPTER, "The last two axes exchanged.", "dy, transposed")
+@derived("matrix_transpose", CHAPTER, "The last two axes exchanged.", "dy, transposed", views=True)
 def matrix_transpose(x: Any, /) -> Any:
     """Transpose."""
     return transpose(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))

@@ -23,6 +23,7 @@ from xpnet.core.methods import Methods
 from xpnet.core.node import Carried
 from xpnet.core.places import namespace, tensor_namespace
 from xpnet.core.tensor import Tensor
+from xpnet.core.views import viewed
 
 
 class Dual(Carried, Methods[Any]):
@@ -34,7 +35,7 @@ class Dual(Carried, Methods[Any]):
         level: of the `jvp` that made it: an inner one has a larger number than one around it.
     """
 
-    __slots__ = ("level", "primal", "tangent")
+    __slots__ = ("__weakref__", "_memory", "_recipe", "level", "primal", "tangent")
 
     def __init__(self, primal: Any, tangent: Any, level: int) -> None:
         self.primal, self.tangent, self.level = primal, tangent, level
@@ -125,7 +126,10 @@ def apply(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     primals, tangents = [p for p, _ in pairs], [t for _, t in pairs]
     value = op(*primals, **kwargs)
     tangent = RULES[op.forward](op, primals, tangents, kwargs, value)
-    return Dual(value, tangent, level)
+    result = Dual(value, tangent, level)
+    if op.views and isinstance(args[0], Dual):
+        viewed(result, args[0], lambda x: op(x, *args[1:], **kwargs))
+    return result
 
 
 def _bound(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:

@@ -22,7 +22,7 @@ from xpnet.core.tensor import Tensor as Tensor
 Result = tuple[Array, Pullback]
 
 
-@differentiable(forward="linear")
+@differentiable(forward="linear", views=True)
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Result:
     """x repeated along new axes and axes of length 1; the gradient is summed over them."""
     return namespace(x).broadcast_to(x, shape), lambda dy: unbroadcast(dy, x)
@@ -46,7 +46,7 @@ def concat(*parts: Array, axis: int | None = 0) -> Result:
     return y, pullback
 
 
-@differentiable(forward="linear")
+@differentiable(forward="linear", views=True)
 def flip(x: Array, axis: int | tuple[int, ...] | None = None) -> Result:
     """The order reversed along `axis` (default: all)."""
     return namespace(x).flip(x, axis=axis), lambda dy: namespace(dy).flip(dy, axis=axis)

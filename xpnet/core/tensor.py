@@ -16,6 +16,7 @@ from xpnet.core.methods import Methods
 from xpnet.core.node import LENT, Node
 from xpnet.core.places import backend_name, device, namespace, on_device, tensor_namespace
 from xpnet.core.recording import current
+from xpnet.core.views import detach, viewed
 
 if TYPE_CHECKING:
     from typing import Self
@@ -141,7 +142,9 @@ class Tensor(Node, Methods["Tensor"]):
 
     def detach(self) -> Tensor:
         """The same array without its history."""
-        return Tensor(self._data)
+        result = Tensor(self._data)
+        viewed(result, self, detach)
+        return result
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set `requires_grad` of a leaf; returns the tensor."""

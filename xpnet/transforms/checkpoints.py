@@ -17,7 +17,8 @@ from xpnet.core.tensor import Tensor
 class _Segment:
     """The op of a checkpoint: a function that is run again."""
 
-    is_loss = False
+    is_loss = views = False
+    keeps = True
     anywhere: tuple[str, ...] = ()
     forward = None
     arguments: tuple[str, ...] = ()
