@@ -2,7 +2,7 @@
 
     python -m tests.kills --kills 100
     python -m tests.kills --kills 100 two         # two processes that want to be the same run
-    python -m tests.kills --kills 100 namespaces  # the same, each with pids of its own, as two containers have
+    python -m tests.kills --kills 100 namespaces  # the same with pids of their own, as in containers
     python -m tests.kills --kills 100 threads     # two runs in threads of a process, with a file in common
 
 The run has everything whose state could be lost: batch norm, dropout, augmentation, prefetching, Adam, a
