@@ -16,5 +16,5 @@ pytest.importorskip("safetensors")
 def test_three_kills(tmp_path, mode):
     if mode == "namespaces" and not may_unshare():
         pytest.skip("no namespaces here")
-    figures = run(3, epochs=5, seed=1, folder=tmp_path, mode=mode)
+    figures = run(3, epochs=8, seed=1, folder=tmp_path, mode=mode)
     assert figures["kills"] >= 2  # a life may end before its time is up
