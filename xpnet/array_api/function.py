@@ -9,6 +9,8 @@ from operator import attrgetter
 from typing import Any
 
 from xpnet.array_api.values import differentiating, value_of
+from xpnet.core.arrays import is_array
+from xpnet.core.backend import dtype_name
 from xpnet.core.tensor import Tensor
 from xpnet.core.views import viewed
 
@@ -22,6 +24,31 @@ def public(function: Function, name: str, chapter: str, text: str, derivative: s
     made: Any = function
     made.chapter, made.derivative = chapter, derivative
     return function
+
+
+ERRORS = (ValueError, TypeError, IndexError, RuntimeError)
+
+
+def named(error: Exception, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception:
+    """An error of a backend, or of the formula of a derivative, that names the function and its arguments."""
+    own, text = function.__name__, str(error).strip()
+    if text.startswith(f"{own}:") or hasattr(error, "named"):
+        return error
+    parameters = [p for p in signature(function).parameters if p not in kwargs]
+    given = [*zip(parameters, args, strict=False), *kwargs.items()]
+    message = f"{own}: {text} ({', '.join(f'{name}: {_described(v)}' for name, v in given)})"
+    try:
+        made = type(error)(message)
+    except TypeError:  # a backend's own, which takes other arguments
+        made = next(k for k in ERRORS if isinstance(error, k))(message)
+    made.named = True  # type: ignore[attr-defined]
+    return made
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_described, value))}]"
+    return f"{tuple(value.shape)} {dtype_name(value.dtype)}" if is_array(value) else f"{value!r:.60}"
 
 
 def constant(name: str, chapter: str, text: str, arguments: str, refuses: bool = False) -> Function:
@@ -42,7 +69,10 @@ def constant(name: str, chapter: str, text: str, arguments: str, refuses: bool =
                 f"{own}: x requires a gradient, and a result whose shape depends on the values has "
                 "none; pass x.detach()"
             )
-        return value_of(own, args, kwargs, find)
+        try:
+            return value_of(own, args, kwargs, find)
+        except ERRORS as error:
+            raise named(error, function, args, kwargs) from error.__cause__
 
     function.__signature__ = signature(eval(f"lambda {arguments}: 0"))  # type: ignore[attr-defined]
     why = "none, and refused where one is wanted" if refuses else "none; the result is a constant"
@@ -69,9 +99,12 @@ def derived(
     def make(formula: Function) -> Function:
         @wraps(formula)
         def function(*args: Any, **kwargs: Any) -> Any:
-            if differentiating(*args, *kwargs.values()):
-                return formula(*args, **kwargs)
-            found = value_of(own, args, kwargs, find)
+            try:
+                if differentiating(*args, *kwargs.values()):
+                    return formula(*args, **kwargs)
+                found = value_of(own, args, kwargs, find)
+            except ERRORS as error:
+                raise named(error, function, args, kwargs) from error.__cause__
             if views and isinstance(args[0], Tensor):
                 again: Function = lambda x: function(x, *args[1:], **kwargs)
                 if isinstance(found, tuple):

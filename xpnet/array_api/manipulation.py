@@ -128,8 +128,9 @@ def roll(x: Any, /, shift: Any, *, axis: Any = None) -> Any:
 
 
 @derived("tile", CHAPTER, "x repeated as a whole, `repetitions` times along each axis.", SUMMED)
-def tile(x: Any, repetitions: tuple[int, ...], /) -> Any:
+def tile(x: Any, repetitions: int | tuple[int, ...], /) -> Any:
     """Repeat as a whole."""
+    repetitions = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
     n = max(x.ndim, len(repetitions))
     times = (1,) * (n - len(repetitions)) + tuple(repetitions)
     shape = (1,) * (n - x.ndim) + tuple(x.shape)

@@ -41,7 +41,9 @@ from xpnet.core.views import viewed
 P = ParamSpec("P")
 _new = object.__new__
 
-_enabled = Setting("xpnet_grad_enabled", True)
+_enabled: Setting[Any] = Setting("xpnet_grad_enabled", True)
+TANGENTS_ONLY = 0
+"""What jvp within no_grad() sets: as False, but a no_grad() of the function itself stops tangents, too."""
 
 
 class Op(OwnsKernels, Protocol[P]):
@@ -243,10 +245,10 @@ def _positional(
     return args + moved, rest
 
 
-def no_grad() -> Within[bool]:
+def no_grad() -> Within[Any]:
     """Record nothing inside the block: ops on Tensors give Tensors without history.
 
-    It holds for this thread (or task) alone.
+    It holds for this thread (or task) alone. In a function that `jvp` runs it stops tangents, too.
 
     >>> import xpnet
     >>> x = xpnet.tensor([1.0], requires_grad=True)
@@ -257,14 +259,24 @@ def no_grad() -> Within[bool]:
     return _enabled.within(False)
 
 
-def recording() -> Within[bool]:
+def recording() -> Within[Any]:
     """Record inside the block, whatever is said around it."""
     return _enabled.within(True)
 
 
 def is_recording() -> bool:
     """Whether ops are recorded here."""
-    return _enabled.get()
+    return bool(_enabled.get())
+
+
+def forward_mode() -> Within[Any]:
+    """A function runs for its tangents: inside of it no_grad() makes constants, around it it does not."""
+    return _enabled.within(_enabled.get() or TANGENTS_ONLY)
+
+
+def is_constant() -> bool:
+    """Whether a no_grad() holds here that stops tangents, too."""
+    return bool(_enabled.get() is False)
 
 
 def is_recorded(*tensors: Any) -> bool:

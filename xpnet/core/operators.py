@@ -217,7 +217,8 @@ def _extremum(name: str) -> Any:
         y = getattr(xp, name)(x, axis=axis, keepdims=keepdims)
 
         def pullback(dy: Array) -> Array:
-            hit = x == _restore(y, x, axis, keepdims)
+            top = _restore(y, x, axis, keepdims)
+            hit = (x == top) | ((x != x) & (top != top))
             ties = xp.sum(xp.astype(hit, dy.dtype), axis=axis, keepdims=True)
             return xp.where(hit, _restore(dy, x, axis, keepdims) / ties, zero(dy))
 

@@ -20,6 +20,9 @@ last = [-1]
 
 def wrote(x: Any) -> None:
     """Note that the memory of a Tensor has other values now."""
+    memory = getattr(x, "_memory", None)
+    root = None if memory is None else memory.root()
+    x = x if root is None else root  # what others may have
     key, last[0] = id(x), next(clock)
     _WRITTEN[key] = ref(x, lambda _: _WRITTEN.pop(key, None)), last[0]
 
@@ -50,5 +53,6 @@ def check(node: Any) -> None:
 def _message(node: Any, what: str) -> str:
     return (
         f"backward(): {what} of {node._op.__name__} was written into after the forward pass, and the "
-        "gradient needs the values before: write before the forward pass, after backward(), or into a copy, x.clone()"
+        "gradient needs the values before: write before the forward pass, after backward(), or into a copy, "
+        "x.clone()"
     )

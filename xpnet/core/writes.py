@@ -181,7 +181,7 @@ def _succeed(x: Any, old: Any, new: Any) -> None:
             "x of its parts, with xpnet.array_api.stack or concat"
         )
     for name in _slots(type(x)):
-        if hasattr(new, name):
+        if hasattr(new, name) and name not in ("_memory", "_recipe"):  # x stays a view of what it was
             setattr(x, name, getattr(new, name))
     if isinstance(x, Tensor):
         x._before = old
