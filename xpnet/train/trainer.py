@@ -266,7 +266,7 @@ class Trainer(Run):
             self._has_grown = True
             warnings.warn(
                 f"the training loss is {loss:g} in epoch {self.epoch + 1}, it began at {first:g}; "
-                f"{remedy(self)}. StopOnDivergence ends such a run",
+                f"{remedy(self)}. StopOnDivergence (--divergence 3) ends such a run",
                 stacklevel=4,
             )
 
