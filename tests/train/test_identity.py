@@ -203,11 +203,12 @@ def test_a_loss_that_holds_the_model_does_not_hold_its_weights(tmp_path):
 
 def test_a_checkpoint_of_before_goes_on(checkpoint, tmp_path):
     """Without fingerprints: what an earlier version wrote is compared as far as it goes."""
-    from xpnet.train.resume import write_checkpoint
+    from xpnet.io.generations import write_generation
+    from xpnet.train.resume import checkpoint_content
 
     saved = load_checkpoint(checkpoint)
     old = {k: v for k, v in saved["settings"].items() if k not in ("meaning", "environment", "stateful")}
-    write_checkpoint(tmp_path / "c", old, saved["state"])
+    write_generation(tmp_path / "c", checkpoint_content(old, saved["state"]).encode(), keep=1)
     assert run(resume=tmp_path / "c", epochs=3, **SAME).history.epochs == 3
 
 

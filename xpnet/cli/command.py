@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
 from xpnet import __version__
-from xpnet.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, BadInputError
+from xpnet.cli.errors import BAD_INPUT, FAILED, BadInputError
+from xpnet.cli.signals import said
 
 COMMANDS = {
     "train": "train a network and save it",
@@ -69,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; default: those of the process.
 
     Returns:
-        0, 1 if training failed or backends differ, 2 for bad input, 130 after Ctrl-C.
+        0, 1 if training failed or backends differ, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     for stream in (sys.stdout, sys.stderr):  # a name that the console cannot show must not end a run
         if hasattr(stream, "reconfigure"):
@@ -85,9 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str], group: Any) -> int:
     """Run a command, which several ranks may do together; the exit code."""
+    before = warnings.formatwarning
     try:
         options = parser().parse_args(words)
         options.argv = tuple(words)
+        warnings.formatwarning = lambda message, *_, **__: f"xpnet {options.command}: warning: {message}\n"
         command = import_module(f"xpnet.cli.{options.command}")
         return int(command.run(command.Settings.of(options)))
     except SystemExit as stop:  # argparse has printed its line
@@ -96,11 +100,14 @@ def _run(words: list[str], group: Any) -> int:
         if group is not None:
             group.let_rank_0_speak()
         return _fail(words[0], str(error), BAD_INPUT)
-    except KeyboardInterrupt:
-        return _fail(words[0], "interrupted; nothing was written", INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        code, word = said(stop)
+        return _fail(words[0], f"{word}; nothing was written", code)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    finally:
+        warnings.formatwarning = before
 
 
 def _fail(command: str, message: str, code: int) -> int:

@@ -22,7 +22,7 @@ from xpnet.cli.settings import DataSettings
 from xpnet.data.dataset import check_finite
 from xpnet.data.folder import SUFFIXES, decode
 from xpnet.data.table import read_table
-from xpnet.io.files import check_writable
+from xpnet.io.writing import check_writable
 from xpnet.train import predict
 
 _SHOWN = 10
