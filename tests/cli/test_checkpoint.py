@@ -99,7 +99,7 @@ def test_a_run_at_a_constant_rate_can_be_made_longer(capsys):
         (["--resume", "none"], "none: no such file"),
         (["--checkpoint", "no/such/c"], "cannot write no/such/c"),
         (["--resume", "model.st"], "a file of xpnet, but not a checkpoint"),
-        (["--resume", "text"], "not a safetensors file, or a damaged one"),
+        (["--resume", "text"], "not a safetensors file, or a truncated or damaged one"),
     ],
 )
 def test_bad_files_end_with_one_line(options, message, capsys):

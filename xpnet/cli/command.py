@@ -7,6 +7,7 @@ A module `xpnet.cli.NAME` has `add_options(parser)`, the record `Settings` that 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 
 from xpnet import __version__
 from xpnet.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, BadInputError
+from xpnet.core.reading import printable
 
 COMMANDS = {
     "train": "train a network and save it",
@@ -69,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a name that the console cannot show must not end a run
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # its remarks on damaged pictures
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         options = parser().parse_args(words)
@@ -88,5 +91,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(command: str, message: str, code: int) -> int:
-    print(f"xpnet {command}: error: {message}", file=sys.stderr)
+    print(f"xpnet {command}: error: {printable(message)}", file=sys.stderr)
     return code

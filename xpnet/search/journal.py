@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xpnet.core.reading import read_file, reading
 from xpnet.search.space import Params
 from xpnet.search.trial import Outcome, Proposal
 
@@ -35,10 +36,12 @@ class Journal:
         self.path = Path(path)
         self.outcomes: dict[int, Outcome] = {}
         header = _line({"format": _FORMAT, **metadata})
-        old = self.path.read_bytes() if self.path.exists() else b""
+        with reading(path, "a journal of a search"):
+            old = read_file(path) if self.path.exists() else b""
         if old and not resume:
             raise FileExistsError(f"{path} exists; resume the search in it, or name another journal")
-        keep = self._read(old, header) if old else 0
+        with reading(path, "a journal of a search"):
+            keep = self._read(old, header) if old else 0
         new = not self.path.exists()
         self._file = self.path.open("r+b" if not new else "wb")
         self._file.truncate(keep)
@@ -61,7 +64,7 @@ class Journal:
         for i, line in enumerate(lines):
             try:
                 outcome = Outcome.from_dict(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 if i + 1 == len(lines):  # a crash of the machine can leave a last line of zeros
                     break
                 raise ValueError(f"{self.path}: line {i + 2} is damaged") from None

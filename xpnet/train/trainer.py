@@ -11,6 +11,7 @@ from xpnet import functional as F
 from xpnet.core.checks import nearest, number, size
 from xpnet.core.notes import discard_errors
 from xpnet.core.places import following
+from xpnet.core.reading import reading
 from xpnet.data import DataLoader
 from xpnet.data.source import Samples, is_data_set
 from xpnet.parallel.communicator import Communicator
@@ -163,7 +164,8 @@ class Trainer(Run):
         if resume is not None:
             try:
                 saved = load_checkpoint(resume)
-                check_settings(saved["settings"], self.identity(), resume)
+                with reading(resume, "a checkpoint of this run"):
+                    check_settings(saved["settings"], self.identity(), resume)
             except Exception:
                 self.data, self.validation = previous
                 raise
@@ -177,7 +179,7 @@ class Trainer(Run):
             same_start(self.model, self.communicator)
             self.call("on_fit_begin")
             if saved is not None:
-                self._go_on(saved["state"])
+                self._go_on(saved["state"], resume)
             while self.history.epochs < epochs and not self.stop:
                 self._fit_epoch()
         except BaseException:
@@ -189,11 +191,13 @@ class Trainer(Run):
             self.model.eval()
         return self.history
 
-    def _go_on(self, state: dict[str, Any]) -> None:
-        self.epoch = len(next(iter(state["history"].values()), []))
+    def _go_on(self, state: dict[str, Any], path: Any) -> None:
+        with reading(path, "a checkpoint of this run"):
+            self.epoch = len(next(iter(state["history"].values()), []))
         if state["batches"]:  # what callbacks set up at the beginning of an epoch; their state follows
             self.call("on_epoch_begin")
-        self.load_state_dict(state)
+        with reading(path, "a checkpoint of this run"):
+            self.load_state_dict(state)
 
     def _fit_epoch(self) -> None:
         """The rest of an epoch: training, validation, the row of the history."""
