@@ -46,7 +46,7 @@ def load_cifar10(
     >>> from xpnet.data import load_cifar10
     >>> load_cifar10("no/such/folder")
     Traceback (most recent call last):
-    xpnet.core.reading.MissingFileError: no/such/folder: no such file or folder; expected the files of CIFAR-10
+    xpnet.core.reading.MissingFileError: no/such/folder: no such file or folder; expected ...
     """
     if dtype not in ("float32", "uint8"):
         raise ValueError(f'load_cifar10: dtype is "float32" or "uint8", got {dtype!r}')

@@ -86,7 +86,7 @@ def load_mnist(path: str | PathLike[str], flatten: bool = True) -> tuple[Dataset
     >>> from xpnet.data import load_mnist
     >>> load_mnist("no/such/folder")
     Traceback (most recent call last):
-    xpnet.core.reading.MissingFileError: no/such/folder: no such folder; expected the folder with MNIST's four idx files
+    xpnet.core.reading.MissingFileError: no/such/folder: no such folder; expected ...
     """
     folder = Path(path)
     if not folder.is_dir():

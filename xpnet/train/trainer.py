@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any
 
 from xpnet import functional as F
+from xpnet.core import random
 from xpnet.core.checks import nearest, number, size
 from xpnet.core.notes import discard_errors
 from xpnet.core.places import following
@@ -147,11 +148,15 @@ class Trainer(Run):
                 is damaged or of another run.
             TrainingDivergedError: the mean loss of an epoch is NaN or infinite.
 
-        The loss of each batch stays on the device; the host waits once an epoch.
+        The loss of each batch stays on the device; the host waits once an epoch. Several models may train in
+        several threads, each with the bits that it has alone: a thread beside the main one has random streams
+        of its own, which begin where those of the process are, or where `xpnet.manual_seed` puts them there.
+        A model may be applied in another thread while it trains.
         """
         epochs = size("Trainer.fit", "epochs", epochs)
         if self.optimizer is None:
             raise TypeError("Trainer.fit: the optimizer is None; pass one, such as optim.Adam(model)")
+        random.own_streams()
         train = as_dataset(train)
         if not isinstance(train, Iterable) and not hasattr(train, "__getitem__"):
             raise TypeError(f"Trainer.fit: expected a data set or batches, got {train!r}")
