@@ -322,6 +322,14 @@ def test_a_model_larger_than_its_file_is_not_made():
         xpnet.load(path)
 
 
+def test_a_margin_that_no_layer_needs_is_refused():
+    xpnet.save(nn.Sequential(nn.Conv2d(1, 2, 3, padding=512)), "wide")
+    assert xpnet.load("wide").model[0].padding == 512
+    xpnet.save(nn.Sequential(nn.MaxPool2d(3), nn.Conv2d(1, 2, 3, padding=(1, 12_000))), "wide")
+    with pytest.raises(UnreadableFileError, match=r"wide: .*\(Conv2d: padding 12000, expected 512 at most\)"):
+        xpnet.load("wide")
+
+
 def test_loading_draws_nothing_and_gives_the_saved_values():
     path = model_file()
     xpnet.manual_seed(3)
@@ -343,6 +351,7 @@ ODD = {
     "model": lambda f: f.update(model=3),
     "classes": lambda f: f["model"].update(classes="2"),
     "too many classes": lambda f: f["model"].update(classes=3),
+    "far too many classes": lambda f: f["model"].update(classes=2**63),
     "kind": lambda f: f.update(kind=["mlp"]),
     "names": lambda f: f.update(class_names="ab"),
     "one name": lambda f: f.update(class_names=["a"]),

@@ -72,14 +72,15 @@ def run(settings: Settings) -> int:
             *_, test = SOURCES[name].load(settings.path, metadata.get("size"))
             labels, source = to_numpy(test.y), f"the {name} test set"
             x = _fit(to_numpy(test.x), metadata["shape"], source)
-        names = np.array(metadata["class_names"] or [str(k) for k in range(metadata["model"]["classes"])])
-        if labels is not None and labels.max() >= len(names):
-            raise ValueError(f"{source} has a class {labels.max()}, the model only those below {len(names)}")
+        classes = metadata["model"]["classes"]
+        if labels is not None and labels.max() >= classes:
+            raise ValueError(f"{source} has a class {labels.max()}, the model only those below {classes}")
         with reading(settings.model, "a model for these samples"):
             scores = predict(model, scaler.transform(x))
-            if tuple(scores.shape) != (len(x), len(names)):
-                raise ValueError(f"it gives {tuple(scores.shape)}, expected {(len(x), len(names))}")
+            if tuple(scores.shape) != (len(x), classes):
+                raise ValueError(f"it gives {tuple(scores.shape)}, expected {(len(x), classes)}")
             probabilities = to_numpy(F.softmax(scores))
+    names = np.array(metadata["class_names"] or [str(k) for k in range(classes)])
     predicted = probabilities.argmax(axis=1)
     certainty = probabilities.max(axis=1)
 
