@@ -23,7 +23,7 @@ template <typename A> struct Identity {
 template <typename A> struct ReLU {
     static constexpr Keeps KEEPS = OUTPUT;
     static __device__ __forceinline__ A value(A x, A) { return nanmax(x, A(0)); }
-    static __device__ __forceinline__ A gradient(A dy, A y, A) { return y > A(0) ? dy : A(0); }
+    static __device__ __forceinline__ A gradient(A dy, A y, A) { return y == A(0) ? A(0) : dy; }  // NaN has one
 };
 template <typename A> struct LeakyReLU {  // p >= 0: y has the sign of x
     static constexpr Keeps KEEPS = OUTPUT;

@@ -102,7 +102,7 @@ __device__ __forceinline__ void write_output(const L& at, const T* x, const type
 // Where ReLU stopped the value, it stops the gradient. The value is made again from x, at no traffic; with a residual
 // that would take the residual, so y is read instead, which the next layer keeps anyway.
 template <typename A> __device__ __forceinline__ A through(A dy, A x, A y, bool from_y, const Channel<A>& ch, int relu) {
-    return !relu || (from_y ? y : ch.out(x)) > A(0) ? dy : A(0);
+    return relu && (from_y ? y : ch.out(x)) <= A(0) ? A(0) : dy;
 }
 
 // Sums of g and g (x - centre): reads x, dy (and y), writes what is known already: the gradient of the residual, g; and

@@ -41,7 +41,7 @@ def skip_what_lacks(case: Case, backend: Any) -> None:
         pytest.skip("CuPy's scan of several rows leaves threads behind a barrier")
 
 
-WITHOUT_LIBRARIES = ("xp.complex product", "xp.fftshift", "xp.ifftshift")
+WITHOUT_LIBRARIES = ("xp.complex product", "xp.complex sign", "xp.fftshift", "xp.ifftshift")
 
 
 def symmetric(x: Any) -> Any:
@@ -449,6 +449,13 @@ def filled(x: Any) -> Any:
 
 
 NETWORKS = [
+    case(
+        "linspace",
+        lambda a, b: xp.linspace(xp.sum(a), xp.sum(b), 5, endpoint=False),
+        (X, (3,)),
+        lambda a, b: np.linspace(a.sum(), b.sum(), 5, endpoint=False),
+        lambda t, f, a, b: a.sum() + (b.sum() - a.sum()) * t.arange(5, dtype=a.dtype) / 5,
+    ),
     case("x[...] = y", written, (X, (3,)), np_written, t_written),
     case("zeros written into", filled, (X,), lambda x: np.stack([0 * x[:, 0], x[:, 0] ** 2, 0 * x[:, 0]], 1)),
     case(
@@ -608,7 +615,59 @@ LINALG = [
     ),
 ]
 
+
+def complex_svd(
+    svd: Callable[..., Any], conj: Callable[[Any], Any], swap: Callable[[Any], Any], z: Any
+) -> Any:
+    """Of Z = U S V^H: what a factor e^(i phi) of a pair of vectors leaves as it is."""
+    u, s, vh = svd(z)
+    first = u[:, :2] * s[:2]
+    return first @ vh[:2, :], s, u[:, :1] @ swap(conj(u[:, :1]))
+
+
+def spread(
+    concat: Callable[..., Any], parts: Callable[[Any], Any], product: Any, s: Any, projector: Any
+) -> Any:
+    return concat([parts(product).reshape(-1), s, parts(projector).reshape(-1)])
+
+
 FACTORIZATIONS = [
+    case(
+        "complex svd",
+        lambda a, b: spread(
+            xp.concat,
+            parts,
+            *complex_svd(
+                lambda z: xp.linalg.svd(z, full_matrices=False), xp.conj, xp.matrix_transpose, a + 1j * b
+            ),
+        ),
+        ((4, 3), (4, 3)),
+        lambda a, b: spread(
+            np.concatenate,
+            np_parts,
+            *complex_svd(lambda z: np.linalg.svd(z, full_matrices=False), np.conj, np.transpose, a + 1j * b),
+        ),
+        lambda t, f, a, b: spread(
+            t.cat,
+            lambda z: t_parts(t, z),
+            *complex_svd(
+                lambda z: t.linalg.svd(z, full_matrices=False), t.conj, lambda z: z.mT, t.complex(a, b)
+            ),
+        ),
+    ),
+    case(
+        "complex slogdet",
+        lambda a, b: (lambda sign, log: xp.stack([xp.real(sign), xp.imag(sign), log]))(
+            *xp.linalg.slogdet(a + 1j * b)
+        ),
+        ((2, 3, 3), (2, 3, 3)),
+        lambda a, b: (lambda sign, log: np.stack([sign.real, sign.imag, log]))(
+            *np.linalg.slogdet(a + 1j * b)
+        ),
+        lambda t, f, a, b: (lambda sign, log: t.stack([sign.real, sign.imag, log]))(
+            *t.linalg.slogdet(t.complex(a, b))
+        ),
+    ),
     case(
         "inv",
         lambda x: xp.linalg.inv(definite(x)),
@@ -842,6 +901,13 @@ FFT = [
         lambda t, f, x: t.fft.fftshift(x, 1),
     ),
     case("ifftshift", xp.fft.ifftshift, (X,), np.fft.ifftshift, lambda t, f, x: t.fft.ifftshift(x)),
+    case(
+        "complex sign",
+        lambda a, b: parts(xp.sign(a + 1j * b)),
+        (X, X),
+        lambda a, b: np_parts((a + 1j * b) / np.abs(a + 1j * b)),
+        lambda t, f, a, b: t_parts(t, t.sgn(t.complex(a, b))),
+    ),
     case(
         "complex product",
         lambda a, b: xp.abs((a + 1j * b) * xp.exp(1j * a) / (2.0 + 1j * b)),

@@ -20,6 +20,7 @@ from typing import Any
 
 from xpnet.array_api import (
     creation,
+    documentation,
     elementwise,
     info,
     manipulation,
@@ -51,6 +52,13 @@ FUNCTIONS: dict[str, Any] = {name: f for chapter in CHAPTERS for name, f in chap
 globals().update(FUNCTIONS)
 linalg = SimpleNamespace(**_linalg.EXTENSION)
 fft = SimpleNamespace(**_fft.FUNCTIONS)
+for _key, _function in (
+    *FUNCTIONS.items(),
+    *((f"linalg.{name}", f) for name, f in _linalg.EXTENSION.items()),
+    *((f"fft.{name}", f) for name, f in _fft.FUNCTIONS.items()),
+):
+    if _key in documentation.EXAMPLES:
+        documentation.document(_key, _function)
 special = _special
 
 

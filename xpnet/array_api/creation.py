@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from xpnet.array_api.function import Function, derived, public
 from xpnet.array_api.manipulation import broadcast_to
 from xpnet.array_api.values import (
+    any_tensor,
     backend_for,
     differentiating,
     flat,
@@ -70,6 +71,13 @@ def _nothing() -> Any:
 
 def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Any:
     """start, start + step, ..., below stop."""
+    for name, value in (("start", start), ("stop", stop), ("step", step)):
+        if differentiating(value):
+            raise TypeError(
+                f"arange: {name} requires a gradient, and the length of the result depends on it; pass "
+                "float(x), or use linspace"
+            )
+    start, stop, step = (v.item() if carries_gradients(v) else v for v in (start, stop, step))
     if stop is None:
         start, stop = 0, start
     dtype = dtype or _default([v for v in (start, stop, step) if v is not None])
@@ -110,6 +118,13 @@ def linspace(
     start: Any, stop: Any, /, num: int, *, dtype: Any = None, device: Any = None, endpoint: bool = True
 ) -> Any:
     """num numbers from start to stop, evenly."""
+    like = start if carries_gradients(start) else stop if carries_gradients(stop) else None
+    if like is not None:
+        dtype, device = dtype or like.dtype, like.device if device is None else device
+    if differentiating(start, stop):
+        steps = linspace(0, 1, num, dtype=dtype, device=device, endpoint=endpoint)
+        return start * (1 - steps) + stop * steps
+    start, stop = (v.item() if carries_gradients(v) else v for v in (start, stop))
     dtype = dtype or _default([start, stop]) or "float32"
     return make("linspace", (start, stop, num), dtype, device, endpoint=endpoint)
 
@@ -195,12 +210,13 @@ full_like = LIKES["full_like"]
 
 def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Any]:
     """The coordinates of a grid, from one vector for each axis."""
-    if not differentiating(*arrays):
+    if not any_tensor(arrays):
         return list(value_of("meshgrid", arrays, {"indexing": indexing}))
     n = len(arrays)
     order = list(range(n))
     if indexing == "xy" and n > 1:
         order[0], order[1] = 1, 0
+    arrays = tuple(reshape(a, (1,)) if not a.ndim else a for a in arrays)
     sizes = [a.shape[0] for a in arrays]
     shape = tuple(sizes[order[k]] for k in range(n))
     return [
@@ -292,7 +308,8 @@ def result_type(*arrays_and_dtypes: Any) -> Any:
 
 FUNCTIONS: dict[str, Function] = {
     **{f.__name__: public(f, f.__name__, CHAPTER, str(f.__doc__), "none; new numbers are constants")
-       for f in (arange, empty, zeros, ones, eye, linspace, from_dlpack)},
+       for f in (arange, empty, zeros, ones, eye, from_dlpack)},
+    "linspace": public(linspace, "linspace", CHAPTER, str(linspace.__doc__), "1 - t and t, t from 0 to 1"),
     **{f.__name__: public(f, f.__name__, CHAPTER, str(f.__doc__), "1") for f in (full, asarray, meshgrid)},
     **LIKES,
     "tril": _triangle("tril", "x on and below the diagonal `k`, zeros above."),

@@ -8,8 +8,7 @@ from typing import Any
 
 from xpnet.array_api.elementwise import promoted
 from xpnet.array_api.function import Function, constant, derived
-from xpnet.array_api.statistical import axes_of
-from xpnet.array_api.values import value_of
+from xpnet.array_api.statistical import axes_of, root
 from xpnet.core import factorizations as ops
 from xpnet.core import operators
 from xpnet.core.arrays import arange
@@ -32,7 +31,7 @@ def _matmul(x1: Any, x2: Any, /) -> Any:
     return matmul(*promoted(x1, x2))
 
 
-@derived("matrix_transpose", CHAPTER, "The last two axes exchanged.", "dy, transposed")
+@derived("matrix_transpose", CHAPTER, "The last two axes exchanged.", "dy, transposed", views=True)
 def matrix_transpose(x: Any, /) -> Any:
     """Transpose."""
     return transpose(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
@@ -165,13 +164,15 @@ def qr(x: Any, /, *, mode: str = "reduced") -> Any:
     return QRResult(q, concat(r, rest, axis=-1))
 
 
-@derived("linalg.slogdet", CHAPTER, "The sign of the determinant, and the log of its size.", "0 and dy X^-H")
+@derived(
+    "linalg.slogdet",
+    CHAPTER,
+    "The sign of the determinant, and the log of its size.",
+    "0 (complex: i Im(dy) X^-H) and dy X^-H",
+)
 def slogdet(x: Any, /) -> Any:
     """Sign and logarithm."""
-    if "complex" in str(x.dtype):
-        raise TypeError("slogdet: x is complex, and the derivative is of real matrices")
-    sign = value_of("slogdet", (x.detach(),), {}, lambda xp: xp.linalg.slogdet)[0]
-    return SlogdetResult(sign, ops.logabsdet(x))
+    return SlogdetResult(ops.sign_of_det(x), ops.logabsdet(x))
 
 
 @derived(
@@ -182,7 +183,12 @@ def solve(x1: Any, x2: Any, /) -> Any:
     return ops.solve(*promoted(x1, x2))
 
 
-@derived("linalg.svd", CHAPTER, "X = U diag(S) Vh.", "Townsend, 2016; with full_matrices=False")
+@derived(
+    "linalg.svd",
+    CHAPTER,
+    "X = U diag(S) Vh.",
+    "Townsend, 2016 (complex: Wan & Zhang, 2019); with full_matrices=False",
+)
 def svd(x: Any, /, *, full_matrices: bool = True) -> Any:
     """Singular values and vectors."""
     m, n = x.shape[-2:]
@@ -190,11 +196,10 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> Any:
         raise ValueError(
             "svd: the derivative needs full_matrices=False: the other vectors are not determined by x"
         )
-    if "complex" in str(x.dtype):
-        raise TypeError("svd: x is complex, and the derivative is of real matrices; svdvals has one")
     parts = ops.svd(x)
     u, s = getitem(parts, (..., slice(0, m), slice(None))), getitem(parts, (..., m, slice(None)))
-    return SVDResult(u, s, matrix_transpose(getitem(parts, (..., slice(m + 1, None), slice(None)))))
+    s = namespace(s).real(s) if "complex" in str(s.dtype) else s
+    return SVDResult(u, s, conj(matrix_transpose(getitem(parts, (..., slice(m + 1, None), slice(None))))))
 
 
 @derived("linalg.svdvals", CHAPTER, "The singular values, largest first.", "U diag(ds) Vh")
@@ -210,29 +215,33 @@ def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
     return operators.sum(d if dtype is None else operators.astype(d, dtype), -1)
 
 
-def _root(total: Any) -> Any:
-    """The square root, whose derivative is taken as 0 at 0."""
-    xp = namespace(total)
-    nothing = total == 0
-    return xp.where(
-        nothing, xp.zeros_like(total), operators.sqrt(xp.where(nothing, xp.ones_like(total), total))
-    )
-
-
-@derived("linalg.vector_norm", CHAPTER, "The norm of order `ord` over `axis`.", "x / |x| for order 2, 0 at 0")
+@derived(
+    "linalg.vector_norm",
+    CHAPTER,
+    "The norm of order `ord` over `axis`.",
+    "x |x|^(ord - 2) / y^(ord - 1), 0 at 0",
+)
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """Vector norm."""
     axes = axes_of(x, axis)
     a = absolute(x)
     if ord == 2:
-        return _root(operators.sum(a * a, axes, keepdims))
+        return root(operators.sum(a * a, axes, keepdims))
     if ord == 1:
         return operators.sum(a, axes, keepdims)
     if ord in (math.inf, -math.inf):
         return (operators.max if ord > 0 else operators.min)(a, axes, keepdims)
     if ord == 0:
         return operators.sum(operators.astype(a.detach() != 0, x.dtype), axes, keepdims)
-    return operators.sum(a**ord, axes, keepdims) ** (1 / ord)
+    if ord < 0:
+        return operators.sum(a**ord, axes, keepdims) ** (1 / ord)
+    return _power(operators.sum(_power(a, ord), axes, keepdims), 1 / ord)
+
+
+def _power(x: Any, exponent: float) -> Any:
+    """x ** exponent of x >= 0, with derivative 0 at 0."""
+    xp, nothing = namespace(x), x == 0
+    return xp.where(nothing, xp.zeros_like(x), xp.where(nothing, xp.ones_like(x), x) ** exponent)
 
 
 @derived(

@@ -7,7 +7,7 @@ from typing import Any
 
 from xpnet.array_api.elementwise import promoted
 from xpnet.array_api.function import derived
-from xpnet.array_api.values import differentiating, value_of
+from xpnet.array_api.values import any_tensor, value_of
 from xpnet.core import structure
 from xpnet.core.arrays import arange
 from xpnet.core.methods import Methods
@@ -18,7 +18,7 @@ MOVED = "dy, put back in its place"
 SUMMED = "dy, summed over what was repeated"
 
 
-@derived("broadcast_to", CHAPTER, "x repeated to a shape.", SUMMED)
+@derived("broadcast_to", CHAPTER, "x repeated to a shape.", SUMMED, views=True)
 def broadcast_to(x: Any, /, shape: tuple[int, ...]) -> Any:
     """Broadcast."""
     return structure.broadcast_to(x, tuple(shape))
@@ -45,7 +45,7 @@ def broadcast_arrays(*arrays: Any) -> list[Any]:
 
     Derivative: dy, summed over what was repeated.
     """
-    if not differentiating(*arrays):
+    if not any_tensor(arrays):
         return list(value_of("broadcast_arrays", arrays, {}))
     shape = broadcast_shapes(*(tuple(a.shape) for a in arrays))
     return [broadcast_to(a, shape) for a in arrays]
@@ -65,14 +65,14 @@ def stack(arrays: Any, /, *, axis: int = 0) -> Any:
     return structure.concat(*(expand_dims(a, axis=axis) for a in promoted(*arrays)), axis=axis)
 
 
-@derived("unstack", CHAPTER, "The parts of x along `axis`, a tuple.", MOVED)
+@derived("unstack", CHAPTER, "The parts of x along `axis`, a tuple.", MOVED, views=True)
 def unstack(x: Any, /, *, axis: int = 0) -> Any:
     """Take apart."""
     a = axis % x.ndim
     return tuple(getitem(x, (*(slice(None),) * a, i, ...)) for i in range(x.shape[a]))
 
 
-@derived("expand_dims", CHAPTER, "x with a new axis of length 1 at `axis`.", MOVED)
+@derived("expand_dims", CHAPTER, "x with a new axis of length 1 at `axis`.", MOVED, views=True)
 def expand_dims(x: Any, /, axis: int | tuple[int, ...] = 0) -> Any:
     """New axes."""
     axes = (axis,) if isinstance(axis, int) else axis
@@ -83,7 +83,7 @@ def expand_dims(x: Any, /, axis: int | tuple[int, ...] = 0) -> Any:
     return reshape(x, tuple(1 if i in new else next(sizes) for i in range(n)))
 
 
-@derived("squeeze", CHAPTER, "x without the axes `axis`, which are of length 1.", MOVED)
+@derived("squeeze", CHAPTER, "x without the axes `axis`, which are of length 1.", MOVED, views=True)
 def squeeze(x: Any, /, axis: int | tuple[int, ...]) -> Any:
     """Fewer axes."""
     axes = {a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis)}
@@ -92,19 +92,19 @@ def squeeze(x: Any, /, axis: int | tuple[int, ...]) -> Any:
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
-@derived("reshape", CHAPTER, "The same elements in another shape; one entry may be -1.", MOVED)
+@derived("reshape", CHAPTER, "The same elements in another shape; one entry may be -1.", MOVED, views=True)
 def reshape_(x: Any, /, shape: tuple[int, ...], *, copy: bool | None = None) -> Any:
     """Reshape."""
     return reshape(x, tuple(shape))
 
 
-@derived("permute_dims", CHAPTER, "The axes in another order.", MOVED)
+@derived("permute_dims", CHAPTER, "The axes in another order.", MOVED, views=True)
 def permute_dims(x: Any, /, axes: tuple[int, ...]) -> Any:
     """Permute."""
     return transpose(x, tuple(axes))
 
 
-@derived("moveaxis", CHAPTER, "Axes moved from `source` to `destination`.", MOVED)
+@derived("moveaxis", CHAPTER, "Axes moved from `source` to `destination`.", MOVED, views=True)
 def moveaxis(x: Any, source: Any, destination: Any, /) -> Any:
     """Move axes."""
     start = [s % x.ndim for s in ((source,) if isinstance(source, int) else source)]
@@ -115,7 +115,7 @@ def moveaxis(x: Any, source: Any, destination: Any, /) -> Any:
     return transpose(x, tuple(order))
 
 
-@derived("flip", CHAPTER, "The order reversed along `axis` (default: all).", MOVED)
+@derived("flip", CHAPTER, "The order reversed along `axis` (default: all).", MOVED, views=True)
 def flip(x: Any, /, *, axis: int | tuple[int, ...] | None = None) -> Any:
     """Reverse."""
     return structure.flip(x, axis)
@@ -128,8 +128,9 @@ def roll(x: Any, /, shift: Any, *, axis: Any = None) -> Any:
 
 
 @derived("tile", CHAPTER, "x repeated as a whole, `repetitions` times along each axis.", SUMMED)
-def tile(x: Any, repetitions: tuple[int, ...], /) -> Any:
+def tile(x: Any, repetitions: int | tuple[int, ...], /) -> Any:
     """Repeat as a whole."""
+    repetitions = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
     n = max(x.ndim, len(repetitions))
     times = (1,) * (n - len(repetitions)) + tuple(repetitions)
     shape = (1,) * (n - x.ndim) + tuple(x.shape)

@@ -19,6 +19,17 @@ CHAPTER = "networks"
 def scatter_add(shape: tuple[int, ...], index: Any, values: Any) -> Any:
     """Zeros of `shape` with `values` added at `index`; values at one place add up.
 
+    Args:
+        shape: of the result.
+        index: as in x[index]: integers, slices, masks and integer arrays; several in a tuple.
+        values: of the shape of x[index].
+
+    Returns:
+        An array of `shape`; a Tensor if values is one.
+
+    Raises:
+        IndexError: an integer is out of range.
+
     Derivative: dy[index]. It is the transpose of x[index].
 
     >>> import xpnet
@@ -34,6 +45,17 @@ def scatter_add(shape: tuple[int, ...], index: Any, values: Any) -> Any:
 def pad(x: Any, widths: Any, value: float = 0.0) -> Any:
     """x with `before, after` elements of `value` added on each axis.
 
+    Args:
+        x: an array or a Tensor of n axes.
+        widths: a pair (before, after) for each axis.
+        value: of the new elements.
+
+    Returns:
+        Of the shape of x, plus both widths on each axis.
+
+    Raises:
+        ValueError: not a pair for each axis.
+
     Derivative: dy without what was added.
 
     >>> import xpnet
@@ -46,10 +68,18 @@ def pad(x: Any, widths: Any, value: float = 0.0) -> Any:
 def einsum(subscripts: str, *operands: Any) -> Any:
     """The sum of products that `subscripts` says, as in NumPy; without "->" the indices that occur once.
 
-    Derivative: another such sum, of dy and the other operands.
+    Args:
+        subscripts: letters for the axes of each operand, between commas; "..." for those in front; "->" and
+            the letters of the result.
+        *operands: arrays or Tensors; axes of length 1 are broadcast.
+
+    Returns:
+        An array, or a Tensor, with the axes after "->".
 
     Raises:
         ValueError: subscripts that do not fit the operands.
+
+    Derivative: another such sum, of dy and the other operands.
 
     >>> import xpnet
     >>> a, b = xpnet.tensor([[1.0, 2.0]]), xpnet.tensor([[3.0], [4.0]])
@@ -76,8 +106,19 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     for n, x in zip(names, operands, strict=True):
         if len(n) != x.ndim:
             raise ValueError(f"einsum: {n!r} names {len(n)} axes of an operand of shape {tuple(x.shape)}")
-    pairs = [_without_repeats(n, x) for n, x in zip(names, operands, strict=True)]
+    sizes: dict[str, int] = {}
+    for n, x in zip(names, operands, strict=True):
+        sizes |= {c: k for c, k in zip(n, x.shape, strict=True) if k != 1 or c not in sizes}
+    pairs = [_without_repeats(*_without_ones(n, x, sizes)) for n, x in zip(names, operands, strict=True)]
     return _einsum(",".join(n for n, _ in pairs) + "->" + output, *(x for _, x in pairs))
+
+
+def _without_ones(name: str, x: Any, sizes: dict[str, int]) -> tuple[str, Any]:
+    """An operand without the axes of length 1 that are broadcast: another one has the index, too."""
+    kept = [(c, k) for c, k in zip(name, x.shape, strict=True) if k == sizes[c]]
+    if len(kept) == len(name) or any(k != 1 for c, k in zip(name, x.shape, strict=True) if k != sizes[c]):
+        return name, x
+    return "".join(c for c, _ in kept), reshape(x, tuple(k for _, k in kept))
 
 
 def _without_repeats(name: str, x: Any) -> tuple[str, Any]:
@@ -95,6 +136,17 @@ def _without_repeats(name: str, x: Any) -> tuple[str, Any]:
 def one_hot(labels: Any, classes: int, *, dtype: Any = None) -> Any:
     """Rows of the identity: integers (...,) become (..., classes).
 
+    Args:
+        labels: integers, an array or a Tensor; another one than 0, ..., classes - 1 gives a row of zeros.
+        classes: how many.
+        dtype: of the result; default: float32.
+
+    Returns:
+        A Tensor (..., classes).
+
+    Raises:
+        TypeError: labels is no array.
+
     Derivative: none; the result is a constant.
 
     >>> import xpnet
@@ -107,7 +159,19 @@ def one_hot(labels: Any, classes: int, *, dtype: Any = None) -> Any:
 
 
 def im2col(x: Any, kernel: Any, stride: Any = 1, dilation: Any = 1) -> Any:
-    """The windows of images (N, C, H, W) as columns: (C kH kW, N H' W'), channels slowest.
+    """The windows of images as columns, channels slowest: a convolution is a product with them.
+
+    Args:
+        x: (N, C, H, W).
+        kernel: (kH, kW), or one number for both.
+        stride: between windows, a pair or a number.
+        dilation: between the elements of a window, a pair or a number.
+
+    Returns:
+        (C kH kW, N H' W'), H' = (H - dilation (kH - 1) - 1) // stride + 1.
+
+    Raises:
+        ValueError: x has no four axes.
 
     Derivative: dy added where each element came from.
 
@@ -123,12 +187,18 @@ def im2col(x: Any, kernel: Any, stride: Any = 1, dilation: Any = 1) -> Any:
 
 
 def cat(tensors: Any, dim: int = 0) -> Any:
-    """PyTorch's name for `concat`."""
+    """PyTorch's name for `concat`.
+
+    Derivative: dy, cut at the same places.
+    """
     return manipulation.concat(tensors, axis=dim)
 
 
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
-    """PyTorch's name for `clip`."""
+    """PyTorch's name for `clip`.
+
+    Derivative: 1 inside; a bound has the gradient where it is the result.
+    """
     return elementwise.clip(x, min, max)
 
 

@@ -9,6 +9,7 @@ from xpnet.array_api.creation import ones, zeros
 from xpnet.array_api.function import derived
 from xpnet.array_api.values import is_dtype
 from xpnet.core import operators
+from xpnet.core.places import namespace
 from xpnet.core.structure import concat
 from xpnet.core.structure import cumulative_sum as _cumulative_sum
 
@@ -29,7 +30,7 @@ def sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = Fal
 @derived("mean", CHAPTER, "The mean over `axis` (default: all).", "1 / n for each element")
 def mean(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """Mean."""
-    return operators.mean(x, axis, keepdims)
+    return operators.mean(x, axes_of(x, axis), keepdims)
 
 
 @derived("max", CHAPTER, "The maximum over `axis` (default: all).", "shared equally by the maxima")
@@ -45,10 +46,17 @@ def min(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def axes_of(x: Any, axis: Axis) -> tuple[int, ...]:
-    """The axes that are meant, from 0."""
+    """The axes that are meant, from 0.
+
+    Raises:
+        ValueError: x does not have them.
+    """
     if axis is None:
         return tuple(range(x.ndim))
-    return tuple(a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis))
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    if any(not -x.ndim <= a < x.ndim for a in axes):
+        raise ValueError(f"axis={axis} of an array of shape {tuple(x.shape)}")
+    return tuple(a % x.ndim for a in axes)
 
 
 @derived(
@@ -62,13 +70,24 @@ def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     n = math.prod(x.shape[a] for a in axes_of(x, axis))
     centred = x - operators.mean(x, axis, True)
     total = operators.sum(centred * centred, axis, keepdims)
-    return total * (1 / (n - correction) if n - correction > 0 else math.nan)
+    return total * (1 / (n - correction)) if n > correction else total / 0  # NaN, or infinite, as in NumPy
 
 
-@derived("std", CHAPTER, "The standard deviation, the root of `var`.", "(x - mean) / ((n - correction) std)")
+def root(x: Any) -> Any:
+    """The square root, with derivative 0 at 0."""
+    xp, nothing = namespace(x), x == 0
+    return xp.where(nothing, xp.zeros_like(x), operators.sqrt(xp.where(nothing, xp.ones_like(x), x)))
+
+
+@derived(
+    "std",
+    CHAPTER,
+    "The standard deviation, the root of `var`.",
+    "(x - mean) / ((n - correction) std), 0 at std = 0",
+)
 def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """Standard deviation."""
-    return operators.sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
+    return root(var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 
 def _ones(x: Any, n: int) -> Any:
@@ -93,9 +112,20 @@ def prod(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = Fa
     return operators.reshape(y, shape) if y.shape[-1] else operators.sum(y, -1) + 1
 
 
+def _along(name: str, x: Any, axis: int | None) -> int:
+    """The axis of a running sum or product.
+
+    Raises:
+        ValueError: x has several, of which none is named, or does not have the one that is.
+    """
+    if axis is None and x.ndim != 1:
+        raise ValueError(f"{name}: x of shape {tuple(x.shape)} needs an axis to run along")
+    return axes_of(x, 0 if axis is None else axis)[0]
+
+
 def _last(x: Any, axis: int | None) -> tuple[Any, Any]:
     """x with `axis` last, and what puts it back."""
-    a = (x.ndim - 1 if axis is None else axis) % x.ndim
+    a = _along("cumulative_prod", x, axis)
     order = (*(i for i in range(x.ndim) if i != a), a)
     back = tuple(order.index(i) for i in range(x.ndim))
     return operators.transpose(x, order), lambda y: operators.transpose(y, back)
@@ -108,7 +138,8 @@ def cumulative_sum(
     x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Any:
     """Running sum."""
-    a = (x.ndim - 1 if axis is None else axis) % x.ndim
+    x = operators.reshape(x, (1,)) if not x.ndim and axis is None else x
+    a = _along("cumulative_sum", x, axis)
     y = _cumulative_sum(_as(x, dtype), a)
     if not include_initial:
         return y
@@ -121,6 +152,7 @@ def cumulative_prod(
     x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Any:
     """Hillis and Steele's scan, log2(n) products of shifted arrays: exact at 0, to any order."""
+    x = operators.reshape(x, (1,)) if not x.ndim and axis is None else x
     y, back = _last(_as(x, dtype), axis)
     n, step = y.shape[-1], 1
     while step < n:

@@ -15,7 +15,7 @@ from xpnet.core.backend import Array, Backend, dtype_name, get_backend, load, na
 from xpnet.core.methods import Methods
 from xpnet.core.node import Carried
 from xpnet.core.op import is_recorded
-from xpnet.core.places import SCALARS, TENSOR, backend_name, backend_of, on_device
+from xpnet.core.places import SCALARS, TENSOR, backend_name, backend_of, namespace, on_device
 from xpnet.core.tensor import Tensor
 
 _STANDARD = {"numpy": "array_api_compat.numpy"}
@@ -122,12 +122,16 @@ def value_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], find: Any
     every = (*args, *kwargs.values())
     backend = backend_for(every, kwargs.get("dtype"))
     function = find(standard(backend)) if find else getattr(standard(backend), name)
-    first = next((unwrapped(a) for a in flat(every) if owner(a) is not None), None)
+    arrays = [unwrapped(a) for a in flat(every) if owner(a) is not None]
+    if not arrays:
+        kinds = ", ".join(type(a).__name__ for a in args) or "nothing"
+        raise TypeError(
+            f"{name}: expected an array or a Tensor, got {kinds}; make one with xpnet.asarray(...)"
+        )
+    namespace(*arrays)  # refuses two backends, and two devices
     plain = [unwrapped(a, backend) for a in args]
     named = {k: unwrapped(v, backend) for k, v in kwargs.items()}
-    if first is None:
-        return function(*plain, **named)
-    with on_device(first):
+    with on_device(arrays[0]):
         found = function(*plain, **named)
     return wrapped(found, name if differentiating(every) else None) if any_tensor(every) else found
 

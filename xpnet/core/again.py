@@ -14,12 +14,13 @@ import numpy as np
 
 from xpnet.core.arrays import is_array
 from xpnet.core.backend import Array, get_backend, use_backend
-from xpnet.core.backward import FREED, WITHOUT, argument_name, check_gradient, reached
+from xpnet.core.backward import FREED, WITHOUT, check_gradient, reached
 from xpnet.core.context import again
-from xpnet.core.node import Carried, Node, parents
+from xpnet.core.node import Carried, Node, argument_name, parents
 from xpnet.core.op import recording
 from xpnet.core.places import backend_of, on_device
 from xpnet.core.tensor import Tensor
+from xpnet.core.versions import check, last
 
 
 def running_again(like: Array, first: bool = False) -> AbstractContextManager[Any]:
@@ -88,6 +89,8 @@ def gradients(roots: list[Any], seeds: list[Any], inputs: list[Any], create_grap
         if id(node) in wanted or id(node) not in leading or id(node) not in found:
             continue
         dy = found.pop(id(node))
+        if node._time < last[0]:
+            check(node)
         if create_graph:
             with running_again(node._data):
                 _pull(node, pullback_on_tensors(node), dy, leading, found)

@@ -14,7 +14,8 @@ from typing import Any
 
 from xpnet.core.backend import Array
 from xpnet.core.context import Setting
-from xpnet.core.node import Node, as_taken, parents
+from xpnet.core.node import Node, argument_name, as_taken, parents
+from xpnet.core.versions import check, last
 
 _on_complete: Setting[Callable[[Any], None] | None] = Setting("xpnet_on_complete", None)
 
@@ -45,13 +46,15 @@ def backward(root: Node, gradient: Array | float, retain_graph: bool) -> None:
 
 def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None:
     complete = _on_complete.get()
-    uses = _leaf_uses(root) if complete is not None else {}
+    uses, written = _leaf_uses(root) if complete is not None else {}, last[0]
     while queue:
         node = heappop(queue)[1]
         dy, pullback, parents = node._grad, node._pullback, node._parents
         node._grad = None
         if pullback is None or parents is None:
             raise RuntimeError(FREED)
+        if node._time < written:
+            check(node)
         if not retain_graph:
             node._pullback = node._parents = node._values = None
         into = getattr(pullback, "into", None)
@@ -126,12 +129,6 @@ def check_gradient(gradient: Array, node: Node, i: int, parent: Node) -> None:
             f", {argument_name(node, i)} of {node._op.__name__}: two dtypes met in one operation; give the "
             "data the dtype of the model, as in xpnet.asarray(x, 'float32')"
         )
-
-
-def argument_name(node: Node, i: int) -> str:
-    """An argument of the op that made a node."""
-    arguments = node._op.arguments
-    return arguments[i] if i < len(arguments) else f"argument {i}"
 
 
 def _repeats(gradient: Array, found: tuple[Any, ...]) -> bool:

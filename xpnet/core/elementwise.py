@@ -124,15 +124,22 @@ def _unary(name: str, what: str, derivative: str, factor: Callable[[Any, Array, 
     return differentiable(forward="pointwise")(body)
 
 
+def _turned(xp: Any, dy: Array, x: Array, y: Array) -> Array:
+    """Of y = x / |x|: what of dy is along the circle, over |x|; 0 at 0."""
+    size = xp.abs(x)
+    along = dy - y * xp.astype(xp.real(xp.conj(y) * dy), y.dtype)
+    return xp.where(
+        size == 0, xp.zeros_like(y), along / xp.astype(xp.where(size == 0, xp.ones_like(size), size), y.dtype)
+    )
+
+
 def _flat(name: str, what: str) -> Op[Any]:
     def body(x: Array) -> Result:
         xp = namespace(x)
-        return getattr(xp, name)(x), lambda dy: _nothing(xp, dy)
-
-    def _nothing(xp: Any, dy: Array) -> Array:
-        if kind(dy) == COMPLEX:
-            raise TypeError(f"{name}: of complex numbers it has no derivative here; write x / abs(x)")
-        return xp.zeros_like(dy)
+        y = getattr(xp, name)(x)
+        if name == "sign" and kind(x) == COMPLEX:
+            return y, lambda dy: _turned(xp, dy, x, y)
+        return y, lambda dy: xp.zeros_like(dy)
 
     body.__name__, body.__doc__ = name, f"{what[0].upper()}{what[1:]}; derivative 0."
     return differentiable(forward="pointwise")(body)
@@ -186,8 +193,9 @@ def _extremum(name: str, better: str) -> Op[Any]:
         a, b = arrays_of_both(a, b)
 
         def half(dy: Array, mine: Array, other: Array) -> Array:
-            ahead = mine > other if name == "maximum" else mine < other
-            return unbroadcast(keep(dy, ahead) + 0.5 * keep(dy, mine == other), mine)
+            behind = mine < other if name == "maximum" else mine > other
+            tie = mine == other
+            return unbroadcast(keep(dy, ~(behind | tie)) + 0.5 * keep(dy, tie), mine)  # NaN has the whole
 
         return getattr(xp, name)(a, b), lambda dy: (lambda out: half(dy, a, b), lambda out: half(dy, b, a))
 
@@ -206,10 +214,10 @@ def clip(x: Array, min: Any = None, max: Any = None) -> Result:
     xp = namespace(x)
     y, own, low, high = x + 0, None, None, None
     if min is not None:
-        low = y < min
+        low = (y < min) | (min != min)  # a bound that is NaN is the result
         y, own = xp.where(low, _fitting(min, x), y), ~low
     if max is not None:
-        high = y > max
+        high = (y > max) | (max != max)
         y, own = xp.where(high, _fitting(max, x), y), ~high if own is None else own & ~high
     low = low if low is None or high is None else low & ~high
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpnet.core.arrays import COMPLEX, carries_gradients, kind
 from xpnet.core.backend import Array
 from xpnet.core.elementwise import numbers
 from xpnet.core.node import Pullback
@@ -43,11 +44,38 @@ def inv(x: Array) -> Result:
 
 @differentiable(forward="transposed")
 def det(x: Array) -> Result:
-    """The determinant; dX = dy y X^-H."""
+    """The determinant; dX = dy adj(X)^H, of singular matrices, too."""
     xp = namespace(numbers("det", x))
-    y = xp.linalg.det(x)
-    each = lambda v: xp.reshape(v, (*v.shape, 1, 1))
-    return y, lambda dy: each(dy * conj(y)) * adjoint(xp.linalg.inv(x))
+    return xp.linalg.det(x), lambda dy: xp.reshape(dy, (*dy.shape, 1, 1)) * adjoint(adjugate(x))
+
+
+@differentiable(forward="transposed")
+def adjugate(x: Array) -> Result:
+    """adj(X) = det(X) X^-1; with X = U diag(s) V^H it is det(U V^H) V diag(prod of the other s) U^H.
+
+    Its derivative is that of det(X) X^-1, for which X must be invertible.
+    """
+    xp = namespace(numbers("det", x))
+    if carries_gradients(x):
+        inverse = xp.linalg.inv(x)
+        return xp.reshape(det(x), (*x.shape[:-2], 1, 1)) * inverse, lambda dy: None
+    u, s, vh = xp.linalg.svd(x, full_matrices=False)
+    n = s.shape[-1]
+    others = xp.where(
+        xp.eye(n, dtype=xp.bool, device=device(x)),
+        xp.ones_like(x),
+        xp.astype(xp.expand_dims(s, axis=-2), x.dtype) + xp.zeros_like(x),
+    )
+    cofactors = _diagonal(adjoint(vh), xp.prod(others, axis=-1, dtype=x.dtype)) @ adjoint(u)
+    sign = xp.reshape(xp.linalg.det(u @ vh), (*x.shape[:-2], 1, 1))
+    y = sign * cofactors
+
+    def pullback(dy: Array) -> Array:  # dA = tr(X^-1 dX) A - X^-1 dX A
+        h, a = adjoint(xp.linalg.inv(x)), adjoint(y)
+        trace = xp.sum(conj(y) * dy, axis=(-2, -1), keepdims=True)
+        return trace * h - h @ dy @ a
+
+    return y, pullback
 
 
 @differentiable(forward="transposed")
@@ -55,7 +83,23 @@ def logabsdet(x: Array) -> Result:
     """log |det X|; dX = dy X^-H."""
     xp = namespace(numbers("slogdet", x))
     y = xp.linalg.slogdet(x)[1]
-    return y, lambda dy: xp.reshape(dy, (*dy.shape, 1, 1)) * adjoint(xp.linalg.inv(x))
+    each = lambda dy: xp.astype(xp.reshape(dy, (*dy.shape, 1, 1)), x.dtype, copy=False)
+    return y, lambda dy: each(dy) * adjoint(xp.linalg.inv(x))
+
+
+@differentiable(forward="transposed")
+def sign_of_det(x: Array) -> Result:
+    """det X / |det X|: of real matrices -1 or 1, flat; of complex ones it turns, d arg = Im tr(X^-1 dX)."""
+    xp = namespace(numbers("slogdet", x))
+    y = xp.linalg.slogdet(x)[0]
+    if kind(x) != COMPLEX:
+        return y, lambda dy: xp.zeros_like(x)
+
+    def pullback(dy: Array) -> Array:
+        turn = xp.imag(conj(y) * dy)
+        return 1j * xp.reshape(xp.astype(turn, x.dtype), (*turn.shape, 1, 1)) * adjoint(xp.linalg.inv(x))
+
+    return y, pullback
 
 
 @differentiable(forward="transposed")
@@ -134,10 +178,14 @@ def eigvalsh(x: Array) -> Result:
 
 @differentiable(forward="transposed")
 def svd(x: Array) -> Result:
-    """U, below it the singular values, below them V: (..., m + 1 + n, k), of real X = U diag(s) V^T."""
+    """U, below it the singular values, below them V: (..., m + 1 + n, k), of X = U diag(s) V^H.
+
+    Of complex X the vectors are determined up to a factor e^(i phi), the same for both of a pair: the
+    gradient is that of functions which do not depend on it.
+    """
     xp = namespace(numbers("svd", x))
     u, s, vh = xp.linalg.svd(x, full_matrices=False)
-    m, v = x.shape[-2], xp.matrix_transpose(vh)
+    m, v, s = x.shape[-2], adjoint(vh), xp.astype(s, u.dtype, copy=False)
 
     def pullback(dy: Array) -> Array:
         du, ds, dv = dy[..., :m, :], dy[..., m, :], dy[..., m + 1 :, :]
@@ -146,6 +194,9 @@ def svd(x: Array) -> Result:
         skew = lambda a, da: (lambda p: f * (p - adjoint(p)))(adjoint(a) @ da)
         rest = lambda a, da: da - a @ (adjoint(a) @ da)  # what is orthogonal to the columns of a
         inner = skew(u, du) * row + column * skew(v, dv)
+        if kind(x) == COMPLEX:
+            own = adjoint(u) @ du
+            inner = inner + 0.5 * (own - adjoint(own)) * _eye(own, own.shape[-1]) / row
         found = (u @ inner + _diagonal(u, ds)) @ vh
         found = found + rest(u, du) / row @ vh
         return found + u @ adjoint(rest(v, dv) / row)

@@ -21,8 +21,10 @@ from xpnet.core.backend import Array
 from xpnet.core.context import Setting
 from xpnet.core.methods import Methods
 from xpnet.core.node import Carried
+from xpnet.core.op import is_constant
 from xpnet.core.places import namespace, tensor_namespace
 from xpnet.core.tensor import Tensor
+from xpnet.core.views import viewed
 
 
 class Dual(Carried, Methods[Any]):
@@ -34,7 +36,7 @@ class Dual(Carried, Methods[Any]):
         level: of the `jvp` that made it: an inner one has a larger number than one around it.
     """
 
-    __slots__ = ("level", "primal", "tangent")
+    __slots__ = ("__weakref__", "_memory", "_recipe", "level", "primal", "tangent")
 
     def __init__(self, primal: Any, tangent: Any, level: int) -> None:
         self.primal, self.tangent, self.level = primal, tangent, level
@@ -108,6 +110,13 @@ def level_of(x: Any) -> int:
     return x.level if isinstance(x, Dual) else 0
 
 
+def primal(x: Any) -> Any:
+    """The value of a Dual without any tangent; anything else as it is."""
+    while isinstance(x, Dual):
+        x = x.primal
+    return x
+
+
 def split(x: Any, level: int) -> tuple[Any, Any]:
     """Value and tangent (None: 0) at a level."""
     return (x.primal, x.tangent) if isinstance(x, Dual) and x.level == level else (x, None)
@@ -116,6 +125,8 @@ def split(x: Any, level: int) -> tuple[Any, Any]:
 def apply(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`op(*args, **kwargs)` where some are Duals."""
     args = _bound(op, args, kwargs)
+    if is_constant():
+        return op(*map(primal, args), **{k: primal(v) for k, v in kwargs.items()})
     kwargs = {k: v for k, v in kwargs.items() if not isinstance(v, Methods)}
     level = max(map(level_of, args))
     if op.forward is None:
@@ -125,7 +136,10 @@ def apply(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     primals, tangents = [p for p, _ in pairs], [t for _, t in pairs]
     value = op(*primals, **kwargs)
     tangent = RULES[op.forward](op, primals, tangents, kwargs, value)
-    return Dual(value, tangent, level)
+    result = Dual(value, tangent, level)
+    if op.views and isinstance(args[0], Dual):
+        viewed(result, args[0], lambda x: op(x, *args[1:], **kwargs))
+    return result
 
 
 def _bound(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:

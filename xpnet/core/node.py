@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
+from math import prod
 from typing import Any
 
 from xpnet.core.backend import Array
@@ -53,6 +54,12 @@ def as_taken(node: Any, time: int) -> Any:
     return node
 
 
+def argument_name(node: Node, i: int) -> str:
+    """An argument of the op that made a node."""
+    arguments = node._op.arguments
+    return arguments[i] if i < len(arguments) else f"argument {i}"
+
+
 class Node:
     """What `backward` walks over; `Tensor` adds what a user does with one.
 
@@ -69,11 +76,13 @@ class Node:
         "_flat",
         "_grad",
         "_kept",
+        "_memory",
         "_offset",
         "_op",
         "_options",
         "_parents",
         "_pullback",
+        "_recipe",
         "_time",
         "_values",
         "requires_grad",
@@ -91,6 +100,8 @@ class Node:
     _values: list[Any] | None  # what it was given, to run its body again: see `xpnet.core.again`
     _options: dict[str, Any] | None
     _before: Node  # after x[...] = y: what x was, for the ops that took it then
+    _memory: Any  # of a view and of what it is a view of: see `xpnet.core.views`
+    _recipe: Any
     _flat: Any  # of a parameter: the `FlatParameters` that data and _grad are views of, and the place in it
     _offset: int
 
@@ -128,6 +139,7 @@ class Node:
             )
         if value is not view:
             view[...] = value
+            self._flat.wrote(self._offset, self._offset + prod(view.shape))
 
     @property
     def is_leaf(self) -> bool:

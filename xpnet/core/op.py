@@ -36,11 +36,14 @@ from xpnet.core.context import Setting, Within
 from xpnet.core.node import Carried, Node, Pullback, clock
 from xpnet.core.registry import Kernels, OwnsKernels, misplaced, own, run, unloaded
 from xpnet.core.tensor import Tensor
+from xpnet.core.views import viewed
 
 P = ParamSpec("P")
 _new = object.__new__
 
-_enabled = Setting("xpnet_grad_enabled", True)
+_enabled: Setting[Any] = Setting("xpnet_grad_enabled", True)
+TANGENTS_ONLY = 0
+"""What jvp within no_grad() sets: as False, but a no_grad() of the function itself stops tangents, too."""
 
 
 class Op(OwnsKernels, Protocol[P]):
@@ -53,12 +56,16 @@ class Op(OwnsKernels, Protocol[P]):
         is_loss: whether the pullback takes the number 1.0 for `dy`.
         anywhere: the names of arguments that may be of any library and device.
         forward: the rule for tangents, one of `xpnet.core.forward`; None: those of what the body calls.
+        keeps: whether its gradient needs values of arguments or result; not that of a linear op.
+        views: whether its result may lie in the memory of its first argument.
     """
 
     body: Callable[P, tuple[Any, Any]]
     is_loss: bool
     anywhere: tuple[str, ...]
     forward: str | None
+    keeps: bool
+    views: bool
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         """The value: a Tensor if an argument is one, else an array, which type checkers take for one, too."""
@@ -68,10 +75,21 @@ class Op(OwnsKernels, Protocol[P]):
 def differentiable(body: Callable[P, tuple[Any, Pullback]]) -> Op[P]: ...
 @overload
 def differentiable(
-    *, loss: bool = False, anywhere: tuple[str, ...] = (), forward: str | None = None
+    *,
+    loss: bool = False,
+    anywhere: tuple[str, ...] = (),
+    forward: str | None = None,
+    keeps: bool | None = None,
+    views: bool = False,
 ) -> Callable[[Callable[P, tuple[Any, Pullback]]], Op[P]]: ...
 def differentiable(
-    body: Any = None, *, loss: bool = False, anywhere: tuple[str, ...] = (), forward: str | None = None
+    body: Any = None,
+    *,
+    loss: bool = False,
+    anywhere: tuple[str, ...] = (),
+    forward: str | None = None,
+    keeps: bool | None = None,
+    views: bool = False,
 ) -> Any:
     """Turn `body(*arrays, **options) -> (value, pullback)` into an op on Tensors and arrays.
 
@@ -86,6 +104,9 @@ def differentiable(
         forward: how tangents go through: "pointwise", "linear", "multilinear" or "transposed". By default
             through what the body calls, which is right for a body made of the namespace's functions; an op
             that such a function is made of must say.
+        keeps: whether its gradient needs the values of arguments or result, so that they may not be written
+            into before `backward`; default: unless it is "linear".
+        views: the result may lie in the memory of the first argument, as that of a slice does.
 
     Returns:
         The op: a function with the arguments of the body that gives the value alone, a Tensor if one of them
@@ -104,7 +125,9 @@ def differentiable(
     array([12.], dtype=float32)
     """
     if body is None:
-        return partial(differentiable, loss=loss, anywhere=anywhere, forward=forward)
+        return partial(
+            differentiable, loss=loss, anywhere=anywhere, forward=forward, keeps=keeps, views=views
+        )
     kernels: Kernels = {}
     parameters = list(signature(body).parameters.values())
 
@@ -150,8 +173,15 @@ def differentiable(
         except DeviceError as error:
             arrays = [v for v in values if hasattr(v, "dtype")]
             raise (arrays and misplaced(body, anywhere, arrays[0], values, kwargs)) or error from None
+        if type(value) is not ndarray and isinstance(value, Node | Carried):
+            value = _closed_over(op, value)
         if not recorded:
-            return Tensor(value) if tensors else value
+            if not tensors:
+                return value
+            result = Tensor(value)
+            if views and isinstance(args[0], Node):
+                viewed(result, args[0], lambda x: op(x, *args[1:], **kwargs))
+            return result
         if not callable(pullback):
             raise TypeError(
                 f"{op.__name__}: the pullback must be a function of dy, got {type(pullback).__name__}; for "
@@ -163,12 +193,29 @@ def differentiable(
         result._filled = 0
         result._parents, result._pullback, result._op, result._time = parents, pullback, op, next(clock)
         result._values, result._options = values, kwargs
+        if views:
+            viewed(result, args[0], lambda x: op(x, *args[1:], **kwargs))
         return result
 
     made: Any = own(op, body, kernels)
-    made.is_loss, made.anywhere, made.forward = loss, anywhere, forward
+    made.is_loss, made.anywhere, made.forward, made.views = loss, anywhere, forward, views
+    made.keeps = forward != "linear" if keeps is None else keeps
     made.arguments = [p.name for p in parameters]
     return cast("Op[Any]", made)
+
+
+def _closed_over(op: Any, value: Any) -> Any:
+    """The array of a value that is a Tensor, although the body was given arrays: it closes over one.
+
+    Raises:
+        TypeError: that one is to be differentiated, which the op does not know of.
+    """
+    if isinstance(value, Carried) or (value.requires_grad and _enabled.get()):
+        raise TypeError(
+            f"{op.__name__}: its function closes over a Tensor that is differentiated, whose gradient it "
+            "cannot give: pass it as an argument"
+        )
+    return value._data
 
 
 def inside(op: Any, *values: Any) -> tuple[Any, Pullback]:
@@ -198,10 +245,10 @@ def _positional(
     return args + moved, rest
 
 
-def no_grad() -> Within[bool]:
+def no_grad() -> Within[Any]:
     """Record nothing inside the block: ops on Tensors give Tensors without history.
 
-    It holds for this thread (or task) alone.
+    It holds for this thread (or task) alone. In a function that `jvp` runs it stops tangents, too.
 
     >>> import xpnet
     >>> x = xpnet.tensor([1.0], requires_grad=True)
@@ -212,14 +259,24 @@ def no_grad() -> Within[bool]:
     return _enabled.within(False)
 
 
-def recording() -> Within[bool]:
+def recording() -> Within[Any]:
     """Record inside the block, whatever is said around it."""
     return _enabled.within(True)
 
 
 def is_recording() -> bool:
     """Whether ops are recorded here."""
-    return _enabled.get()
+    return bool(_enabled.get())
+
+
+def forward_mode() -> Within[Any]:
+    """A function runs for its tangents: inside of it no_grad() makes constants, around it it does not."""
+    return _enabled.within(_enabled.get() or TANGENTS_ONLY)
+
+
+def is_constant() -> bool:
+    """Whether a no_grad() holds here that stops tangents, too."""
+    return bool(_enabled.get() is False)
 
 
 def is_recorded(*tensors: Any) -> bool:

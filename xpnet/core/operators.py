@@ -27,8 +27,7 @@ from xpnet.core.arrays import (
     widen,
     zero,
 )
-from xpnet.core.backend import Array, dtype_name
-from xpnet.core.convert import asarray
+from xpnet.core.backend import Array
 from xpnet.core.elementwise import absolute as absolute
 from xpnet.core.elementwise import exp as exp
 from xpnet.core.elementwise import log as log
@@ -37,11 +36,12 @@ from xpnet.core.elementwise import minimum as minimum
 from xpnet.core.elementwise import sqrt as sqrt
 from xpnet.core.indexing import entries, in_range
 from xpnet.core.node import Pullback
-from xpnet.core.op import differentiable, is_recorded
-from xpnet.core.places import backend_name, backend_of, device, namespace, on_device
+from xpnet.core.op import differentiable
+from xpnet.core.places import backend_name, device, namespace, on_device
 from xpnet.core.shapes import conj, converted, meet, unbroadcast
-from xpnet.core.structure import assigned, put
-from xpnet.core.tensor import Tensor, array_of
+from xpnet.core.tensor import Tensor
+from xpnet.core.writes import assign as assign
+from xpnet.core.writes import in_place as in_place
 
 Result = tuple[Array, Pullback]
 Axis = int | tuple[int, ...] | None
@@ -50,14 +50,14 @@ Axis = int | tuple[int, ...] | None
 # ---- arithmetic -------------------------------------------------------------------------------------------
 
 
-@differentiable(forward="pointwise")
+@differentiable(forward="pointwise", keeps=False)
 def add(a: Array, b: Array) -> Result:
     """a + b."""
     p, q = meet(a, b, "add")
     return p + q, lambda dy: (lambda out: unbroadcast(dy, a), lambda out: unbroadcast(dy, b))
 
 
-@differentiable(forward="pointwise")
+@differentiable(forward="pointwise", keeps=False)
 def subtract(a: Array, b: Array) -> Result:
     """a - b."""
     p, q = meet(a, b, "subtract")
@@ -217,7 +217,8 @@ def _extremum(name: str) -> Any:
         y = getattr(xp, name)(x, axis=axis, keepdims=keepdims)
 
         def pullback(dy: Array) -> Array:
-            hit = x == _restore(y, x, axis, keepdims)
+            top = _restore(y, x, axis, keepdims)
+            hit = (x == top) | ((x != x) & (top != top))
             ties = xp.sum(xp.astype(hit, dy.dtype), axis=axis, keepdims=True)
             return xp.where(hit, _restore(dy, x, axis, keepdims) / ties, zero(dy))
 
@@ -237,14 +238,14 @@ min = _extremum("min")
 # ---- shape ------------------------------------------------------------------------------------------------
 
 
-@differentiable(forward="linear")
+@differentiable(forward="linear", views=True)
 def reshape(x: Array, shape: tuple[int, ...]) -> Result:
     """The same elements in another shape; one entry may be -1."""
     xp = namespace(x)
     return xp.reshape(x, shape), lambda dy: xp.reshape(dy, x.shape)
 
 
-@differentiable(forward="linear")
+@differentiable(forward="linear", views=True)
 def flatten(x: Array, start_dim: int = 1, end_dim: int = -1) -> Result:
     """Merge the axes from `start_dim` to `end_dim`: (N, C, H, W) -> (N, C H W).
 
@@ -274,7 +275,7 @@ def flatten(x: Array, start_dim: int = 1, end_dim: int = -1) -> Result:
     return xp.reshape(x, shape), lambda dy: xp.reshape(dy, x.shape)
 
 
-@differentiable(forward="linear")
+@differentiable(forward="linear", views=True)
 def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Result:
     """Permute the axes (default: reverse them)."""
     xp = namespace(x)
@@ -283,7 +284,7 @@ def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Result:
     return xp.permute_dims(x, axes), lambda dy: xp.permute_dims(dy, inverse)
 
 
-@differentiable(forward="linear")
+@differentiable(forward="linear", views=True)
 def getitem(x: Array, index: Any) -> Result:
     """x[index] for slices, integers, None, masks, integer arrays of any backend; repeated indices add up."""
     xp = namespace(x)
@@ -319,7 +320,7 @@ def astype(x: Array, dtype: Any) -> Result:
     return cast(x, dtype), lambda dy: converted(dy, x)
 
 
-@differentiable(forward="linear")
+@differentiable(forward="linear", views=True)
 def squeeze(x: Array, axis: int) -> Result:
     """Without an axis of length 1."""
     xp = namespace(x)
@@ -350,105 +351,6 @@ def compare(name: str, x: Any, other: Any) -> Tensor:
 def values_of(x: Any) -> Any:
     """The array of a Tensor, or of what carries more than one; anything else as it is."""
     return x.data if isinstance(x, methods.Methods) else x
-
-
-def in_place(op: Any, x: Tensor, other: Any) -> Tensor:
-    """x = op(x, other) in the memory of x where nothing is recorded, by PyTorch's rules.
-
-    Raises:
-        RuntimeError: x is a leaf that requires a gradient, and gradients are recorded.
-        TypeError: the result is of a wider kind than x, such as float in an integer tensor.
-        ValueError: the result is larger than x.
-    """
-    if is_recorded(x, other):
-        if x.requires_grad and x.is_leaf:
-            raise RuntimeError(
-                f"a {type(x).__name__} that is trained is changed in place only in `with xpnet.no_grad():`, "
-                "as in p -= lr * p.grad, or through p.data"
-            )
-        return op(x, other)
-    data, other = x.data, array_of(other)
-    if hasattr(other, "dtype") and kind(other) > kind(data):
-        raise TypeError(f"in place: {other.dtype} does not fit a tensor of {data.dtype}; use x = x + y")
-    value = op(data, other)
-    if tuple(value.shape) != tuple(data.shape):
-        raise ValueError(
-            f"in place: a result of shape {tuple(value.shape)} does not fit a tensor of shape "
-            f"{tuple(data.shape)}"
-        )
-    if value.dtype != data.dtype:
-        if kind(value) > kind(data):
-            raise TypeError(f"in place: {value.dtype} does not fit a tensor of {data.dtype}; use x = x + y")
-        value = namespace(value).astype(value, data.dtype)
-    overwrite(x, value)
-    return x
-
-
-def overwrite(x: Tensor, value: Array) -> None:
-    """Other values of the same shape and dtype, in the same memory."""
-    if isinstance(x.data, np.generic):  # NumPy's scalars have none
-        x.data = value
-    else:
-        x.data[...] = value
-
-
-def assign(x: Any, index: Any, value: Any) -> None:
-    """x[index] = value. Where gradients flow, x goes on as a new result, `put(x, index, value)`.
-
-    Raises:
-        RuntimeError: x is a leaf that requires a gradient, and gradients are recorded.
-        TypeError: the value carries a tangent and x does not.
-    """
-    if is_recorded(x, value):
-        if isinstance(x, Tensor) and x.requires_grad and x.is_leaf:
-            raise RuntimeError(
-                f"writing into a {type(x).__name__} that is trained would lose its gradient: do it in "
-                "`with xpnet.no_grad():`, or write into a copy, x.clone()"
-            )
-        if not hasattr(value, "dtype"):
-            value = asarray(value, dtype_name(x.dtype), backend=backend_of(x.data))
-        old = _as_it_was(x)
-        become(x, put(old, entries(index, x.data), value))
-        if isinstance(x, Tensor):
-            x._before = old
-        return
-    index = entries(index, x.data)
-    if not any(hasattr(i, "dtype") or i is Ellipsis for i in index):
-        index = (*index, ...)
-    value = array_of(value)
-    if not isinstance(value, int | float | bool):
-        value = np.asarray(value) if isinstance(value, list | tuple) else value
-        value = asarray(value, backend=backend_of(x.data))
-        value = namespace(value).astype(value, x.data.dtype, copy=False)
-    if backend_name(x.data) == "array_api_strict" and any(hasattr(i, "dtype") for i in index):
-        value = assigned(x.data, index, value)
-        index = (...,)
-    x.data[index] = value
-
-
-def _as_it_was(x: Any) -> Any:
-    """What x is now, under another name."""
-    old = object.__new__(type(x))
-    for name in _slots(type(x)):
-        if hasattr(x, name):
-            setattr(old, name, getattr(x, name))
-    return old
-
-
-def become(x: Any, new: Any) -> None:
-    """Give an object the value and the history of another."""
-    if type(new) is not type(x):
-        raise TypeError(
-            f"x[...] = y: x is a {type(x).__name__} and y a {type(new).__name__}, which it cannot hold; make "
-            "x of its parts, with xpnet.array_api.stack or concat"
-        )
-    for name in _slots(type(x)):
-        if hasattr(new, name):
-            setattr(x, name, getattr(new, name))
-
-
-def _slots(kind: type) -> list[str]:
-    return [n for c in kind.__mro__ for n in getattr(c, "__slots__", ()) if n != "__weakref__"]
 
 
 methods.ops = sys.modules[__name__]

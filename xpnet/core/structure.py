@@ -22,7 +22,7 @@ from xpnet.core.tensor import Tensor as Tensor
 Result = tuple[Array, Pullback]
 
 
-@differentiable(forward="linear")
+@differentiable(forward="linear", views=True)
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Result:
     """x repeated along new axes and axes of length 1; the gradient is summed over them."""
     return namespace(x).broadcast_to(x, shape), lambda dy: unbroadcast(dy, x)
@@ -46,7 +46,7 @@ def concat(*parts: Array, axis: int | None = 0) -> Result:
     return y, pullback
 
 
-@differentiable(forward="linear")
+@differentiable(forward="linear", views=True)
 def flip(x: Array, axis: int | tuple[int, ...] | None = None) -> Result:
     """The order reversed along `axis` (default: all)."""
     return namespace(x).flip(x, axis=axis), lambda dy: namespace(dy).flip(dy, axis=axis)
@@ -76,6 +76,9 @@ def put(x: Array, index: Any, value: Array) -> Result:
         fitting = xp.astype(value, x.dtype, copy=False)
     else:
         fitting = value
+    won = None
+    if hasattr(value, "shape") and any("int" in str(getattr(i, "dtype", "")) for i in index):
+        fitting, won = _winners(x, index, fitting)
     y = assigned(x, index, fitting)
 
     def by_x(dy: Array) -> Array:
@@ -83,9 +86,24 @@ def put(x: Array, index: Any, value: Array) -> Result:
         return put(dy, index, zeros)
 
     def by_value(dy: Array) -> Array:
-        return xp.astype(_fit(_taken(dy, index), value), value.dtype, copy=False)
+        taken = _taken(dy, index)
+        return xp.astype(
+            _fit(taken if won is None else arrays.keep(taken, won), value), value.dtype, copy=False
+        )
 
     return y, lambda dy: (lambda out: by_x(dy), None, lambda out: by_value(dy))
+
+
+def _winners(x: Array, index: tuple[Any, ...], value: Array) -> tuple[Array, Array]:
+    """The values that are left where integers name a place more than once, and which of them were."""
+    like = x.data if arrays.carries_gradients(x) else x
+    xp, places = namespace(like), arrays.arange(math.prod(x.shape), like)
+    shape = tuple(arrays.gather(xp.reshape(places, tuple(x.shape)), index).shape)
+    order = xp.reshape(arrays.arange(math.prod(shape), like), shape)
+    written = assigned(xp.zeros_like(xp.reshape(places, tuple(x.shape))), index, order)
+    last, of_value = arrays.gather(written, index), namespace(value)
+    flat = of_value.reshape(of_value.broadcast_to(value, shape), (-1,))
+    return of_value.reshape(_taken(flat, (xp.reshape(last, (-1,)),)), shape), last == order
 
 
 def _taken(x: Array, index: tuple[Any, ...]) -> Array:

@@ -16,6 +16,7 @@ from xpnet.core.methods import Methods
 from xpnet.core.node import LENT, Node
 from xpnet.core.places import backend_name, device, namespace, on_device, tensor_namespace
 from xpnet.core.recording import current
+from xpnet.core.views import detach, viewed
 
 if TYPE_CHECKING:
     from typing import Self
@@ -141,7 +142,9 @@ class Tensor(Node, Methods["Tensor"]):
 
     def detach(self) -> Tensor:
         """The same array without its history."""
-        return Tensor(self._data)
+        result = Tensor(self._data)
+        viewed(result, self, detach)
+        return result
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set `requires_grad` of a leaf; returns the tensor."""
@@ -255,9 +258,14 @@ def why_constant(x: Tensor) -> str:
     """What keeps gradients from a Tensor, for messages."""
     maker = getattr(x, "_op", None)
     if maker is not None:
-        return (
-            f"{maker} of a tensor that requires one has no derivative (its result is {dtype_name(x.dtype)})"
-        )
+        node: Any = x
+        while True:  # to where whole numbers came from floating-point ones
+            before = [p for _, p in node._parents or () if p._data.dtype == x.dtype and hasattr(p, "_op")]
+            if not before:
+                break
+            node = before[0]
+        name = getattr(node._op, "__name__", node._op)
+        return f"{name} of a tensor that requires one has no derivative (its result is {dtype_name(x.dtype)})"
     return "no input required a gradient, or it was made in no_grad()"
 
 

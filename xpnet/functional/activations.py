@@ -24,7 +24,7 @@ def relu(x: Array) -> Result:
     """
     xp = namespace(x)
     y = xp.maximum(x, zero(x))
-    return y, lambda dy: keep(dy, y > 0)
+    return y, lambda dy: keep(dy, y != 0)  # so that NaN has one
 
 
 @differentiable
@@ -93,7 +93,7 @@ def hardtanh(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Result:
     if not min_val <= max_val:
         raise ValueError(f"hardtanh: min_val must be at most max_val, got {min_val} and {max_val}")
     xp = namespace(x)
-    return xp.clip(x, min_val, max_val), lambda dy: keep(dy, (x > min_val) & (x < max_val))
+    return xp.clip(x, min_val, max_val), lambda dy: keep(dy, ~((x <= min_val) | (x >= max_val)))
 
 
 @differentiable

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from xpnet.core.backend import Array
 from xpnet.core.op import is_recorded
-from xpnet.core.operators import overwrite
 from xpnet.core.tensor import Tensor, array_of
+from xpnet.core.writes import go_on_as, is_trained, overwrite
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -37,8 +37,9 @@ def result(x: Array | Tensor, y: Any, inplace: bool) -> Any:
         x[...] = array_of(y)
         return x
     if is_recorded(x):
-        if x.is_leaf:
+        if is_trained(x):
             raise RuntimeError("inplace=True of a tensor that is trained: do it in `with xpnet.no_grad():`")
-        return y
+        go_on_as(x, lambda old: y)
+        return x
     overwrite(x, array_of(y))
     return x

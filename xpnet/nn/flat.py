@@ -21,9 +21,10 @@ from typing import Any
 from xpnet.core.arrays import widen
 from xpnet.core.backend import Array, Backend, dtype_name, named_dtype
 from xpnet.core.convert import asarray
-from xpnet.core.node import LENT
+from xpnet.core.node import LENT, clock
 from xpnet.core.places import backend_name, backend_of, device, device_key, namespace, on_device
 from xpnet.core.tensor import Tensor
+from xpnet.core.versions import last
 
 ALIGNMENT = 16  # bytes
 
@@ -45,6 +46,7 @@ class FlatParameters:
             `renew_grads`.
         members: the parameters that are still here, by `id`.
         departures: how many have been taken over by another vector.
+        written: when each part (start, stop) that has been written into was, on the clock of ops.
 
     >>> import xpnet
     >>> from xpnet.nn.flat import FlatParameters
@@ -57,7 +59,7 @@ class FlatParameters:
     array([[10., 20.]], dtype=float32)
     """
 
-    __slots__ = ("_names", "_step", "departures", "grads", "members", "values")
+    __slots__ = ("_names", "_step", "departures", "grads", "members", "values", "written")
 
     def __init__(
         self,
@@ -82,6 +84,7 @@ class FlatParameters:
         self.grads = backend.xp.zeros(stop, dtype=kind, device=backend.device)
         self.members: dict[int, Tensor] = {}
         self.departures = 0
+        self.written: dict[tuple[int, int], int] = {}
         with on_device(self.values):
             for p, offset in zip(members, offsets, strict=True):
                 self._take_over(p, offset, backend, name)
@@ -105,6 +108,10 @@ class FlatParameters:
         del self.members[id(parameter)]
         self.departures += 1
         parameter._flat = None  # so that `data` takes another array
+
+    def wrote(self, start: int, stop: int) -> None:
+        """Note that a part has other values now: a gradient that needs those before is refused."""
+        last[0] = self.written[start, stop] = next(clock)
 
     def next(self, stop: int) -> int:
         """Where the parameter after one that ends at `stop` begins."""

@@ -13,6 +13,7 @@ from xpnet.core.convert import asarray
 from xpnet.core.places import backend_of, namespace, on_device
 from xpnet.core.recording import Recording, capturing, depends_on, refuse
 from xpnet.core.tensor import Tensor
+from xpnet.core.versions import wrote
 from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
 from xpnet.optim.chain import Transform
@@ -232,6 +233,10 @@ class Optimizer(_Declared):
                 flat = span.flat
                 if flat is None or flat.grads is not span.seen:
                     span.look()
+                if flat is None:
+                    wrote(span.parameters[0])
+                else:
+                    flat.wrote(span.start, span.stop)
                 if type(span.values) is ndarray and span.master is None:  # nothing to look at
                     self.update(span)
                     span.made = step

@@ -12,12 +12,14 @@ from xpnet.core.forward import Dual
 from xpnet.core.node import clock, parents
 from xpnet.core.op import is_recording
 from xpnet.core.tensor import Tensor
+from xpnet.transforms.trees import function_of
 
 
 class _Segment:
     """The op of a checkpoint: a function that is run again."""
 
-    is_loss = False
+    is_loss = views = False
+    keeps = True
     anywhere: tuple[str, ...] = ()
     forward = None
     arguments: tuple[str, ...] = ()
@@ -59,6 +61,7 @@ def checkpoint(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     >>> [round(float(g), 4) for g in x.grad]  # 2 x cos(x^2)
     [1.0806, -2.6146]
     """
+    function_of(f, "checkpoint")
     states = {stream: generator.state for stream, generator in random.generators.items()}
     start = next(clock)
     y = f(*args, **kwargs)

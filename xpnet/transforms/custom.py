@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from xpnet.core.op import differentiable
+from xpnet.transforms.trees import function_of
 
 
 class custom_vjp:
@@ -31,9 +32,7 @@ class custom_vjp:
     """
 
     def __init__(self, f: Callable[..., Any]) -> None:
-        if not callable(f):
-            raise TypeError(f"custom_vjp: expected a function, got {type(f).__name__}")
-        self._f: Any = f
+        self._f: Any = function_of(f, "custom_vjp")
         self._op: Any = None
         wraps(f)(self)
 
@@ -43,13 +42,24 @@ class custom_vjp:
         Args:
             forward: of the arguments: gives (value, kept).
             backward: of (kept, dy): gives the gradient of each argument, a tuple, or of one the gradient.
+
+        Raises:
+            TypeError: one of them is no function; or, by the function made, forward gives no pair, or closes
+                over a Tensor that is differentiated.
         """
 
+        name = getattr(self._f, "__name__", "custom_vjp")
+        function_of(forward, f"{name}.defvjp: forward")
+        function_of(backward, f"{name}.defvjp: backward")
+
         def body(*args: Any) -> Any:
-            value, kept = forward(*args)
+            found = forward(*args)
+            if not isinstance(found, tuple) or len(found) != 2:
+                raise TypeError(f"{name}: its forward gives (value, kept), got {type(found).__name__}")
+            value, kept = found
             return value, lambda dy: backward(kept, dy)
 
-        body.__name__ = getattr(self._f, "__name__", "custom_vjp")
+        body.__name__ = name
         self._op = differentiable(forward="transposed")(body)
 
     def __call__(self, *args: Any) -> Any:

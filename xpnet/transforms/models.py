@@ -13,6 +13,7 @@ from xpnet.core.op import recording
 from xpnet.core.places import backend_of, namespace
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.nn.module import Module
+from xpnet.transforms.trees import function_of
 
 
 def functional_call(model: Module, parameters: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -28,6 +29,7 @@ def functional_call(model: Module, parameters: Mapping[str, Any], *args: Any, **
         What `model(*args, **kwargs)` would.
 
     Raises:
+        TypeError: the model is no Module.
         KeyError: the model has no parameter of a name.
         ValueError: one has another shape than the model's.
 
@@ -39,6 +41,7 @@ def functional_call(model: Module, parameters: Mapping[str, Any], *args: Any, **
     >>> bool(xpnet.functional_call(model, doubled, x) == 2 * model(x))
     True
     """
+    _model("functional_call", model)
     own = dict(model.named_parameters())
     others: dict[int, Any] = {}
     for name, value in parameters.items():
@@ -53,6 +56,11 @@ def functional_call(model: Module, parameters: Mapping[str, Any], *args: Any, **
             )
         others[id(own[name])] = value
     return _with(model, others, {})(*args, **kwargs)
+
+
+def _model(name: str, model: Any) -> None:
+    if not isinstance(model, Module):
+        raise TypeError(f"{name}: expected a Module, got {type(model).__name__}")
 
 
 def _with(part: Any, others: dict[int, Any], made: dict[int, Any]) -> Any:
@@ -87,8 +95,9 @@ def per_sample_grad(
         each row's gradient and input (Goodfellow, 2015, "Efficient per-example gradient computations").
 
     Raises:
-        ValueError: a layer's output has no axis of samples; batch norm in training mixes them; by the
-            function made.
+        TypeError: model or loss is none.
+        ValueError: a layer's output has no axis of samples; batch norm in training mixes them; the loss gives
+            more than one number; by the function made.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -98,6 +107,9 @@ def per_sample_grad(
     [[[1.0, 2.0]], [[3.0, 4.0]]]
     """
 
+    _model("per_sample_grad", model)
+    function_of(loss, "per_sample_grad: the loss")
+
     def found(x: Any, y: Any) -> dict[str, Tensor]:
         with recording():
             output = model(x)
@@ -105,6 +117,9 @@ def per_sample_grad(
             total: Any = None
             for i in range(n):
                 term = loss(output[i : i + 1], y[i : i + 1])
+                if not carries_gradients(term) or term.size != 1:
+                    shape = tuple(term.shape) if carries_gradients(term) else type(term).__name__
+                    raise ValueError(f"per_sample_grad: the loss gives one number for a sample, got {shape}")
                 total = term if total is None else total + term
         if total is None:
             raise ValueError("per_sample_grad: the batch has no samples")

@@ -9,12 +9,12 @@ from typing import Any
 from xpnet.core.arrays import carries_gradients
 from xpnet.core.backward import reached
 from xpnet.core.context import differentiated
-from xpnet.core.forward import Dual, pull
+from xpnet.core.forward import Dual, primal, pull
 from xpnet.core.op import is_recording, recording
 from xpnet.core.places import namespace, tensor_namespace
 from xpnet.core.tensor import Tensor, why_constant
 from xpnet.core.trees import leaves, mapped, rebuilt
-from xpnet.transforms.trees import inner, tensor_of
+from xpnet.transforms.trees import argument, function_of, inner, tensor_of
 
 Function = Callable[..., Any]
 
@@ -81,6 +81,7 @@ def _constant(y: Any) -> Any:
 
 def _run(name: str, f: Function, primals: tuple[Any, ...]) -> tuple[Any, list[Tensor], bool]:
     """f at variables in place of the primals, these, and whether something outside wants derivatives, too."""
+    function_of(f, name)
     given = [tensor_of(x, f"{name}: argument{path}") for path, x in leaves(primals)]
     wanted = is_recording()
     with recording(), differentiated.within(True):
@@ -131,15 +132,12 @@ def value_and_grad(
 
 
 def _value_and_grad(name: str, f: Function, argnums: int | tuple[int, ...], has_aux: bool) -> Any:
-    if not callable(f):
-        raise TypeError(f"{name}: expected a function, got {type(f).__name__}")
+    function_of(f, name)
 
     @wraps(f)
     def found(*args: Any, **kwargs: Any) -> Any:
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        if any(not -len(args) <= i < len(args) for i in numbers):
-            raise ValueError(f"{name}: argnums={argnums} of a call with {len(args)} positional arguments")
-        numbers = tuple(i % len(args) for i in numbers)
+        numbers = tuple(argument(args, i, name) for i in numbers)
         aux: list[Any] = []
 
         def of_these(*chosen: Any) -> Any:
@@ -231,6 +229,5 @@ def stop_gradient(x: Any) -> Any:
 
 
 def _stopped(x: Any) -> Any:
-    while isinstance(x, Dual):
-        x = x.primal
+    x = primal(x)
     return x.detach() if isinstance(x, Tensor) else x

@@ -10,11 +10,12 @@ from xpnet.core import random
 from xpnet.core.arrays import carries_gradients
 from xpnet.core.context import again
 from xpnet.core.forward import Dual, levels, split
+from xpnet.core.op import forward_mode
 from xpnet.core.places import device, namespace, tensor_namespace
 from xpnet.core.tensor import Tensor
 from xpnet.core.trees import leaves, rebuilt
 from xpnet.transforms.reverse import grad, vjp
-from xpnet.transforms.trees import tensor_of
+from xpnet.transforms.trees import argument, function_of, tensor_of
 
 Function = Callable[..., Any]
 
@@ -40,6 +41,7 @@ def jvp(f: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tup
     >>> xpnet.jvp(lambda x: x * x, (xpnet.asarray([1.0, 2.0]),), (xpnet.asarray([1.0, 10.0]),))
     (tensor([1. 4.]), tensor([ 2. 40.]))
     """
+    function_of(f, "jvp")
     if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
         raise TypeError("jvp: primals and tangents are tuples, one entry for each argument of the function")
     given = [tensor_of(x, f"jvp: primals{path}") for path, x in leaves(primals)]
@@ -52,7 +54,7 @@ def jvp(f: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tup
         if x.dtype != t.dtype:
             raise TypeError(f"jvp: tangent {i} is {t.dtype}, its primal {x.dtype}")
     level = levels.get() + 1
-    with levels.within(level):
+    with levels.within(level), forward_mode():
         duals = iter([Dual(x, t, level) for x, t in zip(given, moves, strict=True)])
         value = f(*rebuilt(tuple(primals), duals))
     pairs = [split(y, level) for _, y in leaves(value)]
@@ -116,13 +118,16 @@ def jacobian(f: Function, argnums: int = 0, mode: str | None = None) -> Function
     if mode not in (None, "reverse", "forward"):
         raise ValueError(f'jacobian: mode must be "reverse", "forward" or None, got {mode!r}')
 
+    function_of(f, "jacobian")
+
     def found(*args: Any, **kwargs: Any) -> Any:
-        x = tensor_of(args[argnums], f"jacobian: argument {argnums}")
+        at = argument(args, argnums, "jacobian")
+        x = tensor_of(args[at], f"jacobian: argument {argnums}")
         xp = tensor_namespace()
 
         def of_x(z: Any) -> Any:
             every = list(args)
-            every[argnums] = z
+            every[at] = z
             y = f(*every, **kwargs)
             if not carries_gradients(y):
                 raise TypeError(f"jacobian: the function's result is a {type(y).__name__}, expected a Tensor")

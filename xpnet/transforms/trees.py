@@ -11,6 +11,28 @@ from xpnet.core.operators import clone
 from xpnet.core.tensor import Tensor, differentiable_numbers
 
 
+def function_of(f: Any, what: str) -> Any:
+    """A function.
+
+    Raises:
+        TypeError: it is something else; `what` names the transform.
+    """
+    if not callable(f):
+        raise TypeError(f"{what}: expected a function, got {type(f).__name__}")
+    return f
+
+
+def argument(args: tuple[Any, ...], i: int, what: str) -> int:
+    """The number of a positional argument, from 0.
+
+    Raises:
+        ValueError: the call has none of that number.
+    """
+    if not -len(args) <= i < len(args):
+        raise ValueError(f"{what}: argnums={i} of a call with {len(args)} positional arguments")
+    return i % len(args)
+
+
 def tensor_of(x: Any, what: str) -> Any:
     """An argument as a Tensor, of floating-point numbers.
 

@@ -2,24 +2,28 @@
 
 import numpy as np
 
-from xpnet import asarray, init, manual_seed, nn, optim, tensor, to_numpy
+from xpnet import asarray, hessian, init, manual_seed, nn, optim, tensor, to_numpy
 from xpnet import functional as F
 from xpnet.data import DataLoader, Dataset, load_digits, split
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.train import EarlyStopping, Trainer
 
-CURVATURES = np.array([4.0, 1.0, 0.25, 0.05])
+SCALES = np.array([4.0, 1.0, 0.25, 0.05])
 RATE, STEPS, EPOCHS, PATIENCE = 0.05, (1, 10, 100, 1000), 60, 5
 
 
+def bowl(w):
+    """sum c_i (w_i - 1)^2 / 2."""
+    return ((w - 1.0) ** 2 * asarray(SCALES / 2, "float32")).sum()
+
+
 def quadratic():
-    """Gradient descent from 0 on sum c_i (w_i - 1)^2 / 2: w after each of some numbers of steps."""
-    c = asarray(CURVATURES, "float32")
+    """Gradient descent from 0: w after each of some numbers of steps."""
     w = tensor(init.zeros((4,)), requires_grad=True)
     optimizer, found = optim.SGD([w], lr=RATE), []
     for step in range(1, max(STEPS) + 1):
         optimizer.zero_grad()
-        ((w - 1.0) ** 2 * (c / 2)).sum().backward()
+        bowl(w).backward()
         optimizer.step()
         if step in STEPS:
             found.append(to_numpy(w).copy())
@@ -41,8 +45,9 @@ def overfit(callbacks):
 @experiment("S2, S4, S5", "early stopping: training time is a hyperparameter, an easy form of regularisation")
 def run() -> Result:
     weights = quadratic()
-    exact = np.array([1 - (1 - RATE * CURVATURES) ** t for t in STEPS])
-    l2 = np.array([CURVATURES / (CURVATURES + 1 / (RATE * t)) for t in STEPS])  # strength 1 / (rate * steps)
+    curvatures = np.diag(to_numpy(hessian(bowl)(init.zeros((4,))))).astype(np.float64)
+    exact = np.array([1 - (1 - RATE * curvatures) ** t for t in STEPS])
+    l2 = np.array([curvatures / (curvatures + 1 / (RATE * t)) for t in STEPS])  # strength 1 / (rate * steps)
 
     (full, at_end), (short, at_best) = overfit([]), overfit([EarlyStopping(PATIENCE)])
     best = int(np.argmin(full["val_loss"]))

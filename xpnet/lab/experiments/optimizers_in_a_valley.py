@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from xpnet import hessian, to_numpy
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.lab.surfaces import RULES, descend, progress, race
 
@@ -30,7 +31,7 @@ def run() -> Result:
         name: descend(valley, [-1.2, 1.0], partial(RULES[name], lr=lr), STEPS) for name, lr in RATES.items()
     }
     distance = {name: np.linalg.norm(path - 1, axis=1) for name, path in paths.items()}
-    curvatures = np.linalg.eigvalsh([[82.0, -40.0], [-40.0, 20.0]])  # the Hessian at the minimum
+    curvatures = np.linalg.eigvalsh(to_numpy(hessian(valley)(np.ones(2))))  # at the minimum
 
     # near the minimum SGD is linear: it settles below 2 / lambda_max, and not above
     near = np.array([1.001, 1.001])

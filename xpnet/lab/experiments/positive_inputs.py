@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xpnet import asarray, optim, tensor, to_numpy
+from xpnet import asarray, hessian, optim, tensor, to_numpy
 from xpnet.data import Standardize
 from xpnet.functional import mse_loss
 from xpnet.lab import Check, Picture, Result, experiment
@@ -24,16 +24,17 @@ def run() -> Result:
         return float(np.mean(signs[:, 0] == signs[:, 1]))
 
     def descend(x, steps=30):
-        hessian = 2 * x.T @ x / len(x)
-        best_rate = 2 / np.linalg.eigvalsh(hessian).sum()  # 2 / (lambda_min + lambda_max)
+        error = lambda w: mse_loss((w * asarray(x)).sum(axis=1), asarray(x @ wanted))
+        curvature = to_numpy(hessian(error)(np.zeros(2)))
+        best_rate = 2 / np.linalg.eigvalsh(curvature).sum()  # 2 / (lambda_min + lambda_max)
         w = tensor(np.zeros(2), requires_grad=True)
         optimizer, path = optim.SGD([w], lr=best_rate), [np.zeros(2)]
         for _ in range(steps):
             optimizer.zero_grad()
-            mse_loss((w * asarray(x)).sum(axis=1), asarray(x @ wanted)).backward()
+            error(w).backward()
             optimizer.step()
             path.append(to_numpy(w.data).copy())
-        return np.array(path), np.linalg.cond(hessian)
+        return np.array(path), np.linalg.cond(curvature)
 
     paths = {"positive": descend(positive), "standardised": descend(centred)}
 

@@ -1,0 +1,58 @@
+"""Values that were written over after an op had kept them: its gradient would be of others, so it is refused.
+
+A write costs a note, `backward` one comparison a node; only where a graph is older than the last write are
+its values looked at (PyTorch counts versions to the same end).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import ref
+
+from xpnet.core.node import argument_name, clock, parents
+from xpnet.core.views import share_memory
+
+_WRITTEN: dict[int, tuple[ref[Any], int]] = {}  # by id: what has been written into, and when last
+
+last = [-1]
+"""When something was written into last."""
+
+
+def wrote(x: Any) -> None:
+    """Note that the memory of a Tensor has other values now."""
+    memory = getattr(x, "_memory", None)
+    root = None if memory is None else memory.root()
+    x = x if root is None else root  # what others may have
+    key, last[0] = id(x), next(clock)
+    _WRITTEN[key] = ref(x, lambda _: _WRITTEN.pop(key, None)), last[0]
+
+
+def check(node: Any) -> None:
+    """Refuse the gradient of a node whose arguments, or whose result, have been written into since.
+
+    Raises:
+        RuntimeError: naming the op and the argument.
+    """
+    if not node._op.keeps:
+        return
+    now = node._time
+    later = [x for x in (r() for r, time in list(_WRITTEN.values()) if time > now) if x is not None]
+    taken = [(i, parent._data) for i, parent in parents(node)] + list(enumerate(node._values or ()))
+    for i, value in taken:
+        if any(share_memory(x._data, value) for x in later):
+            raise RuntimeError(_message(node, argument_name(node, i)))
+    for i, parent in node._parents or ():
+        flat = getattr(parent, "_flat", None)  # a computed Tensor has none
+        written = flat.written.items() if flat is not None else ()
+        if any(start <= parent._offset < stop and time > now for (start, stop), time in written):
+            raise RuntimeError(_message(node, argument_name(node, i)))
+    if any(share_memory(x._data, node._data) for x in later):
+        raise RuntimeError(_message(node, "the result"))
+
+
+def _message(node: Any, what: str) -> str:
+    return (
+        f"backward(): {what} of {node._op.__name__} was written into after the forward pass, and the "
+        "gradient needs the values before: write before the forward pass, after backward(), or into a copy, "
+        "x.clone()"
+    )
