@@ -110,11 +110,10 @@ def main() -> int:
     for thread in threads:
         thread.join()
     killed, judged = results["killed"] + results["timeout"], sum(results.values()) - results["not reached"]
-    print(
-        f"{len(chosen)} of {len(every)} mutants (seed {options.seed}), {len(skipped)} more are equivalent: {killed} "
-        f"killed, {results['survived']} survived, {results['not reached']} on lines that none of these tests runs"
-    )
-    print(f"{killed / max(judged, 1):.1%} of those that run are killed, {time.perf_counter() - start:.0f} s")
+    print(f"{len(chosen)} of {len(every)} mutants (seed {options.seed}); {len(skipped)} more are equivalent")
+    score = f"{killed / max(judged, 1):.1%} of those that run, {time.perf_counter() - start:.0f} s"
+    left, never = results["survived"], results["not reached"]
+    print(f"{killed} killed, {left} survived, {never} on lines that no test runs: {score}")
     return int(results["survived"] > 0)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 COMPARISONS: dict[type, str] = {
@@ -33,6 +33,7 @@ class Mutant:
         stop: the character after it.
         new: the other text.
         what: both, in short.
+        text: of the whole file, as it was when the mutant was made.
     """
 
     path: str
@@ -41,11 +42,11 @@ class Mutant:
     stop: int
     new: str
     what: str
+    text: str = field(repr=False, compare=False)
 
     def source(self) -> str:
         """The file with the mistake in it."""
-        text = Path(self.path).read_text(encoding="utf-8")
-        return text[: self.start] + self.new + text[self.stop :]
+        return self.text[: self.start] + self.new + self.text[self.stop :]
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.what}"
@@ -68,7 +69,7 @@ def mutants(path: str) -> list[Mutant]:
         old = " ".join(text[start:stop].split())
         short = " ".join(new.split())
         what = f"{old} -> {short}" if short != "pass" else f"without {old}"
-        found.append(Mutant(path, node.lineno, start, stop, new, what[:160]))
+        found.append(Mutant(path, node.lineno, start, stop, new, what[:160], text))
     return sorted(set(found))
 
 
@@ -145,7 +146,9 @@ def _is_type(node: ast.BinOp) -> bool:
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:
     """All nodes whose change matters."""
-    if isinstance(node, ast.FunctionDef) and node.name in SILENT:
+    if isinstance(node, ast.FunctionDef) and (
+        node.name in SILENT or any(ast.unparse(d) == "overload" for d in node.decorator_list)
+    ):
         return
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
         return
