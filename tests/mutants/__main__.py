@@ -33,6 +33,7 @@ FOLDERS = (
     "data",
     "io",
     "array_api",
+    "test_defaults.py",
 )
 CUDA = ("cupy_graph", "cupy_namespace", "capture", "recording", "captured", "manual")  # what only a GPU runs
 
