@@ -142,6 +142,25 @@ def floating(op: str, x: Array, name: str = "x") -> Array:
     return x
 
 
+def meeting(op: str, x: Array, weight: Array, bias: Array | None) -> Any:
+    """The namespace of an input and parameters, which must be of one floating-point type.
+
+    Raises:
+        TypeError: naming op, argument and both types.
+    """
+    if type(x) is np.ndarray and type(weight) is np.ndarray:
+        dtype = weight.dtype
+        if (
+            x.dtype is dtype
+            and dtype.kind == "f"
+            and (bias is None or (type(bias) is np.ndarray and bias.dtype is dtype))
+        ):
+            return namespace(x)
+    xp = namespace(x, weight, bias)
+    alike(op, x, weight, bias)
+    return xp
+
+
 def alike(op: str, x: Array, weight: Array, bias: Array | None = None) -> None:
     """Refuse an input and parameters that are not of one floating-point type.
 
@@ -191,7 +210,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     """a @ b of matrices, or of batches of them, into `out` if the backend can and the dtypes agree."""
     if type(a) is np.ndarray:
         if out is None:
-            return a.dot(b) if a.ndim == b.ndim == 2 else a @ b  # the same product, half a microsecond sooner
+            return a.dot(b) if a.ndim == 2 == b.ndim else a @ b  # the same product, half a microsecond sooner
         if out.dtype is a.dtype:
             return np.matmul(a, b, out)
     return device_matmul(a, b, out)

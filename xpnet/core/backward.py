@@ -14,7 +14,7 @@ from typing import Any
 
 from xpnet.core.backend import Array
 from xpnet.core.context import Setting
-from xpnet.core.node import Node, argument_name, as_taken, parents
+from xpnet.core.node import Joint, Node, argument_name, as_taken, parents
 from xpnet.core.versions import check, last
 
 _on_complete: Setting[Callable[[Any], None] | None] = Setting("xpnet_on_complete", None)
@@ -57,8 +57,7 @@ def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None
             check(node)
         if not retain_graph:
             node._pullback = node._parents = node._values = None
-        into = getattr(pullback, "into", None)
-        found = pullback(dy) if into is None else into(dy, _room(parents))
+        found = pullback.into(dy, _room(parents)) if type(pullback) is Joint else pullback(dy)
         if type(found) is not tuple:
             found = (found,)
         for i, parent in parents:

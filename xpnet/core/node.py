@@ -14,17 +14,22 @@ Pullback = Callable[[Any], Any]
 """From the gradient of an op's output to those of its positional arguments: see `xpnet.core.op`."""
 
 
-def joint(into: Callable[[Any, dict[int, Array]], Any]) -> Pullback:
-    """The pullback of an op that makes several gradients at once: `into(dy, room)`.
+class Joint:
+    """The pullback of an op that makes several gradients at once.
 
-    `room` has, by position, arrays for gradients of leaves: of their shape and dtype, to be overwritten.
+    Attributes:
+        into: a function of dy and `room`, which has, by position, arrays for gradients of leaves: of their
+            shape and dtype, to be overwritten.
     """
 
-    def pullback(dy: Any) -> Any:
-        return into(dy, {})
+    __slots__ = ("into",)
 
-    pullback.into = into  # type: ignore[attr-defined]
-    return pullback
+    def __init__(self, into: Callable[[Any, dict[int, Array]], Any]) -> None:
+        self.into = into
+
+    def __call__(self, dy: Any) -> Any:
+        """The gradients, in memory of their own."""
+        return self.into(dy, {})
 
 
 LENT = 2  # `_filled` of a gradient that somebody outside may have kept

@@ -40,6 +40,7 @@ from xpnet.core.views import viewed
 
 P = ParamSpec("P")
 _new = object.__new__
+_TENSORS = (Node, Carried)  # a tuple: a union would be made anew in each call
 
 _enabled: Setting[Any] = Setting("xpnet_grad_enabled", True)
 TANGENTS_ONLY = 0
@@ -135,7 +136,7 @@ def differentiable(
     def op(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             for value in kwargs.values():
-                if isinstance(value, Tensor | Carried):
+                if isinstance(value, _TENSORS):
                     args, kwargs = _positional(parameters, args, kwargs)
                     break
                 if isinstance(value, generic):
@@ -173,14 +174,14 @@ def differentiable(
         except DeviceError as error:
             arrays = [v for v in values if hasattr(v, "dtype")]
             raise (arrays and misplaced(body, anywhere, arrays[0], values, kwargs)) or error from None
-        if type(value) is not ndarray and isinstance(value, Node | Carried):
+        if type(value) is not ndarray and isinstance(value, _TENSORS):
             value = _closed_over(op, value)
         if not recorded:
             if not tensors:
                 return value
             result = Tensor(value)
             if views and isinstance(args[0], Node):
-                viewed(result, args[0], lambda x: op(x, *args[1:], **kwargs))
+                viewed(result, args[0], _once_more(op, args, kwargs))
             return result
         if not callable(pullback):
             raise TypeError(
@@ -194,7 +195,7 @@ def differentiable(
         result._parents, result._pullback, result._op, result._time = parents, pullback, op, next(clock)
         result._values, result._options = values, kwargs
         if views:
-            viewed(result, args[0], lambda x: op(x, *args[1:], **kwargs))
+            viewed(result, args[0], _once_more(op, args, kwargs))
         return result
 
     made: Any = own(op, body, kernels)
@@ -202,6 +203,11 @@ def differentiable(
     made.keeps = forward != "linear" if keeps is None else keeps
     made.arguments = [p.name for p in parameters]
     return cast("Op[Any]", made)
+
+
+def _once_more(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], Any]:
+    """The op as a function of its first argument. Apart, so that `args` are no cells in the hot path."""
+    return lambda x: op(x, *args[1:], **kwargs)
 
 
 def _closed_over(op: Any, value: Any) -> Any:

@@ -112,8 +112,12 @@ class Recording:
     def during(self, phase: Phase) -> Iterator[None]:
         """The step is in this phase for the length of a `with` block."""
         self.phase = phase
-        with _current.within(self):
-            yield
+        active[0] += 1
+        try:
+            with _current.within(self):
+                yield
+        finally:
+            active[0] -= 1
 
 
 _PLAIN = (int, float, str, bool, tuple, type(None))
@@ -144,6 +148,9 @@ def _unchanged(module: Any) -> Callable[[], bool]:
 
     return check
 
+
+active = [0]
+"""How many recordings are under way in all threads; mostly none, which this says sooner than `current`."""
 
 _current: Setting[Recording | None] = Setting("xpnet_recording", None)
 

@@ -15,7 +15,7 @@ from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.methods import Methods
 from xpnet.core.node import LENT, Node
 from xpnet.core.places import backend_name, device, namespace, on_device, tensor_namespace
-from xpnet.core.recording import current
+from xpnet.core.recording import active, current
 from xpnet.core.views import detach, viewed
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Tensor(Node, Methods["Tensor"]):
         """
         if not self.requires_grad:
             raise RuntimeError(f"backward() on a tensor without a graph: {why_constant(self)}")
-        recording = current()
+        recording = current() if active[0] else None
         if recording is not None:
             recording.leaves |= leaves_of(self)
         if gradient is None:

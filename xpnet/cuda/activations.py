@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet.core import arrays
 from xpnet.core.backend import Array
-from xpnet.core.node import joint
+from xpnet.core.node import Joint
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional import activations
@@ -269,4 +269,4 @@ def bias_activation(x: Array, bias: Array, activation: str = "relu", p: float | 
     x, bias = loader.contiguous(x), loader.contiguous(bias)
     y = bias_forward(activation, t, alpha, x, bias)
     pullback = bias_pullback(activation, t, alpha, x if activation == "gelu" else y, bias)
-    return y, joint(lambda dy, room: pullback(dy, room.get(1)))
+    return y, Joint(lambda dy, room: pullback(dy, room.get(1)))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.node import joint
+from xpnet.core.node import Joint
 from xpnet.core.places import namespace
 from xpnet.cuda import loader
 from xpnet.cuda.batch_norm_plan import (
@@ -297,7 +297,7 @@ def normalize(
         dx, dweight, dbias = call.backward(dy, kept, dresidual if relu else None, fixed, room)
         return (dx, None, None, dweight, dbias, dresidual) if add else (dx, None, None, dweight, dbias)
 
-    return y, joint(into)
+    return y, Joint(into)
 
 
 @normalization.batch_norm.kernel("cupy")
@@ -339,4 +339,4 @@ def batch_norm_relu(
         *found, dresidual = pullback.into(dy, room)
         return *found, None, None, None, dresidual
 
-    return y, joint(into)
+    return y, Joint(into)

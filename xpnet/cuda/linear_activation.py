@@ -6,7 +6,7 @@ from typing import Any
 
 from xpnet.core import arrays
 from xpnet.core.backend import Array
-from xpnet.core.node import joint
+from xpnet.core.node import Joint
 from xpnet.cuda.activations import bias_forward, bias_pullback, slope
 from xpnet.cuda.element import element
 from xpnet.cuda.gemm import product
@@ -43,4 +43,4 @@ def linear_activation(
         dz, dbias = of_activation(dy, room.get(2))
         return (lambda out: arrays.matmul(dz, weight)), (lambda out: arrays.matmul(dz.T, x, out)), dbias
 
-    return y, joint(into)
+    return y, Joint(into)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.node import joint
+from xpnet.core.node import Joint
 from xpnet.cuda import loader
 from xpnet.cuda.activations import add_parts
 from xpnet.cuda.element import ELEMENTS, Element, element
@@ -122,7 +122,7 @@ def _normalize(
                 add_parts(t if a.dtype == x.dtype else t.wide, parts[i], out.reshape(-1))
         return dx, None, *found
 
-    return y, joint(into)
+    return y, Joint(into)
 
 
 @normalization.layer_norm.kernel("cupy")

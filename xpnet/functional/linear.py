@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import alike, floating, matmul, sum_rows
+from xpnet.core.arrays import matmul, meeting, sum_rows
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable, inside
@@ -36,10 +36,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, P
     >>> F.linear(xpnet.asarray([[1.0, 2.0]]), xpnet.asarray([[3.0, 4.0]]), xpnet.asarray([0.5]))
     array([[11.5]], dtype=float32)
     """
-    xp = namespace(x, weight, bias)
-    if x.dtype != weight.dtype or (bias is not None and bias.dtype != weight.dtype):
-        alike("linear", x, weight, bias)
-    floating("linear", weight, "the weight")
+    xp = meeting("linear", x, weight, bias)
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"linear: x of shape {tuple(x.shape)} does not fit a weight of shape {tuple(weight.shape)}: "

@@ -303,7 +303,7 @@ class Residual(Layer):
 
 
 @fuse.joins(Residual)
-def _then_relu(block: Residual, following: Module) -> fuse.Run | None:
+def _then_relu(block: Residual, following: Module, x: Any) -> Any:
     if type(following) is not ReLU or not block._ends_in_norm():
         return None
-    return lambda x: block._with_norm(x, relu=True)
+    return block._with_norm(x, relu=True)

@@ -11,19 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from numpy import ndarray
+
 from xpnet.core.backend import DeviceError
 from xpnet.core.registry import is_enabled
+from xpnet.core.tensor import array_of
 from xpnet.nn.module import Module
 
-Run = Callable[[Any], Any]
-JOINED: dict[type, Callable[[Any, Module], Run | None]] = {}
-"""By the class of a layer: what computes it and the layer that follows, or None."""
+Join = Callable[[Any, Module, Any], Any]
+JOINED: dict[type, Join] = {}
+"""By the class of a layer: what gives its output after the layer that follows, or None if it cannot."""
 
 
-def joins(kind: type) -> Callable[[Callable[[Any, Module], Run | None]], Callable[[Any, Module], Run | None]]:
-    """Register a function of a layer of this class and the one that follows."""
+def joins(kind: type) -> Callable[[Join], Join]:
+    """Register a function of a layer of this class, the one that follows, and the input."""
 
-    def register(join: Callable[[Any, Module], Run | None]) -> Callable[[Any, Module], Run | None]:
+    def register(join: Join) -> Join:
         JOINED[kind] = join
         return join
 
@@ -36,20 +39,27 @@ def unseen(layer: Module) -> bool:
 
 
 def row(layers: Sequence[Module], x: Any) -> Any:
-    """The layers one after the other, neighbours that can be at once."""
-    i, n, fused = 0, len(layers), is_enabled()
+    """The layers one after the other, neighbours that can be at once.
+
+    On NumPy no pair has a kernel, and looking for one would cost a small network more than it saves.
+    """
+    if type(x) is ndarray or type(array_of(x)) is ndarray or not is_enabled():
+        for layer in layers:
+            x = layer(x)
+        return x
+    i, n = 0, len(layers)
     while i < n:
         layer = layers[i]
         i += 1
-        join = JOINED.get(type(layer)) if fused and i < n else None
+        join = JOINED.get(type(layer)) if i < n else None
         if join is not None and unseen(layer) and unseen(layers[i]):
-            run = join(layer, layers[i])
-            if run is not None:
-                try:
-                    x = run(x)
-                except DeviceError:
-                    layer(x)  # says which parameter is elsewhere
-                    raise
+            try:
+                y = join(layer, layers[i], x)
+            except DeviceError:
+                layer(x)  # says which parameter is elsewhere
+                raise
+            if y is not None:
+                x = y
                 i += 1
                 continue
         x = layer(x)

@@ -66,11 +66,11 @@ class Linear(Layer):
 
 
 @fuse.joins(Linear)
-def _then_activation(linear: Linear, following: Module) -> fuse.Run | None:
+def _then_activation(linear: Linear, following: Module, x: Any) -> Any:
     activation = fused_name(following)
     if activation is None or linear.bias is None:
         return None
-    return lambda x: F.linear_activation(x, linear.weight, linear.bias, *activation)
+    return F.linear_activation(x, linear.weight, linear.bias, *activation)
 
 
 class Maxout(Linear):

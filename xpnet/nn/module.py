@@ -11,7 +11,7 @@ import numpy as np
 from xpnet.core.backend import Array, DeviceError, dtype_name, load
 from xpnet.core.convert import asarray
 from xpnet.core.places import backend_of, device_key, namespace, where
-from xpnet.core.recording import current
+from xpnet.core.recording import active, current
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.nn.flat import (
     FlatParameters,
@@ -83,9 +83,10 @@ class Module(Vector):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """`forward`, with device errors that name the layer and the parameter; then the forward hooks."""
-        recording = current()
-        if recording is not None:
-            recording.watch(self)
+        if active[0]:
+            recording = current()
+            if recording is not None:
+                recording.watch(self)
         try:
             output = self.forward(*args, **kwargs)
         except DeviceError as error:

@@ -149,8 +149,8 @@ class BatchNorm2d(BatchNorm):
 
 @fuse.joins(BatchNorm1d)
 @fuse.joins(BatchNorm2d)
-def _then_relu(norm: BatchNorm, following: Module) -> fuse.Run | None:
-    return (lambda x: F.batch_norm_relu(*norm.arguments(x))) if type(following) is ReLU else None
+def _then_relu(norm: BatchNorm, following: Module, x: Any) -> Any:
+    return F.batch_norm_relu(*norm.arguments(x)) if type(following) is ReLU else None
 
 
 class LayerNorm(_Affine):

@@ -85,10 +85,11 @@ class MomentSpan(Span):
         moments: arrays like `values`, in the order of the rule's names, or None.
         step: the number of the step that is made, from 1.
         made: the steps made before.
+        part: (start, stop).
     """
 
     grads: Array
-    __slots__ = ("_block", "_first", "grads", "h", "made", "master", "moments", "seen", "step")
+    __slots__ = ("_block", "_first", "grads", "h", "made", "master", "moments", "part", "seen", "step")
 
     def __init__(self, block: Block, first: int, last: int) -> None:
         whole = block.span
@@ -99,6 +100,7 @@ class MomentSpan(Span):
         self.master = None if block.master is None else block.master[place]
         self.made = self.step = block.made[first]
         self.seen: Array | None = None
+        self.part = self.start, self.stop
         self.look()
 
     def look(self) -> None:

@@ -10,10 +10,11 @@ from numpy import ndarray
 
 from xpnet.core.backend import Array, dtype_name
 from xpnet.core.convert import asarray
+from xpnet.core.node import clock
 from xpnet.core.places import backend_of, namespace, on_device
-from xpnet.core.recording import Recording, capturing, depends_on, refuse
+from xpnet.core.recording import Recording, active, capturing, depends_on, refuse
 from xpnet.core.tensor import Tensor
-from xpnet.core.versions import wrote
+from xpnet.core.versions import last, wrote
 from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
 from xpnet.optim.chain import Transform
@@ -220,7 +221,7 @@ class Optimizer(_Declared):
             self._divide([bool(f) for f in filled])
         factor, self.half_factor = self.half_factor, 1.0
         finite, self.finite, self._uncertain = self.finite, None, []
-        recording = capturing()
+        recording = capturing() if active[0] else None
         if recording is not None:
             if finite is not None or settle is not None or factor != 1:
                 refuse("a LossScaler looks at the gradients of each step")
@@ -235,8 +236,8 @@ class Optimizer(_Declared):
                     span.look()
                 if flat is None:
                     wrote(span.parameters[0])
-                else:
-                    flat.wrote(span.start, span.stop)
+                else:  # as `flat.wrote` does
+                    last[0] = flat.written[span.part] = next(clock)
                 if type(span.values) is ndarray and span.master is None:  # nothing to look at
                     self.update(span)
                     span.made = step
