@@ -337,3 +337,52 @@ def test_the_doctors_exit_code_and_file(tmp_path, monkeypatch, capsys):
         assert seen[0][-1] == 17
         counts = ", ".join(f"{states.count(s)} {s}" for s in ("PASS", "WARN", "FAIL"))
         assert capsys.readouterr().out.endswith("\n" + counts + "\n")
+
+
+# ---- found by `python -m tests.mutants` ----
+
+
+def test_ops_are_called_by_their_names():
+    from xpnet.core import elementwise
+
+    for name in ("maximum", "minimum"):
+        assert getattr(elementwise, name).__name__ == name
+    assert {op.__name__ for op in elementwise.OPS.values()} == set(elementwise.OPS)
+
+
+def test_a_tangent_is_not_lost_in_numpy():
+    with pytest.raises(TypeError, match="no NumPy array: that would lose its tangent"):
+        xpnet.jvp(lambda x: np.asarray(x) * 2, (np.ones(2),), (np.ones(2),))
+
+
+def test_objects_that_are_no_numbers_stay_objects():
+    from xpnet.core.incoming import ordinary
+
+    mixed = np.array([1, "a"], dtype=object)
+    assert ordinary(mixed).dtype == object
+    assert ordinary(np.array([1, 2.5], dtype=object)).dtype == np.float64
+
+
+def test_a_tensor_as_an_array_of_numpy_is_copied_only_when_asked():
+    x = xpnet.tensor([1.0, 2.0])
+    assert np.shares_memory(np.asarray(x), x.data)
+    assert not np.shares_memory(np.array(x, copy=True), x.data)
+    assert np.asarray(x, dtype="float64").dtype == np.float64
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_one_sample_without_its_axis_has_the_gradient_of_a_batch_of_one(fused):
+    values, label = np.float32([0.5, -1.0, 2.0]), np.int64(1)
+    with xpnet.fused(fused):
+        alone, batch = (
+            xpnet.tensor(values, requires_grad=True),
+            xpnet.tensor(values[None], requires_grad=True),
+        )
+        one, several = F.cross_entropy(alone, label), F.cross_entropy(batch, np.array([label]))
+        one.backward()
+        several.backward()
+    assert float(one.item()) == float(several.item())
+    assert alone.grad.shape == (3,)
+    assert xpnet.to_numpy(alone.grad).tolist() == xpnet.to_numpy(batch.grad)[0].tolist()
+    shares = np.exp(values) / np.exp(values).sum()
+    np.testing.assert_allclose(xpnet.to_numpy(alone.grad), shares - [0, 1, 0], atol=1e-6)

@@ -159,6 +159,8 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
         return
     if isinstance(node, ast.Call) and ast.unparse(node.func) in ("warnings.warn", "log.warning", "log.debug"):
         return
+    if isinstance(node, ast.keyword) and node.arg in ("strict", "stacklevel", "skip_file_prefixes"):
+        return  # a check of ours, a place in a message
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "bases", "type_comment"):
             continue
