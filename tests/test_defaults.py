@@ -386,3 +386,35 @@ def test_one_sample_without_its_axis_has_the_gradient_of_a_batch_of_one(fused):
     assert xpnet.to_numpy(alone.grad).tolist() == xpnet.to_numpy(batch.grad)[0].tolist()
     shares = np.exp(values) / np.exp(values).sum()
     np.testing.assert_allclose(xpnet.to_numpy(alone.grad), shares - [0, 1, 0], atol=1e-6)
+
+
+def test_what_a_gradient_needs_may_not_be_written_over_and_the_rest_may():
+    from xpnet.core import operators as ops
+
+    x = xpnet.tensor([1.0, 2.0], requires_grad=True)
+    for op, keeps in ((ops.sum, False), (ops.exp, True), (ops.log, True)):
+        assert op.keeps is keeps
+    y = x + 1.0
+    total = ops.sum(y)
+    with xpnet.no_grad():
+        y[0] = 5.0
+    total.backward()
+    assert xpnet.to_numpy(x.grad).tolist() == [1.0, 1.0]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_training(tmp_path):
+    from xpnet.train import Callback, Checkpoint
+
+    (tmp_path / "taken").mkdir()
+    model, batches = nn.Linear(2, 2), []
+
+    class Count(Callback):
+        def on_batch_end(self, run):
+            batches.append(run.step)
+
+    trainer = Trainer(
+        model, cross_entropy, optim.SGD(model, lr=0.1), [Checkpoint(tmp_path / "taken"), Count()]
+    )
+    with pytest.raises(OSError, match=r"cannot write .*taken"):
+        trainer.fit(Dataset(np.eye(2, dtype=np.float32), np.arange(2)), epochs=1)
+    assert batches == []
