@@ -1,6 +1,9 @@
 """Kill a training process over and over, resume it each time, and compare with a run that was left alone.
 
     python -m tests.kills --kills 100
+    python -m tests.kills --kills 100 two         # two processes that want to be the same run
+    python -m tests.kills --kills 100 namespaces  # the same with pids of their own, as in containers
+    python -m tests.kills --kills 100 threads     # two runs in threads of a process, with a file in common
 
 The run has everything whose state could be lost: batch norm, dropout, augmentation, prefetching, Adam, a
 schedule, early stopping, an averaged model, a log. Weights, history and log must agree bit for bit.
@@ -25,14 +28,31 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def train(folder: Path, epochs: int) -> None:
+def train(folder: Path, epochs: int, seed: int = 0, common: Path | None = None) -> None:
     """One life: begin, or go on from the checkpoint if there is one, to the end if nothing happens."""
     import xpnet
     from xpnet import nn, optim
     from xpnet.data import DataLoader, load_digits, split
     from xpnet.data.augment import Augmentation
     from xpnet.functional import cross_entropy
-    from xpnet.train import EMA, Checkpoint, CSVLogger, EarlyStopping, LearningRate, Trainer, save_arrays
+    from xpnet.io.locks import InUseError, claimed
+    from xpnet.train import (
+        EMA,
+        Callback,
+        Checkpoint,
+        CSVLogger,
+        EarlyStopping,
+        LearningRate,
+        Trainer,
+        save_arrays,
+    )
+
+    class Common(Callback):
+        """A file that both runs write."""
+
+        def on_epoch_end(self, run):
+            if common is not None:
+                save_arrays(common, run.model.state_dict())
 
     class Jitter(Augmentation):
         """Noise that depends on seed, epoch and sample."""
@@ -40,7 +60,8 @@ def train(folder: Path, epochs: int) -> None:
         def __call__(self, x, y, draw):
             return x + draw.uniform(64) * 2, y
 
-    xpnet.manual_seed(0)
+    folder.mkdir(exist_ok=True)
+    xpnet.manual_seed(seed)
     training, validation, _ = split(load_digits())
     model = nn.Sequential(
         nn.Linear(64, 32, bias=False), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 10)
@@ -57,17 +78,59 @@ def train(folder: Path, epochs: int) -> None:
             EMA(0.99),
             LearningRate(optim.CosineAnnealingLR(optimizer, epochs * len(loader)), every="batch"),
             CSVLogger(folder / "log.csv"),
-            Checkpoint(path, every_steps=5),
+            Common(),
+            Checkpoint(path, every_steps=5, keep=2, background=seed % 2 == 1),
         ],
     )
     print("ready", flush=True)
-    history = trainer.fit(loader, validation, epochs, resume=path if path.exists() else None)
+    while True:
+        try:
+            with claimed(path):  # before it is read
+                history = trainer.fit(loader, validation, epochs, resume=path if path.exists() else None)
+            break
+        except InUseError:
+            time.sleep(0.005)
     columns = {key: values for key, values in history.items() if key != "seconds"}
     save_arrays(folder / "final.safetensors", model.state_dict(), {"history": columns, "steps": trainer.step})
 
 
-def start(folder: Path, epochs: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.kills", "--life", str(folder), "--epochs", str(epochs)]
+def train_in_threads(folder: Path, epochs: int) -> None:
+    """Two runs, each with random streams of its own."""
+    from threading import Thread
+
+    from xpnet import random as streams
+
+    failed: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        try:
+            with np.errstate(all="ignore"), streams.forked():
+                train(folder / str(seed), epochs, seed, folder / "common.safetensors")
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [Thread(target=work, args=(seed,)) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def start(folder: Path, epochs: int, mode: str) -> subprocess.Popen[str]:
+    apart = ["unshare", "--pid", "--fork", "--kill-child"] if mode == "namespaces" else []
+    command = [
+        *apart,
+        sys.executable,
+        "-m",
+        "tests.kills",
+        mode,
+        "--life",
+        str(folder),
+        "--epochs",
+        str(epochs),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
 
@@ -87,76 +150,128 @@ def final(folder: Path) -> tuple[dict[str, bytes], dict[str, object], list[list[
     )
 
 
-def run(kills: int, epochs: int, seed: int, folder: Path, say=print) -> dict[str, object]:
+class Watch:
+    """The checkpoints of a folder: whole after each kill, and never an earlier one than before."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.places, self.within = folder / "checkpoint.safetensors", [0], 0
+
+    def wait_for_more(self, lives: list[subprocess.Popen[str]]) -> None:
+        """Until one of them has written a checkpoint, or has ended."""
+        stamp = lambda: self.path.stat().st_mtime_ns if self.path.exists() else 0
+        before = stamp()
+        while stamp() == before and all(process.poll() is None for process in lives):
+            time.sleep(0.001)
+
+    def look(self) -> None:
+        from xpnet.train import load_checkpoint
+
+        if self.path.exists():
+            state = load_checkpoint(self.path)["state"]
+            assert state["step"] >= self.places[-1], "a checkpoint went back"
+            self.places.append(state["step"])
+            self.within += state["batches"] > 0
+
+
+def run(
+    kills: int, epochs: int, seed: int, folder: Path, mode: str = "alone", say=print
+) -> dict[str, object]:
     """Train once undisturbed and once with `kills` kills; the figures.
+
+    Args:
+        mode: "alone"; "two" processes that want to be the same run, or two in pid "namespaces" of their own;
+            or two runs in two "threads".
 
     Raises:
         AssertionError: something was lost, or a checkpoint was damaged.
     """
-    from xpnet.train import load_checkpoint
+    from xpnet.train import load_arrays
 
     chance = random.Random(seed)
     alone, killed = folder / "alone", folder / "killed"
     alone.mkdir()
     killed.mkdir()
-    process = start(alone, epochs)
-    process.stdout.readline()
-    began = time.perf_counter()
-    assert process.wait() == 0
-    length = time.perf_counter() - began
+    runs = ["0", "1"] if mode == "threads" else ["."]
+    lengths = []
+    for name in runs:  # one after the other, whatever the mode
+        process = start(alone / name, epochs, f"seed-{name}" if mode == "threads" else "alone")
+        process.stdout.readline()
+        began = time.perf_counter()
+        assert process.wait() == 0
+        lengths.append(time.perf_counter() - began)
+    length = sum(lengths)
     say(f"undisturbed: {length:.1f} s of training")
 
-    done, within, cut, places, path = 0, 0, 0, [], killed / "checkpoint.safetensors"
-    while not (killed / "final.safetensors").exists():
-        process = start(killed, epochs)
-        if done < kills:
+    watches = [Watch(killed / name) for name in runs]
+    lives = [start(killed, epochs, mode) for _ in range(2 if mode in ("two", "namespaces") else 1)]
+    done = cut = 0
+    while True:
+        if done < kills and not all((killed / name / "final.safetensors").exists() for name in runs):
+            victim = chance.randrange(len(lives))
+            process = lives[victim]
             if chance.random() < 0.1:  # while it starts
                 time.sleep(chance.uniform(0, 0.3))
             else:
-                process.stdout.readline()
+                if len(lives) == 1:
+                    process.stdout.readline()
+                else:
+                    watches[0].wait_for_more(lives)
                 time.sleep(chance.uniform(0, 1.2 * length / kills))
-            os.kill(process.pid, signal.SIGKILL)
-        code = process.wait()
-        process.stdout.close()
-        if code == -signal.SIGKILL:
-            done += 1
-            if path.exists():
-                state = load_checkpoint(path)["state"]  # whole, whatever was going on
-                places.append(state["step"])
-                within += state["batches"] > 0
-                cut += len(list(killed.glob(".checkpoint*.tmp")))
-                assert places == sorted(places), "a checkpoint went back"
-        else:
-            assert code == 0, f"a life ended with {code}"
-    found, expected = final(killed), final(alone)
-    assert found[0] == expected[0], "the weights differ"
-    assert found[1] == expected[1], "the history differs"
-    assert found[2] == expected[2], "the log differs"
-    leftovers = [p.name for p in killed.iterdir() if p.name.endswith(".tmp")]
-    assert len(leftovers) <= 2, f"left behind: {leftovers}"
+            process.kill()
+            code = process.wait()
+            process.stdout.close()
+            if code == -signal.SIGKILL:
+                done += 1
+                cut += len(list(killed.rglob(".checkpoint*.tmp")))
+                for watch in watches:
+                    watch.look()
+                if (killed / "common.safetensors").exists():
+                    load_arrays(killed / "common.safetensors")
+            else:
+                assert code == 0, f"a life ended with {code}"
+            lives[victim] = start(killed, epochs, mode)
+            continue
+        for process in lives:
+            process.communicate()
+            assert process.returncode == 0, f"a life ended with {process.returncode}"
+        break
+    for name in runs:
+        found, expected = final(killed / name), final(alone / name)
+        assert found[0] == expected[0], "the weights differ"
+        assert found[1] == expected[1], "the history differs"
+        assert found[2] == expected[2], "the log differs"
+    leftovers = [p.name for p in killed.rglob(".*.tmp")]
+    # of the final file, which is written once
+    assert len(leftovers) <= len(runs), f"left behind: {leftovers}"
     return {
         "kills": done,
         "updates": expected[1]["steps"],
-        "resumed within an epoch": within,
+        "resumed within an epoch": sum(watch.within for watch in watches),
         "in the middle of a write": cut,
-        "different places": len(set(places)),
+        "different places": sum(len(set(watch.places)) for watch in watches),
         "identical": True,
     }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("mode", nargs="?", default="alone", help="alone, two, namespaces or threads")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--life", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.life:
+        options.life.mkdir(exist_ok=True)
         with np.errstate(all="ignore"):
-            train(options.life, options.epochs)
+            if options.mode == "threads":
+                train_in_threads(options.life, options.epochs)
+            else:
+                train(options.life, options.epochs, int(options.mode == "seed-1"))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(run(options.kills, options.epochs, options.seed, Path(folder)), indent=2))
+        figures = run(options.kills, options.epochs, options.seed, Path(folder), options.mode)
+        print(json.dumps(figures, indent=2))
     return 0
 
 

@@ -418,3 +418,39 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_before_training(tmp_path
     with pytest.raises(OSError, match=r"cannot write .*taken"):
         trainer.fit(Dataset(np.eye(2, dtype=np.float32), np.arange(2)), epochs=1)
     assert batches == []
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_weights_of_the_binary_cross_entropy_multiply(fused):
+    z, t = np.array([[0.3, -2.0], [1.5, 0.1]]), np.array([[1.0, 0.0], [0.25, 1.0]])
+    w, q = np.array([[2.0, 0.5], [3.0, 0.25]]), np.array([4.0, 0.5])
+    s = 1 / (1 + np.exp(-z))
+    expected = -w * (q * t * np.log(s) + (1 - t) * np.log(1 - s))
+    with xpnet.fused(fused):
+        logits = xpnet.tensor(z, requires_grad=True, dtype="float64")
+        loss = F.binary_cross_entropy_with_logits(logits, t, weight=w, pos_weight=q, reduction="none")
+        loss.sum().backward()
+    np.testing.assert_allclose(loss.numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(logits.grad, w * ((1 - t) * s - q * t * (1 - s)), rtol=1e-12)
+
+
+def test_an_axis_has_two_names_of_which_one_is_used():
+    x = xpnet.asarray([[1.0, 2.0], [3.0, 5.0]])
+    assert np.array_equal(F.softmax(x, dim=0), F.softmax(x, axis=0))
+    assert not np.array_equal(F.softmax(x, dim=0), F.softmax(x))
+    assert np.array_equal(F.softmax(x), F.softmax(x, axis=-1))
+    with pytest.raises(TypeError, match="axis and dim are one thing"):
+        F.softmax(x, axis=0, dim=0)
+
+
+def test_a_size_is_one_number_or_two():
+    x = xpnet.asarray(np.arange(16.0, dtype=np.float32).reshape(1, 1, 4, 4))
+    assert (
+        F.max_pool2d(x, 2).shape
+        == F.max_pool2d(x, (2,)).shape
+        == F.max_pool2d(x, (2, 2)).shape
+        == (1, 1, 2, 2)
+    )
+    assert F.max_pool2d(x, [2, 4]).shape == (1, 1, 2, 1)
+    with pytest.raises(ValueError, match="or a pair of them"):
+        F.max_pool2d(x, (2, 2, 2))

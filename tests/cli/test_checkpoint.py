@@ -85,7 +85,7 @@ def test_what_differs_is_named_by_its_option(capsys):
 
 def test_a_run_at_a_constant_rate_can_be_made_longer(capsys):
     constant = [*RUN[:-2], "--schedule", "constant", "--save"]
-    assert main([*constant, "none", "--epochs", "2", "--checkpoint", "c", "--checkpoint-every", "5"]) == 0
+    assert main([*constant, "none", "--epochs", "2", "--checkpoint", "c", "--checkpoint-every", "5e"]) == 0
     assert main([*constant, "long.st", "--epochs", "4", "--resume", "c", "--checkpoint", "d"]) == 0
     assert main([*constant, "whole.st", "--epochs", "4"]) == 0
     assert np.array_equal(theta("long.st"), theta("whole.st"))
@@ -124,3 +124,145 @@ def test_another_runs_file_of_the_library_is_refused(capsys):
     trainer.save_checkpoint("c")
     assert main(["train", "--resume", "c"]) == 2
     assert "not a checkpoint of `xpnet train`" in capsys.readouterr().err
+
+
+# ---- SIGTERM, intervals, one run a file, bad disks ----
+
+
+def started(*options, limit=None, ready="epoch   2"):
+    """A run in a process of its own, as far as a line that begins so."""
+
+    def prepare():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if limit is not None:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xpnet", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(xpnet.__file__).parents[1]), "PYTHONUNBUFFERED": "1"},
+        preexec_fn=prepare,
+    )
+    for line in process.stdout:
+        if line.startswith(ready):
+            break
+    return process
+
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a signal for one process")
+LONG = [*RUN[:-1], "400"]
+
+
+@posix
+def test_sigterm_writes_checkpoint_and_model(capsys):
+    assert main([*RUN, "--save", "whole.st", "--json", "whole.json"]) == 0
+    process = started(*RUN, "--save", "part.st", "--checkpoint", "c", "--checkpoint-every", "1000")
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "to go on: the same command with --resume c" in out
+    assert err.startswith("xpnet train: error: terminated; kept the weights of epoch ")
+    assert err.count("\n") == 1
+    assert load_model("part.st")
+    assert main([*RUN, "--save", "part.st", "--json", "part.json", "--resume", "c"]) == 0
+    assert np.array_equal(theta("part.st"), theta("whole.st"))
+    assert measured("part.json") == measured("whole.json")
+    assert not [name for name in os.listdir() if name.startswith(".")]
+
+
+@posix
+def test_sigterm_without_a_checkpoint_writes_the_model():
+    process = started(*LONG, "--patience", "400", "--save", "m.st")
+    process.terminate()
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 143
+    assert err.startswith("xpnet train: error: terminated; kept the weights of epoch ")
+    assert load_model("m.st")
+    assert os.listdir() == ["m.st"]
+
+
+@posix
+@pytest.mark.parametrize(
+    "shared", [["--save", "m.st"], ["--checkpoint", "c", "--save", "none"], ["--json", "j", "--save", "none"]]
+)
+def test_a_second_run_of_one_name_is_told_at_its_start(shared, capsys):
+    first = started(*LONG, "--patience", "400", *shared)
+    try:
+        assert main([*RUN, *shared]) == 2
+        captured = capsys.readouterr()
+        assert f"is being written by process {first.pid} on " in captured.err
+        assert captured.err.count("\n") == 1
+        assert captured.out == ""
+        assert all(shared[1] in name for name in os.listdir())  # of the first
+    finally:
+        first.terminate()
+        assert first.wait() == 143
+    assert main([*RUN[:-1], "1", *shared]) == 0
+
+
+@pytest.mark.parametrize(("text", "step"), [("50", 200), ("0.0001m", 39), ("4e", 156), ("100000", 234)])
+def test_how_often(text, step, monkeypatch):
+    """What is there after a crash in epoch 6, and the state at the end."""
+    from xpnet.cli.checkpoint import RunCheckpoint
+
+    def crash(self, trainer):
+        if trainer.step == 210:
+            raise MemoryError
+
+    options = [*RUN, "--save", "none", "--checkpoint", "c", "--checkpoint-every", text]
+    assert main(options) == 0
+    assert load_checkpoint("c")["state"]["step"] == 234
+    Path("c").unlink()
+    stop = RunCheckpoint._stop
+    monkeypatch.setattr(RunCheckpoint, "_stop", lambda *a: (stop(*a), crash(*a)))
+    with pytest.raises(MemoryError):
+        main(options)
+    if text == "100000":
+        assert not Path("c").exists()
+    else:
+        assert (load_checkpoint("c")["state"]["step"] == step) or text == "0.0001m"
+
+
+@pytest.mark.parametrize("text", ["0", "m", "1.5", "-3", "1h", "0m", "0e", "1.5e", ""])
+def test_intervals_that_are_none(text, capsys):
+    assert main(["train", "--checkpoint", "c", f"--checkpoint-every={text}"]) == 2
+    assert "expected 500 (updates), 10m (minutes) or 2e (epochs)" in capsys.readouterr().err
+
+
+def test_the_newest_checkpoint_is_damaged(capsys):
+    assert main([*RUN, "--save", "whole.st", "--checkpoint", "c"]) == 0
+    Path("c").write_bytes(Path("c").read_bytes()[:-100])
+    with pytest.warns(
+        UserWarning, match=r"c: not a safetensors file, or a truncated or damaged one .* read c\.1 instead"
+    ):
+        assert main([*RUN, "--save", "part.st", "--resume", "c"]) == 0
+    assert "resumed c after 5 epochs, 195 updates" in capsys.readouterr().out
+    assert np.array_equal(theta("part.st"), theta("whole.st"))
+
+
+def test_divergence_ends_a_run_when_asked(capsys):
+    options = [*RUN, "--optimizer", "sgd", "--lr", "1000", "--save", "none"]
+    assert main([*options, "--divergence", "3"]) == 1
+    assert "the cost is" in capsys.readouterr().err
+    assert main([*options, "--divergence", "1"]) == 2
+    assert "expected a number above 1" in capsys.readouterr().err
+
+
+@posix
+@pytest.mark.parametrize("limit", [2000, 20_000])
+def test_a_disk_that_takes_no_more(limit):
+    """Larger files cannot be written; training goes on, and the end says what is missing."""
+    process = started(*RUN, "--save", "m.st", "--json", "j", "--checkpoint", "c", limit=limit)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "\nxpnet train: warning: cannot write c: File too large; training goes on" in "\n" + err
+    assert err.count("UserWarning") == 0
+    assert "xpnet train: error: cannot write c: File too large; what it holds is an older state" in err
+    assert ("xpnet train: error: cannot write m.st: File too large" in err) == (limit == 2000)
+    assert ("saved the model in m.st" in out) == (limit > 2000)
+    assert "test accuracy" in out
+    assert not [name for name in os.listdir() if name.startswith(".")]

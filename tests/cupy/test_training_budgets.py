@@ -7,7 +7,8 @@ import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim
 from xpnet.data import DataLoader, Dataset
-from xpnet.train import EMA, Callback, LossScaler, ManualStep, Trainer
+from xpnet.train import EMA, Callback, LossScaler, ManualStep, Trainer, TrainingDivergedError
+from xpnet.train.finiteness import EVERY
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +97,39 @@ def test_loss_scaling_does_not_wait(cpucuda):
     data = [(xpnet.asarray(x, "float16"), y) for x, y in batches()]
     Trainer(model, F.cross_entropy, optim.Adam(model), [count], scaler=LossScaler(64.0)).fit(data, epochs=2)
     assert count.found.synchronisations == 0, count.found
+
+
+def test_looking_for_what_is_not_finite_does_not_wait(cpucuda):
+    """At the first look, which asks, and at the second, which reads what the first has found."""
+    model, found = network(), {}
+
+    class Count(Callback):
+        """The updates of which a look is a part, and one of which it is none."""
+
+        def on_batch_end(self, run):
+            if run.step in found:
+                self.counting.__exit__(None, None, None)
+            if run.step + 1 in (EVERY, 2 * EVERY, 2 * EVERY + 1):
+                self.counting = cpucuda.count(places=True)
+                found[run.step + 1] = self.counting.__enter__()
+
+    Trainer(model, F.cross_entropy, optim.Adam(model), [Count()]).fit(batches() * 11, epochs=1)
+    usual = found[2 * EVERY + 1]
+    for step in (EVERY, 2 * EVERY):
+        n = found[step]
+        assert n.synchronisations == n.device_to_host == 0, n
+        assert 0 < n.launches + n.products - usual.launches - usual.products <= 8, (n, usual)
+
+
+def test_what_is_not_finite_is_noticed_without_a_read(cpucuda):
+    model = network()
+
+    class Poison(Callback):
+        def on_batch_end(self, run):
+            if run.step == 3:
+                model.layers[0].weight.data[0, 0] = float("nan")
+
+    trainer = Trainer(model, F.cross_entropy, optim.Adam(model), [Poison()])
+    with pytest.raises(TrainingDivergedError, match=r"0\.weight is not finite"):
+        trainer.fit(batches() * 100, epochs=1)
+    assert trainer.step == 2 * EVERY

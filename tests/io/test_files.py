@@ -1,8 +1,5 @@
 """Files of arrays: exact, whole or absent, and damage is noticed."""
 
-import os
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim
 from xpnet.data import Dataset
-from xpnet.io.files import atomic_write, copy_file
+from xpnet.io.writing import atomic_write, copy_file
 from xpnet.train import Checkpoint, Trainer, load_arrays, load_checkpoint, save_arrays
 
 safetensors = pytest.importorskip("safetensors.numpy")
@@ -125,20 +122,6 @@ def test_a_second_name_for_a_file(tmp_path, monkeypatch, links):
         file.write(b"two")
     assert (a.read_bytes(), b.read_bytes()) == (b"two", b"one")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
-
-
-@pytest.mark.host
-@pytest.mark.skipif(os.name != "posix", reason="asks the system which processes live")
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    dead, alive = tmp_path / f".a.{process.pid}.tmp", tmp_path / f".a.{os.getppid()}.tmp"
-    for path in (dead, alive):
-        path.write_bytes(b"half")
-    with atomic_write(tmp_path / "a") as file:
-        file.write(b"whole")
-    assert not dead.exists()
-    assert alive.exists()
 
 
 # ---- metadata as people have it ----

@@ -20,6 +20,7 @@ from tests.mutants.make import Mutant
 ROOT = Path(__file__).resolve().parents[2]
 STORE = ROOT / ".mutants"
 MEMORY = 8 * 2**30
+BACKENDS = "numpy,array_api_strict"  # kernels run on one, bodies on the other
 
 
 class Reached:
@@ -82,7 +83,7 @@ def trace(folders: list[str]) -> int:
                 seen.switch_context("")
 
     seen.start()
-    code = pytest.main(["-q", "-p", "no:cacheprovider", "--backend", "numpy", *folders], plugins=[Plugin()])
+    code = pytest.main(["-q", "-p", "no:cacheprovider", "--backend", BACKENDS, *folders], plugins=[Plugin()])
     seen.stop()
     seen.save()
     (STORE / "times.json").write_text(json.dumps(times))
@@ -117,18 +118,8 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         raise OSError  # no bytecode is kept
 
 
-STRICT = "array_api_strict"  # what NumPy lets pass, devices above all, this backend refuses
-
-
 def judge(mutant: Mutant, tests: list[str], times: dict[str, float], seconds: float) -> str:
     """ "killed", "timeout" (killed, too), or "survived" of the tests that take `seconds` together."""
-    verdict = _judge(mutant, tests, times, seconds, "numpy")
-    if verdict == "survived":
-        verdict = _judge(mutant, [t.replace("numpy", STRICT) for t in tests], {}, seconds, STRICT)
-    return verdict
-
-
-def _judge(mutant: Mutant, tests: list[str], times: dict[str, float], seconds: float, backend: str) -> str:
     chosen, sum_ = [], 0.0
     for test in tests:
         sum_ += times.get(test, 0.1)
@@ -139,7 +130,7 @@ def _judge(mutant: Mutant, tests: list[str], times: dict[str, float], seconds: f
     if pid == 0:
         try:
             os.setsid()
-            os._exit(_child(mutant, chosen, backend))
+            os._exit(_child(mutant, chosen))
         finally:
             os._exit(99)
     limit = time.monotonic() + 30 + 10 * min(sum_, seconds)
@@ -153,7 +144,7 @@ def _judge(mutant: Mutant, tests: list[str], times: dict[str, float], seconds: f
     return "timeout"
 
 
-def _child(mutant: Mutant, tests: Iterable[str], backend: str) -> int:
+def _child(mutant: Mutant, tests: Iterable[str]) -> int:
     import pytest
 
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -168,5 +159,5 @@ def _child(mutant: Mutant, tests: Iterable[str], backend: str) -> int:
             items[:] = sorted((i for i in items if i.nodeid in order), key=lambda item: order[item.nodeid])
 
     files = list(dict.fromkeys(test.split("::")[0] for test in tests))
-    words = ["-x", "-q", "-p", "no:cacheprovider", "--backend", backend, "--no-header", *files]
+    words = ["-x", "-q", "-p", "no:cacheprovider", "--backend", BACKENDS, "--no-header", *files]
     return int(pytest.main(words, plugins=[Plugin()]))

@@ -1,12 +1,16 @@
 """Strategies, workers, journals: the same results whatever the workers and the interruptions."""
 
+import errno
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,6 +21,7 @@ import pytest
 import xpnet
 from tests.search import helpers
 from xpnet import random
+from xpnet.io.locks import InUseError
 from xpnet.search import (
     CoarseToFine,
     GridSearch,
@@ -265,13 +270,76 @@ def test_other_files_are_refused_and_left_alone(tmp_path):
         assert path.read_text() == text
 
 
-def test_a_damaged_line_in_the_middle_is_refused(tmp_path):
+@pytest.mark.parametrize("damage", [b"{oops\n", b'{"number": 1}\n', b"\xff\0\n", b"[]\n", b"\n"])
+def test_of_a_file_with_a_damaged_line_the_rest_is_kept(tmp_path, damage):
     path = tmp_path / "j.jsonl"
-    search(helpers.noisy, SPACE, RandomSearch(3), journal=path)
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:2], b"{oops\n", *lines[3:]]))
-    with pytest.raises(ValueError, match="line 3 is damaged"):
-        search(helpers.noisy, SPACE, RandomSearch(3), journal=path, resume=True)
+    expected = search(helpers.noisy, SPACE, RandomSearch(4), journal=path).to_json()
+    content = path.read_bytes()
+    lines = content.splitlines(keepends=True)
+    spoilt = b"".join([*lines[:2], damage, *lines[3:]])
+    path.write_bytes(spoilt)
+    ran = []
+    message = rf"damaged lines \(3\); 3 trials are kept, .*{re.escape(str(path))}\.damaged"
+    with pytest.warns(UserWarning, match=message):
+        again = search(helpers.noisy, SPACE, RandomSearch(4), journal=path, resume=True, on_trial=ran.append)
+    assert again.to_json() == expected
+    assert [outcome.number for outcome in ran] == [1]
+    found = path.read_bytes().splitlines(keepends=True)
+    assert found[:4] == [*lines[:2], *lines[3:]]
+    assert len(found) == 5
+    assert (tmp_path / "j.jsonl.damaged").read_bytes() == spoilt
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["j.jsonl", "j.jsonl.damaged"]
+
+
+def test_a_second_search_on_one_journal_is_told_so(tmp_path):
+    path, found = tmp_path / "j.jsonl", []
+
+    def second(outcome):
+        def work():
+            try:
+                search(helpers.noisy, SPACE, RandomSearch(4), journal=path, resume=True)
+            except InUseError as error:
+                found.append(str(error))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+
+    expected = search(helpers.noisy, SPACE, RandomSearch(4)).to_json()
+    search(helpers.noisy, SPACE, RandomSearch(4), journal=path, on_trial=second)
+    assert found == [f"{path} is being written by another thread; name another file"] * 4
+    assert search(helpers.noisy, SPACE, RandomSearch(4), journal=path, resume=True).to_json() == expected
+    assert [p.name for p in tmp_path.iterdir()] == ["j.jsonl"]
+
+
+@pytest.mark.parametrize("times", [1, 2, 5, 1000])
+def test_a_full_disk_does_not_end_a_search(tmp_path, monkeypatch, times):
+    path, left, fsync = tmp_path / "j.jsonl", [0], os.fsync
+    expected = search(helpers.noisy, SPACE, RandomSearch(4)).to_json()
+
+    def failing(handle):
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    def begin(outcome):
+        if outcome.number == 0:
+            left[0] = times
+
+    monkeypatch.setattr("os.fsync", failing)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = search(helpers.noisy, SPACE, RandomSearch(4), journal=path, on_trial=begin)
+    assert result.to_json() == expected
+    assert len(caught) == min(times // 2, 4)
+    assert all(f"cannot write {path}: No space left" in str(warning.message) for warning in caught)
+    assert (result.missing is None) == (times < 1000)
+    left[0] = 0
+    ran = []
+    search(helpers.noisy, SPACE, RandomSearch(4), journal=path, resume=True, on_trial=ran.append)
+    assert len(ran) <= (3 if times == 1000 else 0)
+    assert path.read_bytes().count(b"\n") == 5
 
 
 _SCRIPT = """

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from tests.io.test_writing import may_unshare
 from tests.kills import run
 
 pytest.importorskip("safetensors")
@@ -11,6 +12,9 @@ pytest.importorskip("safetensors")
 
 @pytest.mark.host
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_three_kills(tmp_path):
-    figures = run(3, epochs=5, seed=1, folder=tmp_path)
+@pytest.mark.parametrize("mode", ["alone", "two", "namespaces", "threads"])
+def test_some_kills(tmp_path, mode):
+    if mode == "namespaces" and not may_unshare():
+        pytest.skip("no namespaces here")
+    figures = run(6, epochs=8, seed=1, folder=tmp_path, mode=mode)
     assert figures["kills"] >= 2  # a life may end before its time is up

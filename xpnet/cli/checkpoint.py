@@ -2,61 +2,69 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+from contextlib import ExitStack
 from typing import Any
 
 from xpnet.cli.errors import BadInputError, bad_input
-from xpnet.cli.settings import TrainSettings
+from xpnet.cli.settings import Interval, TrainSettings
 from xpnet.cli.setup import Setup
-from xpnet.io.files import check_writable
+from xpnet.cli.signals import BOTH, handling, interruption
+from xpnet.io.writing import check_writable
 from xpnet.train import Checkpoint, Run, load_checkpoint
 from xpnet.train.resume import check_settings
 
 
 class RunCheckpoint(Checkpoint):
-    """A checkpoint every few epochs; on Ctrl-C, one after the update that is under way.
+    """A checkpoint now and then; on Ctrl-C or SIGTERM, one after the update that is under way.
 
-    A second Ctrl-C does not wait for it.
+    A second one does not wait for it.
     """
 
-    def __init__(self, path: str, every: int, settings: dict[str, Any]) -> None:
-        super().__init__(path, every, metadata={"command": settings})
-        self.command, self.asked = settings, False
-        self._previous: Any = None
+    def __init__(self, path: str, interval: Interval, keep: int, settings: dict[str, Any]) -> None:
+        super().__init__(
+            path,
+            interval.epochs,
+            interval.updates,
+            {"command": settings},
+            every_minutes=interval.minutes,
+            keep=keep,
+            background=True,
+        )
+        self.command, self.asked = settings, 0
+        self._signals = ExitStack()
 
     def on_fit_begin(self, trainer: Run) -> None:
-        """Take over Ctrl-C, unless it is ignored, as in the background."""
+        """Take the signals over. On several ranks SIGTERM is the launcher's, which ends all of them."""
         super().on_fit_begin(trainer)
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.getsignal(signal.SIGINT)
-            if self._previous is not signal.SIG_IGN:
-                signal.signal(signal.SIGINT, self._note)
+        own = BOTH if trainer.communicator.size == 1 else BOTH[:1]
+        self._signals.enter_context(handling(own, self._note))
 
     def _note(self, number: int, frame: Any) -> None:
         if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+            raise interruption(number)
+        self.asked = number
 
     def _stop(self, trainer: Run) -> None:
-        trainer.save_checkpoint(self.path, self.metadata)
-        raise KeyboardInterrupt
+        if self.asked:
+            self.write(trainer, self.path)
+            raise interruption(self.asked)
 
     def on_batch_end(self, trainer: Run) -> None:
-        """Write and stop, if Ctrl-C was pressed."""
-        if self.asked:
-            self._stop(trainer)
+        """Write if it is time; write and stop, if asked to."""
+        super().on_batch_end(trainer)
+        self._stop(trainer)
 
     def on_epoch_end(self, trainer: Run) -> None:
-        """Write if it is time; stop if Ctrl-C was pressed during validation."""
+        """Write if it is time; stop if asked to during validation."""
         super().on_epoch_end(trainer)
-        if self.asked:
-            self._stop(trainer)
+        self._stop(trainer)
 
     def on_fit_end(self, trainer: Run) -> None:
-        """Give Ctrl-C back."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        """Give the signals back."""
+        try:
+            super().on_fit_end(trainer)
+        finally:
+            self._signals.close()
 
 
 def run_settings(settings: TrainSettings, setup: Setup, epochs: int) -> dict[str, Any]:
@@ -94,7 +102,8 @@ def run_checkpoint(settings: TrainSettings, setup: Setup, epochs: int) -> RunChe
         return None
     with bad_input():
         check_writable(path)
-        return RunCheckpoint(path, settings.checkpoint_every or 1, run_settings(settings, setup, epochs))
+        interval = settings.checkpoint_every or Interval(epochs=1)
+        return RunCheckpoint(path, interval, settings.keep, run_settings(settings, setup, epochs))
 
 
 def check_resume(path: str, trainer: Run, setup: Setup, settings: dict[str, Any]) -> None:

@@ -10,12 +10,14 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
 from xpnet import __version__
-from xpnet.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, BadInputError
+from xpnet.cli.errors import BAD_INPUT, FAILED, BadInputError
+from xpnet.cli.signals import said
 from xpnet.core.reading import printable
 
 COMMANDS = {
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; default: those of the process.
 
     Returns:
-        0, 1 if training failed or backends differ, 2 for bad input, 130 after Ctrl-C.
+        0, 1 if training failed or backends differ, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     for stream in (sys.stdout, sys.stderr):  # a name that the console cannot show must not end a run
         if hasattr(stream, "reconfigure"):
@@ -78,16 +80,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed its line
         return int(stop.code or 0)
     options.argv = tuple(words)
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: (
+        f"xpnet {options.command}: warning: {printable(message)}\n"
+    )
     try:
         command = import_module(f"xpnet.cli.{options.command}")
         return int(command.run(command.Settings.of(options)))
     except BadInputError as error:
         return _fail(options.command, str(error), BAD_INPUT)
-    except KeyboardInterrupt:
-        return _fail(options.command, "interrupted; nothing was written", INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        code, word = said(stop)
+        return _fail(options.command, f"{word}; nothing was written", code)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    finally:
+        warnings.formatwarning = before
 
 
 def _fail(command: str, message: str, code: int) -> int:

@@ -16,7 +16,7 @@ from xpnet.cli.settings import NetworkSettings
 from xpnet.cli.setup import check_options, prepare
 from xpnet.diagnostics import worst
 from xpnet.diagnostics.doctor import examine
-from xpnet.io.files import check_writable
+from xpnet.io.writing import check_writable
 
 
 @dataclass(frozen=True, kw_only=True)

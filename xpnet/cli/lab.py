@@ -13,7 +13,7 @@ from xpnet.cli.data import choose_backend
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
 from xpnet.cli.options import add_backend
 from xpnet.cli.settings import BackendSettings
-from xpnet.io.files import atomic_write, check_writable
+from xpnet.io.writing import atomic_write, check_writable
 from xpnet.lab import Experiment, Result, catalogue
 from xpnet.lab.gallery import as_page, as_text
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from xpnet.cli.data import SOURCES
 from xpnet.cli.model import MODELS
+from xpnet.cli.settings import Interval
 from xpnet.core.backend import BACKENDS
 from xpnet.optim.by_name import OPTIMIZERS
 
@@ -51,6 +52,27 @@ def pair(text: str) -> tuple[int, int]:
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise argparse.ArgumentTypeError(f"expected two whole numbers such as 60,30, got {text!r}")
     return int(parts[0]), int(parts[1])
+
+
+def interval(text: str) -> Interval:
+    """Updates, minutes or epochs between two checkpoints: 500, 10m or 2e."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in ("m", "e") else (text, "")
+    if unit == "m" and number.replace(".", "", 1).isdecimal() and float(number) > 0:
+        return Interval(minutes=float(number))
+    if unit != "m" and number.isdecimal() and int(number) > 0:
+        return Interval(epochs=int(number)) if unit else Interval(updates=int(number))
+    raise argparse.ArgumentTypeError(f"expected 500 (updates), 10m (minutes) or 2e (epochs), got {text!r}")
+
+
+def factor(text: str) -> float:
+    """A number above 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 1 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 1, got {text!r}")
+    return value
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:

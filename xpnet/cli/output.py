@@ -5,19 +5,53 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xpnet.cli.errors import BadInputError
+from xpnet.cli.errors import FAILED, OK, BadInputError
 from xpnet.data.table import is_number
-from xpnet.io.files import atomic_write
+from xpnet.io.writing import atomic_write
 from xpnet.train import History
 
 _PICTURES = (".png", ".svg", ".pdf")
+_PAUSES = (0.5, 2.0)  # seconds before a write is tried again
+
+
+class Writes:
+    """What is written at the end of a run: one that fails is tried again, and does not keep others from it.
+
+    Attributes:
+        missing: what is not there, and why.
+    """
+
+    def __init__(self) -> None:
+        self.missing: list[str] = []
+
+    def attempt(self, write: Callable[[], object]) -> bool:
+        """Call what writes a file; whether it is there."""
+        for pause in (*_PAUSES, None):
+            try:
+                write()
+            except OSError as error:
+                if pause is None:
+                    self.missing.append(str(error))
+                else:
+                    time.sleep(pause)
+            else:
+                return True
+        return False
+
+    def finish(self, command: str, code: int) -> int:
+        """Say what is missing; the exit code."""
+        for error in self.missing:
+            print(f"xpnet {command}: error: {error}", file=sys.stderr)
+        return code or (FAILED if self.missing else OK)
 
 
 def plot_path(asked: str | None, default: str) -> str | None:

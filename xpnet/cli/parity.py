@@ -19,7 +19,7 @@ from xpnet.core.backend import BACKENDS
 from xpnet.data import load_digits
 from xpnet.diagnostics.parity import compare, second_backend
 from xpnet.diagnostics.ranks import compare_ranks
-from xpnet.io.files import check_writable
+from xpnet.io.writing import check_writable
 
 
 @dataclass(frozen=True, kw_only=True)

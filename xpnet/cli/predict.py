@@ -24,7 +24,7 @@ from xpnet.data.dataset import check_finite
 from xpnet.data.folder import SUFFIXES, decode
 from xpnet.data.npy import read_npy, read_npz
 from xpnet.data.table import read_table
-from xpnet.io.files import check_writable
+from xpnet.io.writing import check_writable
 from xpnet.train import predict
 
 _SHOWN = 10

@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -21,7 +22,8 @@ from xpnet.cli.model import versions
 from xpnet.cli.options import add_dataset, count, pair
 from xpnet.cli.settings import DataSettings, TrainSettings
 from xpnet.cli.setup import Data, prepare, read_data
-from xpnet.io.files import check_writable
+from xpnet.io.locks import claimed
+from xpnet.io.writing import check_writable
 from xpnet.search import (
     CoarseToFine,
     Outcome,
@@ -111,6 +113,13 @@ def run(settings: Settings) -> int:
         f"{settings.trials[1]} of {settings.epochs[1]}; seed {settings.seed}, "
         f"{_workers(settings)}, on {get_backend()}"
     )
+    with ExitStack() as stack:
+        with bad_input():  # no other run writes them from here on
+            stack.enter_context(claimed(*(path for path in (settings.json, picture) if path is not None)))
+        return _search(settings, name, objective, picture)
+
+
+def _search(settings: Settings, name: str, objective: TrainCommand, picture: str | None) -> int:
     start = time.perf_counter()
     with bad_input():
         strategy = CoarseToFine(settings.trials, settings.epochs, keep=0.1)
@@ -297,16 +306,19 @@ def _finish(
         "The test set was not used; the command above uses it, once. The best of many validation accuracies "
         "is an optimistic one."
     )
+    writes = output.Writes()
+    if result.missing is not None:
+        writes.missing.append(f"{result.missing}; the last trials are not in it")
     with bad_input():
-        if picture is not None:
-            plot.save(result, picture, f"{objective.common.dataset}: {len(result.trials)} trials")
+        title = f"{objective.common.dataset}: {len(result.trials)} trials"
+        if picture is not None and writes.attempt(lambda: plot.save(result, picture, title)):
             print(f"saved the plots in {picture}")
-        if settings.json is not None:
-            metadata = {
-                "data": objective.common.dataset,
-                "command": shlex.join(words),
-                "versions": versions(),
-            }
-            output.write_json(settings.json, {**metadata, **result.to_dict()})
-            print(f"saved the trials in {settings.json}")
-    return OK
+        metadata = {
+            "data": objective.common.dataset,
+            "command": shlex.join(words),
+            "versions": versions(),
+        }
+        path, content = settings.json, {**metadata, **result.to_dict()}
+        if path is not None and writes.attempt(lambda: output.write_json(path, content)):
+            print(f"saved the trials in {path}")
+    return writes.finish("search", OK)

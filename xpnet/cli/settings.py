@@ -8,6 +8,15 @@ from typing import Any, Self
 
 
 @dataclass(frozen=True, kw_only=True)
+class Interval:
+    """How often something is done: one of the three is given."""
+
+    epochs: int | None = None
+    updates: int | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """A command's options by their names; each command has its own."""
 
@@ -67,8 +76,10 @@ class TrainSettings(NetworkSettings):
     parallel: bool = False
     sync_batch_norm: bool = False
     capture: bool = False
+    divergence: float | None = None
     checkpoint: str | None = None
-    checkpoint_every: int | None = None
+    checkpoint_every: Interval | None = None
+    keep: int = 2
     resume: str | None = None
     save: str | None = None
     plot: str | None = None

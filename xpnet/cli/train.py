@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +17,21 @@ from xpnet import get_backend, optim, to_numpy
 from xpnet.cli import output
 from xpnet.cli.checkpoint import check_resume, run_checkpoint
 from xpnet.cli.data import SOURCES, choose
-from xpnet.cli.errors import FAILED, INTERRUPTED, OK, BadInputError, bad_input
+from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
 from xpnet.cli.model import versions
-from xpnet.cli.options import add_dataset, add_network, count
+from xpnet.cli.options import add_dataset, add_network, count, factor, interval
 from xpnet.cli.parallel import on_ranks
 from xpnet.cli.pictures import write_preview, write_samples
 from xpnet.cli.report import report_path, write_page
 from xpnet.cli.settings import TrainSettings as Settings
 from xpnet.cli.setup import check_options, prepare
+from xpnet.cli.signals import handling, raising, said
 from xpnet.core.reading import printable
 from xpnet.data import Dataset
-from xpnet.io.files import check_writable, require_safetensors
+from xpnet.io.files import require_safetensors
+from xpnet.io.locks import claimed
 from xpnet.io.model import save
+from xpnet.io.writing import check_writable
 from xpnet.parallel import Communicator, synchronize_batch_norm
 from xpnet.train import (
     Callback,
@@ -34,6 +39,7 @@ from xpnet.train import (
     EarlyStopping,
     LearningRate,
     Progress,
+    StopOnDivergence,
     Trainer,
     TrainingDivergedError,
     confusion_matrix,
@@ -82,7 +88,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", metavar="FILE", help="keep the state of the run here, to resume it after a crash"
     )
     parser.add_argument(
-        "--checkpoint-every", type=count, metavar="N", help="epochs between two checkpoints (default: 1)"
+        "--checkpoint-every",
+        type=interval,
+        metavar="STEPS|MINUTES",
+        help="how often: 500 (updates), 10m (minutes) or 2e (epochs); the end is always kept (default: 1e)",
+    )
+    parser.add_argument(
+        "--keep",
+        type=count,
+        metavar="N",
+        help="checkpoints that are kept: FILE, the one before it in FILE.1, ... (default: 2)",
+    )
+    parser.add_argument(
+        "--divergence",
+        type=factor,
+        metavar="X",
+        help="end the run when the cost is X times the first one, such as 3 (default: when it is not finite)",
     )
     parser.add_argument(
         "--resume",
@@ -115,14 +136,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings) -> int:
     """Check everything, train, test once, write the files; the exit code."""
-    return on_ranks(settings, _train)
+    if settings.parallel:  # SIGTERM is the launcher's
+        return on_ranks(settings, _train)
+    with handling((signal.SIGTERM,), raising):
+        return on_ranks(settings, _train)
 
 
 def _train(settings: Settings, group: Communicator) -> int:
     name = choose(settings, "digits")
-    kind = settings.model or SOURCES[name].model
-    _check(settings, name, kind)
+    _check(settings, name, settings.model or SOURCES[name].model)
     files = _files(settings, name)
+    checkpoint = settings.checkpoint or settings.resume
+    own = [*files.paths(), *([checkpoint] if checkpoint and group.is_main else [])]
+    with ExitStack() as stack:
+        with bad_input():  # no other run writes them from here on
+            stack.enter_context(claimed(*own))
+        return _train_into(files, name, settings, group)
+
+
+def _train_into(files: Files, name: str, settings: Settings, group: Communicator) -> int:
+    kind = settings.model or SOURCES[name].model
     setup = prepare(settings, name)
     training, validation, scaler, model = setup.training, setup.validation, setup.scaler, setup.model
     with bad_input():
@@ -134,6 +167,8 @@ def _train(settings: Settings, group: Communicator) -> int:
     epochs = settings.epochs or SOURCES[name].epochs
     stopping = EarlyStopping(settings.patience, monitor=f"val_{settings.monitor}")
     callbacks: list[Callback] = [stopping, Progress()]
+    if settings.divergence is not None:
+        callbacks.append(StopOnDivergence(settings.divergence))
     if settings.schedule == "cosine":
         callbacks.append(LearningRate(optim.CosineAnnealingLR(optimizer, epochs)))
     checkpoint = run_checkpoint(settings, setup, epochs)
@@ -160,13 +195,16 @@ def _train(settings: Settings, group: Communicator) -> int:
     try:
         with np.errstate(all="ignore"):  # divergence is found, and said, once an epoch
             trainer.fit(loader, validation, epochs, settings.resume)
-    except KeyboardInterrupt:
-        code, failure = INTERRUPTED, "interrupted"
+    except KeyboardInterrupt as stop:
+        code, failure = said(stop)
     except TrainingDivergedError as error:
         code, failure = FAILED, str(error)
     seconds = time.perf_counter() - start
     if not group.is_main:
         return code
+    writes = output.Writes()
+    if checkpoint is not None and checkpoint.missing is not None:
+        writes.missing.append(f"{checkpoint.missing}; what it holds is an older state, if it is there")
     if failure and checkpoint is not None and checkpoint.path.is_file():
         print(f"to go on: the same command with --resume {checkpoint.path}")
     if stopping.best_epoch is None:
@@ -174,8 +212,9 @@ def _train(settings: Settings, group: Communicator) -> int:
         written = "nothing" if files.page is None else f"only {files.page}"
         print(f"xpnet train: error: {failure}; {written} was written", file=sys.stderr)
         with bad_input():
-            write_page(files.page, settings, setup, trainer, diagnostics, None, failure)
-        return code or FAILED
+            page = (files.page, settings, setup, trainer, diagnostics, None, failure)
+            writes.attempt(lambda: write_page(*page))
+        return writes.finish("train", code or FAILED)
 
     report: dict[str, Any] = {
         "kind": kind,
@@ -207,14 +246,17 @@ def _train(settings: Settings, group: Communicator) -> int:
         print(f"{trainer.history.epochs} epochs in {seconds:.1f} s; {kept}")
         report["test"], scores = _test(trainer, setup.test, setup.network["classes"])
     with bad_input():
-        if files.model is not None:  # before anything is printed: what was trained must not be lost
-            save(trainer.model, files.model, scaler, report)
+        saved = files.model is not None and writes.attempt(  # first: what was trained must not be lost
+            lambda: save(trainer.model, str(files.model), scaler, report)
+        )
     if scores is not None:
         _print_test(report["test"], setup.test)
+    if saved:
+        print(f"saved the model in {files.model}: apply it with  xpnet predict {files.model}")
     with bad_input():
-        _write(files, trainer, report, f"{name}, network {sizes}")
-        write_page(files.page, settings, setup, trainer, diagnostics, scores, failure)
-    return code
+        _write(files, trainer, report, f"{name}, network {sizes}", writes)
+        writes.attempt(lambda: write_page(files.page, settings, setup, trainer, diagnostics, scores, failure))
+    return writes.finish("train", code)
 
 
 @dataclass(frozen=True)
@@ -228,6 +270,11 @@ class Files:
     grid: str | None  # pictures of the training data, written before training
     preview: str | None
     hint: str  # about the format of the curves
+
+    def paths(self) -> list[str]:
+        """Those that are wanted."""
+        found = (self.model, self.curves, self.report, self.page, self.grid, self.preview)
+        return [path for path in found if path is not None]
 
 
 def _files(settings: Settings, name: str) -> Files:
@@ -281,16 +328,14 @@ def _print_test(result: dict[str, Any], test: Dataset) -> None:
     print(output.confusion_table(np.array(result["confusion"])) + "\n")
 
 
-def _write(files: Files, trainer: Trainer, report: dict[str, Any], title: str) -> None:
+def _write(files: Files, trainer: Trainer, report: dict[str, Any], title: str, writes: output.Writes) -> None:
     """The curves and the report."""
-    if files.model is not None:
-        print(f"saved the model in {files.model}: apply it with  xpnet predict {files.model}")
-    if files.curves is not None:
-        output.write_curves(files.curves, trainer.history, title)
-        print(f"saved the curves in {files.curves}{files.hint}")
-    if files.report is not None:
-        output.write_json(files.report, {**report, "history": dict(trainer.history)})
-        print(f"saved the report in {files.report}")
-    shown = [path for path in (files.grid, files.preview) if path is not None]
+    curves, path = files.curves, files.report
+    if curves and writes.attempt(lambda: output.write_curves(curves, trainer.history, title)):
+        print(f"saved the curves in {curves}{files.hint}")
+    content = {**report, "history": dict(trainer.history)}
+    if path and writes.attempt(lambda: output.write_json(path, content)):
+        print(f"saved the report in {path}")
+    shown = [picture for picture in (files.grid, files.preview) if picture is not None]
     if shown:
         print(f"pictures of the training data: {', '.join(shown)}")

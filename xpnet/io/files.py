@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import glob
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.util import find_spec
 from os import PathLike
-from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.core.convert import to_numpy
 from xpnet.core.reading import check_file, reading
 from xpnet.core.renamed import renamed
+from xpnet.io.writing import atomic_write
 
 _FORMAT = "xpnet 1"
 METADATA = "facts"
@@ -33,97 +29,6 @@ def require_safetensors() -> None:
     """
     if find_spec("safetensors") is None:
         raise ImportError('saving and loading need safetensors: pip install "xpnet[save]"')
-
-
-@contextmanager
-def atomic_write(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
-    """A binary file that takes its name when the block ends without an error, and vanishes otherwise.
-
-    A temporary file in the same folder is renamed, so readers see the old content or the new, never half.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
-    file, temporary = _open_beside(Path(path))
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(Path(path).parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def copy_file(source: str | PathLike[str], target: str | PathLike[str]) -> None:
-    """Give a file a second name, atomically; as a copy where the file system knows no links.
-
-    Files that `atomic_write` makes are replaced and never changed, so two names can share one.
-
-    Raises:
-        OSError: the target cannot be written.
-    """
-    file, temporary = _open_beside(Path(target))
-    file.close()
-    temporary.unlink()
-    try:
-        os.link(source, temporary)
-    except OSError:
-        with atomic_write(target) as copy:
-            copy.write(Path(source).read_bytes())
-        return
-    os.replace(temporary, target)
-    temporary.unlink(missing_ok=True)  # two names of one file: the system leaves both
-    _sync_folder(Path(target).parent)
-
-
-def check_writable(path: str | PathLike[str]) -> None:
-    """Refuse early what `atomic_write` would refuse after the work.
-
-    Raises:
-        OSError: naming the path and the reason.
-    """
-    file, temporary = _open_beside(Path(path))
-    file.close()
-    temporary.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut; only POSIX systems can open a folder for that."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Delete what killed processes left beside a file; that of a living one, named after its id, stays."""
-    if os.name != "posix":
-        return
-    for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        owner = path.name.split(".")[-2]
-        if owner.isdecimal() and int(owner) != os.getpid():
-            try:
-                os.kill(int(owner), 0)  # asks whether it lives
-            except ProcessLookupError:
-                path.unlink(missing_ok=True)
-            except OSError:
-                continue
-
-
-def _open_beside(target: Path) -> tuple[IO[bytes], Path]:
-    try:
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        _remove_leftovers(target)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        return temporary.open("wb"), temporary
-    except OSError as error:
-        raise type(error)(f"cannot write {target}: {error.strerror}") from None
 
 
 @renamed(facts="metadata")
@@ -149,13 +54,62 @@ def save_arrays(
     >>> load_arrays(path)
     ({'w': array([1., 1.], dtype=float32)}, {'seed': 0})
     """
-    require_safetensors()
-    from safetensors.numpy import save
-
-    host = {name: np.asarray(_exact(a), order="C") for name, a in arrays.items()}
-    text = json.dumps(plain(metadata or {}))
+    content = Content.of(arrays, metadata or {}).encode()
     with atomic_write(path) as file:
-        file.write(save(host, {"format": _FORMAT, METADATA: text, "sha256": _digest(host, text)}))
+        file.write(content)
+
+
+class Content(NamedTuple):
+    """What a file is to hold, on the host: encoding and writing it is work for another thread, too.
+
+    Attributes:
+        arrays: C-contiguous arrays of NumPy by name.
+        text: the metadata in JSON.
+    """
+
+    arrays: dict[str, np.ndarray]
+    text: str
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Content:
+        """From arrays of any backend and metadata.
+
+        Raises:
+            ImportError: safetensors is missing.
+            TypeError: metadata that JSON cannot hold, by name.
+        """
+        require_safetensors()
+        host = {name: np.asarray(_exact(a), order="C") for name, a in arrays.items()}
+        return cls(host, json.dumps(plain(metadata)))
+
+    @classmethod
+    def of_tree(cls, tree: Any) -> Content:
+        """From nested dicts and lists with arrays in them: see `save_tree`."""
+        arrays: dict[str, Any] = {}
+
+        def strip(value: Any) -> Any:
+            if hasattr(value, "dtype") and hasattr(value, "shape"):
+                arrays[str(len(arrays))] = value
+                return {_ARRAY: len(arrays) - 1}
+            if isinstance(value, Mapping):
+                return {str(key): strip(item) for key, item in value.items()}
+            if isinstance(value, list | tuple):
+                return [strip(item) for item in value]
+            return value
+
+        stripped = strip(tree)
+        return cls.of(arrays, {"tree": stripped})
+
+    def copy(self) -> Content:
+        """Arrays of its own."""
+        return Content({name: array.copy() for name, array in self.arrays.items()}, self.text)
+
+    def encode(self) -> bytes:
+        """The bytes of the file, with a checksum of arrays and metadata."""
+        from safetensors.numpy import save
+
+        header = {"format": _FORMAT, METADATA: self.text, "sha256": _digest(self.arrays, self.text)}
+        return bytes(save(self.arrays, header))
 
 
 def plain(value: Any, name: str = "metadata", keep: bool = False) -> Any:
@@ -228,20 +182,9 @@ def save_tree(path: str | PathLike[str], tree: Any) -> None:
         ImportError: safetensors is missing.
         OSError: the file cannot be written.
     """
-    arrays: dict[str, Any] = {}
-
-    def strip(value: Any) -> Any:
-        if hasattr(value, "dtype") and hasattr(value, "shape"):
-            arrays[str(len(arrays))] = value
-            return {_ARRAY: len(arrays) - 1}
-        if isinstance(value, Mapping):
-            return {str(key): strip(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [strip(item) for item in value]
-        return value
-
-    stripped = strip(tree)
-    save_arrays(path, arrays, {"tree": stripped})
+    content = Content.of_tree(tree).encode()
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def load_tree(path: str | PathLike[str]) -> Any:

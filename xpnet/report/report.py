@@ -21,7 +21,7 @@ from xpnet.core.renamed import renamed
 from xpnet.core.version import __version__
 from xpnet.data import DataLoader, Dataset
 from xpnet.diagnostics import Diagnostics, Finding, Observation
-from xpnet.io.files import atomic_write, check_writable
+from xpnet.io.writing import atomic_write, check_writable
 from xpnet.report.page import (
     classification_part,
     curves_part,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.io.files import atomic_write
+from xpnet.io.writing import atomic_write
 from xpnet.search.result import SearchResult
 from xpnet.search.space import Choice
 

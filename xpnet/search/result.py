@@ -19,6 +19,7 @@ class SearchResult:
         rounds: the rounds they were in, with the space of each.
         mode: "max" or "min".
         seed: of the search.
+        missing: the error, if finished trials could not be written to the journal; else None.
 
     `bool(a.to_json() == b.to_json())` for two searches with one seed, whatever the workers.
     """
@@ -26,6 +27,7 @@ class SearchResult:
     def __init__(self, trials: Sequence[Outcome], rounds: Sequence[Round], mode: str, seed: int) -> None:
         self.trials = sorted(trials, key=lambda outcome: outcome.number)
         self.rounds, self.mode, self.seed = list(rounds), mode, seed
+        self.missing: OSError | None = None
 
     @property
     def best(self) -> Outcome:

@@ -68,6 +68,7 @@ def search(
         ValueError: an unknown mode; or a journal of another search.
         TypeError: the space or the objective cannot be written down or sent.
         FileExistsError: the journal exists, without `resume`.
+        InUseError: another search writes the journal; an OSError that names it.
         TrialError: the objective raised something that is not a failed trial; it names the trial.
         WorkerDiedError: a worker process died; it names the trial. The journal has the finished ones.
 
@@ -105,7 +106,9 @@ def search(
             executor = stack.enter_context(WorkerPool(workers))
         run: Callable[[Iterable[Proposal]], Iterator[Outcome]]
         run = (lambda p: serial(task, p)) if executor is None else Runner(executor, task, workers or None)
-        return _rounds(strategy, space, seed, mode, run, book, on_round, on_trial)
+        result = _rounds(strategy, space, seed, mode, run, book, on_round, on_trial)
+    result.missing = book.missing if book is not None else None
+    return result
 
 
 def _rounds(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
 
@@ -23,11 +25,17 @@ class Callback:
         last: True for a callback that is called after all others, such as one that saves what they did.
         main_only: True for one that writes or prints: where several ranks train together, rank 0 calls it.
         capturable: True for one whose `on_backward_end` may be captured: it does the same in each step.
+        missing: of one that writes: the error, while what it should have written is not on the disk.
     """
 
     last: bool = False
     main_only: bool = False
     capturable: bool = False
+    missing: OSError | None = None
+
+    def outputs(self) -> Sequence[str | PathLike[str]]:
+        """The files that this callback writes, in folders that are there: no other run may, as `fit` runs."""
+        return ()
 
     def on_fit_begin(self, trainer: Any) -> None:
         """Before the first epoch."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import os
+import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpnet.io.files import atomic_write, check_writable
+from xpnet.io.writing import as_written_to, atomic_write
 from xpnet.train.callbacks import Callback
 
 if TYPE_CHECKING:
+    from xpnet.train.history import History
     from xpnet.train.run import Run
 
 
@@ -24,7 +27,9 @@ class CSVLogger(Callback):
         path: the file. A new run replaces it when its first epoch ends; a resumed run first writes the epochs
             of its checkpoint again, so that no row is missing or there twice, then appends.
 
-    A row is on the disk when its epoch has ended. Numbers are written exactly.
+    A row is on the disk when its epoch has ended. Numbers are written exactly. If a write fails, on a full
+    disk for instance, it is tried again; then a warning says so, training goes on, and the next epoch writes
+    all rows. `missing` is the error for as long as some are not there.
     """
 
     last = True
@@ -33,19 +38,37 @@ class CSVLogger(Callback):
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path, self._begun = Path(path), False
 
+    def outputs(self) -> Sequence[Path]:
+        """The file."""
+        return [self.path]
+
     def on_fit_begin(self, trainer: Run) -> None:
-        """Refuse a path that cannot be written, before the work."""
-        check_writable(self.path)
-        self._begun = False
+        """Forget an earlier run."""
+        self._begun, self.missing = False, None
 
     def on_epoch_end(self, trainer: Run) -> None:
         """Write the row."""
-        history = trainer.history
-        if not self._begun:
+        try:
+            try:
+                self._write(trainer.history, whole=not self._begun)
+            except OSError:  # which may have left half a row
+                self._write(trainer.history, whole=True)
+        except OSError as error:
+            self._begun, self.missing = False, as_written_to(self.path, error)
+            warnings.warn(f"{self.missing}; training goes on, the next epoch writes all rows", stacklevel=2)
+        else:
+            self._begun, self.missing = True, None
+
+    def on_fit_end(self, trainer: Run) -> None:
+        """Try once more, if the last epoch could not be written."""
+        if self.missing is not None:
+            self.on_epoch_end(trainer)
+
+    def _write(self, history: History, whole: bool) -> None:
+        if whole:
             with atomic_write(self.path) as file:
                 rows = [[epoch, *row.values()] for epoch, row in enumerate(history.rows(), 1)]
                 file.write(_lines(["epoch", *history], *rows))
-            self._begun = True
             return
         with self.path.open("ab") as file:
             file.write(_lines([history.epochs, *history.last().values()]))

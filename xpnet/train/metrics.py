@@ -234,6 +234,11 @@ class Mean:
             self.weights[i] = float(weight)
         return np.asarray(self.weights)
 
+    def first(self) -> float:
+        """The first that was added and has a weight; NaN if there is none. The host waits here."""
+        values = self._host()[self._host_weights() != 0]
+        return float(values[0]) if len(values) else math.nan
+
     def weighs(self) -> bool:
         """Whether anything that was added has a weight. The host waits here."""
         return bool(self._host_weights().any())

@@ -20,12 +20,15 @@ from xpnet.core.backend import Array
 from xpnet.core.convert import to_numpy
 from xpnet.core.places import following
 from xpnet.core.renamed import renamed
+from xpnet.io.files import Content
+from xpnet.io.generations import write_generation
 from xpnet.parallel.communicator import Communicator
 from xpnet.train.callbacks import Callback
 from xpnet.train.evaluation import evaluate, predict
+from xpnet.train.finiteness import FinitenessCheck, check_finite
 from xpnet.train.history import History
 from xpnet.train.metrics import Mean, Metric
-from xpnet.train.resume import identity_of, write_checkpoint
+from xpnet.train.resume import checkpoint_content, identity_of
 from xpnet.train.scaling import LossScaler
 
 
@@ -92,12 +95,14 @@ class Run:
         self.loss_value: Array = None
         self.loss_weight: float | Array = 0
         self._trained: tuple[dict[str, Any], dict[str, Any]] | None = None  # see `show`
+        self._finiteness = FinitenessCheck()
         self.reset()
 
     def reset(self) -> None:
         """Become a run that has not begun, of the same parts."""
         self.history, self.step, self.stop, self.between_updates = History(), 0, False, True
         self._trained = None
+        self._finiteness.reset()
         self.next_epoch()
         self.seconds = 0.0
 
@@ -117,6 +122,7 @@ class Run:
     def count_update(self, hooks: Sequence[Callable[[Run], None]] = ()) -> None:
         """An update has been made: tell the hooks, which may save what there is now."""
         self.step += 1
+        self._finiteness.look(self)
         self.between_updates = True
         for hook in hooks:
             hook(self)
@@ -216,8 +222,21 @@ class Run:
             ImportError: safetensors is missing.
             OSError: the file cannot be written.
             RuntimeError: training was broken off within an update: there is no state to resume from.
+            TrainingDivergedError: a parameter or the loss is not finite: what the file holds is better.
         """
-        write_checkpoint(path, self.identity(), self.state_dict(), metadata)
+        write_generation(path, self.checkpoint_content(path, metadata).encode(), keep=1)
+
+    def checkpoint_content(
+        self, path: str | PathLike[str], metadata: Mapping[str, Any] | None = None
+    ) -> Content:
+        """What `save_checkpoint` writes, on the host.
+
+        Raises:
+            RuntimeError, TrainingDivergedError: as there; the path is for the message.
+        """
+        state = self.state_dict()
+        check_finite(self, path)
+        return checkpoint_content(self.identity(), state, metadata)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds, in memory: copies, not changed by further training.

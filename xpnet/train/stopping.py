@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from xpnet.train.callbacks import Callback, TrainingDivergedError
+from xpnet.train.finiteness import remedy
 from xpnet.train.metrics import Mean
 from xpnet.train.monitor import check_monitor, sign_of
 
@@ -181,10 +182,9 @@ class StopOnDivergence(Callback):
         self.first = cost if self.first is None else self.first
         if math.isfinite(cost) and not cost > self.factor * abs(self.first):
             return
-        rate = trainer.optimizer.param_groups[0]["lr"]
         raise TrainingDivergedError(
             f"the cost is {cost:g} after {trainer.step} updates, it began at {self.first:g}; "
-            f"lower the learning rate (now {rate:g}) or clip the gradients"
+            f"{remedy(trainer)}"
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from os import PathLike
 from typing import Any
@@ -15,10 +16,12 @@ from xpnet.core.places import following
 from xpnet.core.reading import reading
 from xpnet.data import DataLoader
 from xpnet.data.source import Samples, is_data_set
+from xpnet.io.locks import claimed
 from xpnet.parallel.communicator import Communicator
 from xpnet.parallel.start import same_buffers, same_start
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.evaluation import Batches, as_dataset
+from xpnet.train.finiteness import has_grown, remedy
 from xpnet.train.history import History
 from xpnet.train.lonely import check_last_batch
 from xpnet.train.metrics import Metric, check_metrics
@@ -146,12 +149,17 @@ class Trainer(Run):
         Raises:
             ValueError: no epochs, no batches, a last batch of one sample for batch norm, or a checkpoint that
                 is damaged or of another run.
-            TrainingDivergedError: the mean loss of an epoch is NaN or infinite.
+            TrainingDivergedError: the mean loss of an epoch is NaN or infinite, or a parameter is.
+            InUseError: another run writes a file that a callback is to write; an OSError that names both.
 
-        The loss of each batch stays on the device; the host waits once an epoch. Several models may train in
-        several threads, each with the bits that it has alone: a thread beside the main one has random streams
-        of its own, which begin where those of the process are, or where `xpnet.manual_seed` puts them there.
-        A model may be applied in another thread while it trains.
+        Warns:
+            UserWarning: the loss is a million times the first one; see `StopOnDivergence` for less.
+
+        The loss of each batch stays on the device; the host waits once an epoch. Parameters are looked at
+        there every 50 updates, without waiting. Several models may train in several threads, each with the
+        bits that it has alone: a thread beside the main one has random streams of its own, which begin where
+        those of the process are, or where `xpnet.manual_seed` puts them there. A model may be applied in
+        another thread while it trains.
         """
         epochs = size("Trainer.fit", "epochs", epochs)
         if self.optimizer is None:
@@ -164,6 +172,11 @@ class Trainer(Run):
             train = DataLoader(train)
         if self.communicator.size > 1:
             _shard(train, self.communicator)
+        mine = [c for c in self.callbacks if self.communicator.is_main or not c.main_only]
+        with claimed(*(path for callback in mine for path in callback.outputs())):
+            return self._fit(train, validation, epochs, resume)
+
+    def _fit(self, train: Any, validation: Any, epochs: int, resume: str | PathLike[str] | None) -> History:
         saved, previous = None, (self.data, self.validation)
         self.data, self.validation = train, validation
         if resume is not None:
@@ -178,7 +191,7 @@ class Trainer(Run):
             self.asleep = asleep(self.model)
         check_last_batch(self.model, train, self.asleep)
         self.reset()
-        self.epoch, self.epochs = 0, epochs
+        self.epoch, self.epochs, self._has_grown = 0, epochs, False
         self.batches = -(-len(train) // self.accumulate) if isinstance(train, Sized) else None
         try:
             same_start(self.model, self.communicator)
@@ -248,11 +261,23 @@ class Trainer(Run):
         """Of the loss; where a step makes its own updates, of all that it gives."""
         for name in ["train_loss"] if "train_loss" in row else row:
             if not math.isfinite(row[name]):
-                rate = self.optimizer.param_groups[0]["lr"]
                 raise TrainingDivergedError(
                     f"the training {name.removeprefix('train_')} is {row[name]} in epoch {self.epoch + 1}; "
-                    f"lower the learning rate (now {rate:g}) or clip the gradients"
+                    f"{remedy(self)}"
                 )
+        if "train_loss" in row:
+            self._check_growth(row["train_loss"])
+
+    def _check_growth(self, loss: float) -> None:
+        """A loss beyond all reason is said, when it is first seen."""
+        first, *_ = self.history.get("train_loss") or [self.means["loss"].first()]
+        if not self._has_grown and has_grown(first, loss):
+            self._has_grown = True
+            warnings.warn(
+                f"the training loss is {loss:g} in epoch {self.epoch + 1}, it began at {first:g}; "
+                f"{remedy(self)}. StopOnDivergence (--divergence 3) ends such a run",
+                stacklevel=4,
+            )
 
 
 LOSSES = [name for name in F.__all__ if name == "cross_entropy" or name.endswith(("_loss", "_logits"))]

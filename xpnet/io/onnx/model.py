@@ -14,8 +14,8 @@ from xpnet.core.convert import asarray
 from xpnet.core.places import backend_of
 from xpnet.core.version import __version__
 from xpnet.data.preprocessing import Preprocessing
-from xpnet.io.files import atomic_write
 from xpnet.io.onnx.graph import Graph, Value
+from xpnet.io.writing import atomic_write
 from xpnet.nn.inference import evaluating
 from xpnet.nn.module import Module
 
