@@ -54,10 +54,13 @@ def reading(path: str | PathLike[str], what: str) -> Iterator[None]:
         raise
     except Exception as error:
         name, text = printable(path), _reason(error)
+        own_words = isinstance(error, ValueError | FileNotFoundError) and str(error).startswith(str(path))
+        if own_words and isinstance(error, ValueError) and type(error) is not ValueError:
+            raise  # a kind that somebody may wait for
         missing = isinstance(error, FileNotFoundError)
         kind = MissingFileError if missing else UnreadableFileError
-        if isinstance(error, ValueError | FileNotFoundError) and text.startswith(name):
-            raise kind(text) from error  # a reader's own words
+        if own_words:
+            raise kind(text.removeprefix(f"{type(error).__name__}: ")) from error
         if isinstance(error, OSError) and error.errno is not None and error.strerror:
             raise kind(f"{name}: " + ("no such file" if missing else error.strerror)) from error
         raise kind(f"{name}: not {what}, or a truncated or damaged one ({text})") from error
