@@ -118,5 +118,10 @@ for _name in ("asarray", "empty_like", "full_like", "ones_like", "zeros_like"):
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
-    """`x` between `min` and `max`; array-api-compat looks at the values for this, and waits twice."""
-    return cupy.clip(x, min, max).astype(x.dtype, copy=False)
+    """`x` between `min` and `max`; array-api-compat looks at the values for this, and waits twice.
+
+    Not by CuPy's own `clip`, which leaves out a bound that is NaN.
+    """
+    y = x if min is None else cupy.maximum(x, min)
+    y = y if max is None else cupy.minimum(y, max)
+    return y.astype(x.dtype, copy=y is x)
