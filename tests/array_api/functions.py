@@ -699,6 +699,20 @@ FACTORIZATIONS = [
         lambda t, f, a, b: t.linalg.solve(t_definite(t, a), b),
     ),
     case(
+        "solve stacks",
+        lambda a, b: xp.linalg.solve(definite(a), b),
+        ((2, 1, 3, 3), (2, 3, 2)),
+        lambda a, b: np.linalg.solve(np_definite(a), b),
+        lambda t, f, a, b: t.linalg.solve(t_definite(t, a), b),
+    ),
+    case(
+        "solve stack for a vector",
+        lambda a, b: xp.linalg.solve(definite(a), b),
+        ((2, 3, 3), (3,)),
+        lambda a, b: np.linalg.solve(np_definite(a), b),
+        lambda t, f, a, b: t.linalg.solve(t_definite(t, a), b),
+    ),
+    case(
         "cholesky",
         lambda x: xp.linalg.cholesky(definite(x)),
         ((2, 3, 3),),
@@ -879,6 +893,13 @@ FFT = [
         (X,),
         lambda x: np_parts(np.fft.fftn(x)),
         lambda t, f, x: t_parts(t, t.fft.fftn(x)),
+    ),
+    case(
+        "fftn resized",
+        lambda x: parts(xp.fft.fftn(xp.astype(x, "complex128"), s=(4, 3), axes=(1, 0))),
+        (X,),
+        lambda x: np_parts(np.fft.fftn(x, s=(4, 3), axes=(1, 0))),
+        lambda t, f, x: t_parts(t, t.fft.fftn(x, s=(4, 3), dim=(1, 0))),
     ),
     case(
         "rfftn",
