@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import xpnet
+from tests.data.test_idx import write_mnist
 from xpnet.cli import main
 from xpnet.cli.model import load_model
 from xpnet.train import load_checkpoint
@@ -56,7 +57,7 @@ def test_ctrl_c_and_resume_are_one_run(capsys):
             break
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "to go on: the same command with --resume c" in out
+    assert "to go on: xpnet train --resume c" in out
     assert err.startswith("xpnet train: error: interrupted; kept the weights of epoch ")
     assert err.count("\n") == 1
     step = load_checkpoint("c")["state"]["step"]
@@ -68,19 +69,197 @@ def test_ctrl_c_and_resume_are_one_run(capsys):
     assert load_checkpoint("c")["state"]["step"] == 6 * 39  # kept up to date
 
 
-def test_what_differs_is_named_by_its_option(capsys):
+@pytest.mark.parametrize(
+    ("options", "there", "here", "advice"),
+    [
+        (["--layers", "16,8"], "--layers 16", "--layers 16,8", "to go on with it\n"),
+        (["--model", "cnn"], "--model mlp --layers 16", "--model cnn --layers None", "to go on with it\n"),
+        (["--dropout", "0.3"], "--dropout 0.2", "--dropout 0.3", "to go on with it\n"),
+        (["--lr", "0.25"], "--lr 0.005", "--lr 0.25", "or --allow optimizer\n"),
+        (
+            ["--optimizer", "sgd", "--lr", "0.005"],
+            "--optimizer adam",
+            "--optimizer sgd",
+            "or --allow optimizer\n",
+        ),
+        (["--batch-size", "50"], "--batch-size 32", "--batch-size 50", "or --allow data\n"),
+        (["--seed", "3"], "--seed 0", "--seed 3", "or --allow data\n"),
+        (["--augment", "standard"], "--augment none", "--augment standard", "or --allow augmentation\n"),
+        (["--patience", "2"], "--patience 15", "--patience 2", "or --allow callbacks\n"),
+        (["--monitor", "accuracy"], "--monitor loss", "--monitor accuracy", "or --allow callbacks\n"),
+        (
+            ["--schedule", "constant", "--lr", "1"],
+            "--lr 0.005 --schedule cosine --epochs 1",
+            "--lr 1",
+            "callbacks,opt",
+        ),
+    ],
+)
+def test_what_differs_is_named_by_its_option(options, there, here, advice, capsys):
     assert main([*RUN[:-1], "1", "--save", "none", "--checkpoint", "c"]) == 0
     content = Path("c").read_bytes()
-    options = ["--epochs", "2", "--layers", "16,8", "--lr", "0.25", "--seed", "3"]
-    assert main(["train", *options, "--resume", "c"]) == 2
+    assert main(["train", *options, "--preview", "none", "--resume", "c"]) == 2
     error = capsys.readouterr().err
-    assert (
-        "that run has --layers 16 --lr 0.005 --epochs 1 --seed 0, this one --layers 16,8 --lr 0.25" in error
-    )
-    assert "give the same options" in error
+    assert f"that run has {there}" in error
+    assert f", this one {here}" in error
+    assert advice in error
     assert error.count("\n") == 1
     assert Path("c").read_bytes() == content
     assert sorted(p.name for p in Path().iterdir()) == ["c"]
+
+
+# ---- the file alone is enough -----------------------------------------------------------------------------
+
+OTHERS = {
+    "optimizer": ["--optimizer", "rmsprop", "--lr", "0.002", "--weight-decay", "1e-4"],
+    "network": ["--model", "cnn", "--width", "4", "--dropout", "0.1", "--batch-size", "100"],
+    "layers": ["--layers", "24,12", "--dropout", "0.4", "--seed", "3"],
+    "augmentation": ["--model", "cnn", "--width", "4", "--augment", "standard", "--batch-size", "64"],
+    "stopping": ["--layers", "16", "--patience", "1", "--monitor", "accuracy", "--schedule", "constant"],
+}
+FILES = ["--plot", "none", "--preview", "none"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_checkpoint_alone_restores_every_option(name, capsys):
+    options = ["train", "digits", *OTHERS[name], *FILES, "--epochs", "3"]
+    assert main([*options, "--save", "whole.st", "--json", "whole.json"]) == 0
+    assert main([*options, "--save", "part.st", "--json", "part.json", "--checkpoint", "c"]) == 0
+    _cut("c", 1)
+    Path("part.st").unlink()
+    Path("part.json").unlink()
+    assert main(["train", "--resume", "c"]) == 0
+    assert np.array_equal(theta("part.st"), theta("whole.st"))
+    assert measured("part.json") == measured("whole.json")
+    both = [json.loads(Path(f"{file}.json").read_text()) for file in ("part", "whole")]
+    assert both[0]["training"] == both[1]["training"]
+
+
+def _cut(path, epochs):
+    """Make the checkpoint one of an earlier epoch, by running the same command again for so long."""
+    command = load_checkpoint(path)["metadata"]["options"]
+    assert command["epochs"] == 3
+    words = [w for k, v in command.items() for w in _words(k, v)]
+
+    class Broken(Exception):
+        pass
+
+    from xpnet.train import Trainer
+
+    usual = Trainer._fit_epoch
+
+    def fit_epoch(self):
+        if self.history.epochs == epochs:
+            raise Broken
+        usual(self)
+
+    Trainer._fit_epoch = fit_epoch
+    try:
+        with pytest.raises(Broken):
+            main(["train", *words, "--checkpoint", path])
+    finally:
+        Trainer._fit_epoch = usual
+
+
+def _words(name, value):
+    if value is None or value is False or name == "dataset":
+        return []
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return [f"--{name.replace('_', '-')}", text]
+
+
+def test_a_finished_run_is_extended(capsys):
+    every = ["--checkpoint-every", "5e"]
+    constant = [*RUN[:-1], "2", "--schedule", "constant", "--json", "short.json", *every, "--checkpoint", "c"]
+    assert main([*constant, "--save", "none"]) == 0
+    assert main(["train", "--resume", "c", "--epochs", "4", "--json", "long.json", "--save", "long.st"]) == 0
+    assert "note" not in capsys.readouterr().out
+    whole = [*RUN[:-1], "4", "--schedule", "constant", "--json", "whole.json", "--save", "whole.st"]
+    assert main(whole) == 0
+    assert np.array_equal(theta("long.st"), theta("whole.st"))
+    assert measured("long.json") == measured("whole.json")
+
+
+def test_a_finished_cosine_is_extended_and_says_what_that_is(capsys):
+    assert main([*RUN[:-1], "2", "--save", "none", "--checkpoint", "c"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", "c", "--epochs", "4", "--save", "none", "--json", "long.json"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "note: the learning rate goes on along a cosine of 4 epochs, not of 2: the result is not that" in out
+    )
+    assert measured("long.json")[0]["lr"] == pytest.approx([0.005, 0.0025, 0.0025, 0.005 * 0.1464], rel=1e-3)
+
+
+def test_what_is_allowed_takes_effect(capsys):
+    assert main([*RUN[:-1], "2", "--schedule", "constant", "--save", "none", "--checkpoint", "c"]) == 0
+    more = ["--epochs", "3", "--lr", "0.001", "--allow", "optimizer", "--save", "none", "--json", "l.json"]
+    assert main(["train", "--resume", "c", *more]) == 0
+    assert measured("l.json")[0]["lr"] == [0.005, 0.005, 0.001]
+    assert main(["train", "digits", "--allow", "optimizer"]) == 2
+    assert main(["train", "--resume", "c", "--allow", "model"]) == 2
+    assert "expected some of optimizer, data, augmentation, callbacks, got 'model'" in capsys.readouterr().err
+
+
+def test_other_data_of_the_same_name_are_refused(capsys, monkeypatch):
+    from xpnet.cli import data
+    from xpnet.data import Dataset
+
+    assert main([*RUN[:-1], "1", "--save", "none", "--checkpoint", "c"]) == 0
+    usual = data.load_digits
+
+    def shuffled(**options):
+        digits = usual(**options)
+        return Dataset(digits.x, np.roll(digits.y, 1), "digits")
+
+    monkeypatch.setattr(data, "load_digits", shuffled)
+    assert main(["train", "--resume", "c"]) == 2
+    error = capsys.readouterr().err
+    assert "training data.y is int64 [1258] #" in error
+    assert "Nothing was changed; to go on all the same: --allow data\n" in error
+    assert error.count("\n") == 1
+
+
+def test_another_environment_is_one_line(capsys):
+    assert main([*RUN[:-1], "1", "--save", "none", "--checkpoint", "c"]) == 0
+    capsys.readouterr()
+    with xpnet.fused(False):
+        assert main(["train", "--resume", "c", "--epochs", "2", "--schedule", "cosine"]) == 0
+    found = capsys.readouterr()
+    assert "note: fused kernels was on, is off: the result is equal up to rounding" in found.out
+    assert found.err == ""
+
+
+def test_another_data_set_is_refused_by_name(capsys):
+    assert main([*RUN[:-1], "1", "--save", "none", "--checkpoint", "c"]) == 0
+    write_mnist(Path(), n=600)
+    assert main(["train", "mnist", "--path", ".", "--resume", "c"]) == 2
+    assert "that run has --data digits" in capsys.readouterr().err
+
+
+def test_the_data_are_found_from_another_folder(folder, monkeypatch):
+    write_mnist(Path(), n=600)
+    words = ["--epochs", "1", "--batch-size", "50", "--layers", "8", "--plot", "none", "--save", "none"]
+    assert main(["train", "mnist", "--path", ".", *words, "--checkpoint", "c"]) == 0
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert main(["train", "--resume", "../c", "--epochs", "2"]) == 0
+
+
+def test_a_checkpoint_of_before_needs_the_options():
+    from xpnet.io.generations import write_generation
+    from xpnet.train.resume import checkpoint_content
+
+    assert main([*RUN[:-1], "2", "--save", "whole.st", "--checkpoint", "c"]) == 0
+    saved = load_checkpoint("c")
+    settings = {k: v for k, v in saved["settings"].items() if k not in ("meaning", "environment", "stateful")}
+    command = {k: v for k, v in saved["metadata"]["command"].items() if k != "monitor"}
+    old = checkpoint_content(settings, saved["state"], {"command": command})
+    write_generation(Path("c"), old.encode(), keep=1)
+    assert main(["train", "--resume", "c"]) == 2
+    assert main([*RUN[:-1], "2", "--save", "part.st", "--resume", "c"]) == 0
+    assert np.array_equal(theta("part.st"), theta("whole.st"))
 
 
 def test_a_run_at_a_constant_rate_can_be_made_longer(capsys):
@@ -164,7 +343,7 @@ def test_sigterm_writes_checkpoint_and_model(capsys):
     process.terminate()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "to go on: the same command with --resume c" in out
+    assert "to go on: xpnet train --resume c" in out
     assert err.startswith("xpnet train: error: terminated; kept the weights of epoch ")
     assert err.count("\n") == 1
     assert load_model("part.st")

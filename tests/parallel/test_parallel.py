@@ -249,6 +249,8 @@ def test_nccl_gets_pointers_counts_types_and_the_stream(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "mpi4py", SimpleNamespace(MPI=world))
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # MPICommunicator sets its own
+    monkeypatch.setattr("xpnet.parallel.leaving._leaving", None)
+    monkeypatch.setattr("atexit.register", lambda function: None)
     monkeypatch.setattr("xpnet.parallel.communicator.backend_name", lambda array: "cupy")
     monkeypatch.setattr("xpnet.parallel.communicator.CHUNK", 4)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 
 from xpnet.cli.errors import BadInputError, bad_input
@@ -10,8 +13,10 @@ from xpnet.cli.settings import Interval, TrainSettings
 from xpnet.cli.setup import Setup
 from xpnet.cli.signals import BOTH, handling, interruption
 from xpnet.io.writing import check_writable
+from xpnet.parallel.communicator import ranks_started
 from xpnet.train import Checkpoint, Run, load_checkpoint
-from xpnet.train.resume import check_settings
+from xpnet.train.changes import resumed_elsewhere
+from xpnet.train.identity import AnotherRunError, check_identity
 
 
 class RunCheckpoint(Checkpoint):
@@ -20,12 +25,14 @@ class RunCheckpoint(Checkpoint):
     A second one does not wait for it.
     """
 
-    def __init__(self, path: str, interval: Interval, keep: int, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, path: str, interval: Interval, keep: int, settings: dict[str, Any], options: dict[str, Any]
+    ) -> None:
         super().__init__(
             path,
             interval.epochs,
             interval.updates,
-            {"command": settings},
+            {"command": settings, "options": options},
             every_minutes=interval.minutes,
             keep=keep,
             background=True,
@@ -67,6 +74,26 @@ class RunCheckpoint(Checkpoint):
             self._signals.close()
 
 
+PARTS = {
+    "optimizer": "optimizer",
+    "lr": "optimizer",
+    "weight-decay": "optimizer",
+    "data": "data",
+    "batch-size": "data",
+    "seed": "data",
+    "augment": "augmentation",
+    "schedule": "callbacks",
+    "epochs": "callbacks",
+    "monitor": "callbacks",
+    "patience": "callbacks",
+}
+"""The part of a run (`Trainer.fit(allow=...)`) that an option belongs to; others make the network."""
+
+ALLOWED = tuple(dict.fromkeys(PARTS.values()))
+
+_NOT_KEPT = ("argv", "checkpoint", "resume", "allow")
+
+
 def run_settings(settings: TrainSettings, setup: Setup, epochs: int) -> dict[str, Any]:
     """Every option that decides about the result, with the defaults filled in, by name."""
     return {
@@ -83,10 +110,50 @@ def run_settings(settings: TrainSettings, setup: Setup, epochs: int) -> dict[str
         # a cosine reaches its end in the last epoch; at a constant rate a run can be made longer
         "epochs": epochs if settings.schedule == "cosine" else None,
         "patience": settings.patience,
+        "monitor": settings.monitor,
         "batch-size": setup.loader.batch_size,
         "augment": settings.augment,
         "seed": settings.seed,
     }
+
+
+def kept_options(settings: TrainSettings, name: str) -> dict[str, Any]:
+    """The options as they were given, for whoever resumes the run from anywhere."""
+    found = {key: value for key, value in asdict(settings).items() if key not in _NOT_KEPT}
+    path = None if settings.path is None else os.path.abspath(settings.path)
+    return {**found, "dataset": None, "data": name, "path": path}
+
+
+def earlier_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of the run that is to be resumed, where the command gives none.
+
+    Args:
+        options: what the command gives, with the usual defaults.
+
+    Returns:
+        Defaults for the parser; none without `--resume`, or for a checkpoint that an older version wrote.
+
+    Raises:
+        BadInputError: there is no such checkpoint, or it is of something else.
+    """
+    if options.resume is None:
+        return {}
+    metadata = _metadata(options.resume)
+    kept, command = metadata.get("options"), metadata["command"]
+    if kept is None:
+        return {}
+    known = TrainSettings.defaults()
+    found = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items() if k in known}
+    every = kept["checkpoint_every"]
+    found["checkpoint_every"] = None if every is None else Interval(**every)
+    # another network or data set is refused by its name, not for sizes that do not suit it
+    name = options.dataset or options.data
+    unsuitable = {"data", "size", "path"} if name not in (None, command["data"]) else set()
+    unsuitable |= {"layers", "width"} if options.model not in (None, command["model"]) else set()
+    found = {k: v for k, v in found.items() if k not in unsuitable}
+    if ranks_started() == 1:  # any number of ranks can go on
+        found |= {"parallel": False, "sync_batch_norm": False}
+    return found
 
 
 def run_checkpoint(settings: TrainSettings, setup: Setup, epochs: int) -> RunCheckpoint | None:
@@ -100,38 +167,76 @@ def run_checkpoint(settings: TrainSettings, setup: Setup, epochs: int) -> RunChe
         if settings.checkpoint_every is not None:
             raise BadInputError("--checkpoint-every needs --checkpoint FILE")
         return None
+    command, options = run_settings(settings, setup, epochs), kept_options(settings, setup.name)
     with bad_input():
         check_writable(path)
         interval = settings.checkpoint_every or Interval(epochs=1)
-        return RunCheckpoint(path, interval, settings.keep, run_settings(settings, setup, epochs))
+        return RunCheckpoint(path, interval, settings.keep, command, options)
 
 
-def check_resume(path: str, trainer: Run, setup: Setup, settings: dict[str, Any]) -> None:
+def check_resume(
+    settings: TrainSettings, trainer: Run, setup: Setup, command: dict[str, Any]
+) -> tuple[str, ...]:
     """Refuse a checkpoint of another run before anything happens, and say where this one goes on.
 
+    Args:
+        settings: with the path.
+        trainer: that is to go on.
+        setup: its parts.
+        command: `run_settings` of this run.
+
+    Returns:
+        The parts of the run that are otherwise now, which `fit` is to allow.
+
     Raises:
-        BadInputError: naming the options that differ.
+        BadInputError: naming the options, or the data, that differ.
     """
-    with bad_input():
-        saved = load_checkpoint(path)
-    command = saved["metadata"].get("command")
-    if command is None:
-        raise BadInputError(f"--resume {path}: not a checkpoint of `xpnet train`")
-    different = [key for key in settings if command.get(key) != settings[key]]
+    path = settings.resume
+    metadata = _metadata(str(path))
+    there = metadata["command"]
+    changed = [key for key in command if key in there and there[key] != command[key]]
+    longer = changed == ["epochs"]
+    allow = (*settings.allow, "callbacks") if longer else settings.allow
+    different = [key for key in changed if PARTS.get(key) not in allow]
     if different:
-        there, here = (
-            " ".join(f"--{key} {_text(values.get(key))}" for key in different)
-            for values in (command, settings)
-        )
+        texts = (" ".join(f"--{key} {_text(of.get(key))}" for key in different) for of in (there, command))
+        parts = {PARTS.get(key) for key in different}
+        also = "" if None in parts else f", or --allow {','.join(sorted(map(str, parts)))}"
         raise BadInputError(
-            f"--resume {path}: that run has {there}, this one {here}; give the same options to go on with it"
+            f"--resume {path}: that run has {next(texts)}, this one {next(texts)}; give the same options to "
+            f"go on with it{also}"
         )
-    trainer.data, trainer.validation = setup.loader, setup.validation
     with bad_input():
-        check_settings(saved["settings"], trainer.identity(), f"--resume {path}")
+        saved = load_checkpoint(str(path))
+    trainer.data, trainer.validation = setup.loader, setup.validation
+    try:
+        check_identity(saved["settings"], trainer.identity(), f"--resume {path}", allow)
+    except AnotherRunError as error:
+        also = f"; to go on all the same: --allow {','.join(error.parts)}" if error.parts else ""
+        raise BadInputError(error.message + also) from error
     state = saved["state"]
     epochs = len(state["history"].get("train_loss", ()))
     print(f"resumed {path} after {epochs} epochs, {state['step']} updates")
+    note = resumed_elsewhere(saved["settings"], trainer.identity())
+    if note:
+        print(f"note: {note}")
+    if state["stop"]:
+        print(f"note: it had stopped, after {settings.patience} epochs without a better one")
+    if longer:
+        print(
+            f"note: the learning rate goes on along a cosine of {command['epochs']} epochs, not of "
+            f"{there['epochs']}: the result is not that of one run of so many; --schedule constant gives that"
+        )
+    return allow
+
+
+def _metadata(path: str) -> dict[str, Any]:
+    """What `xpnet train` has written beside the state."""
+    with bad_input():
+        metadata = load_checkpoint(path)["metadata"]
+    if "command" not in metadata:
+        raise BadInputError(f"--resume {path}: not a checkpoint of `xpnet train`")
+    return dict(metadata)
 
 
 def _text(value: Any) -> str:

@@ -44,6 +44,11 @@ class _CommandParser(_Parser):
         module = import_module(f"xpnet.cli.{self.prog.split()[-1]}")
         module.add_options(self)
         self.set_defaults(**module.Settings.defaults())
+        found = super().parse_known_args(args, namespace)
+        earlier = module.earlier_options(found[0]) if hasattr(module, "earlier_options") else {}
+        if not earlier:
+            return found
+        self.set_defaults(**earlier)  # what is not given is as it was in the run that is resumed
         return super().parse_known_args(args, namespace)
 
 
@@ -72,21 +77,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if argv is None else argv)
+    several = words[:1] == ["train"] or "--ranks" in words
+    group = import_module("xpnet.cli.parallel").joined() if several else None
+    code = _run(words, group)
+    if group is not None and code:
+        group.abort(code)
+    return code
+
+
+def _run(words: list[str], group: Any) -> int:
+    """Run a command, which several ranks may do together; the exit code."""
+    before = warnings.formatwarning
     try:
         options = parser().parse_args(words)
-    except SystemExit as stop:  # argparse has printed its line
-        return int(stop.code or 0)
-    options.argv = tuple(words)
-    before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"xpnet {options.command}: warning: {message}\n"
-    try:
+        options.argv = tuple(words)
+        warnings.formatwarning = lambda message, *_, **__: f"xpnet {options.command}: warning: {message}\n"
         command = import_module(f"xpnet.cli.{options.command}")
         return int(command.run(command.Settings.of(options)))
+    except SystemExit as stop:  # argparse has printed its line
+        return int(stop.code or 0)
     except BadInputError as error:
-        return _fail(options.command, str(error), BAD_INPUT)
+        if group is not None:
+            group.let_rank_0_speak()
+        return _fail(words[0], str(error), BAD_INPUT)
     except KeyboardInterrupt as stop:
         code, word = said(stop)
-        return _fail(options.command, f"{word}; nothing was written", code)
+        return _fail(words[0], f"{word}; nothing was written", code)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED

@@ -81,6 +81,7 @@ class TrainSettings(NetworkSettings):
     checkpoint_every: Interval | None = None
     keep: int = 2
     resume: str | None = None
+    allow: tuple[str, ...] = ()
     save: str | None = None
     plot: str | None = None
     grid: str | None = None

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import time
+import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,12 @@ import numpy as np
 from xpnet import functional as F
 from xpnet import get_backend, optim, to_numpy
 from xpnet.cli import output
-from xpnet.cli.checkpoint import check_resume, run_checkpoint
+from xpnet.cli.checkpoint import ALLOWED, check_resume, run_checkpoint
+from xpnet.cli.checkpoint import earlier_options as earlier_options  # which the parser asks for
 from xpnet.cli.data import SOURCES, choose
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
 from xpnet.cli.model import versions
-from xpnet.cli.options import add_dataset, add_network, count, factor, interval
+from xpnet.cli.options import add_dataset, add_network, count, factor, interval, names_of
 from xpnet.cli.parallel import on_ranks
 from xpnet.cli.pictures import write_preview, write_samples
 from xpnet.cli.report import report_path, write_page
@@ -31,11 +33,12 @@ from xpnet.io.files import require_safetensors
 from xpnet.io.locks import claimed
 from xpnet.io.model import save
 from xpnet.io.writing import check_writable
-from xpnet.parallel import Communicator, synchronize_batch_norm
+from xpnet.parallel import Communicator, RanksDifferError, synchronize_batch_norm
 from xpnet.train import (
     Callback,
     Diagnostics,
     EarlyStopping,
+    EnvironmentWarning,
     LearningRate,
     Progress,
     StopOnDivergence,
@@ -107,7 +110,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         metavar="FILE",
-        help="go on from a checkpoint of the same options; kept up to date unless --checkpoint is given",
+        help="go on from a checkpoint, with the options of its run; others may be given where that changes "
+        "nothing of what it has learned, such as --epochs; kept up to date unless --checkpoint is given",
+    )
+    parser.add_argument(
+        "--allow",
+        type=names_of(ALLOWED),
+        metavar="PART,PART",
+        help=f"with --resume: go on although this is otherwise now, of {', '.join(ALLOWED)}",
     )
     parser.add_argument(
         "--save", metavar="FILE", help="the model (default: DATA.safetensors; none: do not save)"
@@ -179,8 +189,9 @@ def _train_into(files: Files, name: str, settings: Settings, group: Communicator
     trainer = Trainer(
         model, F.cross_entropy, optimizer, callbacks, communicator=group, capture=settings.capture
     )
+    allow: tuple[str, ...] = ()
     if settings.resume and checkpoint is not None:
-        check_resume(settings.resume, trainer, setup, checkpoint.command)
+        allow = check_resume(settings, trainer, setup, checkpoint.command)
 
     lr = optimizer.param_groups[0]["lr"]
     sizes = setup.describe()
@@ -192,12 +203,15 @@ def _train_into(files: Files, name: str, settings: Settings, group: Communicator
     )
     start, code, failure, scores = time.perf_counter(), OK, "", None
     try:
-        with np.errstate(all="ignore"):  # divergence is found, and said, once an epoch
-            trainer.fit(loader, validation, epochs, settings.resume)
+        with np.errstate(all="ignore"), warnings.catch_warnings():  # what they say is said once, in a line
+            warnings.simplefilter("ignore", EnvironmentWarning)
+            trainer.fit(loader, validation, epochs, settings.resume, allow)
     except KeyboardInterrupt as stop:
         code, failure = said(stop)
     except TrainingDivergedError as error:
         code, failure = FAILED, str(error)
+    except RanksDifferError as error:
+        raise BadInputError(str(error)) from error
     seconds = time.perf_counter() - start
     if not group.is_main:
         return code
@@ -205,7 +219,7 @@ def _train_into(files: Files, name: str, settings: Settings, group: Communicator
     if checkpoint is not None and checkpoint.missing is not None:
         writes.missing.append(f"{checkpoint.missing}; what it holds is an older state, if it is there")
     if failure and checkpoint is not None and checkpoint.path.is_file():
-        print(f"to go on: the same command with --resume {checkpoint.path}")
+        print(f"to go on: xpnet train --resume {checkpoint.path}")
     if stopping.best_epoch is None:
         failure = failure or f"the validation {settings.monitor} was never a finite number"
         written = "nothing" if files.page is None else f"only {files.page}"
@@ -301,6 +315,8 @@ def _check(settings: Settings, name: str, kind: str) -> None:
     check_options(settings, name, kind)
     if settings.sync_batch_norm and not settings.parallel:
         raise BadInputError("--sync-batch-norm is for --parallel")
+    if settings.allow and not settings.resume:
+        raise BadInputError("--allow is for --resume")
     if settings.preview not in (None, "none") and settings.augment == "none":
         raise BadInputError("--preview shows what --augment does; add --augment standard")
 

@@ -4,6 +4,7 @@ from importlib import import_module
 
 from xpnet.parallel.batch_norm import all_reduce, synchronize_batch_norm
 from xpnet.parallel.communicator import Communicator, MPICommunicator, NCCLCommunicator, connect
+from xpnet.parallel.leaving import RanksDifferError, end_together
 
 
 def __getattr__(name: str) -> object:
@@ -18,8 +19,10 @@ __all__ = [
     "MPICommunicator",
     "NCCLCommunicator",
     "RankDifference",
+    "RanksDifferError",
     "all_reduce",
     "compare_ranks",
     "connect",
+    "end_together",
     "synchronize_batch_norm",
 ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-import sys
-import time
-import traceback
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from xpnet.core.backend import Array
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.places import backend_name, backend_of, namespace
+from xpnet.parallel.leaving import end_together
 
 
 class Communicator:
@@ -70,15 +71,30 @@ class Communicator:
         self.all_reduce(parts)
         return parts[0]
 
+    def gather_object(self, value: Any, what: str = "") -> list[Any]:
+        """Every rank's value on every rank, in order; values that are equal everywhere are sent as a hash.
+
+        Args:
+            value: anything that JSON can hold.
+            what: what all of them do, for the message if one has ended instead.
+        """
+        return [value]
+
+    @contextmanager
+    def together(self, alike: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """Around work in which every rank waits for all: one that breaks off and ends, ends all.
+
+        Args:
+            alike: errors that all ranks meet at once, after which each is free to go.
+        """
+        yield
+
     def barrier(self) -> None:
         """Wait until every rank is here."""
 
     def abort(self, code: int = 1) -> None:
         """End every rank now, where others would wait for this one."""
         raise SystemExit(code)
-
-
-_FORWARDING = 0.1  # seconds in which mpiexec passes on what a rank has written, before it kills the rank
 
 
 class MPICommunicator(Communicator):
@@ -93,15 +109,10 @@ class MPICommunicator(Communicator):
     """
 
     def __init__(self) -> None:
-        try:
-            from mpi4py import MPI
-        except ImportError as error:
-            raise ImportError(f'parallel training needs MPI: pip install "xpnet[mpi]" ({error})') from None
-        self.mpi, self.world = MPI, MPI.COMM_WORLD
+        self.leaving = end_together()
+        self.mpi, self.world = self.leaving.mpi, self.leaving.world
         self.rank, self.size = self.world.rank, self.world.size
         self.requests: list[Any] = []
-        if self.size > 1:
-            sys.excepthook = self._abort
 
     def all_reduce(self, array: Array) -> None:
         """The sum over all ranks, in place, a chunk at a time."""
@@ -141,22 +152,31 @@ class MPICommunicator(Communicator):
         """The largest over all ranks."""
         return float(self.world.allreduce(value, op=self.mpi.MAX))
 
+    def gather_object(self, value: Any, what: str = "") -> list[Any]:
+        """Every rank's value; if a rank has ended before it came here, all of them end."""
+        digest = hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).digest()
+        mine, all_of = np.frombuffer(digest, np.uint8), np.empty((self.size, 16), np.uint8)
+        self.leaving.wait(self.world.Iallgather(mine, all_of), what)
+        return [value] * self.size if (all_of == mine).all() else self.world.allgather(value)
+
+    @contextmanager
+    def together(self, alike: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """Until it is left in order, the end of this process is the end of all."""
+        self.leaving.busy = True
+        try:
+            yield
+        except alike:
+            self.leaving.busy = False
+            raise
+        self.leaving.busy = False
+
     def barrier(self) -> None:
         """Wait for all."""
         self.world.Barrier()
 
     def abort(self, code: int = 1) -> None:
         """End every rank now."""
-        sys.stdout.flush()
-        sys.stderr.flush()
-        time.sleep(_FORWARDING)
-        self.world.Abort(code)
-
-    def _abort(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        """End every rank when this one fails."""
-        text = "".join(traceback.format_exception(kind, error, trace))
-        print(f"rank {self.rank} of {self.size} failed, all ranks end:\n{text}", file=sys.stderr)
-        self.abort()
+        self.leaving.abort(code)
 
 
 class NCCLCommunicator(MPICommunicator):
@@ -225,8 +245,13 @@ class NCCLCommunicator(MPICommunicator):
 
 
 def ranks_started() -> int:
-    """How many processes mpiexec has started, by the environment it gives them; 1 without it."""
-    return int(os.environ.get("PMI_SIZE") or os.environ.get("OMPI_COMM_WORLD_SIZE") or 1)
+    """How many processes mpiexec or srun has started, by the environment it gives them; 1 without it.
+
+    MPICH, Intel MPI and Slurm's PMI2 say PMI_SIZE, Open MPI its own name, Slurm's PMIx a rank and the size of
+    the step.
+    """
+    step = os.environ.get("SLURM_STEP_NUM_TASKS") if "PMIX_RANK" in os.environ else None
+    return int(os.environ.get("PMI_SIZE") or os.environ.get("OMPI_COMM_WORLD_SIZE") or step or 1)
 
 
 def connect(backend: str = "numpy") -> Communicator:

@@ -9,9 +9,11 @@ from xpnet.train.batch_norm import ExactBatchNorm, recompute_batch_norm
 from xpnet.train.callbacks import Callback, TrainingDivergedError
 from xpnet.train.classification import Confusion, f1, precision, precision_recall_f1, recall
 from xpnet.train.cross_validation import CrossValidation, cross_validate
+from xpnet.train.environment import EnvironmentWarning
 from xpnet.train.evaluation import evaluate, predict
 from xpnet.train.gradients import GradientClipping, GradientNoise
 from xpnet.train.history import History
+from xpnet.train.identity import AnotherRunError
 from xpnet.train.learning_rate import LearningRate
 from xpnet.train.loggers import CSVLogger, TensorBoard
 from xpnet.train.lr_finder import LRFinder
@@ -71,6 +73,7 @@ else:
 __all__ = [
     "EMA",
     "SWA",
+    "AnotherRunError",
     "CSVLogger",
     "Callback",
     "Checkpoint",
@@ -80,6 +83,7 @@ __all__ = [
     "CrossValidation",
     "Diagnostics",
     "EarlyStopping",
+    "EnvironmentWarning",
     "ExactBatchNorm",
     "Finding",
     "GradientClipping",

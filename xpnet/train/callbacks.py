@@ -68,6 +68,10 @@ class Callback:
         Arrays come as NumPy arrays, tuples as lists.
         """
 
+    def load_changed_state(self, state: dict[str, Any]) -> None:
+        """Go on from the state of one with other settings, where `fit(..., allow=["callbacks"])` lets it."""
+        self.load_state_dict(state)
+
     def settings(self) -> dict[str, Any]:
         """What must be equal for a run to be resumed, in terms of JSON; another checkpoint is refused."""
         return {}

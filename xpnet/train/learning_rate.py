@@ -66,6 +66,12 @@ class LearningRate(Callback):
         """Go on from what `state_dict` gave."""
         self.schedule.load_state_dict(state)
 
+    def load_changed_state(self, state: dict[str, Any]) -> None:
+        """The place of another schedule, not its constants: a cosine may be made longer."""
+        own = self.schedule.state_dict()
+        constants = {key: own[key] for key in own if key in self.settings()["schedule"]}
+        self.schedule.load_state_dict({**{key: state.get(key, own[key]) for key in own}, **constants})
+
     def settings(self) -> dict[str, Any]:
         """The schedule and its constants: half of one and half of another is neither."""
         settings = getattr(self.schedule, "settings", dict)  # a schedule of one's own may have none

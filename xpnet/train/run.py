@@ -23,17 +23,23 @@ from xpnet.core.renamed import renamed
 from xpnet.io.files import Content
 from xpnet.io.generations import write_generation
 from xpnet.parallel.communicator import Communicator
+from xpnet.parallel.replicas import Replicas
 from xpnet.train.callbacks import Callback
+from xpnet.train.changes import Changes
+from xpnet.train.environment import environment
 from xpnet.train.evaluation import evaluate, predict
 from xpnet.train.finiteness import FinitenessCheck, check_finite
 from xpnet.train.history import History
+from xpnet.train.identity import content_of, identity_of, meaning_of
 from xpnet.train.metrics import Mean, Metric
-from xpnet.train.resume import checkpoint_content, identity_of
+from xpnet.train.resume import checkpoint_content
 from xpnet.train.scaling import LossScaler
 
 
 class Stepping(Protocol):
     """What a run asks of its step (`xpnet.train.step.Step`)."""
+
+    own_forward: Callable[..., Any] | None
 
     @property
     def name(self) -> str | None:
@@ -86,6 +92,7 @@ class Run:
         self.accumulate, self.l1, self.l2, self.scaler = accumulate, l1, l2, scaler
         self.communicator = Communicator() if communicator is None else communicator
         self.train_step, self.capture = step, capture
+        self.replicas: Replicas | None = None  # the ranks' models, where there are several
         self.data: Any = None
         self.validation: Any = None
         self.epoch = self.epochs = 0
@@ -95,6 +102,8 @@ class Run:
         self.loss_value: Array = None
         self.loss_weight: float | Array = 0
         self._trained: tuple[dict[str, Any], dict[str, Any]] | None = None  # see `show`
+        self._meaning: dict[str, Any] | None = None  # before training, which may change what is counted in it
+        self._content: tuple[Any, Any, dict[str, Any]] | None = None  # of these data and validation data
         self._finiteness = FinitenessCheck()
         self.reset()
 
@@ -122,6 +131,8 @@ class Run:
     def count_update(self, hooks: Sequence[Callable[[Run], None]] = ()) -> None:
         """An update has been made: tell the hooks, which may save what there is now."""
         self.step += 1
+        if self.replicas is not None:
+            self.replicas.look(self.step)
         self._finiteness.look(self)
         self.between_updates = True
         for hook in hooks:
@@ -265,20 +276,24 @@ class Run:
             "callbacks": [callback.state_dict() for callback in self._stateful()],
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to what `state_dict` gave. If that fails, nothing has changed."""
+    def load_state_dict(self, state: Mapping[str, Any], changed: Changes | None = None) -> None:
+        """Go back to what `state_dict` gave. If that fails, nothing has changed.
+
+        Args:
+            state: what `state_dict` gave.
+            changed: what is not loaded as it is, since this run has it otherwise.
+        """
         before = self.state_dict()
         try:
-            self._load(state)
+            self._load(state, changed or Changes())
         except Exception:
-            self._load(before)
+            self._load(before, Changes())
             raise
 
-    def _load(self, state: Mapping[str, Any]) -> None:
+    def _load(self, state: Mapping[str, Any], changed: Changes) -> None:
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for callback, saved in zip(self._stateful(), state["callbacks"], strict=True):
-            callback.load_state_dict(saved)
+        changed.load_optimizer(self.optimizer, state["optimizer"])
+        changed.load_callbacks(self._stateful(), state["callbacks"])
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
         for data, position in ((self.data, state["data"]), (self.validation, state["validation"])):
@@ -310,12 +325,32 @@ class Run:
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for a run to go on as if it had not stopped, in terms of JSON."""
+        stateful = self._stateful()
+        named = {id(c): {"name": type(c).__name__, **c.settings()} for c in self.callbacks}
         callbacks = [
-            {"name": type(c).__name__, **c.settings()}
-            for c in self.callbacks
-            if c in self._stateful() or type(c).settings is not Callback.settings
+            named[id(c)] for c in self.callbacks if c in stateful or type(c).settings is not Callback.settings
         ]
-        return identity_of(self.model, self.optimizer, self.data, self.settings(), callbacks)
+        found = identity_of(self.model, self.optimizer, self.data, self.settings(), callbacks)
+        found["stateful"] = [named[id(c)] for c in stateful]
+        found["meaning"] = {**self.meaning(), **self.content()}
+        found["environment"] = environment(self.model, self.communicator.size)
+        return found
+
+    def meaning(self, renew: bool = False) -> dict[str, Any]:
+        """What loss, step, augmentation and transform are, as they were when `fit` began."""
+        if self._meaning is None or renew:
+            self._meaning = meaning_of(self.loss, self.train_step.own_forward, self.data)
+        return self._meaning
+
+    def content(self) -> dict[str, Any]:
+        """Hashes of samples and targets, made once, when they are first asked for."""
+        if (
+            self._content is None
+            or self._content[0] is not self.data
+            or self._content[1] is not self.validation
+        ):
+            self._content = self.data, self.validation, content_of(self.data, self.validation)
+        return self._content[2]
 
     def _stateful(self) -> list[Callback]:
         return [c for c in self.callbacks if type(c).state_dict is not Callback.state_dict]

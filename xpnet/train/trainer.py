@@ -16,16 +16,21 @@ from xpnet.data import DataLoader
 from xpnet.data.source import Samples, is_data_set
 from xpnet.io.locks import claimed
 from xpnet.parallel.communicator import Communicator
+from xpnet.parallel.leaving import RanksDifferError
+from xpnet.parallel.replicas import Replicas
 from xpnet.parallel.start import same_buffers, same_start
 from xpnet.train.callbacks import Callback, TrainingDivergedError
+from xpnet.train.changes import Changes, check_resume
 from xpnet.train.evaluation import Batches, as_dataset
 from xpnet.train.finiteness import has_grown, remedy
 from xpnet.train.history import History
+from xpnet.train.identity import check_allowed
 from xpnet.train.lonely import check_last_batch
 from xpnet.train.metrics import Metric, check_metrics
 from xpnet.train.modes import asleep, train_but
 from xpnet.train.optimizers import Optimizers
-from xpnet.train.resume import check_settings, load_checkpoint
+from xpnet.train.ranks import check_ranks
+from xpnet.train.resume import load_checkpoint
 from xpnet.train.run import Run
 from xpnet.train.scaling import LossScaler
 from xpnet.train.step import Forward, Step, as_step
@@ -127,6 +132,7 @@ class Trainer(Run):
         validation: Samples | Batches | None = None,
         epochs: int = 10,
         resume: str | PathLike[str] | None = None,
+        allow: Sequence[str] = (),
     ) -> History:
         """Train for some epochs and return what was measured, which is also kept in `trainer.history`.
 
@@ -138,7 +144,11 @@ class Trainer(Run):
             epochs: how often to go through the training data at most, with those before a checkpoint.
             resume: a checkpoint of the same run (`save_checkpoint`, `Checkpoint`, `ModelCheckpoint`): go on
                 from there, with the same bits as if it had not stopped. Model, optimizer, data and callbacks
-                are made as they were for the first part.
+                are made as they were for the first part, or it is refused, and nothing has changed.
+            allow: with `resume`, what is meant to be otherwise from there on: "loss", "step", "optimizer"
+                (its hyperparameters; another rule begins anew), "data", "augmentation", "callbacks"
+                (schedules go on with other constants, new ones begin), "accumulate", "l1", "l2". Without it,
+                more epochs and other patience may be given, and whatever changes no bit.
 
         Returns:
             `train_loss`, `lr` and `seconds` of each epoch; with validation, `val_loss` and `val_accuracy`;
@@ -146,11 +156,16 @@ class Trainer(Run):
 
         Raises:
             ValueError: no epochs, no batches, a last batch of one sample for batch norm, or a checkpoint that
-                is damaged or of another run.
+                is damaged.
+            AnotherRunError: a checkpoint of another run; the message names what differs.
             TrainingDivergedError: the mean loss of an epoch is NaN or infinite, or a parameter is.
             InUseError: another run writes a file that a callback is to write; an OSError that names both.
+            RanksDifferError: several ranks were given different things to train, named with what each has; or
+                their weights have become different ones.
 
         Warns:
+            EnvironmentWarning: the checkpoint was written on another backend, device, version, number of
+                threads or the like: what follows is equal up to rounding only.
             UserWarning: the loss is a million times the first one; see `StopOnDivergence` for less.
 
         The loss of each batch stays on the device; the host waits once an epoch. Parameters are looked at
@@ -168,21 +183,37 @@ class Trainer(Run):
             _shard(train, self.communicator)
         mine = [c for c in self.callbacks if self.communicator.is_main or not c.main_only]
         with claimed(*(path for callback in mine for path in callback.outputs())):
-            return self._fit(train, validation, epochs, resume)
+            return self._fit(train, validation, epochs, resume, allow)
 
-    def _fit(self, train: Any, validation: Any, epochs: int, resume: str | PathLike[str] | None) -> History:
-        saved, previous = None, (self.data, self.validation)
+    def _fit(
+        self,
+        train: Any,
+        validation: Any,
+        epochs: int,
+        resume: str | PathLike[str] | None,
+        allow: Sequence[str],
+    ) -> History:
+        saved, changes, previous = None, Changes(), (self.data, self.validation)
         self.data, self.validation = train, validation
         if resume is not None:
             try:
+                check_allowed(allow)
                 saved = load_checkpoint(resume)
-                check_settings(saved["settings"], self.identity(), resume)
+                self.meaning(renew=True)
+                changes = check_resume(saved["settings"], self.identity(), resume, allow)
             except Exception:
-                self.data, self.validation = previous
+                (self.data, self.validation), self._meaning = previous, None
                 raise
+        else:
+            self.meaning(renew=True)
+        if getattr(train, "prefetch", 0):
+            self.content()  # before another thread reads the data, too
         if self.model.training:  # else everything is in evaluation mode, as after an earlier fit
             self.asleep = asleep(self.model)
         check_last_batch(self.model, train, self.asleep)
+        if self.communicator.size > 1:
+            check_ranks(self, epochs, 0 if saved is None else saved["state"]["step"])
+            self.replicas = Replicas(self.model, self.communicator)
         self.reset()
         self.epoch, self.epochs, self._has_grown = 0, epochs, False
         self.batches = -(-len(train) // self.accumulate) if isinstance(train, Sized) else None
@@ -190,9 +221,10 @@ class Trainer(Run):
             same_start(self.model, self.communicator)
             self.call("on_fit_begin")
             if saved is not None:
-                self._go_on(saved["state"])
-            while self.history.epochs < epochs and not self.stop:
-                self._fit_epoch()
+                self._go_on(saved["state"], changes)
+            with self.communicator.together(alike=(TrainingDivergedError, RanksDifferError)):
+                while self.history.epochs < epochs and not self.stop:
+                    self._fit_epoch()
         except BaseException:
             discard_errors()  # what a device has noted belongs to the run that failed
             raise
@@ -202,11 +234,11 @@ class Trainer(Run):
             self.model.eval()
         return self.history
 
-    def _go_on(self, state: dict[str, Any]) -> None:
+    def _go_on(self, state: dict[str, Any], changes: Changes) -> None:
         self.epoch = len(next(iter(state["history"].values()), []))
         if state["batches"]:  # what callbacks set up at the beginning of an epoch; their state follows
             self.call("on_epoch_begin")
-        self.load_state_dict(state)
+        self.load_state_dict(state, changes)
 
     def _fit_epoch(self) -> None:
         """The rest of an epoch: training, validation, the row of the history."""
@@ -215,8 +247,12 @@ class Trainer(Run):
             self.call("on_epoch_begin")
             self.seconds = 0.0
         self._train_epoch()
+        if self.replicas is not None:
+            self.replicas.send(self.step)
         same_buffers(self.model, self.communicator)
         row = self.communicator.broadcast_object(self._measure())
+        if self.replicas is not None:  # the host has waited for the means: it is there
+            self.replicas.check()
         self.history.append(row)
         self.next_epoch()
         self.between_updates = True

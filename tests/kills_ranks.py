@@ -1,0 +1,172 @@
+"""Kill one or both of two ranks over and over, resume them each time, and compare with ranks left alone.
+
+    python -m tests.kills_ranks --kills 100
+
+As `tests.kills`, with rank 0 writing the checkpoint: weights, history and log must agree bit for bit, and
+no rank may outlive the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tests.kills import final
+from tests.mpi import MPIEXEC, ROOT
+
+
+def train(folder: Path, epochs: int) -> None:
+    """One life of a rank: begin, or go on from the checkpoint if there is one."""
+    import xpnet
+    from xpnet import nn, optim, parallel
+    from xpnet.data import DataLoader, load_digits, split
+    from xpnet.data.augment import Augmentation
+    from xpnet.functional import cross_entropy
+    from xpnet.train import EMA, Checkpoint, CSVLogger, EarlyStopping, LearningRate, Trainer, save_arrays
+
+    class Jitter(Augmentation):
+        """Noise that depends on seed, epoch and sample."""
+
+        def __call__(self, x, y, draw):
+            return x + draw.uniform(64) * 2, y
+
+    group = parallel.connect()
+    xpnet.manual_seed(0)
+    training, validation, _ = split(load_digits())
+    model = nn.Sequential(
+        nn.Linear(64, 32, bias=False), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 10)
+    )
+    optimizer = optim.Adam(model, lr=0.003)
+    loader = DataLoader(training, 32, augment=Jitter(), prefetch=2)
+    path = folder / "checkpoint.safetensors"
+    trainer = Trainer(
+        model,
+        cross_entropy,
+        optimizer,
+        [
+            EarlyStopping(epochs),
+            EMA(0.99),
+            LearningRate(optim.CosineAnnealingLR(optimizer, epochs * len(loader)), every="batch"),
+            CSVLogger(folder / "log.csv"),
+            Checkpoint(path, every_steps=5),
+        ],
+        communicator=group,
+    )
+    (folder / f"rank-{group.rank}").write_text(str(os.getpid()))
+    history = trainer.fit(loader, validation, epochs, resume=path if path.exists() else None)
+    if group.is_main:
+        columns = {key: values for key, values in history.items() if key != "seconds"}
+        metadata = {"history": columns, "steps": trainer.step}
+        save_arrays(folder / "final.safetensors", model.state_dict(), metadata)
+
+
+def start(folder: Path, epochs: int) -> tuple[subprocess.Popen[str], list[int]]:
+    """Both ranks, and their process numbers once they are about to train."""
+    life = [sys.executable, "-m", "tests.kills_ranks", "--life", str(folder), "--epochs", str(epochs)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [str(MPIEXEC), "-n", "2", *life],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+    )
+    ready = [folder / f"rank-{rank}" for rank in (0, 1)]
+    while process.poll() is None and not all(path.exists() and path.read_text() for path in ready):
+        time.sleep(0.005)
+    pids = [int(path.read_text()) for path in ready]
+    for path in ready:
+        path.unlink()
+    return process, pids
+
+
+def ended(pids: list[int], within: float = 5.0) -> bool:
+    """Whether these processes are gone."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def run(kills: int, epochs: int, seed: int, folder: Path) -> dict[str, object]:
+    """Two ranks once undisturbed and once with `kills` kills; the figures.
+
+    Raises:
+        AssertionError: something was lost, a checkpoint was damaged, or a rank went on alone.
+    """
+    from xpnet.train import load_checkpoint
+
+    chance = random.Random(seed)
+    alone, killed = folder / "alone", folder / "killed"
+    alone.mkdir()
+    killed.mkdir()
+    process, _ = start(alone, epochs)
+    began = time.perf_counter()
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    length = time.perf_counter() - began
+
+    done, places, victims = 0, [], {"rank 0": 0, "rank 1": 0, "both": 0}
+    path = killed / "checkpoint.safetensors"
+    while not (killed / "final.safetensors").exists():
+        process, pids = start(killed, epochs)
+        if done < kills:
+            time.sleep(chance.uniform(0, 1.6 * length / kills))
+            victim = chance.choice(list(victims))
+            try:
+                for pid in {"rank 0": pids[:1], "rank 1": pids[1:], "both": pids}[victim]:
+                    os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has just finished
+                victim = ""
+        _, said = process.communicate()
+        if process.returncode:
+            assert victim, said
+            assert ended(pids), "a rank outlives the other"
+            done, victims[victim] = done + 1, victims[victim] + 1
+            if path.exists():
+                places.append(load_checkpoint(path)["state"]["step"])  # whole, whatever was going on
+                assert places == sorted(places), "a checkpoint went back"
+    found, expected = final(killed), final(alone)
+    assert found[0] == expected[0], "the weights differ"
+    assert found[1] == expected[1], "the history differs"
+    assert found[2] == expected[2], "the log differs"
+    return {
+        "kills": done,
+        **victims,
+        "updates": expected[1]["steps"],
+        "different places": len(set(places)),
+        "identical": True,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--life", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.life:
+        with np.errstate(all="ignore"):
+            train(options.life, options.epochs)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(run(options.kills, options.epochs, options.seed, Path(folder)), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
