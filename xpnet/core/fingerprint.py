@@ -210,7 +210,8 @@ def array_fingerprint(array: Any, whole: int = WHOLE) -> dict[str, Any]:
     """
     name = f"{dtype_name(array.dtype)} {list(array.shape)}"
     host = np.ascontiguousarray(to_numpy(_spread(array, whole)))
-    found: dict[str, Any] = {"array": name, "hash": hashlib.blake2b(host.data, digest_size=8).hexdigest()}
+    values = hashlib.blake2b(host.tobytes(), digest_size=8)  # bfloat16 has no buffer
+    found: dict[str, Any] = {"array": name, "hash": values.hexdigest()}
     if host.dtype.kind in "fc" and host.size:
         flat = host.reshape(-1).view(host.real.dtype).astype(np.float64)
         with np.errstate(all="ignore"):
