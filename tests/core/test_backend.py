@@ -5,6 +5,7 @@ import pickle
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 
 import xpnet
 from xpnet import functional as F
+from xpnet import nn
 from xpnet.core import backend as backends
 from xpnet.core.places import backend_name, backend_of, device, namespace, where
 
@@ -320,3 +322,46 @@ def test_a_record_is_of_one_device():
         again = pickle.loads(pickle.dumps(record))
         assert again == record
         assert {record: 1}[again] == 1
+
+
+class Holder:
+    """Has some of what a Tensor or a Trainer has."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+
+@pytest.mark.host
+def test_functions_follow_the_first_array_that_they_are_given(monkeypatch):
+    from xpnet.core import places
+
+    followed = []
+    monkeypatch.setattr(places, "on_device", lambda array: followed.append(array) or nullcontext())
+    first, second = np.zeros(2, np.float32), np.ones(3, np.float32)
+    model, tensor = nn.Linear(2, 2), xpnet.tensor(first)
+    weight = next(iter(model.parameters())).data
+    calls = [
+        ((first, second), first),
+        ((tensor, second), tensor.data),
+        (([second, first],), second),
+        (([], second), second),
+        ((model, first), weight),
+        ((Holder(model=model), first), weight),
+        ((nn.ReLU(), second), second),  # without a parameter
+        ((Holder(backward=None), second), second),  # a loss with a method of that name
+        ((Holder(requires_grad=True), second), second),
+        ((Holder(dtype="float32"), second), second),
+        ((Holder(shape=(2,)), second), second),
+        ((3, "mean", None, second), second),
+        ((3, "mean"), None),
+    ]
+    for arguments, expected in calls:
+        followed.clear()
+        assert places.following(lambda *args, **kwargs: (args, kwargs))(*arguments, eps=1.0) == (
+            arguments,
+            {"eps": 1.0},
+        )
+        assert [id(array) for array in followed] == [id(a) for a in (expected,) if a is not None]
+    followed.clear()
+    places.following(lambda **kwargs: None)(eps=1.0, x=first)
+    assert followed[0] is first

@@ -1,5 +1,6 @@
 """The registry of fused kernels."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -76,6 +77,16 @@ def test_the_switch_is_for_with(double):
         xpnet.fused(False)
     op(xpnet.tensor([1.0]))
     assert ran == ["kernel"]
+
+
+@pytest.mark.host
+def test_a_switch_that_was_used_or_never_made_is_not_warned_about(recwarn):
+    with xpnet.fused(False):
+        pass
+    with pytest.raises(TypeError):
+        xpnet.fused()
+    gc.collect()
+    assert recwarn.list == []
 
 
 def test_the_switch_is_of_one_thread(double):

@@ -204,3 +204,13 @@ def test_a_state_has_the_gradients_that_a_step_waits_for(waiting):
     passes(y, other, rest)
     np.testing.assert_array_equal(xpnet.to_numpy(x.data), xpnet.to_numpy(y.data))
     np.testing.assert_array_equal(xpnet.to_numpy(unused.data), [5.0])
+
+
+def test_accumulation_counts_the_gradients_that_wait():
+    """The count is what a checkpoint holds, whoever goes on from it."""
+    parameters = leaves([0.0])
+    rule = chain(Accumulate(3), optim.SGD(parameters, lr=1.0))
+    for waiting in (1, 2, 0, 1):
+        feed(parameters, [1.0])
+        rule.step()
+        assert rule.state_dict()["transforms"] == [{"t": waiting}]

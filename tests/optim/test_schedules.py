@@ -181,3 +181,25 @@ def test_a_second_fit_forgets_a_plateau():
     first = trainer.fit(data, data, epochs=4)["lr"]
     assert first[-1] < first[0]
     assert trainer.fit(data, data, epochs=4)["lr"] == first
+
+
+@pytest.mark.parametrize(
+    ("mode", "threshold_mode", "best", "target"),
+    [
+        ("min", "rel", 8.0, 6.0),
+        ("max", "rel", 8.0, 10.0),
+        ("min", "abs", 8.0, 7.75),
+        ("max", "abs", 8.0, 8.25),
+        ("min", "rel", -8.0, -6.0),  # as in PyTorch: a fraction of the signed value
+        ("max", "rel", -8.0, -10.0),
+    ],
+)
+def test_an_improvement_is_more_than_the_threshold(mode, threshold_mode, best, target):
+    better = -0.125 if mode == "min" else 0.125
+    for metric, improved in ((target + better, True), (target, False), (target - better, False)):
+        schedule = optim.ReduceLROnPlateau(
+            optimizer(1.0), mode, 0.5, 0, threshold=0.25, threshold_mode=threshold_mode
+        )
+        schedule.step(best)
+        schedule.step(metric)
+        assert schedule.optimizer.param_groups[0]["lr"] == (1.0 if improved else 0.5)

@@ -198,6 +198,7 @@ def test_default_accuracy_only_of_classes():
         (["accuracy"], TypeError, r"got 'accuracy'; pass xpnet\.train\.accuracy"),
         ("accuracy", TypeError, "expected a list of functions"),
         (accuracy, TypeError, "expected a list of functions"),
+        ([np.linalg], TypeError, r"functions of \(output, target\) with a __name__, got <module"),
     ],
 )
 def test_metrics_that_cannot_be_recorded_are_refused_at_once(metrics, error, message):

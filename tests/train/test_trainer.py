@@ -1,6 +1,8 @@
 """The training loop, its callbacks and metrics."""
 
 import math
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -339,6 +341,32 @@ def test_progress_shows_a_bar(capsys):
     captured = capsys.readouterr()
     assert "epoch 1/1" in captured.err
     assert captured.out.count("\n") == 1
+
+
+@pytest.mark.host
+def test_progress_has_one_bar_an_epoch_and_none_beside_its_line(monkeypatch):
+    bars, lines = [], []
+
+    class Bar:
+        def __init__(self, total, desc, **_):
+            self.total, self.desc, self.done, self.open = total, desc, 0, True
+            bars.append(self)
+
+        def update(self, n):
+            self.done += n
+
+        def close(self):
+            self.open = False
+
+    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(tqdm=Bar))
+    monkeypatch.setattr("xpnet.train.progress.find_spec", lambda name: True)
+    monkeypatch.setattr("builtins.print", lambda *_, **__: lines.append([bar.open for bar in bars]))
+    trainer_of(network(), callbacks=[Progress(bar=True)]).fit(DataLoader(blobs(240), 2), epochs=2)
+    assert [(bar.desc, bar.total, bar.done) for bar in bars] == [
+        ("epoch 1/2", 120, 120),
+        ("epoch 2/2", 120, 120),
+    ]
+    assert lines == [[False], [False, False]]
 
 
 @pytest.mark.host

@@ -1,5 +1,8 @@
 """Accumulated gradients, epochs and evaluations of weighted losses are those of one large batch."""
 
+import itertools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,10 @@ import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim, to_numpy
 from xpnet.data import DataLoader, Dataset
+from xpnet.functional.weighing import Weight
+from xpnet.parallel import Communicator
 from xpnet.train import LossScaler, Trainer, evaluate
+from xpnet.train.accumulation import Accumulation
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype(np.float32)
@@ -83,3 +89,50 @@ def test_of_several_terms_the_weighted_one_counts():
 def test_data_without_a_label_have_no_loss():
     model = nn.Linear(4, 3)
     assert np.isnan(evaluate(model, Dataset(X, np.full(64, -100)), F.cross_entropy, metrics=[])["loss"])
+
+
+class Twin(Communicator):
+    """Rank 0 of two that hold the same: a sum over them is twice what is here."""
+
+    size = 2
+
+    def __init__(self):
+        self.sent = []
+
+    def all_reduce(self, array):
+        self.sent.append(("at once", array.size))
+        array *= 2
+
+    def start(self, array):
+        self.sent.append(("during backward", array.size))
+        array *= 2
+
+    def total(self, count):
+        return 2 * count
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3])
+def test_ranks_send_the_sum_of_an_update_once_and_while_its_last_backward_runs(batches):
+    """An update that an epoch's end leaves short is sent after it."""
+    model, twin = nn.Linear(4, 3), Twin()
+    run = SimpleNamespace(
+        model=model, accumulate=3, communicator=twin, scaler=None, loss_value=None, loss_weight=None
+    )
+    accumulation, bounds = Accumulation(run), [0, 10, 16, 40]
+    for a, b in itertools.pairwise(bounds[: batches + 1]):
+        loss = F.cross_entropy(model(xpnet.tensor(X[a:b])), PLAIN[a:b])
+        value, weight = accumulation.add(run, loss, Weight(b - a, b - a))
+        assert float(value) == pytest.approx(loss.item(), rel=1e-6)  # the mean of two that are equal
+        assert weight == 2 * (b - a)
+    accumulation.reduce(run)
+    accumulation.average(run)
+    found = to_numpy(model.weight.grad).copy(), float(run.loss_value)
+    how = "during backward" if batches == 3 else "at once"
+    gradients = [sent for sent in twin.sent if sent[1] > 1]  # the others are losses
+    assert {way for way, _ in gradients} == {how}
+    assert sum(size for _, size in gradients) == 15
+    model.zero_grad()
+    whole = F.cross_entropy(model(xpnet.tensor(X[: bounds[batches]])), PLAIN[: bounds[batches]])
+    whole.backward()
+    np.testing.assert_allclose(found[0], to_numpy(model.weight.grad), rtol=1e-5, atol=1e-6)
+    assert found[1] == pytest.approx(whole.item(), rel=1e-5)
