@@ -43,6 +43,14 @@ def test_the_same_size_needs_stride_1(stride):
     assert F.conv2d(x, weight, stride=(1, 1), padding="same").shape == X.shape
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_valid_is_no_padding(stride):
+    x, weight = xpnet.asarray(X), xpnet.asarray(X[:1, :, :3, :2])
+    valid, none = (to_numpy(F.conv2d(x, weight, stride=stride, padding=p)) for p in ("valid", 0))
+    np.testing.assert_array_equal(valid, none)
+    assert valid.shape == (2, 1, 2 // stride + 1, 4 // stride + 1)
+
+
 def test_one_size_is_for_both_axes():
     """As a number, in a tuple or in a list, as in PyTorch."""
     pooled = X[:, :, :4].reshape(2, 1, 2, 2, 3, 2).max(axis=(3, 5))

@@ -203,3 +203,11 @@ def test_an_improvement_is_more_than_the_threshold(mode, threshold_mode, best, t
         schedule.step(best)
         schedule.step(metric)
         assert schedule.optimizer.param_groups[0]["lr"] == (1.0 if improved else 0.5)
+
+
+@pytest.mark.parametrize(("mode", "worst"), [("min", math.inf), ("max", -math.inf)])
+def test_what_is_infinitely_bad_is_no_improvement(mode, worst):
+    schedule = optim.ReduceLROnPlateau(optimizer(1.0), mode, 0.5, 1)
+    schedule.step(worst)
+    schedule.step(worst)
+    assert schedule.optimizer.param_groups[0]["lr"] == 0.5

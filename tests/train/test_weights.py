@@ -111,12 +111,12 @@ class Twin(Communicator):
         return 2 * count
 
 
-@pytest.mark.parametrize("batches", [1, 2, 3])
-def test_ranks_send_the_sum_of_an_update_once_and_while_its_last_backward_runs(batches):
+@pytest.mark.parametrize(("accumulate", "batches"), [(1, 1), (2, 1), (2, 2), (3, 2), (3, 3)])
+def test_ranks_send_the_sum_of_an_update_once_and_while_its_last_backward_runs(accumulate, batches):
     """An update that an epoch's end leaves short is sent after it."""
     model, twin = nn.Linear(4, 3), Twin()
     run = SimpleNamespace(
-        model=model, accumulate=3, communicator=twin, scaler=None, loss_value=None, loss_weight=None
+        model=model, accumulate=accumulate, communicator=twin, scaler=None, loss_value=None, loss_weight=None
     )
     accumulation, bounds = Accumulation(run), [0, 10, 16, 40]
     for a, b in itertools.pairwise(bounds[: batches + 1]):
@@ -127,7 +127,7 @@ def test_ranks_send_the_sum_of_an_update_once_and_while_its_last_backward_runs(b
     accumulation.reduce(run)
     accumulation.average(run)
     found = to_numpy(model.weight.grad).copy(), float(run.loss_value)
-    how = "during backward" if batches == 3 else "at once"
+    how = "during backward" if batches == accumulate else "at once"
     gradients = [sent for sent in twin.sent if sent[1] > 1]  # the others are losses
     assert {way for way, _ in gradients} == {how}
     assert sum(size for _, size in gradients) == 15
@@ -136,3 +136,11 @@ def test_ranks_send_the_sum_of_an_update_once_and_while_its_last_backward_runs(b
     whole.backward()
     np.testing.assert_allclose(found[0], to_numpy(model.weight.grad), rtol=1e-5, atol=1e-6)
     assert found[1] == pytest.approx(whole.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_one_rank_sends_nothing(accumulate):
+    alone = Twin()
+    alone.size = 1
+    trained(F.cross_entropy, PLAIN, 16, accumulate, communicator=alone)
+    assert alone.sent == []
