@@ -1,5 +1,7 @@
 """Metrics of the whole set, not means of batches."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -199,6 +201,7 @@ def test_default_accuracy_only_of_classes():
         ("accuracy", TypeError, "expected a list of functions"),
         (accuracy, TypeError, "expected a list of functions"),
         ([np.linalg], TypeError, r"functions of \(output, target\) with a __name__, got <module"),
+        ([partial(accuracy)], TypeError, r"functions of .* with a __name__, got functools\.partial"),
     ],
 )
 def test_metrics_that_cannot_be_recorded_are_refused_at_once(metrics, error, message):

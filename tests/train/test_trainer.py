@@ -343,30 +343,82 @@ def test_progress_shows_a_bar(capsys):
     assert captured.out.count("\n") == 1
 
 
-@pytest.mark.host
-def test_progress_has_one_bar_an_epoch_and_none_beside_its_line(monkeypatch):
-    bars, lines = [], []
+@pytest.fixture
+def bars(monkeypatch):
+    """The bars that tqdm was asked for."""
+    found = []
 
     class Bar:
-        def __init__(self, total, desc, **_):
-            self.total, self.desc, self.done, self.open = total, desc, 0, True
-            bars.append(self)
+        def __init__(self, total, **options):
+            self.total, self.options, self.steps, self.closed = total, options, [], 0
+            found.append(self)
 
         def update(self, n):
-            self.done += n
+            assert not self.closed
+            self.steps.append(n)
 
         def close(self):
-            self.open = False
+            self.closed += 1
 
     monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(tqdm=Bar))
     monkeypatch.setattr("xpnet.train.progress.find_spec", lambda name: True)
-    monkeypatch.setattr("builtins.print", lambda *_, **__: lines.append([bar.open for bar in bars]))
+    return found
+
+
+@pytest.mark.host
+def test_progress_has_one_bar_an_epoch_and_none_beside_its_line(bars, monkeypatch):
+    lines = []
+    monkeypatch.setattr("builtins.print", lambda *_, **__: lines.append([bar.closed for bar in bars]))
     trainer_of(network(), callbacks=[Progress(bar=True)]).fit(DataLoader(blobs(240), 2), epochs=2)
-    assert [(bar.desc, bar.total, bar.done) for bar in bars] == [
-        ("epoch 1/2", 120, 120),
-        ("epoch 2/2", 120, 120),
+    assert [bar.options for bar in bars] == [
+        {"desc": f"epoch {i}/2", "unit": "batch", "leave": False} for i in (1, 2)
     ]
-    assert lines == [[False], [False, False]]
+    assert [bar.total for bar in bars] == [120, 120]
+    assert [bar.steps for bar in bars] == [[2] * 60] * 2  # about fifty
+    assert lines == [[1], [1, 1]]
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("sized", [True, False])
+@pytest.mark.parametrize("batches", [3, 6])
+def test_progress_of_few_batches_and_of_who_knows_how_many(bars, sized, batches):
+    class Stream:
+        def __iter__(self):
+            return iter([(blobs().x, blobs().y)] * batches)
+
+    data = list(Stream()) if sized else Stream()
+    trainer_of(network(), callbacks=[Progress(bar=True)]).fit(data, epochs=1)
+    assert bars[0].total == (batches if sized else None)
+    assert bars[0].steps == ([1] * batches if sized else [2] * (batches // 2))
+
+
+@pytest.mark.host
+def test_an_interruption_leaves_no_bar(bars):
+    class Interrupt(Callback):
+        def on_batch_end(self, trainer):
+            raise KeyboardInterrupt
+
+    trainer = trainer_of(network(), callbacks=[Progress(bar=True), Interrupt()])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(DataLoader(blobs(), 5), epochs=1)
+    assert [bar.closed for bar in bars] == [1]
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("error", [OSError("the disk is full"), ValueError("I/O operation on closed file")])
+def test_a_run_goes_on_where_nothing_can_be_printed(monkeypatch, error):
+    tries = []
+
+    def fail(line, flush):
+        tries.append(flush)
+        raise error
+
+    monkeypatch.setattr("builtins.print", fail)
+    trainer = trainer_of(network(), callbacks=[Progress(bar=False)])
+    with pytest.warns(UserWarning, match=f"Progress: nothing more is printed: {error}") as said:
+        assert trainer.fit(blobs(), epochs=3).epochs == 3
+    assert tries == [True]
+    assert len(said) == 1
 
 
 @pytest.mark.host

@@ -91,8 +91,8 @@ def test_data_without_a_label_have_no_loss():
     assert np.isnan(evaluate(model, Dataset(X, np.full(64, -100)), F.cross_entropy, metrics=[])["loss"])
 
 
-class Twin(Communicator):
-    """Rank 0 of two that hold the same: a sum over them is twice what is here."""
+class Pair(Communicator):
+    """Rank 0 of two: the other has as many samples, and losses that are twice as large."""
 
     size = 2
 
@@ -101,11 +101,11 @@ class Twin(Communicator):
 
     def all_reduce(self, array):
         self.sent.append(("at once", array.size))
-        array *= 2
+        array *= 3
 
     def start(self, array):
         self.sent.append(("during backward", array.size))
-        array *= 2
+        array *= 3
 
     def total(self, count):
         return 2 * count
@@ -114,33 +114,55 @@ class Twin(Communicator):
 @pytest.mark.parametrize(("accumulate", "batches"), [(1, 1), (2, 1), (2, 2), (3, 2), (3, 3)])
 def test_ranks_send_the_sum_of_an_update_once_and_while_its_last_backward_runs(accumulate, batches):
     """An update that an epoch's end leaves short is sent after it."""
-    model, twin = nn.Linear(4, 3), Twin()
+    model, pair = nn.Linear(4, 3), Pair()
     run = SimpleNamespace(
-        model=model, accumulate=accumulate, communicator=twin, scaler=None, loss_value=None, loss_weight=None
+        model=model, accumulate=accumulate, communicator=pair, scaler=None, loss_value=None, loss_weight=None
     )
     accumulation, bounds = Accumulation(run), [0, 10, 16, 40]
     for a, b in itertools.pairwise(bounds[: batches + 1]):
         loss = F.cross_entropy(model(xpnet.tensor(X[a:b])), PLAIN[a:b])
         value, weight = accumulation.add(run, loss, Weight(b - a, b - a))
-        assert float(value) == pytest.approx(loss.item(), rel=1e-6)  # the mean of two that are equal
+        assert float(value) == pytest.approx(1.5 * loss.item(), rel=1e-6)
         assert weight == 2 * (b - a)
     accumulation.reduce(run)
     accumulation.average(run)
     found = to_numpy(model.weight.grad).copy(), float(run.loss_value)
     how = "during backward" if batches == accumulate else "at once"
-    gradients = [sent for sent in twin.sent if sent[1] > 1]  # the others are losses
+    gradients = [sent for sent in pair.sent if sent[1] > 1]  # the others are losses
     assert {way for way, _ in gradients} == {how}
     assert sum(size for _, size in gradients) == 15
     model.zero_grad()
     whole = F.cross_entropy(model(xpnet.tensor(X[: bounds[batches]])), PLAIN[: bounds[batches]])
     whole.backward()
-    np.testing.assert_allclose(found[0], to_numpy(model.weight.grad), rtol=1e-5, atol=1e-6)
-    assert found[1] == pytest.approx(whole.item(), rel=1e-5)
+    np.testing.assert_allclose(found[0], 1.5 * to_numpy(model.weight.grad), rtol=1e-5, atol=1e-6)
+    assert found[1] == pytest.approx(1.5 * whole.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_one_rank_sends_nothing(accumulate):
-    alone = Twin()
+    alone = Pair()
     alone.size = 1
     trained(F.cross_entropy, PLAIN, 16, accumulate, communicator=alone)
     assert alone.sent == []
+
+
+@pytest.mark.parametrize("counted", [5, 10])
+def test_an_update_of_one_batch_that_is_half_ignored(counted):
+    """Its gradient is that of its mean, whatever the unit was."""
+    model = nn.Linear(4, 3)
+    labels = np.where(np.arange(10) < counted, PLAIN[:10], -100)
+    run = SimpleNamespace(
+        model=model, accumulate=2, communicator=Communicator(), scaler=None, loss_value=None, loss_weight=None
+    )
+    found = []
+    for accumulation in (Accumulation(run), None):
+        model.zero_grad()
+        loss = F.cross_entropy(model(xpnet.tensor(X[:10])), labels)
+        if accumulation is None:
+            loss.backward()
+        else:
+            accumulation.add(run, loss, Weight(counted, 10))
+            accumulation.average(run)
+            assert float(run.loss_value) == pytest.approx(loss.item(), rel=1e-6)
+        found.append(to_numpy(model.weight.grad).copy())
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-7)
