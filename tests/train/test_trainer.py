@@ -376,6 +376,7 @@ def test_progress_has_one_bar_an_epoch_and_none_beside_its_line(bars, monkeypatc
     assert [bar.total for bar in bars] == [120, 120]
     assert [bar.steps for bar in bars] == [[2] * 60] * 2  # about fifty
     assert lines == [[1], [1, 1]]
+    assert [bar.closed for bar in bars] == [1, 1]
 
 
 @pytest.mark.host
