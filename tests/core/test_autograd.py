@@ -231,6 +231,32 @@ def test_a_gradient_of_another_shape_is_refused_within_the_graph():
         bad(a, b).sum().backward()
 
 
+def test_a_gradient_of_another_dtype_is_refused_within_the_graph():
+    """At a leaf, too, and wherever it would spread."""
+
+    @differentiable
+    def narrow(x):
+        xp = namespace(x)
+        return x * 2, lambda dy: xp.astype(dy, xp.float32)
+
+    x = tensor([1.0, 2.0])
+    for inner in (x, x * 1):
+        with pytest.raises(
+            TypeError, match=r"dtype .*float32 reached a tensor of dtype .*float64, x of narrow"
+        ):
+            narrow(inner).sum().backward()
+
+
+@pytest.mark.parametrize("name", ["sign", "floor", "ceil", "trunc", "round"])
+def test_steps_have_derivative_0_everywhere(name):
+    """Also where the value, or the gradient of it, is not finite."""
+    x = tensor([-np.inf, -1.5, 0.0, 2.0, np.inf, np.nan])
+    for dy in (1.0, np.inf, np.nan):
+        x.grad = None
+        getattr(xpnet.array_api, name)(x).backward(xpnet.asarray(np.full(6, dy)))
+        np.testing.assert_array_equal(grad(x), np.zeros(6))
+
+
 def test_an_array_on_the_left_leaves_the_operation_to_the_tensor(backend):
     if backend not in ("numpy", "cupy"):
         pytest.skip("arrays of other backends refuse operands that they do not know")

@@ -162,3 +162,14 @@ def test_an_op_refuses_arrays_with_rules_of_their_own():
             TypeError, match=r"expected an array or a Tensor, got .*make one with xpnet\.asarray"
         ):
             F.softmax(array)
+
+
+@pytest.mark.host
+def test_a_numpy_array_shares_its_memory_with_pytorch():
+    torch = pytest.importorskip("torch")
+    x = np.float32([1, 2])
+    with xpnet.use_backend("torch"):
+        there = xpnet.asarray(x)
+    assert isinstance(there, torch.Tensor)
+    there += 1
+    assert x.tolist() == [2, 3]

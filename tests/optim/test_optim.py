@@ -8,6 +8,7 @@ import pytest
 
 import xpnet
 from xpnet import nn, optim
+from xpnet.optim.by_name import OPTIMIZERS, make_optimizer
 
 RULES = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),
@@ -430,3 +431,21 @@ def test_a_leaf_without_a_common_vector_is_updated_with_its_newest_gradient(rule
             optimizer.step()
         results.append(x.numpy())
     np.testing.assert_allclose(results[0], results[1], rtol=1e-12)
+
+
+# ---- by name ----
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_decay_by_name_is_of_weights_only(name):
+    """Of matrices and kernels; biases and norms keep what they have."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+    (plain,) = make_optimizer(name, model).param_groups
+    assert (len(plain["params"]), plain["weight_decay"]) == (6, 0.0)
+    decayed, rest = make_optimizer(name, model, 0.25, 0.125).param_groups
+    assert [p.ndim for p in decayed["params"]] == [4, 2]
+    assert [p.ndim for p in rest["params"]] == [1] * 4
+    assert (decayed["weight_decay"], rest["weight_decay"]) == (0.125, 0.0)
+    assert decayed["lr"] == rest["lr"] == 0.25
+    assert plain["lr"] == OPTIMIZERS[name][2]
