@@ -1,6 +1,7 @@
 """What the transforms are: nested, of trees, of models, and exact where something is run twice."""
 
 from importlib.util import find_spec
+from math import factorial
 
 import numpy as np
 import pytest
@@ -384,6 +385,37 @@ def test_the_determinant_of_singular_matrices(backend):
     want = [[[minor(m, i, j) for j in range(3)] for i in range(3)] for m in x]
     got = xpnet.grad(lambda x: xp.linalg.det(x).sum())(xpnet.asarray(x))
     np.testing.assert_allclose(to_numpy(got), want, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_derivatives_of_the_determinant_in_every_mode(n, dtype, backend):
+    """det(x + t v) is a polynomial in t: also of singular x to the second order, of others to any."""
+    if backend == "cupy" and find_spec("cupy_backends.cuda.libs.cusolver") is None:
+        pytest.skip("CuPy on the CPU has no cuSOLVER")
+    rng = np.random.default_rng(n)
+    one, start = (xpnet.asarray(np.array(v)) for v in (1.0, 0.0))
+    modes = {"r": xpnet.grad, "f": lambda f: lambda t: xpnet.jvp(f, (t,), (one,))[1]}
+    for rank in range(n + 1):
+        x = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, n)) + 0j
+        v = rng.standard_normal((n, n)) + 1j * rng.standard_normal((n, n))
+        part = lambda z: (z.real + 2 * z.imag) if dtype == "complex128" else z
+        if dtype == "float64":
+            x, v = x.real, v.real
+        at = np.cos(np.arange(n + 1))
+        c = np.linalg.solve(np.vander(at, increasing=True), [np.linalg.det(x + t * v) for t in at])
+        want = [part(c[k]) * factorial(k) if k <= n else 0.0 for k in range(4)]
+        x, v = xpnet.tensor(x), xpnet.tensor(v)
+
+        def f(t, x=x, v=v):
+            d = xp.linalg.det(x + t * v)
+            return xp.real(d) + 2 * xp.imag(d) if dtype == "complex128" else d
+
+        for order in ("r", "f", "rr", "rf", "fr", "ff", *(("rrr", "fff", "rfr") if rank == n else ())):
+            g = f
+            for mode in order:
+                g = modes[mode](g)
+            assert abs(float(g(start)) - want[len(order)]) < 1e-8, (rank, order)
 
 
 @pytest.mark.parametrize("order", [0.5, 1, 2, 3, 4])
