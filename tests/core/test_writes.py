@@ -1,5 +1,8 @@
 """x[...] = y and x += y: what shares memory goes on with it, and no gradient is of other values."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -277,3 +280,28 @@ def test_an_op_that_closes_over_a_variable_says_so():
     y = variable([1.0]) * 2
     with pytest.raises(TypeError, match="closes over a Tensor that is differentiated"):
         clipped(x)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x[:1], lambda x: x.reshape((-1,)), xp.matrix_transpose, xp.flip, lambda x: xp.unstack(x)[0]],
+    ids=["slice", "reshape", "transpose", "flip", "unstack"],
+)
+def test_a_constant_view_keeps_no_graph(view):
+    """losses.append(y[0].detach()): what y was computed from is freed with it."""
+    w = variable(np.ones((2, 2)))
+    kept, watches = [], []
+    gc.disable()
+    try:
+        for make in (lambda y: view(y).detach(), view):
+            y = w * 2
+            with xpnet.no_grad():
+                kept.append(make(y))
+            watches.append(weakref.ref(y))
+            del y
+        assert [watch() for watch in watches] == [None, None]
+    finally:
+        gc.enable()
+    kept[0][...] = w[0, 0]  # and is still a view of the memory
+    kept[0].sum().backward()
+    assert float(w.grad[0, 0]) == kept[0].size

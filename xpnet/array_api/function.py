@@ -106,7 +106,8 @@ def derived(
             except ERRORS as error:
                 raise named(error, function, args, kwargs) from error.__cause__
             if views and isinstance(args[0], Tensor):
-                again: Function = lambda x: function(x, *args[1:], **kwargs)
+                rest = args[1:]  # without the first, which a view does not keep
+                again: Function = lambda x: function(x, *rest, **kwargs)
                 if isinstance(found, tuple):
                     for k, part in enumerate(found):
                         viewed(part, args[0], partial(_entry, again, k))

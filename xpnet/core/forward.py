@@ -138,7 +138,8 @@ def apply(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tangent = RULES[op.forward](op, primals, tangents, kwargs, value)
     result = Dual(value, tangent, level)
     if op.views and isinstance(args[0], Dual):
-        viewed(result, args[0], lambda x: op(x, *args[1:], **kwargs))
+        rest = args[1:]  # without the first, which a view does not keep
+        viewed(result, args[0], lambda x: op(x, *rest, **kwargs))
     return result
 
 
