@@ -302,6 +302,111 @@ def test_a_constant_view_keeps_no_graph(view):
         assert [watch() for watch in watches] == [None, None]
     finally:
         gc.enable()
-    kept[0][...] = w[0, 0]  # and is still a view of the memory
-    kept[0].sum().backward()
-    assert float(w.grad[0, 0]) == kept[0].size
+
+
+def of_a_state(w):
+    state = (w * 2).detach()
+    state[0] = w[1] * 3
+    return state
+
+
+def of_a_row_of_a_state(w):
+    state = (w * 2).detach()
+    row, rest = state[:1], state.reshape((-1,))[2:]
+    row *= w[1]
+    rest += w[0, 0]
+    state[1] *= w[0]
+    return state
+
+
+def of_two_that_were_detached(w):
+    state = (w * 2).detach()
+    other = state.detach()
+    state[0] = w[1]
+    return state + other
+
+
+def of_a_detached_slice(w):
+    whole = w * 2
+    part = whole[:1].detach()
+    del whole
+    part[0, 0] = w[1, 1]
+    return part
+
+
+@pytest.mark.parametrize(
+    "write", [of_a_state, of_a_row_of_a_state, of_two_that_were_detached, of_a_detached_slice]
+)
+def test_what_was_detached_from_something_that_is_gone_has_the_gradient(write, backend):
+    """state = state.detach(); state[0] = ...: truncated backpropagation."""
+    w = variable([[1.0, 2.0], [3.0, 5.0]], "float64")
+    with xpnet.no_grad():
+        start = (w * 2).data
+    y = write(w)
+    assert y.requires_grad
+    (y * y).sum().backward()
+    value, old = to_numpy(w), to_numpy(start)
+    if write is of_a_row_of_a_state:
+        u, v = value[0], value[1]
+        want = np.zeros((2, 2))
+        y1 = (old[1] + u[0]) * u
+        np.testing.assert_allclose(to_numpy(y), [old[0] * v, y1])
+        want[0] = 2 * y1 * (old[1] + u[0])
+        want[0, 0] += np.sum(2 * y1 * u)
+        want[1] = 2 * old[0] ** 2 * v
+    else:
+        scale = {of_a_state: 9.0, of_two_that_were_detached: 4.0, of_a_detached_slice: 1.0}[write]
+        want = np.array([[0.0, 0.0], 2 * scale * value[1]])
+        if write is of_a_detached_slice:
+            want[1, 0] = 0.0
+    np.testing.assert_allclose(to_numpy(w.grad), want)
+
+
+def a_slice_of_a_copy(w):
+    copied = w.mT.reshape((-1,))
+    part = copied[4:]
+    part *= w[0, 0]
+    return w, copied, part
+
+
+def rows_and_columns(w):
+    flat, row = w.mT.reshape((-1,)), w[0]
+    row *= 2.0
+    flat[1] = flat[0] * 3.0
+    row += flat[:2]
+    return w, flat, row
+
+
+def a_sum_with_the_other_order(w):
+    flat = w.mT.reshape((-1,))
+    w *= w.mT.reshape((-1,)).reshape(tuple(w.shape))
+    flat[1] = flat[0] * 3.0
+    w[0] = flat[2]
+    return w, flat
+
+
+def a_copy_of_every_second_row(w):
+    half = w[::2]
+    copied = half.reshape((-1,))
+    part = copied[:2]
+    part += half[0, 0]
+    half *= 2.0
+    return w, copied, part
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    "write", [a_slice_of_a_copy, rows_and_columns, a_sum_with_the_other_order, a_copy_of_every_second_row]
+)
+def test_what_shares_memory_is_what_does_in_numpy(write, transposed, backend):
+    """Whichever order the axes have in memory: reshape copies or does not."""
+
+    class Plain(np.ndarray):
+        mT = property(lambda a: a.T)
+
+    start = np.arange(1.0, 7.0).reshape((2, 3) if transposed else (3, 2)).view(Plain)
+    computed = lambda w: (w.mT if transposed else w) * 1
+    w = xpnet.tensor(np.asarray(start), requires_grad=True)
+    for y, want in zip(write(computed(w)), write(computed(start)), strict=True):
+        same(y, want)
+    assert xpnet.gradcheck(lambda w: xp.concat([y.reshape((-1,)) for y in write(computed(w))]), w)
