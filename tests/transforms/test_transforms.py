@@ -212,6 +212,76 @@ def test_checkpoint_in_higher_order_and_in_transforms():
     np.testing.assert_allclose(to_numpy(second(f)(array(X))), to_numpy(second(plain)(array(X))), rtol=1e-12)
 
 
+def test_a_checkpoint_is_of_the_arguments_that_it_was_given():
+    """Written into since, or by the function itself."""
+
+    def into_its_argument(x):
+        x[0] = x[0] * x[1]
+        return (x * x).sum()
+
+    for f in (lambda x: (x * x).sin().sum(), into_its_argument):
+        gradients = []
+        for run in (f, lambda x, f=f: xpnet.checkpoint(f, x)):
+            w, other = (xpnet.tensor(X[:2], requires_grad=True) for _ in range(2))
+            x = w * 1.0
+            y = run(x)
+            x[0] = other[1]
+            (y + (x * x).sum()).backward()
+            gradients.append([to_numpy(w.grad), to_numpy(other.grad)])
+        np.testing.assert_array_equal(*gradients)
+
+
+def closing_over_what_is_recorded(w):
+    x = w * 1.0
+    return lambda z: (x * x * z).sum(), (w,), lambda: x.__setitem__(0, w[1])
+
+
+def closing_over_a_constant(w):
+    x = xpnet.tensor(np.ones(2))
+    return lambda z: (x * z * z).sum(), (w,), lambda: x.__setitem__(0, 3.0)
+
+
+def given_a_constant(w):
+    x = xpnet.tensor(np.ones(2))
+    return lambda z, x: ((x * 2) * z * z).sum(), (w, x), lambda: x.__setitem__(0, 3.0)
+
+
+def adding_to_what_it_closes_over(w):
+    x = xpnet.tensor(np.ones(2))
+
+    def f(z):
+        x[...] = x + z
+        return (x * x).sum()
+
+    return f, (w,), lambda: None
+
+
+def closing_over_another(w):
+    names = {"x": w * 2.0}
+    return lambda z: (names["x"] * z).sum(), (w,), lambda: names.update(x=w * 3.0)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        closing_over_what_is_recorded,
+        closing_over_a_constant,
+        given_a_constant,
+        adding_to_what_it_closes_over,
+        closing_over_another,
+    ],
+)
+def test_a_checkpoint_of_other_values_the_second_time_is_refused(case):
+    w = xpnet.tensor(X[:2], requires_grad=True)
+    f, args, change = case(w)
+    y = xpnet.checkpoint(f, *args)
+    change()
+    with pytest.raises(
+        RuntimeError, match=r"backward\(\): .*(written into after|run again on something else)"
+    ):
+        y.backward()
+
+
 @pytest.mark.host
 def test_checkpoint_keeps_the_square_root_of_a_deep_network():
     import tracemalloc
