@@ -410,3 +410,13 @@ def test_what_shares_memory_is_what_does_in_numpy(write, transposed, backend):
     for y, want in zip(write(computed(w)), write(computed(start)), strict=True):
         same(y, want)
     assert xpnet.gradcheck(lambda w: xp.concat([y.reshape((-1,)) for y in write(computed(w))]), w)
+
+
+def test_a_list_of_tensors_is_written_with_its_gradient(backend):
+    a = variable(2.0)
+    t = xp.zeros((2, 2))
+    t[0] = [a, 3.0]
+    t[1] = (t[0, 0] * a, a)
+    assert t.tolist() == [[2.0, 3.0], [4.0, 2.0]]
+    t.sum().backward()
+    assert float(a.grad) == 1 + 4 + 1

@@ -325,6 +325,16 @@ def test_running_statistics_move_once():
             r"grad: the function's result has shape \(3,\)",
         ),
         (lambda: xpnet.grad(lambda x: 3.0)(array(X)), TypeError, "grad: the function's result is a float"),
+        (
+            lambda: xpnet.functional_call(nn.Linear(2, 1), [1.0], array(X)),
+            TypeError,
+            "functional_call: parameters: expected a dict, got list",
+        ),
+        (
+            lambda: xpnet.functional_call(nn.Linear(2, 1), {"bias": 1.0}, array(X)),
+            ValueError,
+            r"functional_call: bias has shape \(\), not \(1,\)",
+        ),
         (lambda: xpnet.grad(lambda x: x.sum())(np.array([1, 2])), TypeError, r"grad: argument\[0\].*int64"),
         (lambda: xpnet.jvp(lambda x: x, array(X), array(X)), TypeError, "tuples"),
         (

@@ -20,9 +20,10 @@ from xpnet.core.convert import asarray
 from xpnet.core.indexing import entries
 from xpnet.core.node import Carried
 from xpnet.core.op import is_recorded
-from xpnet.core.places import backend_name, backend_of, namespace
+from xpnet.core.places import backend_name, backend_of, namespace, tensor_namespace
 from xpnet.core.structure import assigned, put
 from xpnet.core.tensor import Tensor, array_of
+from xpnet.core.trees import leaves
 from xpnet.core.versions import wrote
 from xpnet.core.views import detached, laid_out, made, share_memory
 
@@ -89,6 +90,8 @@ def assign(x: Any, index: Any, value: Any) -> None:
         TypeError: the value carries a tangent and x does not.
     """
     index = entries(index, x.data)
+    if isinstance(value, list | tuple) and any(isinstance(v, methods.Methods) for _, v in leaves(value)):
+        value = tensor_namespace().asarray(value, dtype=x.dtype)
     if is_recorded(x, value):
         if is_trained(x):
             raise RuntimeError(
