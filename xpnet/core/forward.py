@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from xpnet.core.again import as_tensors, gradients, running_again
 from xpnet.core.arrays import FLOAT, is_array, kind
 from xpnet.core.backend import Array
@@ -124,7 +126,8 @@ def split(x: Any, level: int) -> tuple[Any, Any]:
 
 def apply(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`op(*args, **kwargs)` where some are Duals."""
-    args = _bound(op, args, kwargs)
+    # a NumPy scalar is a number: float64 must not spread from it
+    args = tuple(a.item() if isinstance(a, np.generic) else a for a in _bound(op, args, kwargs))
     if is_constant():
         return op(*map(primal, args), **{k: primal(v) for k, v in kwargs.items()})
     kwargs = {k: v for k, v in kwargs.items() if not isinstance(v, Methods)}
