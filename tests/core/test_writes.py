@@ -137,6 +137,36 @@ def test_copies_do_not_follow(backend):
     assert not any(to_numpy(c).any() for c in copies)
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("value", ["constant", "recorded"])
+def test_functions_that_copy_always_copy(recorded, value, backend):
+    """The backend's functions, and the formulas of the derivatives, also where there is nothing to do."""
+    functions = [
+        lambda x: xp.tile(x, (1, 1)), lambda x: xp.diff(x, n=0), lambda x: xp.linalg.matrix_power(x, 1),
+        lambda x: xp.real(xp.astype(x, xp.complex64)), xp.positive, lambda x: xp.repeat(x, 1, axis=0),
+    ]  # fmt: skip
+    if backend == "numpy":
+        functions.append(xp.real)  # of real numbers; the standard has it of complex ones
+    for function in functions:
+        x = variable(np.eye(2)) * 1 if recorded else xpnet.tensor(np.eye(2, dtype=np.float32))
+        y = function(x)
+        y[...] = variable(7.0) * 1 if value == "recorded" else 7.0
+        same(x, np.eye(2))
+        same(y, np.full((2, 2), 7.0))
+
+
+def test_a_diagonal_is_a_view(backend):
+    t = variable([5.0, 6.0])
+    x = xpnet.tensor(np.ones((2, 3), np.float32))
+    diagonal = xp.linalg.diagonal(x, offset=1)
+    diagonal[...] = t
+    same(x, [[1, 5, 1], [1, 1, 6]])
+    x[0, 1] *= t[1]
+    same(diagonal, [30, 6])
+    (x * x).sum().backward()
+    same(t.grad, [2 * 5 * 36, 2 * 6 * 25 + 12])
+
+
 def test_the_last_write_of_a_repeated_place_has_the_gradient(backend):
     values = variable([1.0, 2.0, 3.0])
     x = xpnet.tensor(np.zeros(2, np.float32))
@@ -420,3 +450,27 @@ def test_a_list_of_tensors_is_written_with_its_gradient(backend):
     assert t.tolist() == [[2.0, 3.0], [4.0, 2.0]]
     t.sum().backward()
     assert float(a.grad) == 1 + 4 + 1
+
+
+def test_views_that_are_gone_are_forgotten():
+    x = xpnet.tensor(np.zeros(3, np.float32))
+    for _ in range(1000):
+        x[0]
+    assert len(x._memory.views) < 100
+
+
+def test_a_write_into_the_neighbour_in_the_vector_is_none_of_it():
+    model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))  # no gap between them
+    optimizer = optim.SGD(model, lr=0.1)
+    first, second = model.layers
+    x = xpnet.tensor(np.ones((1, 8), np.float32), requires_grad=True)
+    model(x).sum().backward()
+    optimizer.step()  # now they are one vector
+    y = (second(x) ** 2).sum()
+    for p in first.parameters():
+        p.data = p.data * 2
+    y.backward()
+    y = (second(x) ** 2).sum()
+    second.weight.data = second.weight.data * 2
+    with pytest.raises(RuntimeError, match=r"weight of linear was written into"):
+        y.backward()

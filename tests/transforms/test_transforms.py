@@ -587,3 +587,43 @@ def test_a_length_that_depends_on_a_variable_is_refused():
     with pytest.raises(TypeError, match="arange: start requires a gradient"):
         xp.arange(stop)
     assert xp.arange(stop.detach()).tolist() == [0, 1, 2, 3]
+
+
+# ---- numbers of other kinds -------------------------------------------------------------------------------
+
+
+def test_a_numpy_scalar_is_a_number_in_every_mode(backend):
+    f = lambda x: (np.float64(2.0) / (x * np.float64(1.5)) + np.float32(3.0) ** x).sum()
+    x, v = (xpnet.tensor(xpnet.asarray(a, "float32")) for a in ([0.5, 2.0], [1.0, -1.0]))
+    value, tangent = xpnet.jvp(f, (x,), (v,))
+    assert str(value.dtype) == str(tangent.dtype) == str(x.dtype)
+    np.testing.assert_allclose(float(tangent), float((xpnet.grad(f)(x) * v).sum()), rtol=1e-5)
+    assert xpnet.hvp(f, x, v).dtype == x.dtype
+
+
+# ---- what no other test looks at --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_pullback_of_another_shape_is_named_in_transforms(order):
+    @xpnet.custom_vjp
+    def summed(x):
+        return x * 2.0
+
+    summed.defvjp(lambda x: (x * 2.0, None), lambda kept, dy: xp.sum(dy))
+    f = lambda x: (summed(x) ** 2).sum()
+    f = f if order == 1 else lambda x: xpnet.grad(lambda x: (summed(x) ** 2).sum())(x).sum()
+    with pytest.raises(ValueError, match=r"a gradient of shape \(\) .* the pullback of summed"):
+        xpnet.grad(f)(xpnet.tensor(X))
+
+
+def test_a_gradient_that_is_retained_can_be_differentiated():
+    x = xpnet.tensor(X, requires_grad=True)
+    y = x * x
+    y.retain_grad()
+    (y**3).sum().backward(create_graph=True)
+    np.testing.assert_allclose(to_numpy(y.grad), 3 * X**4)
+    (second,) = xpnet.vjp(lambda y: 3 * y**2, y.detach())[1](array(np.ones(3)))
+    x.grad = None
+    y.grad.sum().backward()
+    np.testing.assert_allclose(to_numpy(x.grad), to_numpy(second) * 2 * X)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.core.arrays import COMPLEX, carries_gradients, kind
+from xpnet.core.arrays import COMPLEX, arange, carries_gradients, kind, scatter_add
 from xpnet.core.backend import Array
 from xpnet.core.elementwise import numbers
 from xpnet.core.node import Pullback
@@ -33,6 +33,20 @@ def _diagonal(x: Array, d: Array) -> Array:
 
 def _eye(x: Array, n: int) -> Array:
     return namespace(x).eye(n, dtype=x.dtype, device=device(x))
+
+
+@differentiable(forward="linear", views=True)
+def diagonal(x: Array, offset: int = 0) -> Result:
+    """The diagonal `offset` of the last two axes; its transpose puts it back among zeros."""
+    xp = namespace(x)
+    y = xp.linalg.diagonal(x, offset=offset)
+
+    def pullback(dy: Array) -> Array:
+        places = arange(dy.shape[-1], dy.data if carries_gradients(dy) else dy)
+        index = (*(slice(None),) * (x.ndim - 2), places + max(-offset, 0), places + max(offset, 0))
+        return scatter_add(tuple(x.shape), index, dy)
+
+    return y, pullback
 
 
 @differentiable(forward="transposed")
