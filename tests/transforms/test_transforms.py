@@ -627,3 +627,18 @@ def test_a_gradient_that_is_retained_can_be_differentiated():
     x.grad = None
     y.grad.sum().backward()
     np.testing.assert_allclose(to_numpy(x.grad), to_numpy(second) * 2 * X)
+
+
+def test_bounds_that_cross_give_the_gradient_to_the_upper_one():
+    bounds = (array([1.0, 0.0]), array([0.5, 1.0]))
+    low, high = xpnet.grad(lambda a, b: xp.clip(array([0.0, 0.5]), a, b).sum(), (0, 1))(*bounds)
+    assert low.tolist() == [0.0, 0.0]
+    assert high.tolist() == [1.0, 0.0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_size_of_a_complex_zero_has_no_slope():
+    size = lambda x: xp.abs(x + 1j * (2.0 * x)).sum()
+    x = array([0.0, -1.0])
+    np.testing.assert_allclose(to_numpy(xpnet.grad(size)(x)), [0.0, -(5**0.5)])
+    np.testing.assert_allclose(to_numpy(xpnet.jvp(size, (x,), (array([1.0, 0.0]),))[1]), 0.0)
