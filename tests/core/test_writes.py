@@ -474,3 +474,33 @@ def test_a_write_into_the_neighbour_in_the_vector_is_none_of_it():
     second.weight.data = second.weight.data * 2
     with pytest.raises(RuntimeError, match=r"weight of linear was written into"):
         y.backward()
+
+
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x.mT, lambda x: x.reshape((3, 2)), lambda x: x[:, 1:], lambda x: xp.expand_dims(x, axis=0)[0]],
+    ids=["transpose", "reshape", "slice", "axis"],
+)
+def test_a_view_of_what_nobody_has_keeps_its_tangent(view, backend):
+    def f(x):
+        y = view(x * x)
+        y[0] *= 2.0
+        row = y[1]
+        row += x[0, 0]
+        return (y * y).sum()
+
+    x = xpnet.asarray(np.arange(1.0, 7.0).reshape(2, 3))
+    v = xpnet.asarray(np.cos(np.arange(6.0)).reshape(2, 3))
+    tangent = float(xpnet.jvp(f, (x,), (v,))[1])
+    gradient = xpnet.grad(f)(x)
+    np.testing.assert_allclose(tangent, float((gradient * xpnet.tensor(v)).sum()), rtol=1e-12)
+    assert xpnet.gradcheck(f, xpnet.tensor(x, requires_grad=True))
+
+
+@pytest.mark.parametrize("index", [..., ()])
+def test_a_sum_is_written_into(index):
+    x = xp.sum(xpnet.tensor([1.0, 2.0]))
+    x[index] = 5.0
+    assert x.tolist() == 5.0
+    x[...] += 1.0
+    assert x.tolist() == 6.0

@@ -38,7 +38,8 @@ class Dual(Carried, Methods[Any]):
         level: of the `jvp` that made it: an inner one has a larger number than one around it.
     """
 
-    __slots__ = ("__weakref__", "_memory", "_recipe", "level", "primal", "tangent")
+    _root: Any  # what a view is one of: a Tensor's graph keeps it, here nothing else would
+    __slots__ = ("__weakref__", "_memory", "_recipe", "_root", "level", "primal", "tangent")
 
     def __init__(self, primal: Any, tangent: Any, level: int) -> None:
         self.primal, self.tangent, self.level = primal, tangent, level
@@ -143,6 +144,8 @@ def apply(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if op.views and isinstance(args[0], Dual):
         rest = args[1:]  # without the first, which a view does not keep
         viewed(result, args[0], lambda x: op(x, *rest, **kwargs))
+        if hasattr(result, "_memory"):
+            result._root = result._memory.root()
     return result
 
 

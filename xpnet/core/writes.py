@@ -102,6 +102,8 @@ def assign(x: Any, index: Any, value: Any) -> None:
             value = asarray(value, dtype_name(x.dtype), backend=backend_of(x.data))
         go_on_as(x, lambda old: put(old, index, value))
         return
+    if isinstance(x.data, np.generic):  # NumPy's scalars have no memory
+        x.data = np.asarray(x.data)
     if not any(hasattr(i, "dtype") or i is Ellipsis for i in index):
         index = (*index, ...)
     value = array_of(value)
