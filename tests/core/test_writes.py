@@ -504,3 +504,13 @@ def test_a_sum_is_written_into(index):
     assert x.tolist() == 5.0
     x[...] += 1.0
     assert x.tolist() == 6.0
+
+
+def test_a_value_may_have_more_axes_of_length_one(backend):
+    t = variable([[[1.0, 2.0]]])
+    x = xpnet.tensor(np.zeros((3, 2), np.float32))
+    x[1] = t * 1
+    (x * x).sum().backward()
+    same(x, [[0, 0], [1, 2], [0, 0]])
+    assert tuple(t.grad.shape) == (1, 1, 2)
+    same(t.grad, [[[2, 4]]])

@@ -642,3 +642,19 @@ def test_the_size_of_a_complex_zero_has_no_slope():
     x = array([0.0, -1.0])
     np.testing.assert_allclose(to_numpy(xpnet.grad(size)(x)), [0.0, -(5**0.5)])
     np.testing.assert_allclose(to_numpy(xpnet.jvp(size, (x,), (array([1.0, 0.0]),))[1]), 0.0)
+
+
+def test_a_pullback_can_be_differentiated_by_its_cotangent():
+    _, pullback = xpnet.vjp(lambda x: x**3, array(X))
+    gradient = xpnet.grad(lambda s: (pullback(s)[0] ** 2).sum())(array([1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(to_numpy(gradient), 2 * np.array([1.0, 2.0, 3.0]) * (3 * X**2) ** 2)
+
+
+def test_a_checkpoint_moves_the_random_numbers_once():
+    draws = []
+    for run in (lambda f, x: f(x), xpnet.checkpoint):
+        xpnet.manual_seed(5)
+        x = xpnet.tensor(np.ones(16), requires_grad=True)
+        run(lambda z: F.dropout(z, 0.5).sum(), x).backward()
+        draws.append(to_numpy(F.dropout(xpnet.tensor(np.ones(16)), 0.5)))
+    np.testing.assert_array_equal(*draws)
