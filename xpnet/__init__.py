@@ -22,6 +22,7 @@ from xpnet.core.places import load_tensor_namespace as _load_tensor_namespace
 from xpnet.core.places import namespace
 from xpnet.core.precision import get_matmul_precision, matmul_precision, set_matmul_precision
 from xpnet.core.random import manual_seed
+from xpnet.core.reading import UnreadableFileError
 from xpnet.core.registry import fused_kernels as fused
 from xpnet.core.registry import unloaded as _unloaded
 from xpnet.core.tensor import Tensor, tensor
@@ -47,6 +48,7 @@ __all__ = [
     "BackendUnavailableError",
     "DeviceError",
     "Tensor",
+    "UnreadableFileError",
     "array_api",
     "asarray",
     "available_backends",

@@ -7,7 +7,9 @@ A weight of shape (out, in, *kernel) has fan-in `in * prod(kernel)` and fan-out 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,46 @@ def fans(shape: Shape) -> tuple[int, int]:
     return shape[1] * kernel, shape[0] * kernel
 
 
+_left: ContextVar[list[int] | None] = ContextVar("initial values that may still be made", default=None)
+
+
+@contextmanager
+def to_be_loaded(values: int) -> Iterator[None]:
+    """For a `with` block that makes a model whose values are put in at once: all are 0, and none is drawn.
+
+    Args:
+        values: as many as there are to put in; a model of more is refused before it takes memory.
+
+    Raises:
+        ValueError: in the block, the model has more.
+
+    >>> from xpnet import init, nn
+    >>> with init.to_be_loaded(8):
+    ...     layer = nn.Linear(3, 2)
+    >>> layer.bias.numpy()
+    array([0., 0.], dtype=float32)
+    """
+    token = _left.set([values])
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def _counted(shape: Shape) -> bool:
+    """Whether only zeros are wanted, of which there may be so many."""
+    left = _left.get()
+    if left is None:
+        return False
+    left[0] -= math.prod(shape)
+    if left[0] < 0:
+        raise ValueError(f"the model has more values than there are to put in: one part is {tuple(shape)}")
+    return True
+
+
 def _draw(shape: Shape, dtype: Any, scale: float, shift: float = 0.0, *, gaussian: bool) -> Array:
+    if _counted(shape):
+        return asarray(np.zeros(shape, np.float32), dtype)
     key = random.generators[random.INIT].next_key()
     host: Any = random.normal if gaussian else random.uniform
     values = host(tuple(shape), key, backend=HOST) * np.float32(scale) + np.float32(shift)
@@ -81,6 +122,7 @@ def constant(shape: Shape, value: float, dtype: Any = "float32") -> Array:
     >>> init.constant((2,), 0.5)
     array([0.5, 0.5], dtype=float32)
     """
+    _counted(shape)
     return asarray(np.full(shape, value, dtype=np.float64), dtype)
 
 

@@ -278,7 +278,7 @@ def test_a_run_at_a_constant_rate_can_be_made_longer(capsys):
         (["--resume", "none"], "none: no such file"),
         (["--checkpoint", "no/such/c"], "cannot write no/such/c"),
         (["--resume", "model.st"], "a file of xpnet, but not a checkpoint"),
-        (["--resume", "text"], "not a safetensors file, or a damaged one"),
+        (["--resume", "text"], "not a safetensors file, or a truncated or damaged one"),
     ],
 )
 def test_bad_files_end_with_one_line(options, message, capsys):
@@ -415,7 +415,9 @@ def test_intervals_that_are_none(text, capsys):
 def test_the_newest_checkpoint_is_damaged(capsys):
     assert main([*RUN, "--save", "whole.st", "--checkpoint", "c"]) == 0
     Path("c").write_bytes(Path("c").read_bytes()[:-100])
-    with pytest.warns(UserWarning, match=r"c: not a safetensors file, or a damaged one .* read c\.1 instead"):
+    with pytest.warns(
+        UserWarning, match=r"c: not a safetensors file, or a truncated or damaged one .* read c\.1 instead"
+    ):
         assert main([*RUN, "--save", "part.st", "--resume", "c"]) == 0
     assert "resumed c after 5 epochs, 195 updates" in capsys.readouterr().out
     assert np.array_equal(theta("part.st"), theta("whole.st"))

@@ -271,9 +271,11 @@ def test_predict_refuses(model_file, capsys):
     assert "wide.npy: 65 values a sample, the model takes 64" in message("--input", "wide.npy")
     assert "nan.npy holds nan at [0, 0]" in message("--input", "nan.npy")
     assert "holds no samples" in message("--input", "empty.npy")
-    assert "Object arrays cannot be loaded" in message("--input", "pickle.npy")
+    assert "pickle.npy: not an .npy file, or a truncated or damaged one (it holds pickled objects" in message(
+        "--input", "pickle.npy"
+    )
     assert "none is called x" in message("--input", "two.npz")
-    assert "cannot be read as samples" in message("--input", "words.csv")
+    assert "words.csv: no samples: the table is empty" in message("--input", "words.csv")
     assert "none.npy: no such file" in message("--input", "none.npy")
     assert "not both" in message("--input", "wide.npy", "--data", "digits")
     assert "cannot write no/p.csv" in message("--output", "no/p.csv")

@@ -155,7 +155,7 @@ def test_a_damaged_newest_one_is_passed_over_and_never_pushed_over_a_whole_one(t
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     again = trainer_of(Checkpoint(path, every_steps=5, keep=keep))
-    with pytest.warns(UserWarning, match=rf"a damaged one \(.*\); read {path}\.1 instead, of 20 updates"):
+    with pytest.warns(UserWarning, match=rf"damaged one \(.*\); read {path}\.1 instead, of 20 updates"):
         again.fit(batches(), epochs=3, resume=path)
     assert weights(again) == weights(whole)
     assert steps(path, f"{path}.1") == [36, 35]

@@ -397,7 +397,7 @@ def test_damaged_and_foreign_files_are_refused(checkpoint, tmp_path):
     run = Run()
     for cut in (0, 7, len(content) // 2, len(content) - 1):
         (tmp_path / "c").write_bytes(content[:cut])
-        unchanged(run, tmp_path / "c", "not a safetensors file, or a damaged one")
+        unchanged(run, tmp_path / "c", "not a safetensors file, or a truncated or damaged one")
     middle = len(content) - 100
     (tmp_path / "c").write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     unchanged(run, tmp_path / "c", "damaged")

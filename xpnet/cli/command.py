@@ -7,6 +7,7 @@ A module `xpnet.cli.NAME` has `add_options(parser)`, the record `Settings` that 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import warnings
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 from xpnet import __version__
 from xpnet.cli.errors import BAD_INPUT, FAILED, BadInputError
 from xpnet.cli.signals import said
+from xpnet.core.reading import printable
 
 COMMANDS = {
     "train": "train a network and save it",
@@ -76,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a name that the console cannot show must not end a run
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # its remarks on damaged pictures
     words = list(sys.argv[1:] if argv is None else argv)
     several = words[:1] == ["train"] or "--ranks" in words
     group = import_module("xpnet.cli.parallel").joined() if several else None
@@ -91,7 +94,9 @@ def _run(words: list[str], group: Any) -> int:
     try:
         options = parser().parse_args(words)
         options.argv = tuple(words)
-        warnings.formatwarning = lambda message, *_, **__: f"xpnet {options.command}: warning: {message}\n"
+        warnings.formatwarning = lambda message, *_, **__: (
+            f"xpnet {options.command}: warning: {printable(message)}\n"
+        )
         command = import_module(f"xpnet.cli.{options.command}")
         return int(command.run(command.Settings.of(options)))
     except SystemExit as stop:  # argparse has printed its line
@@ -111,5 +116,5 @@ def _run(words: list[str], group: Any) -> int:
 
 
 def _fail(command: str, message: str, code: int) -> int:
-    print(f"xpnet {command}: error: {message}", file=sys.stderr)
+    print(f"xpnet {command}: error: {printable(message)}", file=sys.stderr)
     return code

@@ -9,6 +9,7 @@ from pathlib import Path
 from xpnet import asarray, set_backend
 from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.cli.settings import BackendSettings, DataSettings
+from xpnet.core.reading import MissingFileError
 from xpnet.data import Dataset, ImageFolder, load_cifar10, load_digits, load_mnist, split
 from xpnet.data.folder import layout_of
 
@@ -65,7 +66,7 @@ def _images(path: str | None, size: int | None = None) -> Parts:
             "images needs --path, a folder or a tar file with a folder of pictures for each class"
         )
     if not Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such file or folder")
+        raise MissingFileError(f"{path}: no such file or folder")
     names = layout_of(Path(path)).parts
     if names and "train" not in names:
         raise BadInputError(f"{path} has {' and '.join(names.values())}, and no folder called train")

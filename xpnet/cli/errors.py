@@ -17,5 +17,5 @@ def bad_input(prefix: str = "") -> Iterator[None]:
     """Around everything that looks at the user's options and files: its errors are theirs to mend."""
     try:
         yield
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError) as error:
         raise BadInputError(prefix + " ".join(str(error).split())) from error

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import __version__, nn
+from xpnet.core.reading import reading
 from xpnet.data.preprocessing import Preprocessing
 from xpnet.io.model import load
 
@@ -37,10 +38,37 @@ def load_model(path: str) -> tuple[nn.Module, Preprocessing, dict[str, Any]]:
         OSError: it cannot be read.
         ImportError: safetensors is missing.
     """
-    saved = load(path)
-    if saved.metadata.get("kind") not in MODELS or saved.preprocessing is None:
-        raise ValueError(f"{path}: holds a model, but not one of `xpnet train`")
-    return saved.model, saved.preprocessing, saved.metadata
+    with reading(path, "a model of `xpnet train`"):
+        saved = load(path)
+        if saved.metadata.get("kind") not in MODELS or saved.preprocessing is None:
+            raise ValueError(f"{path}: holds a model, but not one of `xpnet train`")
+        return saved.model, saved.preprocessing, _checked(saved.metadata)
+
+
+def _checked(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The metadata of a model, if the commands can work with them.
+
+    Raises:
+        ValueError: naming what is not as `xpnet train` writes it.
+    """
+
+    def sizes(value: Any) -> bool:
+        return isinstance(value, list) and all(type(n) is int and n > 0 for n in value) and value != []
+
+    names, classes = metadata.get("class_names"), dict(metadata["model"]).get("classes")
+    parts = {
+        "shape": sizes(metadata["shape"]),
+        "picture": sizes(metadata.get("picture", metadata["shape"])),
+        "size": sizes([metadata.get("size") or 1]),
+        "data": isinstance(metadata["data"], str),
+        "classes": type(classes) is int and classes > 0,
+        "class_names": names is None
+        or (isinstance(names, list) and len(names) == classes and all(isinstance(n, str) for n in names)),
+    }
+    wrong = [name for name, good in parts.items() if not good]
+    if wrong:
+        raise ValueError(f"its {wrong[0]} cannot be used")
+    return {**metadata, "class_names": names}
 
 
 def versions() -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.cli.errors import FAILED, OK, BadInputError
+from xpnet.data.table import is_number
 from xpnet.io.writing import atomic_write
 from xpnet.train import History
 
@@ -136,13 +137,18 @@ def write_pictures(
 
 
 def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table with a header."""
+    """A table with a header; a text that a spreadsheet would compute gets an apostrophe, which it hides."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([_no_formula(field) for field in row] for row in rows)
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
+
+
+def _no_formula(field: Any) -> Any:
+    starts = isinstance(field, str) and field.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    return f"'{field}" if starts and not is_number(field) else field
 
 
 def write_json(path: str, value: Any) -> None:

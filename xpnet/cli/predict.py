@@ -19,8 +19,10 @@ from xpnet.cli.errors import OK, BadInputError, bad_input
 from xpnet.cli.model import load_model
 from xpnet.cli.options import add_data
 from xpnet.cli.settings import DataSettings
+from xpnet.core.reading import printable, read_file, reading
 from xpnet.data.dataset import check_finite
 from xpnet.data.folder import SUFFIXES, decode
+from xpnet.data.npy import read_npy, read_npz
 from xpnet.data.table import read_table
 from xpnet.io.writing import check_writable
 from xpnet.train import predict
@@ -70,13 +72,20 @@ def run(settings: Settings) -> int:
             *_, test = SOURCES[name].load(settings.path, metadata.get("size"))
             labels, source = to_numpy(test.y), f"the {name} test set"
             x = _fit(to_numpy(test.x), metadata["shape"], source)
-        scores = predict(model, scaler.transform(x))
-    probabilities = to_numpy(F.softmax(scores))
+        classes = metadata["model"]["classes"]
+        if labels is not None and labels.max() >= classes:
+            raise ValueError(f"{source} has a class {labels.max()}, the model only those below {classes}")
+        with reading(settings.model, "a model for these samples"):
+            scores = predict(model, scaler.transform(x))
+            if tuple(scores.shape) != (len(x), classes):
+                raise ValueError(f"it gives {tuple(scores.shape)}, expected {(len(x), classes)}")
+            probabilities = to_numpy(F.softmax(scores))
+    names = np.array(metadata["class_names"] or [str(k) for k in range(classes)])
     predicted = probabilities.argmax(axis=1)
     certainty = probabilities.max(axis=1)
 
-    names = np.array(metadata.get("class_names") or range(metadata["model"]["classes"]))
-    width = max(10, *(len(str(name)) for name in names))
+    shown = [printable(name) for name in names]
+    width = max(10, *map(len, shown))
     if settings.output:
         header, columns = (
             ["sample", "prediction", "probability"],
@@ -86,13 +95,13 @@ def run(settings: Settings) -> int:
             header, columns = [*header, "label"], [*columns, names[labels]]
         with bad_input():
             output.write_csv(settings.output, header, zip(*columns, strict=True))
-    print(f"{len(x)} samples from {source}")
+    print(f"{len(x)} samples from {printable(source)}")
     if labels is not None:
         print(f"accuracy {np.mean(predicted == labels):.2%}")
     print(f"sample  {'prediction':>{width}}  probability" + ("  label" if labels is not None else ""))
     for i in range(min(len(x), _SHOWN)):
-        line = f"{i:6d}  {names[predicted[i]]:>{width}}  {certainty[i]:11.4f}"
-        print(line + (f"  {names[labels[i]]:>5}" if labels is not None else ""))
+        line = f"{i:6d}  {shown[predicted[i]]:>{width}}  {certainty[i]:11.4f}"
+        print(line + (f"  {shown[labels[i]]:>5}" if labels is not None else ""))
     if len(x) > _SHOWN:
         print(
             f"... {len(x) - _SHOWN} more" + ("" if settings.output else "; --output FILE.csv writes them all")
@@ -115,23 +124,18 @@ def read_samples(path: str, shape: Sequence[int], picture: Sequence[int] | None 
         ValueError: another format, NaN, or samples of another size.
         OSError: the file cannot be read.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
+    with reading(path, "a .npy, .npz or .csv file, or a picture,"):
         array: Any = _read(path, picture or shape)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path}: cannot be read as samples ({error}); expected .npy, .npz or .csv"
-        ) from None
-    if array.dtype.kind not in "iufb":
-        raise ValueError(f"{path}: holds {array.dtype}, expected numbers")
-    if array.ndim > 0 and array.size == math.prod(shape):  # one sample, whatever its shape
-        array = array[None]
-    if array.ndim == 0 or array.size == 0:
-        raise ValueError(f"{path}: holds no samples: its shape is {array.shape}")
-    array = _fit(array.astype(np.float32), shape, path)
-    check_finite(array, path)
-    return array
+        if array.dtype.kind not in "iufb":
+            raise ValueError(f"{path}: holds {array.dtype}, expected numbers")
+        if array.ndim > 0 and array.size == math.prod(shape):  # one sample, whatever its shape
+            array = array[None]
+        if array.ndim == 0 or array.size == 0:
+            raise ValueError(f"{path}: holds no samples: its shape is {array.shape}")
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            array = _fit(array.astype(np.float32), shape, path)
+        check_finite(array, path)
+        return array
 
 
 def _read(path: str, shape: Sequence[int]) -> np.ndarray:
@@ -140,18 +144,20 @@ def _read(path: str, shape: Sequence[int]) -> np.ndarray:
         if len(shape) != 3:
             raise ValueError("the model takes flat samples, not pictures")
         side = shape[1] if shape[1] == shape[2] else None
-        return decode(Path(path).read_bytes(), side, "L" if shape[0] == 1 else "RGB", path)
-    if suffix in (".npy", ".npz"):
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        with content:
-            name = "x" if "x" in content.files else content.files[0] if len(content.files) == 1 else None
-            if name is None:
-                raise ValueError(f"it has the arrays {', '.join(content.files)}, and none is called x")
-            return content[name]
+        return decode(read_file(path), side, "L" if shape[0] == 1 else "RGB", path)
+    if suffix == ".npy":
+        return read_npy(path)
+    if suffix == ".npz":
+        return read_npz(path, _samples)[0]
     table = read_table(path, delimiter=None)
     return table.numbers(range(len(table.rows[0])))
+
+
+def _samples(names: list[str]) -> list[str]:
+    """The array of samples among those of an .npz file."""
+    if "x" not in names and len(names) != 1:
+        raise ValueError(f"it has the arrays {', '.join(names)}, and none is called x")
+    return ["x" if "x" in names else names[0]]
 
 
 def _fit(x: np.ndarray, shape: Sequence[int], source: str) -> np.ndarray:

@@ -28,6 +28,7 @@ from xpnet.cli.report import report_path, write_page
 from xpnet.cli.settings import TrainSettings as Settings
 from xpnet.cli.setup import check_options, prepare
 from xpnet.cli.signals import handling, raising, said
+from xpnet.core.reading import printable
 from xpnet.data import Dataset
 from xpnet.io.files import require_safetensors
 from xpnet.io.locks import claimed
@@ -339,7 +340,7 @@ def _print_test(result: dict[str, Any], test: Dataset) -> None:
     print(f"\ntest accuracy {result['accuracy']:.2%} on {len(test)} samples, loss {result['loss']:.4f}")
     print("confusion matrix: true class by row, predicted class by column")
     if test.class_names:
-        print(", ".join(f"{k} {name}" for k, name in enumerate(test.class_names)))
+        print(", ".join(f"{k} {printable(name)}" for k, name in enumerate(test.class_names)))
     print(output.confusion_table(np.array(result["confusion"])) + "\n")
 
 

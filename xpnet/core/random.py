@@ -9,6 +9,7 @@ stream); the key is the 64-bit seed; element i is word i % 4 of block i // 4.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,8 +125,20 @@ def forked(seed: int | None = None) -> Iterator[None]:
         yield
 
 
+def own_streams() -> None:
+    """Give a thread beside the main one default streams of its own, which begin where the process's are.
+
+    Two trainings in two threads would otherwise draw from the same streams, in the order of chance.
+    """
+    if _of_context.get() is _of_process and threading.current_thread() is not threading.main_thread():
+        _of_context.set({stream: Generator(*generator.state) for stream, generator in _of_process.items()})
+
+
 def manual_seed(seed: int) -> None:
     """Seed every default stream: initial weights, dropout, shuffles, noise, splits, augmentation.
+
+    In a thread beside the main one, it gives that thread streams of its own; those of the process, which
+    threads use that have not been seeded, stay as they are.
 
     Args:
         seed: an integer; its low 64 bits are used.
@@ -142,6 +155,7 @@ def manual_seed(seed: int) -> None:
     """
     if not hasattr(seed, "__index__"):
         raise TypeError(f"manual_seed: expected an integer, got {seed!r}")
+    own_streams()
     for generator in generators.values():
         generator.seed(seed)
 

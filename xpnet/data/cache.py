@@ -1,4 +1,8 @@
-"""Decoded data kept on disk, so that pictures are decoded once and not in every epoch and every run."""
+"""Decoded data kept on disk, so that pictures are decoded once and not in every epoch and every run.
+
+An entry is on the disk before it takes its name, and its checksums are compared each time it is opened: one
+that is damaged is made again.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
-_LAYOUT = 2  # raised when the content of an entry changes its meaning
+from xpnet.core.reading import printable, sync
+
+_LAYOUT, _SUMS = 3, "checksums.json"  # raised when the content of an entry changes its meaning
 
 
 def cache_folder() -> Path:
@@ -61,28 +67,58 @@ def cached(
         folder: where entries are kept; default `cache_folder()`.
 
     An entry is built under another name and renamed when it is complete: a reader never sees half of one,
-    and of two processes that build the same one, the second throws its own away.
+    and of two processes that build the same one, the second throws its own away. One whose files are not
+    those that were written is thrown away, and built again.
 
     Raises:
         OSError: the folder cannot be written to.
+
+    Warns:
+        UserWarning: the entry was damaged.
     """
     key = json.dumps([_LAYOUT, fingerprint(source), options], sort_keys=True)
     parent = Path(folder) if folder is not None else cache_folder()
     entry = parent / hashlib.sha256(key.encode()).hexdigest()[:32]
     if entry.is_dir():
-        return entry
+        if _is_whole(entry):
+            return entry
+        kept = f"what was kept of it in {entry} is damaged: it is read again"
+        warnings.warn(f"{printable(source)}: {kept}", stacklevel=4)
+        shutil.rmtree(entry, ignore_errors=True)
     parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=parent, prefix=f".{entry.name}."))
     try:
         build(unfinished)
+        (unfinished / _SUMS).write_text(json.dumps(_checksums(unfinished)))
+        for path in (*unfinished.iterdir(), unfinished):
+            sync(path)
         try:
             unfinished.rename(entry)
+            sync(parent)
         except OSError:
-            if not entry.is_dir():
+            if not _is_whole(entry):
                 raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return entry
+
+
+def _checksums(entry: Path) -> dict[str, str]:
+    """The SHA-256 of each file of an entry."""
+    sums = {}
+    for path in sorted(entry.iterdir()):
+        if path.name != _SUMS:
+            with path.open("rb") as file:
+                sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums
+
+
+def _is_whole(entry: Path) -> bool:
+    """Whether an entry holds what was written."""
+    try:
+        return json.loads((entry / _SUMS).read_bytes()) == _checksums(entry)
+    except (OSError, ValueError):
+        return False
 
 
 def cached_arrays(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from os import PathLike
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
+from xpnet.core.reading import SMALL, MissingFileError, check_file, read_file, reading
 from xpnet.data.dataset import Dataset
-from xpnet.data.folder import ImageFolder, open_tar, read_member
+from xpnet.data.folder import ImageFolder
+from xpnet.data.pickles import array_in, load_data
+from xpnet.data.tar import members, open_tar, read_member
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -46,13 +46,13 @@ def load_cifar10(
     >>> from xpnet.data import load_cifar10
     >>> load_cifar10("no/such/folder")
     Traceback (most recent call last):
-    FileNotFoundError: no/such/folder: no such file or folder; expected the files of CIFAR-10
+    xpnet.core.reading.MissingFileError: no/such/folder: no such file or folder; expected ...
     """
     if dtype not in ("float32", "uint8"):
         raise ValueError(f'load_cifar10: dtype is "float32" or "uint8", got {dtype!r}')
     source = Path(path)
     if not source.exists():
-        raise FileNotFoundError(f"{source}: no such file or folder; expected the files of CIFAR-10")
+        raise MissingFileError(f"{source}: no such file or folder; expected the files of CIFAR-10")
     pictures = None if source.is_file() else _pictures(source)
     if pictures is not None:
         parts = [(np.asarray(part.x), part.y) for part in pictures]
@@ -87,15 +87,25 @@ def _read(source: Path) -> dict[str, bytes]:
     """The contents of the batch files by name, from a folder, a folder in it, or a tar file."""
     if source.is_file():
         with open_tar(source) as archive:
-            return {PurePosixPath(m.name).name: read_member(archive, m) for m in archive if _wanted(m.name)}
+            return {
+                PurePosixPath(m.name).name: read_member(archive, m, SMALL)
+                for m in members(archive)
+                if _wanted(m.name)
+            }
     for folder in (source, source / "cifar-10-batches-py", source / "cifar-10-batches-bin"):
-        found = {p.name: p.read_bytes() for p in folder.glob("*_batch*") if p.is_file()}
-        if found:
-            return found
+        batches = [p for p in folder.glob("*_batch*") if p.is_file()]
+        for path in batches:
+            with reading(path, "a batch of CIFAR-10"):
+                if check_file(path) > SMALL:
+                    raise ValueError(
+                        f"{path}: more than {SMALL >> 20} MiB, expected 10000 pictures of 32 by 32"
+                    )
+        if batches:
+            return {p.name: read_file(p) for p in batches}
     for name in _ARCHIVES:
         if (source / name).is_file():
             return _read(source / name)
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"{source}: no CIFAR-10 here: expected data_batch_1 to 5 and test_batch (or the same with .bin), "
         f"{' or '.join(_ARCHIVES)}, or train and test as folders or .tar.gz of class folders"
     )
@@ -114,9 +124,7 @@ def _join(source: Path, files: dict[str, bytes], names: list[str]) -> tuple[np.n
         elif f"{name}.bin" in files:
             parts.append(read_binary_batch(files[f"{name}.bin"], f"{source}: {name}.bin"))
         else:
-            raise FileNotFoundError(
-                f"{source}: {name} is missing; found {', '.join(sorted(files)) or 'none'}"
-            )
+            raise MissingFileError(f"{source}: {name} is missing; found {', '.join(sorted(files)) or 'none'}")
     return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
@@ -132,7 +140,7 @@ def read_binary_batch(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray
             "the file is truncated or of another format"
         )
     records = np.frombuffer(content, np.uint8).reshape(-1, 3073)
-    return records[:, 1:].reshape(-1, *_SHAPE), _labels(records[:, 0].astype(np.int64), name)
+    return records[:, 1:].reshape(-1, *_SHAPE), _labels(records[:, 0], name)
 
 
 def read_python_batch(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -141,89 +149,23 @@ def read_python_batch(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray
     Raises:
         ValueError: the file is truncated, holds anything but data, or not the data of CIFAR-10.
     """
-    try:
-        batch = _DataUnpickler(io.BytesIO(content), encoding="bytes").load()
-    except _UntrustedError as error:
-        raise ValueError(f"{name}: {error}") from None
-    except Exception as error:  # a damaged pickle can raise anything
-        raise ValueError(
-            f"{name}: not a pickle, or a truncated or damaged one ({type(error).__name__})"
-        ) from None
-    if not isinstance(batch, dict):
-        raise ValueError(f"{name}: holds {type(batch).__name__}, expected the dict of a CIFAR-10 batch")
-    values = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
-    x, labels = values.get("data"), values.get("labels")
-    if isinstance(x, _PickledArray):
-        x = x.array(name)
-    if not isinstance(x, np.ndarray) or x.ndim != 2 or x.shape[1] != 3072 or not isinstance(labels, list):
-        raise ValueError(
-            f"{name}: expected 'data' (n, 3072) and a list 'labels', got the keys "
-            f"{', '.join(map(str, values))}; CIFAR-100 is another data set"
-        )
-    if len(x) != len(labels) or not all(isinstance(label, int) for label in labels):
-        raise ValueError(f"{name}: {len(x)} pictures and {len(labels)} labels; they must pair up")
-    return x.reshape(-1, *_SHAPE), _labels(np.array(labels, dtype=np.int64), name)
+    with reading(name, "a pickle of a CIFAR-10 batch"):
+        batch = load_data(content)
+        if not isinstance(batch, dict):
+            raise ValueError(f"{name}: holds {type(batch).__name__}, expected the dict of a CIFAR-10 batch")
+        values = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
+        x, labels = array_in(values.get("data"), name), values.get("labels")
+        if not isinstance(x, np.ndarray) or x.ndim != 2 or x.shape[1] != 3072 or not isinstance(labels, list):
+            raise ValueError(
+                f"{name}: expected 'data' (n, 3072) and a list 'labels', got the keys "
+                f"{', '.join(values)}; CIFAR-100 is another data set"
+            )
+        if len(x) != len(labels) or not all(isinstance(label, int) for label in labels):
+            raise ValueError(f"{name}: {len(x)} pictures and {len(labels)} labels; they must pair up")
+        return x.reshape(-1, *_SHAPE), _labels(np.array(labels), name)
 
 
 def _labels(labels: np.ndarray, name: str) -> np.ndarray:
-    if labels.size and not (labels.min() >= 0 and labels.max() < len(CLASSES)):
+    if not (labels.min() >= 0 and labels.max() < len(CLASSES)):
         raise ValueError(f"{name}: labels go from {labels.min()} to {labels.max()}, expected 0 to 9")
-    return labels
-
-
-# ---- pickles that hold data only --------------------------------------------------------------------------
-
-
-class _UntrustedError(pickle.UnpicklingError):
-    """The pickle wants to call something."""
-
-
-class _PickledDtype:
-    """What a pickle says about a dtype; only bytes are understood."""
-
-    def __init__(self, *args: Any) -> None:
-        self.name = args[0] if args else None
-
-    def __setstate__(self, state: Any) -> None:
-        """The byte order, which bytes do not have."""
-
-
-class _PickledArray:
-    """What a pickle says about an array, kept as it is: NumPy's own classes are never called."""
-
-    state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def array(self, name: str) -> np.ndarray:
-        """The array, if it is one of bytes."""
-        try:
-            _, shape, dtype, fortran, content = self.state
-            kind = dtype.name.decode() if isinstance(dtype.name, bytes) else dtype.name
-            content = content.encode("latin1") if isinstance(content, str) else content
-            values = np.frombuffer(content, np.uint8)
-            if kind != "u1":
-                raise TypeError(f"its dtype is {kind}")
-            return values.reshape(shape, order="F" if fortran else "C")
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{name}: 'data' is not an array of bytes ({error})") from None
-
-
-class _DataUnpickler(pickle.Unpickler):
-    """Admits what describes an array, as inert stand-ins, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a name that the pickle asks for."""
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return lambda *args: _PickledArray()
-        if module == "numpy" and name == "dtype":
-            return _PickledDtype
-        if module == "numpy" and name == "ndarray":
-            return _PickledArray
-        if module == "_codecs" and name == "encode":  # how newer pickles write bytes for Python 2
-            return lambda text, encoding="latin1": text.encode("latin1")
-        raise _UntrustedError(
-            f"the pickle asks for {module}.{name}, which CIFAR-10 does not need; it may run code, so do not "
-            "trust this file"
-        )
+    return labels.astype(np.int64)

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import errno
 import io
-import lzma
 import shutil
-import tarfile
 import warnings
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path, PurePosixPath
@@ -18,11 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.core.reading import MissingFileError, printable, read_file, reading
 from xpnet.data.cache import cached_arrays, walk
 from xpnet.data.dataset import Dataset
+from xpnet.data.tar import members, open_tar, read_member
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-_DAMAGED = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow knows others, some of them programs
+_ANY, _RATIO = 2**24, 1032  # bytes that any picture may have, and how many come of one at most (deflate)
 
 
 class ImageFolder(Dataset):
@@ -70,16 +69,17 @@ class ImageFolder(Dataset):
         if size is not None and size < 1:
             raise ValueError(f"ImageFolder: size must be at least 1, got {size}")
         if not Path(path).exists():
-            raise FileNotFoundError(f"{path}: no such file or folder")
+            raise MissingFileError(f"{path}: no such file or folder")
         if find_spec("PIL") is None:
             raise ImportError('reading pictures needs Pillow: pip install "xpnet[images]"')
         options = {"size": size, "mode": mode, "part": part}
-        arrays = cached_arrays(
-            path, options, lambda folder: _decode(Path(path), size, mode, part, folder), cache
-        )
-        x = np.asarray(arrays["x"]) if dtype == "uint8" else arrays["x"].astype(np.float32)
-        names = [str(name) for name in arrays["classes"]]
-        super().__init__(x, np.array(arrays["y"]), Path(path).name, class_names=names)
+        with reading(path, "a folder or a tar file of pictures"):
+            arrays = cached_arrays(
+                path, options, lambda folder: _decode(Path(path), size, mode, part, folder), cache
+            )
+            x = np.asarray(arrays["x"]) if dtype == "uint8" else arrays["x"].astype(np.float32)
+            names = [str(name) for name in arrays["classes"]]
+            super().__init__(x, np.array(arrays["y"]), Path(path).name, class_names=names)
 
 
 def _decode(path: Path, size: int | None, mode: str, part: str | None, folder: Path) -> None:
@@ -183,8 +183,8 @@ def layout_of(path: Path, part: str | None = None) -> Layout:
     ]
     if left:
         warnings.warn(
-            f"{path}: {len(left)} files are left out, such as {left[0]}; pictures are {', '.join(SUFFIXES)} "
-            "in class folders",
+            f"{path}: {len(left)} files are left out, such as {printable(left[0])}; pictures are "
+            f"{', '.join(SUFFIXES)} in class folders",
             stacklevel=2,
         )
     return Layout(found_in, {})
@@ -210,19 +210,18 @@ def _files(path: Path, content: bool, others: bool = False) -> Iterator[tuple[Pu
         for file in walk(path):
             name = PurePosixPath(file.relative_to(path).as_posix())
             if wanted(name) and file.is_file():
-                yield name, file.read_bytes() if content else b""
+                yield name, _content(file) if content else b""
         return
     with open_tar(path) as archive:
-        for member in archive:
+        for member in members(archive):
             name = PurePosixPath(member.name.removeprefix("./"))
-            if member.isfile() and wanted(name):
+            if wanted(name):
                 yield name, read_member(archive, member) if content else b""
 
 
-def read_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """The content of a regular file in a tar file."""
-    file = archive.extractfile(member)
-    return b"" if file is None else file.read()
+def _content(file: Path) -> bytes:
+    with reading(file, "a picture"):
+        return read_file(file)
 
 
 def _is_hidden(name: PurePosixPath) -> bool:
@@ -235,19 +234,6 @@ def _is_picture(name: PurePosixPath) -> bool:
     return name.suffix.lower() in SUFFIXES and not _is_hidden(name)
 
 
-@contextmanager
-def open_tar(path: Path) -> Iterator[tarfile.TarFile]:
-    """A tar file; whatever is wrong with it is one ValueError."""
-    try:
-        with tarfile.open(path, "r:*") as archive:
-            yield archive
-    except _DAMAGED as error:
-        raise ValueError(
-            f"{path}: not a tar file, or a truncated or damaged one ({error}); expected a folder or a tar "
-            "file of class folders"
-        ) from None
-
-
 def decode(content: bytes, size: int | None, mode: str, name: str) -> np.ndarray:
     """One encoded picture as (channels, height, width) uint8.
 
@@ -256,20 +242,34 @@ def decode(content: bytes, size: int | None, mode: str, name: str) -> np.ndarray
     """
     from PIL import Image, ImageOps
 
-    try:
-        with Image.open(io.BytesIO(content)) as file:
+    with reading(name, "a picture"):
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as file:
+            _check_size(file, len(content))
             upright: Any = ImageOps.exif_transpose(file)  # cameras store the rotation apart
             picture = _eight_bits(upright, file.format, name).convert(mode)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name}: not a picture, or a truncated or damaged one ({error})") from None
-    if size is not None:
-        scale = size / min(picture.size)
-        width, height = (max(size, round(n * scale)) for n in picture.size)
-        left, top = (width - size) // 2, (height - size) // 2
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-        picture = picture.crop((left, top, left + size, top + size))
-    array = np.asarray(picture)
-    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+        array = np.asarray(picture if size is None else _centre(picture, size))
+        return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def _check_size(picture: Any, size: int) -> None:
+    """Refuse what its file of `size` bytes cannot hold, before memory is taken for the pixels."""
+    width, height = picture.size
+    pixel = {"1": 1 / 8, "L": 1, "P": 1, "LA": 2}.get(picture.mode, 3)
+    if width * height * pixel > _ANY + _RATIO * size:
+        raise ValueError(f"it says that it has {width} by {height} pixels, in a file of {size} bytes")
+
+
+def _centre(picture: Any, size: int) -> Any:
+    """The shorter side scaled to `size`, and the centre cut out: nothing outside of it is computed."""
+    from PIL import Image
+
+    scale = size / min(picture.size)
+    scaled = [max(size, round(n * scale)) for n in picture.size]
+    starts = [(n - size) // 2 for n in scaled]
+    places = list(zip(starts, scaled, picture.size, strict=True))
+    left, top = (start * n / wide for start, wide, n in places)
+    right, bottom = ((start + size) * n / wide for start, wide, n in places)
+    return picture.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
 
 
 def _eight_bits(picture: Any, format: str | None, name: str) -> Any:

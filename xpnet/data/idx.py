@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import math
-import zlib
+import os
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from xpnet.core.reading import MissingFileError, open_file, read_exactly, reading
 from xpnet.data.dataset import Dataset
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -25,35 +27,45 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: the file is truncated, too long, damaged, or of another format.
     """
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file") from None
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(
-                f"{path}: the gzip file is truncated or damaged ({error}); download it again"
-            ) from None
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES:
+    with reading(path, "an idx file"), open_file(path) as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if packed:
+            with gzip.open(file) as stream:
+                return _read_array(stream, None, path)
+        return _read_array(file, os.fstat(file.fileno()).st_size, path)
+
+
+def _read_array(stream: Any, size: int | None, path: str | PathLike[str]) -> np.ndarray:
+    """From a stream of `size` bytes; None: nobody knows before its end."""
+    head = stream.read(4)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _DTYPES:
         raise ValueError(
-            f"{path}: not an idx file: it starts with {content[:4].hex(' ') or 'nothing'}, "
+            f"{path}: not an idx file: it starts with {head.hex(' ') or 'nothing'}, "
             "expected 00 00, a type code and the number of axes"
         )
-    dtype, axes = np.dtype(_DTYPES[content[2]]), content[3]
-    start = 4 + 4 * axes
-    if len(content) < start:
+    dtype, axes = np.dtype(_DTYPES[head[2]]), head[3]
+    sizes = stream.read(4 * axes)
+    if len(sizes) < 4 * axes:
         raise ValueError(f"{path}: the idx file is truncated inside its header; download it again")
-    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", axes, 4))
-    expected = start + math.prod(shape) * dtype.itemsize
-    if len(content) != expected:
-        problem = "truncated" if len(content) < expected else "too long"
+    shape = tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
+    expected = math.prod(shape) * dtype.itemsize
+    whole = 4 + 4 * axes + expected
+    if size is not None and size != whole:
+        problem = "truncated" if size < whole else "too long"
         raise ValueError(
-            f"{path}: the idx file is {problem}: {len(content)} bytes, expected {expected} for an array of "
+            f"{path}: the idx file is {problem}: {size} bytes, expected {whole} for an array of "
             f"shape {shape}; download it again"
         )
-    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    try:
+        content = read_exactly(stream, expected)
+    except EOFError as error:
+        raise ValueError(
+            f"{path}: the idx file is truncated: {error} for an array of shape {shape}; download it again"
+        ) from None
+    if stream.read(1):
+        raise ValueError(f"{path}: the idx file is too long for an array of shape {shape}; download it again")
+    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
 def load_mnist(path: str | PathLike[str], flatten: bool = True) -> tuple[Dataset, Dataset]:
@@ -74,11 +86,11 @@ def load_mnist(path: str | PathLike[str], flatten: bool = True) -> tuple[Dataset
     >>> from xpnet.data import load_mnist
     >>> load_mnist("no/such/folder")
     Traceback (most recent call last):
-    FileNotFoundError: no/such/folder: no such folder; expected the folder with MNIST's four idx files
+    xpnet.core.reading.MissingFileError: no/such/folder: no such folder; expected ...
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; expected the folder with MNIST's four idx files")
+        raise MissingFileError(f"{folder}: no such folder; expected the folder with MNIST's four idx files")
     return _part(folder, "train", flatten), _part(folder, "t10k", flatten).guarded()
 
 
@@ -101,4 +113,4 @@ def _find(folder: Path, stem: str, kind: str) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise FileNotFoundError(f"{folder}: there is no {names[0]} or {names[1]} in this folder")
+    raise MissingFileError(f"{folder}: there is no {names[0]} or {names[1]} in this folder")

@@ -138,7 +138,7 @@ class DataLoader:
         self._resuming = False
         batches = self._batches(self.epoch, self.batch)
         if self.prefetch:
-            batches = prefetched(batches, self.prefetch)
+            batches = prefetched(batches, self.prefetch, self)
         for batch in batches:
             self.batch += 1
             yield batch

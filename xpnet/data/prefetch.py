@@ -7,25 +7,32 @@ import threading
 from collections.abc import Iterator
 from contextvars import copy_context
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from xpnet.core.backend import get_backend
 
 _END = object()
+_PATIENCE = 0.2  # seconds that the end of an iteration waits for a batch that nobody wants any more
+_late: WeakKeyDictionary[Any, threading.Thread] = WeakKeyDictionary()
 
 
-def prefetched(batches: Iterator[Any], ahead: int) -> Iterator[Any]:
+def prefetched(batches: Iterator[Any], ahead: int, owner: Any = None) -> Iterator[Any]:
     """The same items in the same order, up to `ahead` of them made before they are asked for.
 
     Args:
         batches: iterated over in one background thread, which NumPy's and CuPy's work lets run beside this
             one.
         ahead: how many to make at most.
+        owner: whose batches they are, of which one thread at a time makes some.
 
     An error of `batches` is raised here, in its place. The thread ends when the iteration ends or is broken
-    off.
+    off; Ctrl-C does not wait for a batch that takes long, but the owner's next iteration does.
     """
+    previous = None if owner is None else _late.pop(owner, None)
+    if previous is not None:
+        previous.join()
     items: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=ahead)
     stopped = threading.Event()
     context = _CudaContext()
@@ -62,7 +69,9 @@ def prefetched(batches: Iterator[Any], ahead: int) -> Iterator[Any]:
             yield batch
     finally:
         stopped.set()
-        thread.join()
+        thread.join(_PATIENCE)
+        if thread.is_alive() and owner is not None:
+            _late[owner] = thread
 
 
 class _CudaContext:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -16,7 +15,9 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from xpnet.core.incoming import ordinary
+from xpnet.core.reading import open_file, printable, reading
 from xpnet.data.dataset import Dataset
+from xpnet.data.npy import read_npz
 
 _EMPTY = "is empty: fill it or drop the line"
 
@@ -40,6 +41,7 @@ class Table(NamedTuple):
         """What is wrong with a field."""
         name = "" if self.names is None else f" ({self.names[column]})"
         field = self.rows[row][column]
+        field = field if len(field) <= 100 else field[:100] + " ..."
         return ValueError(f"{self.path}, line {self.lines[row]}, column {column}{name}: {field!r} {what}")
 
     def numbers(self, columns: Sequence[int]) -> np.ndarray:
@@ -73,23 +75,19 @@ def read_table(path: str | PathLike[str], header: bool | None = None, delimiter:
         FileNotFoundError: there is no such file.
         ValueError: no text table, no lines, or lines of several lengths.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
     rows: list[list[str]] = []
     lines: list[int] = []
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            if delimiter is None:
-                delimiter = _delimiter(file)
-            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
-            for row in reader:
-                fields = [field.strip() for field in row]
-                if (not any(fields) and len(fields) < 2) or (not rows and fields[0].startswith("#")):
-                    continue
-                rows.append(fields)
-                lines.append(reader.line_num)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a text table ({error})") from None
+    with reading(path, "a text table"), open_file(path) as content:
+        file = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
+        if delimiter is None:
+            delimiter = _delimiter(file)
+        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+        for row in reader:
+            fields = [field.strip() for field in row]
+            if (not any(fields) and len(fields) < 2) or (not rows and fields[0].startswith("#")):
+                continue
+            rows.append(fields)
+            lines.append(reader.line_num)
     names = None
     if rows and (header or (header is None and not any(is_number(field) for field in rows[0]))):
         names, _ = rows.pop(0), lines.pop(0)
@@ -156,24 +154,25 @@ def load_csv(
     >>> data.x.tolist(), data.y.tolist(), data.class_names
     ([[1.5, 2.0], [3.0, 4.5]], [0, 1], ['rose', 'tulip'])
     """
-    table = read_table(path, header, delimiter)
-    column = _column(table, target)
-    others = [j for j in range(len(table.rows[0])) if j != column]
-    wide = table.numbers(others)
-    x = wide.astype(np.float32)
-    for k, j in enumerate(others):
-        if 2 * len(np.unique(x[:, k])) < len(np.unique(wide[:, k])):
-            name = j if table.names is None else f"{j} ({table.names[j]})"
-            warnings.warn(
-                f"{path}: float32 cannot tell the values of column {name} apart, such as {wide[0, k]!r}: "
-                "subtract an offset in the file",
-                stacklevel=2,
-            )
-    y, names = _targets(table, column, classes)
-    return Dataset(x, y, Path(path).name, class_names=names)
+    with reading(path, "a table of numbers"):
+        table = read_table(path, header, delimiter)
+        column = _column(table, target)
+        others = [j for j in range(len(table.rows[0])) if j != column]
+        wide = table.numbers(others)
+        x = wide.astype(np.float32)
+        for k, j in enumerate(others):
+            if 2 * len(np.unique(x[:, k])) < len(np.unique(wide[:, k])):
+                name = j if table.names is None else f"{j} ({table.names[j]})"
+                warnings.warn(
+                    f"{path}: float32 cannot tell the values of column {name} apart, such as {wide[0, k]!r}: "
+                    "subtract an offset in the file",
+                    stacklevel=2,
+                )
+        y, names = _targets(table, column, classes)
+        return Dataset(x, y, Path(path).name, class_names=names)
 
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # one way to read each digit
 # what other programs write where a value is missing; as the names of classes they must be asked for
 _MISSING = ("", "?", "na", "n/a", "nan", "null", "#n/a")
 
@@ -251,19 +250,14 @@ def load_npz(path: str | PathLike[str], x: str = "x", y: str = "y") -> Dataset:
     >>> len(load_npz(path))
     4
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    parts = []
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            raise ValueError("it holds one array, a .npy file")
-        with content:
-            for name in (x, y):
-                if name not in content.files:
-                    raise ValueError(f"it has no array {name!r}, but {', '.join(content.files)}")
-                array = ordinary(content[name])
-                parts.append(array.astype(np.float32) if array.dtype == np.float64 else array)
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: cannot be read as an .npz file of {x!r} and {y!r}: {error}") from None
-    return Dataset(parts[0], parts[1], Path(path).name)
+
+    def both(names: list[str]) -> tuple[str, str]:
+        for name in (x, y):
+            if name not in names:
+                raise ValueError(f"{printable(path)}: it has no array {name!r}, but {', '.join(names)}")
+        return x, y
+
+    with reading(path, f"an .npz file of {x!r} and {y!r}"):
+        parts = [ordinary(array) for array in read_npz(path, both)]
+        samples, targets = (a.astype(np.float32) if a.dtype == np.float64 else a for a in parts)
+        return Dataset(samples, targets, Path(path).name)

@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping
 from importlib.util import find_spec
 from os import PathLike
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.core.convert import to_numpy
+from xpnet.core.reading import check_file, reading
 from xpnet.core.renamed import renamed
 from xpnet.io.writing import atomic_write
 
@@ -153,21 +153,21 @@ def load_arrays(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[
         ValueError: the file is damaged, or was not written by `save_arrays`.
     """
     require_safetensors()
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
+    with reading(path, "a safetensors file"):
+        check_file(path)
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
+            if header.get("format") != _FORMAT:
+                raise ValueError(f"{path}: a safetensors file, but not one that xpnet saved")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error})") from None
-    if header.get("format") != _FORMAT:
-        raise ValueError(f"{path}: a safetensors file, but not one that xpnet saved")
-    if header.get("sha256") != _digest(arrays, header.get(METADATA, "")):
-        raise ValueError(f"{path}: the file is damaged: its content does not match its checksum")
-    return arrays, json.loads(header[METADATA])
+        if header.get("sha256") != _digest(arrays, header.get(METADATA, "")):
+            raise ValueError(f"{path}: the file is damaged: its content does not match its checksum")
+        metadata = json.loads(header[METADATA])
+        if not isinstance(metadata, dict):
+            raise ValueError(f"{path}: its metadata are a {type(metadata).__name__}, expected a dict")
+        return arrays, metadata
 
 
 _ARRAY = "__array__"  # the only key of a dict that stands for an array
@@ -206,7 +206,8 @@ def load_tree(path: str | PathLike[str]) -> Any:
             return {key: fill(item) for key, item in value.items()}
         return [fill(item) for item in value] if isinstance(value, list) else value
 
-    return fill(metadata["tree"])
+    with reading(path, "a checkpoint"):
+        return fill(metadata["tree"])
 
 
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:

@@ -8,7 +8,9 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from xpnet.core.backend import Array
+from xpnet.core.reading import reading
 from xpnet.core.renamed import renamed
+from xpnet.init import to_be_loaded
 from xpnet.io.files import METADATA, load_arrays, plain, save_arrays
 from xpnet.nn.description import describe, from_description
 from xpnet.nn.inference import in_batches, outputs
@@ -129,27 +131,32 @@ def load(path: str | PathLike[str], model: Module | None = None) -> Saved:
     >>> saved.model(xpnet.asarray([[1.0, 2.0]])).shape, saved.preprocessing
     ((1, 3), None)
     """
-    arrays, content = load_arrays(path)
-    if content.get("content") != "model":
-        hint = "; resume from it with Trainer.fit(..., resume=path)" if "tree" in content else ""
-        raise ValueError(f"{path}: not a saved model, as xpnet.save writes it{hint}")
-    if model is None:
-        if content["layers"] is None:
-            raise ValueError(
-                f"{path}: holds the weights of a {content['class']}, which cannot be made from the file "
-                f"({content['reason']}); make it and pass it: load(path, model)"
-            )
-        model = from_description(content["layers"])
-    parts: dict[str, dict[str, Any]] = {"model": {}, "preprocessing": {}}
-    for name, array in arrays.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = array
-    model.load_state_dict(parts["model"])
-    model.eval()
-    preprocessing = None
-    if content["preprocessing"] is not None:
-        from xpnet.data.pipeline import from_description as make_preprocessing
+    with reading(path, "a saved model"):
+        arrays, content = load_arrays(path)
+        if content.get("content") != "model":
+            hint = "; resume from it with Trainer.fit(..., resume=path)" if "tree" in content else ""
+            raise ValueError(f"{path}: not a saved model, as xpnet.save writes it{hint}")
+        parts: dict[str, dict[str, Any]] = {"model": {}, "preprocessing": {}}
+        for name, array in arrays.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = array
+        preprocessing, metadata = None, content[METADATA]
+        if not isinstance(metadata, dict):
+            raise ValueError(f"its metadata are a {type(metadata).__name__}")
+        if content["preprocessing"] is not None:
+            from xpnet.data.pipeline import from_description as make_preprocessing
 
-        preprocessing = make_preprocessing(content["preprocessing"])
-        preprocessing.load_state_dict(parts["preprocessing"])
-    return Saved(model, preprocessing, content[METADATA])
+            preprocessing = make_preprocessing(content["preprocessing"])
+            preprocessing.load_state_dict(parts["preprocessing"])
+        if model is None:
+            if content["layers"] is None:
+                raise ValueError(
+                    f"{path}: holds the weights of a {content['class']}, which cannot be made from the file "
+                    f"({content['reason']}); make it and pass it: load(path, model)"
+                )
+            with to_be_loaded(sum(array.size for array in parts["model"].values())):
+                model = from_description(content["layers"])
+            model.load_state_dict(parts["model"])
+            return Saved(model.eval(), preprocessing, metadata)
+    model.load_state_dict(parts["model"])
+    return Saved(model.eval(), preprocessing, metadata)

@@ -13,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO
 
+from xpnet.core.reading import sync
 from xpnet.io.locks import is_at, take
 
 _POSIX = os.name == "posix"
@@ -44,7 +45,7 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
                     os.replace(temporary, target)
             if not _POSIX:
                 os.replace(temporary, target)
-            sync_folder(target.parent)
+            sync(target.parent)
     except BaseException:
         if temporary is not None:
             with suppress(OSError):
@@ -80,7 +81,7 @@ def _link(source: Path, target: Path) -> bool:
         _remove_leftovers(target)
         os.link(source, temporary)
         os.replace(temporary, target)
-        sync_folder(target.parent)
+        sync(target.parent)
         return True
     except OSError:
         return False
@@ -100,16 +101,6 @@ def check_writable(path: str | PathLike[str]) -> None:
         file, temporary = _open_beside(Path(path))
         file.close()
         temporary.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut; only POSIX systems can open a folder for that."""
-    if _POSIX:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ _KINDS: dict[str, type[Module]] = {
     for name, kind in vars(nn).items()
     if isinstance(kind, type) and issubclass(kind, Module) and kind.forward is not Module.forward
 }
+_MARGIN = 512
 _LEFT_OUT = ("weight_init", "bias_init", "inplace", "axis", "args", "kwargs")  # they change no result
 
 
@@ -85,6 +86,7 @@ def _make(description: Mapping[str, Any], made: list[Module]) -> Module:
     if kind not in _KINDS:
         raise ValueError(f"unknown kind of layer {kind!r}; kinds are {', '.join(sorted(_KINDS))}")
     arguments = {name: decode(value) for name, value in arguments.items()}
+    _check_padding(kind, arguments.get("padding", 0))
     try:
         layers = arguments.pop("layers", ())
         if "names" in arguments:
@@ -94,6 +96,17 @@ def _make(description: Mapping[str, Any], made: list[Module]) -> Module:
         raise ValueError(f"{kind}: {error}") from None
     made.append(module)
     return module
+
+
+def _check_padding(kind: str, padding: Any) -> None:
+    """Refuse a margin that no layer needs: it is the one argument that makes much of little, without weights.
+
+    Raises:
+        ValueError: it is larger than 512.
+    """
+    for side in padding if isinstance(padding, tuple) else (padding,):
+        if isinstance(side, int) and side > _MARGIN:
+            raise ValueError(f"{kind}: padding {side}, expected {_MARGIN} at most")
 
 
 def _arguments(module: Module) -> dict[str, Any]:

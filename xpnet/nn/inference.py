@@ -11,6 +11,7 @@ from xpnet.core.convert import asarray
 from xpnet.core.op import no_grad
 from xpnet.core.places import namespace
 from xpnet.core.tensor import array_of
+from xpnet.nn.mode import modes
 from xpnet.nn.module import Module
 
 BATCH = 1024  # no gradients are kept, so batches can be large
@@ -18,18 +19,15 @@ BATCH = 1024  # no gradients are kept, so batches can be large
 
 @contextmanager
 def keeping_modes(model: Module) -> Iterator[None]:
-    """After the `with` block each module is in training or evaluation mode as it was before."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
+    """Modes of its own for a `with` block: what is set there is unknown outside, and in other threads."""
+    own = {id(module): module.training for module in model.modules()}
+    with modes.within({**(modes.get() or {}), **own}):
         yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode without gradients for a `with` block; then each module's own mode again."""
+    """Evaluation mode without gradients for a `with` block; a training in another thread goes on as it is."""
     with keeping_modes(model), no_grad():
         model.eval()
         yield

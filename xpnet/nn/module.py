@@ -19,6 +19,7 @@ from xpnet.nn.flat import (
     is_at,
     move_separately,
 )
+from xpnet.nn.mode import Mode
 from xpnet.nn.parameter import Buffer, Parameter
 from xpnet.nn.parts import PLAIN, parts, reaches
 from xpnet.nn.tree import edition
@@ -72,7 +73,7 @@ class Module(Vector):
     ['hidden.weight', 'hidden.bias', 'out.weight', 'out.bias']
     """
 
-    training: bool = True
+    training = Mode()
     _part = True
     _forward_hooks: tuple[ForwardHook, ...] = ()  # on the class: a module without hooks has no attribute
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from xpnet.core.reading import read_file, reading
 from xpnet.io.locks import claimed
 from xpnet.io.writing import as_written_to, atomic_write, copy_file
 from xpnet.search.space import Params
@@ -50,10 +51,12 @@ class Journal:
         with ExitStack() as stack:
             stack.enter_context(claimed(path))
             header = _line({"format": _FORMAT, **metadata})
-            old = self.path.read_bytes() if self.path.exists() else b""
+            with reading(path, "a journal of a search"):
+                old = read_file(path) if self.path.exists() else b""
             if old and not resume:
                 raise FileExistsError(f"{path} exists; resume the search in it, or name another journal")
-            kept = self._read(old, header) or header
+            with reading(path, "a journal of a search"):
+                kept = self._read(old, header) or header
             if kept != old:
                 with atomic_write(path) as file:
                     file.write(kept)
@@ -71,7 +74,7 @@ class Journal:
         for i, line in enumerate(lines[1:], 2):
             try:
                 outcome = Outcome.from_dict(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 damaged.append(i)
             else:
                 whole.append(line.rstrip(b"\n") + b"\n")

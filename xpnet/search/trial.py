@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from types import NoneType
 from typing import Any, Protocol
 
 from xpnet.core import random
@@ -85,8 +86,26 @@ class Outcome:
 
     @staticmethod
     def from_dict(row: Mapping[str, Any]) -> Outcome:
-        """The inverse of `to_dict`."""
-        return Outcome(**{**row, "values": [(int(s), float(v)) for s, v in row["values"]]})
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: a part is not of its type.
+        """
+        outcome = Outcome(**{**row, "values": [(int(s), float(v)) for s, v in row["values"]]})
+        number, whole = (int, float), (int, NoneType)
+        kinds: dict[str, Any] = {
+            "number": int, "round": str, "params": dict, "budget": whole, "status": str,
+            "score": (*number, NoneType), "reason": str, "info": dict, "seconds": number,
+        }  # fmt: skip
+        for name, kind in kinds.items():
+            value = getattr(outcome, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ValueError(f"{name} is {value!r}")
+        if outcome.status not in (COMPLETE, FAILED, PRUNED) or (outcome.score is None) > (
+            outcome.status == FAILED
+        ):
+            raise ValueError(f"a trial that is {outcome.status!r} has the score {outcome.score}")
+        return outcome
 
 
 class Trial:

@@ -99,7 +99,7 @@ class WeightAveraging(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self._forget()
-        self.count, self._loaded = state["count"], dict(state["average"])
+        self.count, self._loaded = int(state["count"]), dict(state["average"])
 
 
 class EMA(WeightAveraging):

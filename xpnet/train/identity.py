@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from xpnet.core.backend import dtype_name
 from xpnet.core.fingerprint import compare, fingerprint, text
+from xpnet.core.reading import printable
 from xpnet.data.fingerprint import data_fingerprint
 
 CHANGEABLE = ("loss", "step", "optimizer", "data", "augmentation", "callbacks", "accumulate", "l1", "l2")
@@ -173,6 +174,7 @@ def _short_text(description: Any) -> str:
 
 def _short(value: Any) -> str:
     found = value.strip() if isinstance(value, str) else "absent" if value is None else repr(value)
+    found = printable(" ".join(found.split()))
     return found if len(found) <= 200 else found[:197] + "..."
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
+from xpnet.core.reading import reading
 from xpnet.io.files import METADATA, Content, load_tree, plain
 from xpnet.io.generations import older
 
@@ -62,9 +63,15 @@ def load_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
 
 def _load(path: str | PathLike[str]) -> dict[str, Any]:
     content = load_tree(path)
-    if not isinstance(content, dict) or content.get("kind") != _KIND:
-        raise ValueError(f"{path}: a file of xpnet, but not a {_KIND}")
-    return {**content, "metadata": content[METADATA]}
+    with reading(path, f"a {_KIND}"):
+        if not isinstance(content, dict) or content.get("kind") != _KIND:
+            raise ValueError(f"{path}: a file of xpnet, but not a {_KIND}")
+        state, settings, metadata = content["state"], content["settings"], content[METADATA]
+        kinds = {"history": dict, "callbacks": list, "step": int, "batches": int, "stop": bool}
+        wrong = [name for name, kind in kinds.items() if type(state[name]) is not kind]
+        if wrong or not isinstance(settings, dict) or not isinstance(metadata, dict):
+            raise ValueError(f"its {[*wrong, 'settings'][0]} cannot be used")
+        return {**content, "metadata": metadata}
 
 
 def is_whole(path: str | PathLike[str]) -> bool:

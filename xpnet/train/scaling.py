@@ -124,8 +124,8 @@ class LossScaler:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self._waiting = None
-        self.scale = max(state["scale"], SMALLEST)
-        self.good, self.skipped = state["good"], state["skipped"]
+        self.scale = max(float(state["scale"]), SMALLEST)
+        self.good, self.skipped = int(state["good"]), int(state["skipped"])
 
     def settings(self) -> dict[str, Any]:
         """The constants."""

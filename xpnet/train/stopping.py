@@ -83,8 +83,9 @@ class EarlyStopping(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        self.best, self.best_epoch, self._waited = state["best"], state["best_epoch"], state["waited"]
-        self._state = state.get("weights") if self.restore_best else None
+        self.best, self._waited, epoch = float(state["best"]), int(state["waited"]), state["best_epoch"]
+        self.best_epoch = None if epoch is None else int(epoch)
+        self._state = dict(state["weights"]) if self.restore_best and "weights" in state else None
 
     def settings(self) -> dict[str, Any]:
         """The quantity; patience may change when a run is resumed."""

@@ -9,9 +9,11 @@ from os import PathLike
 from typing import Any
 
 from xpnet import functional as F
+from xpnet.core import random
 from xpnet.core.checks import nearest, number, size
 from xpnet.core.notes import discard_errors
 from xpnet.core.places import following
+from xpnet.core.reading import reading
 from xpnet.data import DataLoader
 from xpnet.data.source import Samples, is_data_set
 from xpnet.io.locks import claimed
@@ -169,11 +171,15 @@ class Trainer(Run):
             UserWarning: the loss is a million times the first one; see `StopOnDivergence` for less.
 
         The loss of each batch stays on the device; the host waits once an epoch. Parameters are looked at
-        there every 50 updates, without waiting.
+        there every 50 updates, without waiting. Several models may train in several threads, each with the
+        bits that it has alone: a thread beside the main one has random streams of its own, which begin where
+        those of the process are, or where `xpnet.manual_seed` puts them there. A model may be applied in
+        another thread while it trains.
         """
         epochs = size("Trainer.fit", "epochs", epochs)
         if self.optimizer is None:
             raise TypeError("Trainer.fit: the optimizer is None; pass one, such as optim.Adam(model)")
+        random.own_streams()
         train = as_dataset(train)
         if not isinstance(train, Iterable) and not hasattr(train, "__getitem__"):
             raise TypeError(f"Trainer.fit: expected a data set or batches, got {train!r}")
@@ -200,7 +206,8 @@ class Trainer(Run):
                 check_allowed(allow)
                 saved = load_checkpoint(resume)
                 self.meaning(renew=True)
-                changes = check_resume(saved["settings"], self.identity(), resume, allow)
+                with reading(resume, "a checkpoint of this run"):
+                    changes = check_resume(saved["settings"], self.identity(), resume, allow)
             except Exception:
                 (self.data, self.validation), self._meaning = previous, None
                 raise
@@ -221,7 +228,7 @@ class Trainer(Run):
             same_start(self.model, self.communicator)
             self.call("on_fit_begin")
             if saved is not None:
-                self._go_on(saved["state"], changes)
+                self._go_on(saved["state"], changes, resume)
             with self.communicator.together(alike=(TrainingDivergedError, RanksDifferError)):
                 while self.history.epochs < epochs and not self.stop:
                     self._fit_epoch()
@@ -234,11 +241,13 @@ class Trainer(Run):
             self.model.eval()
         return self.history
 
-    def _go_on(self, state: dict[str, Any], changes: Changes) -> None:
-        self.epoch = len(next(iter(state["history"].values()), []))
+    def _go_on(self, state: dict[str, Any], changes: Changes, path: Any) -> None:
+        with reading(path, "a checkpoint of this run"):
+            self.epoch = len(next(iter(state["history"].values()), []))
         if state["batches"]:  # what callbacks set up at the beginning of an epoch; their state follows
             self.call("on_epoch_begin")
-        self.load_state_dict(state, changes)
+        with reading(path, "a checkpoint of this run"):
+            self.load_state_dict(state, changes)
 
     def _fit_epoch(self) -> None:
         """The rest of an epoch: training, validation, the row of the history."""

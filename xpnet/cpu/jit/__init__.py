@@ -11,9 +11,11 @@ import numba
 
 log = logging.getLogger("xpnet.cpu")
 
-# reductions may be reordered into vector lanes and products fused; NaN and infinity keep their meaning
+# Products are fused; nothing else changes what is computed. Reordered sums ("reassoc") would not be the same
+# in the process that compiles a kernel as in later ones, which load what has been optimised once more: sums
+# are in the order of the lanes of `xpnet.cpu.jit.vector`.
 OPTIONS: dict[str, Any] = {
-    "fastmath": {"contract", "reassoc", "nsz", "arcp"},
+    "fastmath": {"contract", "nsz"},
     "cache": True,
     "nogil": True,
     "error_model": "numpy",

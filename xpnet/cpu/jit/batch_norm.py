@@ -10,6 +10,9 @@ import numba
 import numpy as np
 
 from xpnet.cpu.jit import loop
+from xpnet.cpu.jit.vector import LANES, add, fma, load, splat, subtract, total
+
+_part = numba.njit(fastmath={"contract"}, error_model="numpy")
 
 
 @loop
@@ -77,6 +80,40 @@ def column_scale(x, mean, scale, offset, out):
             out[i, j] = scale[j] * (x[i, j] - mean[j]) + offset[j]
 
 
+@_part
+def _moments(x, start, stop, shift):
+    """The sums of d and d^2, d = x[start : stop] - shift, in two vectors each."""
+    zero, s = splat(np.float32(0)), splat(shift)
+    a0 = a1 = b0 = b1 = zero
+    k = start
+    while k + 2 * LANES <= stop:
+        d0, d1 = subtract(load(x, k), s), subtract(load(x, k + LANES), s)
+        a0, a1, b0, b1 = add(a0, d0), add(a1, d1), fma(d0, d0, b0), fma(d1, d1, b1)
+        k += 2 * LANES
+    first, second = total(add(a0, a1)), total(add(b0, b1))
+    while k < stop:
+        d = x[k] - shift
+        first, second, k = first + d, second + d * d, k + 1
+    return first, second
+
+
+@_part
+def _sums(dy, x, start, stop, centre):
+    """The sums of dy and dy (x - centre) from start to stop, likewise."""
+    zero, s = splat(np.float32(0)), splat(centre)
+    a0 = a1 = b0 = b1 = zero
+    k = start
+    while k + 2 * LANES <= stop:
+        v0, v1 = load(dy, k), load(dy, k + LANES)
+        a0, b0 = add(a0, v0), fma(v0, subtract(load(x, k), s), b0)
+        a1, b1 = add(a1, v1), fma(v1, subtract(load(x, k + LANES), s), b1)
+        k += 2 * LANES
+    first, second = total(add(a0, a1)), total(add(b0, b1))
+    while k < stop:
+        first, second, k = first + dy[k], second + dy[k] * (x[k] - centre), k + 1
+    return first, second
+
+
 @loop
 def channel_forward(x, gamma, beta, eps, y, mean, var):
     """y = gamma (x - mean) / sqrt(var + eps) + beta for (N, C, L); mean and var are float64 (C,).
@@ -86,17 +123,13 @@ def channel_forward(x, gamma, beta, eps, y, mean, var):
     samples, channels, length = x.shape
     for c in numba.prange(channels):
         shift = x[0, c, 0]
-        total, square = 0.0, 0.0
+        sum_, square = 0.0, 0.0
         for n in range(samples):
             for start in range(0, length, 1024):
-                first, second = np.float32(0), np.float32(0)
-                for k in range(start, min(start + 1024, length)):
-                    d = x[n, c, k] - shift
-                    first += d
-                    second += d * d
-                total += first
+                first, second = _moments(x[n, c], start, min(start + 1024, length), shift)
+                sum_ += first
                 square += second
-        moment = total / (samples * length)
+        moment = sum_ / (samples * length)
         spread = square / (samples * length) - moment * moment
         if spread < 0:  # by rounding; NaN stays
             spread = 0.0
@@ -118,21 +151,17 @@ def channel_backward(dy, x, gamma, mean, inverse, dx, dweight, dbias):
     for c in numba.prange(channels):
         centre = np.float32(mean[c])
         rest = mean[c] - centre
-        total, product = 0.0, 0.0
+        sum_, product = 0.0, 0.0
         for n in range(samples):
             for start in range(0, length, 1024):
-                first, second = np.float32(0), np.float32(0)
-                for k in range(start, min(start + 1024, length)):
-                    v = dy[n, c, k]
-                    first += v
-                    second += v * (x[n, c, k] - centre)
-                total += first
+                first, second = _sums(dy[n, c], x[n, c], start, min(start + 1024, length), centre)
+                sum_ += first
                 product += second
-        dbias[c], dweight[c] = total, (product - rest * total) * inverse[c]
+        dbias[c], dweight[c] = sum_, (product - rest * sum_) * inverse[c]
         scale64 = gamma[c] * inverse[c]
         x_scale64 = -(scale64 * inverse[c] * dweight[c] / count)
         scale, x_scale = np.float32(scale64), np.float32(x_scale64)
-        offset = np.float32(-(scale64 * total / count) - x_scale64 * rest)
+        offset = np.float32(-(scale64 * sum_ / count) - x_scale64 * rest)
         for n in range(samples):
             for k in range(length):
                 dx[n, c, k] = scale * dy[n, c, k] + x_scale * (x[n, c, k] - centre) + offset

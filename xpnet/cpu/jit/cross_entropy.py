@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from xpnet.cpu.jit import loop
+from xpnet.cpu.jit.vector import LANES, add, load, splat, total
 
 
 # no reordering here: the reduction of x and the order of the loss's sum are what keeps them exact
@@ -39,6 +40,27 @@ def _ordered(b):
     return b ^ ((b >> np.int32(31)) & np.int32(0x7FFFFFFF))
 
 
+@numba.njit(inline="always")
+def _sum(x, row):
+    """The sum of a row: in two vectors, and what is left in four numbers."""
+    zero, n = np.float32(0), x.shape[1]
+    a = b = c = d = zero
+    k = 0
+    if n >= 2 * LANES:
+        whole = x[row]
+        v = w = splat(zero)
+        while k + 2 * LANES <= n:
+            v, w = add(v, load(whole, k)), add(w, load(whole, k + LANES))
+            k += 2 * LANES
+        a = total(add(v, w))
+    while k + 4 <= n:
+        a, b, c, d = a + x[row, k], b + x[row, k + 1], c + x[row, k + 2], d + x[row, k + 3]
+        k += 4
+    while k < n:
+        a, k = a + x[row, k], k + 1
+    return (a + b) + (c + d)
+
+
 @loop
 def cross_entropy(z, bits, y, losses, gradient, scale):
     """losses[i] = log sum exp z_i - z_i[y_i]; gradient = scale (softmax - e(y)) unless it is empty.
@@ -47,22 +69,23 @@ def cross_entropy(z, bits, y, losses, gradient, scale):
     """
     rows, classes = z.shape
     write = gradient.shape[0] > 0
-    for i in numba.prange(rows):
-        top = np.int32(-2147483648)
-        for j in range(classes):
-            top = max(top, _ordered(bits[i, j]))
-        largest = np.int32(_ordered(top)).view(np.float32)
-        total = np.float32(0.0)
-        if not write:
+    for block in numba.prange((rows + 63) // 64):
+        room = np.empty((1, 0 if write else classes), np.float32)
+        for i in range(64 * block, min(64 * block + 64, rows)):
+            top = np.int32(-2147483648)
             for j in range(classes):
-                total += _exp(z[i, j] - largest)
-        else:
-            for j in range(classes):
-                e = _exp(z[i, j] - largest)
-                gradient[i, j] = e
-                total += e
-            factor = scale / total
-            for j in range(classes):
-                gradient[i, j] *= factor
-            gradient[i, y[i]] -= scale
-        losses[i] = _loss(largest, z[i, y[i]], total)
+                top = max(top, _ordered(bits[i, j]))
+            largest = np.int32(_ordered(top)).view(np.float32)
+            if write:
+                for j in range(classes):
+                    gradient[i, j] = _exp(z[i, j] - largest)
+                sum_ = _sum(gradient, i)
+                factor = scale / sum_
+                for j in range(classes):
+                    gradient[i, j] *= factor
+                gradient[i, y[i]] -= scale
+            else:
+                for j in range(classes):
+                    room[0, j] = _exp(z[i, j] - largest)
+                sum_ = _sum(room, 0)
+            losses[i] = _loss(largest, z[i, y[i]], sum_)

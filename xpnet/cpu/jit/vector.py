@@ -84,6 +84,47 @@ def fma(_, a, b, c):
 
 
 @intrinsic
+def add(_, a, b):
+    """a + b."""
+
+    def generate(context, builder, signature, args):
+        return builder.fadd(*args)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def subtract(_, a, b):
+    """a - b."""
+
+    def generate(context, builder, signature, args):
+        return builder.fsub(*args)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def total(_, a):
+    """The sum of the lanes, halves added until one is left."""
+
+    def generate(context, builder, signature, args):
+        (result,), lanes = args, LANES
+        while lanes > 1:
+            lanes //= 2
+            halves = [[half * lanes + i for i in range(lanes)] for half in (0, 1)]
+            low, high = (
+                builder.shuffle_vector(
+                    result, result, ir.Constant(ir.VectorType(ir.IntType(32), lanes), half)
+                )
+                for half in halves
+            )
+            result = builder.fadd(low, high)
+        return builder.extract_element(result, ir.Constant(ir.IntType(32), 0))
+
+    return types.float32(vector), generate
+
+
+@intrinsic
 def add_sums(_, out, index, four):
     """out[index + k] += the sum of the lanes of vector k, k = 0 ... 3, for float64 `out`; added in pairs."""
 
