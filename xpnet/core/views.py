@@ -91,10 +91,17 @@ def attached(recipe: Recipe) -> Recipe:
 
 def viewed(view: Any, x: Any, make: Callable[[Any], Any]) -> None:
     """Note that `view`, which is `make(x)`, may share the memory of x."""
-    if make is not detach and not (is_view(view.data) and _derived(view.data, x.data)):
+    array, whole = view.data, x.data
+    if type(array) is np.ndarray:  # the quick answer for the hot path
+        base = array.base
+        if base is None and make is not detach:
+            return
+        if base is not whole and array is not whole and not _derived(array, whole):
+            return
+    elif make is not detach and not (is_view(array) and _derived(array, whole)):
         return
     memory = getattr(x, "_memory", None)
-    if memory is None or not _derived(x.data, memory.array):
+    if memory is None or (whole is not memory.array and not _derived(whole, memory.array)):
         x._memory = memory = Memory(x)
         x._recipe = None
     view._memory, view._recipe = memory, (x._recipe, make)
