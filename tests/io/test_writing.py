@@ -339,3 +339,23 @@ def test_a_claim_in_a_folder_that_is_not_there(tmp_path):
     path = tmp_path / "no" / "a"
     with pytest.raises(FileNotFoundError, match=f"cannot write {path}: "), claimed(path):
         pass
+
+
+def write_whole(path):
+    with atomic_write(path) as file:
+        file.write(b"whole")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_what_is_no_file_is_refused_and_not_replaced(tmp_path):
+    """A rename would put a file in the place of a device, for everybody on the machine."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        for write in (check_writable, lambda path: claimed(path).__enter__(), write_whole):
+            with pytest.raises(OSError, match=f"cannot write {path}: it is a pipe, expected a file"):
+                write(path)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert names(tmp_path) == ["link", "pipe"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 import threading
 import time
 import warnings
@@ -18,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
+
+from xpnet.core.reading import kind_of
 
 _HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 _FAR = 1 << 30  # Windows locks bytes, and forbids reading them: one that no lock file has
@@ -59,6 +62,22 @@ def is_at(path: Path, handle: int) -> bool:
     except FileNotFoundError:
         return False
     return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to put a file in the place of what is none: a rename would remove a device for everybody.
+
+    Raises:
+        OSError: it is a folder, a pipe, a socket or a device, itself or where a link leads.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # it is not there, or what opens a file beside it says why not
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"it is {kind_of(mode)}, expected a file")
 
 
 class _Claim:
@@ -125,8 +144,10 @@ def _claim(path: Path) -> Iterator[None]:
 
 
 def _acquire(path: Path) -> _Claim:
-    if path.is_dir():
-        raise IsADirectoryError(f"cannot write {path}: it is a folder")
+    try:
+        check_replaceable(path)
+    except OSError as error:
+        raise type(error)(f"cannot write {path}: {error.strerror}") from None
     beside = path.with_name(f".{path.name}.lock")
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     while True:
