@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import xpnet
-from xpnet.io.locks import InUseError, claimed
+from xpnet.io.locks import InUseError, check_apart, claimed
 from xpnet.io.writing import atomic_write, check_writable, copy_file
 
 pytestmark = [
@@ -263,6 +263,20 @@ def test_a_thread_may_claim_again_and_another_may_not(tmp_path):
     assert found == [f"{path} is being written by another thread; name another file"]
     other()
     assert found[1] is None
+
+
+def test_one_file_for_two_purposes_is_refused(tmp_path):
+    a, link, other = tmp_path / "a", tmp_path / "link", tmp_path / "other"
+    link.symlink_to(a)
+    other.symlink_to(tmp_path)
+    twice, same, followed = ([a, other / "a"], []), ([a], [other / "a"]), ([a], [link])
+    for written, read in (twice, same, followed, ([link], [link])):
+        with pytest.raises(ValueError, match=r"a is to be written twice|(a|link) is read, and would be over"):
+            check_apart(written, read)
+    check_apart([link, tmp_path / "b"], [a])  # a write replaces the link
+    with pytest.raises(ValueError, match="is to be written twice"), claimed(a, other / "a"):
+        pass
+    assert names(tmp_path) == ["link", "other"]
 
 
 def test_many_processes_claim_in_turn(tmp_path):

@@ -22,7 +22,7 @@ from xpnet.cli.model import versions
 from xpnet.cli.options import add_dataset, count, pair
 from xpnet.cli.settings import DataSettings, TrainSettings
 from xpnet.cli.setup import Data, prepare, read_data
-from xpnet.io.locks import claimed
+from xpnet.io.locks import check_apart, claimed
 from xpnet.io.writing import check_writable
 from xpnet.search import (
     CoarseToFine,
@@ -103,9 +103,11 @@ def run(settings: Settings) -> int:
     picture = output.picture_path(settings.plot, "", "--plot", False)
     with bad_input():
         choose_backend(settings)
-        for path in (settings.json, picture):
-            if path is not None:
-                check_writable(path)
+        own = [path for path in (settings.json, picture) if path is not None]
+        journal = [settings.journal] if settings.journal else []
+        check_apart([*own, *journal], [settings.path] if settings.path else [])
+        for path in own:
+            check_writable(path)
     objective = TrainCommand(_common(settings, name))
     objective.check()
     print(
@@ -115,7 +117,7 @@ def run(settings: Settings) -> int:
     )
     with ExitStack() as stack:
         with bad_input():  # no other run writes them from here on
-            stack.enter_context(claimed(*(path for path in (settings.json, picture) if path is not None)))
+            stack.enter_context(claimed(*own))
         return _search(settings, name, objective, picture)
 
 

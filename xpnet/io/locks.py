@@ -15,7 +15,7 @@ import stat
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
@@ -110,21 +110,47 @@ def claimed(*paths: str | PathLike[str]) -> Iterator[None]:
     process left behind is not locked any more, and is taken over.
 
     Raises:
+        ValueError: a file is named twice.
         InUseError: another process, on whatever host, or another thread writes one of them; names it.
         OSError: the folder cannot be written to.
 
     Warns:
         UserWarning: the file system knows no locks.
     """
+    check_apart(paths)
     with ExitStack() as stack:
-        for path in dict.fromkeys(Path(path) for path in paths):
+        for path in map(Path, paths):
             stack.enter_context(_claim(path))
         yield
 
 
+def check_apart(written: Sequence[str | PathLike[str]], read: Sequence[str | PathLike[str]] = ()) -> None:
+    """Refuse files of which one would replace another, or what it is made from.
+
+    Args:
+        written: by a run.
+        read: by it, and not written.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    keys = [_key(Path(path)) for path in written]
+    sources = {key for path in read for key in (_key(Path(path)), os.path.realpath(path))}
+    for i, (path, key) in enumerate(zip(written, keys, strict=True)):
+        if key in keys[:i]:
+            raise ValueError(f"{path} is to be written twice, with different content; name another file")
+        if key in sources:
+            raise ValueError(f"{path} is read, and would be overwritten; name another file to write")
+
+
+def _key(path: Path) -> str:
+    """The name that a write replaces, whatever way it is spelled; a link is replaced itself."""
+    return os.path.join(os.path.realpath(path.parent), path.name)
+
+
 @contextmanager
 def _claim(path: Path) -> Iterator[None]:
-    key = os.path.join(os.path.realpath(path.parent), path.name)
+    key = _key(path)
     with _guard:
         claim = _claims.get(key)
         if claim is not None:
