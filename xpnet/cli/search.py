@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from xpnet.cli.model import versions
 from xpnet.cli.options import add_dataset, count, pair
 from xpnet.cli.settings import DataSettings, TrainSettings
 from xpnet.cli.setup import Data, prepare, read_data
+from xpnet.cli.signals import handling, raising, said
 from xpnet.io.locks import check_apart, claimed
 from xpnet.io.writing import check_writable
 from xpnet.search import (
@@ -118,7 +120,17 @@ def run(settings: Settings) -> int:
     with ExitStack() as stack:
         with bad_input():  # no other run writes them from here on
             stack.enter_context(claimed(*own))
-        return _search(settings, name, objective, picture)
+        if settings.executor is None:  # several processes are ended by whatever has started them
+            stack.enter_context(handling((signal.SIGTERM,), raising))
+        try:
+            return _search(settings, name, objective, picture)
+        except KeyboardInterrupt as stop:
+            if settings.journal is None:
+                raise
+            code, word = said(stop)
+            kept = f"finished trials are in {settings.journal}, go on with --resume"
+            print(f"xpnet search: error: {word}; {kept}", file=sys.stderr)
+            return code
 
 
 def _search(settings: Settings, name: str, objective: TrainCommand, picture: str | None) -> int:
