@@ -78,7 +78,7 @@ def _link(source: Path, target: Path) -> bool:
         if not take(handle):
             return False
         _remove_leftovers(target)
-        os.link(source, temporary)
+        os.link(os.path.realpath(source), temporary)  # of a link, what it leads to: that is to stay
         os.replace(temporary, target)
         sync(target.parent)
         return True
