@@ -32,10 +32,16 @@ LOADERS = [
     "cupy/cuda/jitify.pyx",
     "cupy/fft/_callback.pyx",
 ]
-NOT_SUPPORTED = {"cudaSuccess": 801, "CUBLAS_STATUS_SUCCESS": 15, "CUDA_SUCCESS": 801}
+NOT_SUPPORTED = {
+    "cudaSuccess": 801,
+    "CUBLAS_STATUS_SUCCESS": 15,
+    "CUDA_SUCCESS": 801,
+    "CUSOLVER_STATUS_SUCCESS": 9,
+    "CUFFT_SUCCESS": 16,
+}
 
 # left out of the build: half of its time, and `import cupy` and array work do without
-FEATURES = ("CUDA_cusolver", "CUDA_nccl", "CUDA_cutensor", "CUDA_jitify", "CUDA_cusparselt")
+FEATURES = ("CUDA_nccl", "CUDA_cutensor", "CUDA_jitify", "CUDA_cusparselt")
 MODULES = ("cupy_backends.cuda.libs.cusparse", "cupyx.scipy.ndimage._bbox_slices")
 DEVICE_PROP = (Path(__file__).parent / "cpucuda" / "device" / "device_prop.h").read_text()
 

@@ -16,6 +16,7 @@ import cupy
 import numpy as np
 from array_api_compat import cupy as _compat
 from array_api_compat.cupy import fft as _fft
+from array_api_compat.cupy import linalg as _linalg
 
 from xpnet.core.cupy_graph import Graph as Graph
 from xpnet.core.cupy_graph import copied as copied
@@ -107,16 +108,47 @@ def _like(create: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name in ("arange", "empty", "eye", "full", "linspace", "ones", "zeros"):
     globals()[_name] = _placed(getattr(_compat, _name))
+
+
+def _over_axes(transform: Callable[..., Any]) -> Callable[..., Any]:
+    """`s` as a list: CuPy takes a tuple that equals the shape for no change, whatever the order of `axes`."""
+
+    @wraps(transform)
+    def over_axes(x: Any, /, *, s: Any = None, **options: Any) -> Any:
+        return transform(x, s=s if s is None else list(s), **options)
+
+    return over_axes
+
+
 fft = SimpleNamespace(
     **{
         **vars(_fft),
         **{name: _placed(getattr(_fft, name)) for name in ("fftfreq", "rfftfreq")},
+        **{name: _over_axes(getattr(_fft, name)) for name in ("fftn", "ifftn", "rfftn", "irfftn")},
     }
 )
 for _name in ("asarray", "empty_like", "full_like", "ones_like", "zeros_like"):
     globals()[_name] = _like(getattr(_compat, _name))
 
 
+def _solve(a: Any, b: Any, /) -> Any:
+    """A^-1 B; CuPy's own wants the same stack of both, and a column."""
+    if b.ndim > 1:
+        stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        a, b = (cupy.broadcast_to(x, (*stack, *x.shape[-2:])) for x in (a, b))
+        if not b.size:
+            return cupy.empty(b.shape, cupy.result_type(a, b))
+    return cupy.linalg.solve(a, b)
+
+
+linalg = SimpleNamespace(**{**vars(_linalg), "solve": _solve})
+
+
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
-    """`x` between `min` and `max`; array-api-compat looks at the values for this, and waits twice."""
-    return cupy.clip(x, min, max).astype(x.dtype, copy=False)
+    """`x` between `min` and `max`; array-api-compat looks at the values for this, and waits twice.
+
+    Not by CuPy's own `clip`, which leaves out a bound that is NaN.
+    """
+    y = x if min is None else cupy.maximum(x, min)
+    y = y if max is None else cupy.minimum(y, max)
+    return y.astype(x.dtype, copy=y is x)

@@ -108,15 +108,13 @@ def solve(a: Array, b: Array) -> Result:
     xp = namespace(numbers("solve", a), b)
     y = xp.linalg.solve(a, b)
     vector = b.ndim == 1
+    # dY for a vector looks like a matrix where A is a stack
+    column = lambda z: xp.expand_dims(z, axis=-1) if vector else z
 
     def pullback(dy: Array) -> tuple[Array, Array]:
-        db = xp.linalg.solve(adjoint(a), dy)
-        if vector and a.ndim == 2:
-            da = -(xp.expand_dims(db, axis=-1) * xp.expand_dims(conj(y), axis=-2))
-        elif vector:
-            da = -(xp.expand_dims(db, axis=-1) @ adjoint(xp.expand_dims(y, axis=-1)))
-        else:
-            da = -(db @ adjoint(y))
+        db = xp.linalg.solve(adjoint(a), column(dy))
+        da = -(db @ adjoint(column(y)))
+        db = xp.squeeze(db, axis=-1) if vector else db
         return unbroadcast(da, a), unbroadcast(db, b)
 
     return y, pullback

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.core.arrays import is_half
 from xpnet.core.backend import dtype_name
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.places import backend_name, backend_of, namespace
@@ -243,7 +244,10 @@ def array_fingerprint(array: Any, whole: int = WHOLE) -> dict[str, Any]:
     """
     name = f"{dtype_name(array.dtype)} {list(array.shape)}"
     host = np.ascontiguousarray(to_numpy(_spread(array, whole)))
-    found: dict[str, Any] = {"array": name, "hash": hashlib.blake2b(host.data, digest_size=8).hexdigest()}
+    content = host.reshape(-1).view(np.uint8).data  # bfloat16 gives no buffer of its own
+    found: dict[str, Any] = {"array": name, "hash": hashlib.blake2b(content, digest_size=8).hexdigest()}
+    if is_half(host):
+        host = host.astype(np.float32)
     if host.dtype.kind in "fc" and host.size:
         flat = host.reshape(-1).view(host.real.dtype).astype(np.float64)
         with np.errstate(all="ignore"):

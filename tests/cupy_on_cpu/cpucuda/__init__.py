@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 os.environ.setdefault("CUPY_ACCELERATORS", "")  # CUB's kernels are not for g++
 
-from . import blas, build, counts, nvrtc
+from . import blas, build, counts, fft, lapack, nvrtc
 from .counts import Count, count
 
 __all__ = ["Count", "count", "guarded", "launches"]
@@ -24,6 +24,8 @@ ctypes.CDLL(str(build.emulator.runtime()), mode=ctypes.RTLD_GLOBAL)  # the fiber
 library = ctypes.CDLL(str(build.device()), mode=ctypes.RTLD_GLOBAL)  # ahead of CuPy's stubs of the same names
 nvrtc.install(library)
 blas.install(library)
+lapack.install(library)
+fft.install(library)
 counts.install(library)
 sys.modules["cuda.pathfinder"] = importlib.import_module(
     ".pathfinder", __name__

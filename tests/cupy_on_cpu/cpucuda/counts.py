@@ -24,6 +24,8 @@ NAMES = (  # as in device/counts.h
     "allocation_bytes",
     "frees",
     "host_allocations",
+    "factorizations",
+    "transforms",
 )
 _OURS = ("cupy", "cupy_backends", "cupyx", "cpucuda")
 _WITNESS = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p)
@@ -34,7 +36,8 @@ class Count:
     """What happened since it was made; after its `with` block, what happened inside.
 
     launches: kernels (`kernels` has them by name); graphs: launches of captured graphs, whose kernels do not
-    count again; products: calls of cuBLAS; synchronisations: calls that make the host wait for the device;
+    count again; products: calls of cuBLAS; factorizations: calls of cuSOLVER; transforms: calls of cuFFT;
+    synchronisations: calls that make the host wait for the device;
     host_to_device, device_to_host, device_to_device: copies, each with its `_bytes`; memsets; allocations,
     allocation_bytes, frees: of device memory (what CuPy's pool takes from its stock does not count);
     host_allocations: of pinned memory. `places` has, with `count(places=True)`, the lines that asked:
@@ -56,6 +59,8 @@ class Count:
     allocation_bytes: int
     frees: int
     host_allocations: int
+    factorizations: int
+    transforms: int
 
     def __init__(self) -> None:
         self._start, self._end = _now(), None

@@ -1,6 +1,5 @@
 // cuBLAS: everything is one batched product in blas.py.
 struct Blas { int pointer_mode, math_mode, device; Queue* stream; };
-enum { NOT_INITIALIZED = 1, EXECUTION_FAILED = 13 };
 struct Product {  // column-major C = alpha op(A) op(B) + beta C; types are cudaDataType
     int op_a, op_b, m, n, k, batch;
     const void *alpha, *beta, *a, *b;
@@ -26,17 +25,8 @@ API cublasSetMathMode(Blas* h, int m) { return h->math_mode = m, 0; }
 API cublasGetMathMode(Blas* h, int* m) { return *m = h->math_mode, 0; }
 
 static size_t width(int type) { return type == R16 || type == 14 ? 2 : type == R32 ? 4 : type == C64 ? 16 : 8; }
-// cuBLAS' codes say little: the reason goes to standard error
-static int complain(int error) {
-    fprintf(stderr, "cpucuda: cuBLAS: %s\n", cudaGetErrorString(error));
-    return EXECUTION_FAILED;
-}
-static int call(Blas* h, const char* what, std::initializer_list<Operand> operands, Work work) {
-    if (h->device != current_device)
-        return complain(failed(INVALID_HANDLE, "a handle of device " + std::to_string(h->device) + " while device " + std::to_string(current_device) + " is current"));
-    int e = call(h->stream, what, operands, std::move(work));
-    if (!e && !h->stream->capture) saw(PRODUCTS, what);
-    return e >= 100 ? complain(e) : e;
+static int call(Blas* h, const char* what, const std::vector<Operand>& operands, Work work) {
+    return call(CUBLAS, h->device, h->stream, what, operands, std::move(work));
 }
 // bytes from the first element to the last of column-major matrices
 static size_t span(int batch, int64_t rows, int64_t columns, int64_t ld, int64_t stride, int type) {

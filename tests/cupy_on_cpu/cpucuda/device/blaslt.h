@@ -81,5 +81,5 @@ API cublasLtMatmul(LtHandle* h, LtProduct* p, const void* alpha, const void* a, 
                      return gemm_callback(&product);
                  });
     if (!e && !q->capture) saw(PRODUCTS, "a cuBLASLt product");
-    return e >= 100 ? complain(e) : e;
+    return e >= 100 ? refuse(CUBLAS, CUBLAS.failed, cudaGetErrorString(e)) : e;
 }

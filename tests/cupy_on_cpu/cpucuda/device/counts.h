@@ -1,7 +1,7 @@
 // What the host asked of the device, counted; counts.py reads it by this order.
 enum Count { LAUNCHES, GRAPHS, PRODUCTS, SYNCHRONISATIONS, HOST_TO_DEVICE, HOST_TO_DEVICE_BYTES, DEVICE_TO_HOST, DEVICE_TO_HOST_BYTES,
              DEVICE_TO_DEVICE, DEVICE_TO_DEVICE_BYTES, MEMSETS, ALLOCATIONS, ALLOCATION_BYTES, FREES, HOST_ALLOCATIONS,
-             COUNTS };
+             FACTORIZATIONS, TRANSFORMS, COUNTS };
 typedef void (*Witness)(int what, const char* name);
 static std::atomic<uint64_t> counts[COUNTS];
 static std::atomic<Witness> witness;

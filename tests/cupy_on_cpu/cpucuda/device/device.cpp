@@ -1,7 +1,9 @@
-// A CUDA device made of the CPU: the functions of the runtime, driver, NVRTC, cuBLAS and thrust that CuPy calls.
+// A CUDA device made of the CPU: the functions of the runtime, driver, NVRTC, cuBLAS,
+// cuSOLVER, cuFFT and thrust that CuPy calls.
 //
 // Device memory is host memory, kernels are shared objects that g++ made of CUDA
-// C++ (nvrtc.py) and run on the emulator, one fiber a thread. Matrix products go to NumPy (blas.py).
+// C++ (nvrtc.py) and run on the emulator, one fiber a thread. Matrix products go to NumPy (blas.py), factorizations to
+// LAPACK (lapack.py), Fourier transforms to NumPy (fft.py).
 // One unit, in this order, for one fast call of g++.
 #include <dlfcn.h>
 #include <link.h>
@@ -60,5 +62,7 @@ extern "C" void xpemu_fail(const char* message, const char* file, int line);
 #include "libraries.h"
 #include "blas.h"
 #include "blaslt.h"
+#include "lapack.h"
+#include "fft.h"
 #include "random.h"
 #include "sort.h"

@@ -1,6 +1,7 @@
-// What calls of cuBLAS, cuRAND and thrust share: operands are checked over all of their bytes, then the call is queued.
+// What calls of cuBLAS, cuSOLVER, cuFFT, cuRAND and thrust share: operands are checked over all of their bytes, then the
+// call is queued.
 struct Operand { const void* start; size_t size; bool write; };
-static int call(Queue* q, const std::string& what, std::initializer_list<Operand> operands, Work work) {
+static int call(Queue* q, const std::string& what, const std::vector<Operand>& operands, Work work) {
     std::vector<Touch> touches;
     for (auto& o : operands) {
         if (!o.start || !o.size) continue;
@@ -20,4 +21,20 @@ static int call(Queue* q, const std::string& what, std::initializer_list<Operand
         kept = names.insert(what).first->c_str();
     }
     return enqueue(q, kept, touches, std::move(work));
+}
+
+// The codes of the mathematical libraries say little: the reason goes to standard error.
+struct Library { const char* name; Count counts_as; int invalid, failed; };
+static const Library CUBLAS{"cuBLAS", PRODUCTS, 7, 13}, CUSOLVER{"cuSOLVER", FACTORIZATIONS, 3, 6}, CUFFT{"cuFFT", TRANSFORMS, 4, 6};
+
+static int refuse(const Library& library, int code, const std::string& why) {
+    return fprintf(stderr, "cpucuda: %s: %s\n", library.name, why.c_str()), code;
+}
+static int call(const Library& library, int device, Queue* q, const std::string& what, const std::vector<Operand>& operands, Work work) {
+    if (device != current_device)
+        return refuse(library, library.failed, "a handle of device " + std::to_string(device) + " while device " +
+                                                   std::to_string(current_device) + " is current");
+    int e = call(q, what, operands, std::move(work));
+    if (!e && !q->capture) saw(library.counts_as, what.c_str());
+    return e >= 100 ? refuse(library, library.failed, cudaGetErrorString(e)) : e;
 }
