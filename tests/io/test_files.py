@@ -1,5 +1,6 @@
 """Files of arrays: exact, whole or absent, and damage is noticed."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
