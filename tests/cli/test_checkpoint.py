@@ -73,7 +73,7 @@ def test_ctrl_c_and_resume_are_one_run(capsys):
     ("options", "there", "here", "advice"),
     [
         (["--layers", "16,8"], "--layers 16", "--layers 16,8", "to go on with it\n"),
-        (["--model", "cnn"], "--model mlp --layers 16", "--model cnn --layers None", "to go on with it\n"),
+        (["--model", "cnn"], "--model mlp --layers 16", "--model cnn --width 16", "to go on with it\n"),
         (["--dropout", "0.3"], "--dropout 0.2", "--dropout 0.3", "to go on with it\n"),
         (["--lr", "0.25"], "--lr 0.005", "--lr 0.25", "or --allow optimizer\n"),
         (
@@ -196,6 +196,12 @@ def test_what_is_allowed_takes_effect(capsys):
     more = ["--epochs", "3", "--lr", "0.001", "--allow", "optimizer", "--save", "none", "--json", "l.json"]
     assert main(["train", "--resume", "c", *more]) == 0
     assert measured("l.json")[0]["lr"] == [0.005, 0.005, 0.001]
+    assert main([*RUN[:-1], "1", "--save", "none", "--checkpoint", "d"]) == 0  # a cosine becomes longer, too
+    capsys.readouterr()
+    assert main(["train", "--resume", "d", "--epochs", "2", "--lr", "0.001", "--allow", "optimizer"]) == 0
+    assert "a cosine of 2 epochs, not of 1" in capsys.readouterr().out
+    assert main(["train", "--resume", "d", "--schedule", "constant", "--allow", "optimizer"]) == 2
+    assert "this one --schedule constant; give the same" in capsys.readouterr().err  # not: --epochs None
     assert main(["train", "digits", "--allow", "optimizer"]) == 2
     assert main(["train", "--resume", "c", "--allow", "model"]) == 2
     assert "expected some of optimizer, data, augmentation, callbacks, got 'model'" in capsys.readouterr().err

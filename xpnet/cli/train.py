@@ -31,7 +31,7 @@ from xpnet.cli.signals import handling, raising, said
 from xpnet.core.reading import printable
 from xpnet.data import Dataset
 from xpnet.io.files import require_safetensors
-from xpnet.io.locks import claimed
+from xpnet.io.locks import check_apart, claimed
 from xpnet.io.model import save
 from xpnet.io.writing import check_writable
 from xpnet.parallel import Communicator, RanksDifferError, synchronize_batch_norm
@@ -160,6 +160,7 @@ def _train(settings: Settings, group: Communicator) -> int:
     own = [*files.paths(), *([checkpoint] if checkpoint and group.is_main else [])]
     with ExitStack() as stack:
         with bad_input():  # no other run writes them from here on
+            check_apart(own, [path for path in (settings.resume, settings.path) if path and path not in own])
             stack.enter_context(claimed(*own))
         return _train_into(files, name, settings, group)
 
