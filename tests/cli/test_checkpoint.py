@@ -451,3 +451,16 @@ def test_a_disk_that_takes_no_more(limit):
     assert ("saved the model in m.st" in out) == (limit > 2000)
     assert "test accuracy" in out
     assert not [name for name in os.listdir() if name.startswith(".")]
+
+
+@pytest.mark.parametrize("option", ["--checkpoint", "--save", "--resume", "--json", "--path"])
+def test_an_empty_name_is_refused(option, capsys):
+    """It comes of a variable that is not set, and would be taken for no file."""
+    assert main(["train", "digits", option, ""]) == 2
+    assert f"argument {option}: expected the name of a file, got an empty one" in capsys.readouterr().err
+
+
+def test_older_states_are_the_runs_own_files(tmp_path, capsys):
+    name = str(tmp_path / "c")
+    assert main(["train", "digits", "--epochs", "1", "--checkpoint", name, "--save", f"{name}.1"]) == 2
+    assert "is to be written twice" in capsys.readouterr().err
