@@ -73,7 +73,7 @@ def test_ctrl_c_and_resume_are_one_run(capsys):
     ("options", "there", "here", "advice"),
     [
         (["--layers", "16,8"], "--layers 16", "--layers 16,8", "to go on with it\n"),
-        (["--model", "cnn"], "--model mlp --layers 16", "--model cnn --layers None", "to go on with it\n"),
+        (["--model", "cnn"], "--model mlp --layers 16", "--model cnn --width 16", "to go on with it\n"),
         (["--dropout", "0.3"], "--dropout 0.2", "--dropout 0.3", "to go on with it\n"),
         (["--lr", "0.25"], "--lr 0.005", "--lr 0.25", "or --allow optimizer\n"),
         (
@@ -196,6 +196,12 @@ def test_what_is_allowed_takes_effect(capsys):
     more = ["--epochs", "3", "--lr", "0.001", "--allow", "optimizer", "--save", "none", "--json", "l.json"]
     assert main(["train", "--resume", "c", *more]) == 0
     assert measured("l.json")[0]["lr"] == [0.005, 0.005, 0.001]
+    assert main([*RUN[:-1], "1", "--save", "none", "--checkpoint", "d"]) == 0  # a cosine becomes longer, too
+    capsys.readouterr()
+    assert main(["train", "--resume", "d", "--epochs", "2", "--lr", "0.001", "--allow", "optimizer"]) == 0
+    assert "a cosine of 2 epochs, not of 1" in capsys.readouterr().out
+    assert main(["train", "--resume", "d", "--schedule", "constant", "--allow", "optimizer"]) == 2
+    assert "this one --schedule constant; give the same" in capsys.readouterr().err  # not: --epochs None
     assert main(["train", "digits", "--allow", "optimizer"]) == 2
     assert main(["train", "--resume", "c", "--allow", "model"]) == 2
     assert "expected some of optimizer, data, augmentation, callbacks, got 'model'" in capsys.readouterr().err
@@ -445,3 +451,16 @@ def test_a_disk_that_takes_no_more(limit):
     assert ("saved the model in m.st" in out) == (limit > 2000)
     assert "test accuracy" in out
     assert not [name for name in os.listdir() if name.startswith(".")]
+
+
+@pytest.mark.parametrize("option", ["--checkpoint", "--save", "--resume", "--json", "--path"])
+def test_an_empty_name_is_refused(option, capsys):
+    """It comes of a variable that is not set, and would be taken for no file."""
+    assert main(["train", "digits", option, ""]) == 2
+    assert f"argument {option}: expected the name of a file, got an empty one" in capsys.readouterr().err
+
+
+def test_older_states_are_the_runs_own_files(tmp_path, capsys):
+    name = str(tmp_path / "c")
+    assert main(["train", "digits", "--epochs", "1", "--checkpoint", name, "--save", f"{name}.1"]) == 2
+    assert "is to be written twice" in capsys.readouterr().err

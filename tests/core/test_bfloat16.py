@@ -102,3 +102,11 @@ def test_a_checkpoint_goes_on_with_the_same_bits(tmp_path):
     fit(2)
     for a, b in zip(whole, fit(4, resume=tmp_path / "run.safetensors"), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_transforms():
+    x = xpnet.tensor(xpnet.asarray(np.asarray([1.0, 2.0], np.float32), "bfloat16"))
+    gradient = xpnet.grad(lambda x: (x * x * x).sum())(x)
+    assert dtype_name(gradient.dtype) == "bfloat16"
+    assert host(gradient).tolist() == [3.0, 12.0]
+    assert host(xpnet.hvp(lambda x: (x * x).sum(), x, x)).tolist() == [2.0, 4.0]

@@ -1,5 +1,8 @@
 """x[...] = y and x += y: what shares memory goes on with it, and no gradient is of other values."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -132,6 +135,36 @@ def test_copies_do_not_follow(backend):
     copies = [x.clone(), x[xpnet.asarray([0, 1])], x + 0]
     x[0] = variable(1.0)
     assert not any(to_numpy(c).any() for c in copies)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("value", ["constant", "recorded"])
+def test_functions_that_copy_always_copy(recorded, value, backend):
+    """The backend's functions, and the formulas of the derivatives, also where there is nothing to do."""
+    functions = [
+        lambda x: xp.tile(x, (1, 1)), lambda x: xp.diff(x, n=0), lambda x: xp.linalg.matrix_power(x, 1),
+        lambda x: xp.real(xp.astype(x, xp.complex64)), xp.positive, lambda x: xp.repeat(x, 1, axis=0),
+    ]  # fmt: skip
+    if backend == "numpy":
+        functions.append(xp.real)  # of real numbers; the standard has it of complex ones
+    for function in functions:
+        x = variable(np.eye(2)) * 1 if recorded else xpnet.tensor(np.eye(2, dtype=np.float32))
+        y = function(x)
+        y[...] = variable(7.0) * 1 if value == "recorded" else 7.0
+        same(x, np.eye(2))
+        same(y, np.full((2, 2), 7.0))
+
+
+def test_a_diagonal_is_a_view(backend):
+    t = variable([5.0, 6.0])
+    x = xpnet.tensor(np.ones((2, 3), np.float32))
+    diagonal = xp.linalg.diagonal(x, offset=1)
+    diagonal[...] = t
+    same(x, [[1, 5, 1], [1, 1, 6]])
+    x[0, 1] *= t[1]
+    same(diagonal, [30, 6])
+    (x * x).sum().backward()
+    same(t.grad, [2 * 5 * 36, 2 * 6 * 25 + 12])
 
 
 def test_the_last_write_of_a_repeated_place_has_the_gradient(backend):
@@ -277,3 +310,207 @@ def test_an_op_that_closes_over_a_variable_says_so():
     y = variable([1.0]) * 2
     with pytest.raises(TypeError, match="closes over a Tensor that is differentiated"):
         clipped(x)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x[:1], lambda x: x.reshape((-1,)), xp.matrix_transpose, xp.flip, lambda x: xp.unstack(x)[0]],
+    ids=["slice", "reshape", "transpose", "flip", "unstack"],
+)
+def test_a_constant_view_keeps_no_graph(view):
+    """losses.append(y[0].detach()): what y was computed from is freed with it."""
+    w = variable(np.ones((2, 2)))
+    kept, watches = [], []
+    gc.disable()
+    try:
+        for make in (lambda y: view(y).detach(), view):
+            y = w * 2
+            with xpnet.no_grad():
+                kept.append(make(y))
+            watches.append(weakref.ref(y))
+            del y
+        assert [watch() for watch in watches] == [None, None]
+    finally:
+        gc.enable()
+
+
+def of_a_state(w):
+    state = (w * 2).detach()
+    state[0] = w[1] * 3
+    return state
+
+
+def of_a_row_of_a_state(w):
+    state = (w * 2).detach()
+    row, rest = state[:1], state.reshape((-1,))[2:]
+    row *= w[1]
+    rest += w[0, 0]
+    state[1] *= w[0]
+    return state
+
+
+def of_two_that_were_detached(w):
+    state = (w * 2).detach()
+    other = state.detach()
+    state[0] = w[1]
+    return state + other
+
+
+def of_a_detached_slice(w):
+    whole = w * 2
+    part = whole[:1].detach()
+    del whole
+    part[0, 0] = w[1, 1]
+    return part
+
+
+@pytest.mark.parametrize(
+    "write", [of_a_state, of_a_row_of_a_state, of_two_that_were_detached, of_a_detached_slice]
+)
+def test_what_was_detached_from_something_that_is_gone_has_the_gradient(write, backend):
+    """state = state.detach(); state[0] = ...: truncated backpropagation."""
+    w = variable([[1.0, 2.0], [3.0, 5.0]], "float64")
+    with xpnet.no_grad():
+        start = (w * 2).data
+    y = write(w)
+    assert y.requires_grad
+    (y * y).sum().backward()
+    value, old = to_numpy(w), to_numpy(start)
+    if write is of_a_row_of_a_state:
+        u, v = value[0], value[1]
+        want = np.zeros((2, 2))
+        y1 = (old[1] + u[0]) * u
+        np.testing.assert_allclose(to_numpy(y), [old[0] * v, y1])
+        want[0] = 2 * y1 * (old[1] + u[0])
+        want[0, 0] += np.sum(2 * y1 * u)
+        want[1] = 2 * old[0] ** 2 * v
+    else:
+        scale = {of_a_state: 9.0, of_two_that_were_detached: 4.0, of_a_detached_slice: 1.0}[write]
+        want = np.array([[0.0, 0.0], 2 * scale * value[1]])
+        if write is of_a_detached_slice:
+            want[1, 0] = 0.0
+    np.testing.assert_allclose(to_numpy(w.grad), want)
+
+
+def a_slice_of_a_copy(w):
+    copied = w.mT.reshape((-1,))
+    part = copied[4:]
+    part *= w[0, 0]
+    return w, copied, part
+
+
+def rows_and_columns(w):
+    flat, row = w.mT.reshape((-1,)), w[0]
+    row *= 2.0
+    flat[1] = flat[0] * 3.0
+    row += flat[:2]
+    return w, flat, row
+
+
+def a_sum_with_the_other_order(w):
+    flat = w.mT.reshape((-1,))
+    w *= w.mT.reshape((-1,)).reshape(tuple(w.shape))
+    flat[1] = flat[0] * 3.0
+    w[0] = flat[2]
+    return w, flat
+
+
+def a_copy_of_every_second_row(w):
+    half = w[::2]
+    copied = half.reshape((-1,))
+    part = copied[:2]
+    part += half[0, 0]
+    half *= 2.0
+    return w, copied, part
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    "write", [a_slice_of_a_copy, rows_and_columns, a_sum_with_the_other_order, a_copy_of_every_second_row]
+)
+def test_what_shares_memory_is_what_does_in_numpy(write, transposed, backend):
+    """Whichever order the axes have in memory: reshape copies or does not."""
+
+    class Plain(np.ndarray):
+        mT = property(lambda a: a.T)
+
+    start = np.arange(1.0, 7.0).reshape((2, 3) if transposed else (3, 2)).view(Plain)
+    computed = lambda w: (w.mT if transposed else w) * 1
+    w = xpnet.tensor(np.asarray(start), requires_grad=True)
+    for y, want in zip(write(computed(w)), write(computed(start)), strict=True):
+        same(y, want)
+    assert xpnet.gradcheck(lambda w: xp.concat([y.reshape((-1,)) for y in write(computed(w))]), w)
+
+
+def test_a_list_of_tensors_is_written_with_its_gradient(backend):
+    a = variable(2.0)
+    t = xp.zeros((2, 2))
+    t[0] = [a, 3.0]
+    t[1] = (t[0, 0] * a, a)
+    assert t.tolist() == [[2.0, 3.0], [4.0, 2.0]]
+    t.sum().backward()
+    assert float(a.grad) == 1 + 4 + 1
+
+
+def test_views_that_are_gone_are_forgotten():
+    x = xpnet.tensor(np.zeros(3, np.float32))
+    for _ in range(1000):
+        x[0]
+    assert len(x._memory.views) < 100
+
+
+def test_a_write_into_the_neighbour_in_the_vector_is_none_of_it():
+    model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))  # no gap between them
+    optimizer = optim.SGD(model, lr=0.1)
+    first, second = model.layers
+    x = xpnet.tensor(np.ones((1, 8), np.float32), requires_grad=True)
+    model(x).sum().backward()
+    optimizer.step()  # now they are one vector
+    y = (second(x) ** 2).sum()
+    for p in first.parameters():
+        p.data = p.data * 2
+    y.backward()
+    y = (second(x) ** 2).sum()
+    second.weight.data = second.weight.data * 2
+    with pytest.raises(RuntimeError, match=r"weight of linear was written into"):
+        y.backward()
+
+
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x.mT, lambda x: x.reshape((3, 2)), lambda x: x[:, 1:], lambda x: xp.expand_dims(x, axis=0)[0]],
+    ids=["transpose", "reshape", "slice", "axis"],
+)
+def test_a_view_of_what_nobody_has_keeps_its_tangent(view, backend):
+    def f(x):
+        y = view(x * x)
+        y[0] *= 2.0
+        row = y[1]
+        row += x[0, 0]
+        return (y * y).sum()
+
+    x = xpnet.asarray(np.arange(1.0, 7.0).reshape(2, 3))
+    v = xpnet.asarray(np.cos(np.arange(6.0)).reshape(2, 3))
+    tangent = float(xpnet.jvp(f, (x,), (v,))[1])
+    gradient = xpnet.grad(f)(x)
+    np.testing.assert_allclose(tangent, float((gradient * xpnet.tensor(v)).sum()), rtol=1e-12)
+    assert xpnet.gradcheck(f, xpnet.tensor(x, requires_grad=True))
+
+
+@pytest.mark.parametrize("index", [..., ()])
+def test_a_sum_is_written_into(index):
+    x = xp.sum(xpnet.tensor([1.0, 2.0]))
+    x[index] = 5.0
+    assert x.tolist() == 5.0
+    x[...] += 1.0
+    assert x.tolist() == 6.0
+
+
+def test_a_value_may_have_more_axes_of_length_one(backend):
+    t = variable([[[1.0, 2.0]]])
+    x = xpnet.tensor(np.zeros((3, 2), np.float32))
+    x[1] = t * 1
+    (x * x).sum().backward()
+    same(x, [[0, 0], [1, 2], [0, 0]])
+    assert tuple(t.grad.shape) == (1, 1, 2)
+    same(t.grad, [[[2, 4]]])

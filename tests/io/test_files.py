@@ -1,5 +1,6 @@
 """Files of arrays: exact, whole or absent, and damage is noticed."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -122,6 +123,19 @@ def test_a_second_name_for_a_file(tmp_path, monkeypatch, links):
         file.write(b"two")
     assert (a.read_bytes(), b.read_bytes()) == (b"two", b"one")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.host
+@pytest.mark.skipif(os.name != "posix", reason="links need leave here")
+def test_a_second_name_of_what_a_link_leads_to(tmp_path):
+    a, link, b = tmp_path / "a", tmp_path / "link", tmp_path / "b"
+    a.write_bytes(b"one")
+    link.symlink_to("a")
+    copy_file(link, b)
+    with atomic_write(a) as file:
+        file.write(b"two")
+    assert not b.is_symlink()
+    assert b.read_bytes() == b"one"
 
 
 # ---- metadata as people have it ----

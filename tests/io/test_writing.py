@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import xpnet
-from xpnet.io.locks import InUseError, claimed
+from xpnet.io.locks import InUseError, check_apart, claimed
 from xpnet.io.writing import atomic_write, check_writable, copy_file
 
 pytestmark = [
@@ -265,6 +265,20 @@ def test_a_thread_may_claim_again_and_another_may_not(tmp_path):
     assert found[1] is None
 
 
+def test_one_file_for_two_purposes_is_refused(tmp_path):
+    a, link, other = tmp_path / "a", tmp_path / "link", tmp_path / "other"
+    link.symlink_to(a)
+    other.symlink_to(tmp_path)
+    twice, same, followed = ([a, other / "a"], []), ([a], [other / "a"]), ([a], [link])
+    for written, read in (twice, same, followed, ([link], [link])):
+        with pytest.raises(ValueError, match=r"a is to be written twice|(a|link) is read, and would be over"):
+            check_apart(written, read)
+    check_apart([link, tmp_path / "b"], [a])  # a write replaces the link
+    with pytest.raises(ValueError, match="is to be written twice"), claimed(a, other / "a"):
+        pass
+    assert names(tmp_path) == ["link", "other"]
+
+
 def test_many_processes_claim_in_turn(tmp_path):
     """Each adds one to a number, without an update lost, while the lock file comes and goes."""
     path = tmp_path / "count"
@@ -339,3 +353,23 @@ def test_a_claim_in_a_folder_that_is_not_there(tmp_path):
     path = tmp_path / "no" / "a"
     with pytest.raises(FileNotFoundError, match=f"cannot write {path}: "), claimed(path):
         pass
+
+
+def write_whole(path):
+    with atomic_write(path) as file:
+        file.write(b"whole")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_what_is_no_file_is_refused_and_not_replaced(tmp_path):
+    """A rename would put a file in the place of a device, for everybody on the machine."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        for write in (check_writable, lambda path: claimed(path).__enter__(), write_whole):
+            with pytest.raises(OSError, match=f"cannot write {path}: it is a pipe, expected a file"):
+                write(path)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert names(tmp_path) == ["link", "pipe"]

@@ -110,6 +110,18 @@ OPTIONS = {
         "batch_size is 32 on rank 0 and 50 on rank 1",
     ),
     "another network": ("--parallel", "--parallel --layers 7", 2, "model.layers is "),
+    "divergence on rank 1": (
+        "--parallel --optimizer sgd --lr 1e6 --epochs 200",
+        "--parallel --optimizer sgd --lr 1e6 --epochs 200 --divergence 3",
+        2,
+        "'StopOnDivergence', 'factor': 3.0, 'every': 20",
+    ),
+    "synchronized on rank 1": (
+        "--parallel",
+        "--parallel --sync-batch-norm",
+        2,
+        "synchronized batch norms is 0 on rank 0 and 2 on rank 1",
+    ),
     "another seed": ("--parallel", "--parallel --seed 5", 2, "training.seed is 0 on rank 0 and 5 on rank 1"),
 }
 

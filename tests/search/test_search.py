@@ -34,6 +34,7 @@ from xpnet.search import (
     search,
     uniform,
 )
+from xpnet.search.journal import Journal
 
 pytestmark = pytest.mark.host
 
@@ -310,6 +311,17 @@ def test_a_second_search_on_one_journal_is_told_so(tmp_path):
     assert found == [f"{path} is being written by another thread; name another file"] * 4
     assert search(helpers.noisy, SPACE, RandomSearch(4), journal=path, resume=True).to_json() == expected
     assert [p.name for p in tmp_path.iterdir()] == ["j.jsonl"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need leave here")
+def test_a_journal_is_one_whatever_links_lead_there(tmp_path):
+    path, link = tmp_path / "j.jsonl", tmp_path / "link"
+    link.symlink_to(path)
+    journal = Journal(link, {}, resume=False)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".j.jsonl.lock", "j.jsonl", "link"]
+    journal.close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["j.jsonl", "link"]
+    assert link.is_symlink()
 
 
 @pytest.mark.parametrize("times", [1, 2, 5, 1000])

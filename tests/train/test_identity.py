@@ -315,7 +315,41 @@ def test_fingerprints_do_not_depend_on_the_backend(backend):
             assert array_fingerprint(xpnet.asarray(x)) == array_fingerprint(x)
 
 
+class Focal(nn.Module):
+    """A loss as a module, with what it is given, parts, and a state."""
+
+    def __init__(self, gamma, weight=WEIGHT, inner=None):
+        self.gamma, self.weight, self.inner = gamma, weight, inner
+        self.scale = nn.Parameter(np.ones(1, np.float32))
+
+    def forward(self, output, target):
+        return F.cross_entropy(output, target) * self.gamma * self.scale.sum()
+
+
+class OtherFocal(Focal):
+    def forward(self, output, target):
+        return F.cross_entropy(output, target) / self.gamma
+
+
+OtherFocal.__qualname__ = OtherFocal.__name__ = "Focal"
+
+
+class Slim:
+    __slots__ = ("factor",)
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, output, target):
+        return F.cross_entropy(output, target) * self.factor
+
+
 MEANINGS = {
+    "a module's number": (Focal(1.0), Focal(2.0)),
+    "a module's array": (Focal(1.0), Focal(1.0, WEIGHT * 2)),
+    "a module's part": (Focal(1.0, inner=nn.Dropout(0.1)), Focal(1.0, inner=nn.Dropout(0.2))),
+    "a module's code": (Focal(1.0), OtherFocal(1.0)),
+    "slots": (Slim(1.0), Slim(2.0)),
     "code": (scaled_loss, other_scaled_loss),
     "default": (scaled_loss, partial(scaled_loss, factor=2.0)),
     "closure": (multiplied(1), multiplied(2)),
@@ -335,6 +369,14 @@ def test_other_functions_and_objects_have_other_fingerprints(name):
     assert compare(fingerprint(one), fingerprint(other)) == "other"
     assert compare(fingerprint(one), json.loads(json.dumps(fingerprint(one)))) == "same"
     assert text(fingerprint(one)) != text(fingerprint(other))
+
+
+def test_neither_the_mode_nor_the_state_of_a_module_is_its_meaning():
+    one, other = Focal(1.0, inner=nn.BatchNorm1d(2)), Focal(1.0, inner=nn.BatchNorm1d(2)).eval()
+    other.scale.data += 1
+    other.inner.train()
+    other.inner(np.ones((3, 2), np.float32))
+    assert fingerprint(one) == fingerprint(other)
 
 
 def test_a_constant_outside_of_the_function_counts(monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 import xpnet
 from tests.train.blobs import blobs
 from xpnet import nn, optim
-from xpnet.data import DataLoader
+from xpnet.data import DataLoader, Dataset
 from xpnet.functional import cross_entropy, mse_loss
 from xpnet.io.locks import InUseError, claimed
 from xpnet.train import (
@@ -341,3 +341,22 @@ def test_a_file_that_another_run_writes_is_refused_at_the_start(tmp_path, make):
     second()  # it is free now
     assert len(found) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_running_mean_that_is_nan_is_not_written(tmp_path):
+    """Such a network predicts NaN although its parameters are finite; -inf, as in a mask, may be meant."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
+    model.mask = nn.Buffer(xpnet.asarray([-np.inf, 0.0]))
+
+    class Spoil(Callback):
+        def on_batch_end(self, run):
+            if run.step == 3:
+                run.model[1].running_mean[...] = np.nan
+
+    x, y = np.random.default_rng(0).normal(size=(40, 2)).astype("f4"), np.arange(40) % 2
+    trainer = Trainer(
+        model, cross_entropy, optim.SGD(model, 0.1), [Spoil(), Checkpoint(tmp_path / "c", every_steps=1)]
+    )
+    with pytest.raises(TrainingDivergedError, match=r"buffer 1\.running_mean is not finite after 3 updates"):
+        trainer.fit(DataLoader(Dataset(x, y), 8), epochs=2)
+    assert load_checkpoint(tmp_path / "c")["state"]["step"] == 2

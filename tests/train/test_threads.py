@@ -264,7 +264,14 @@ def test_ctrl_c_does_not_wait_for_a_slow_batch(prefetch, tmp_path):
     root = Path(__file__).parents[2]
     env = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, str(prefetch)], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SLOW, str(prefetch)],
+        cwd=tmp_path,
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # which a job in the background ignores
     )
     assert process.stdout.readline() == "waits\n", "nothing was trained"
     time.sleep(1)  # what was made ahead is trained on

@@ -1,5 +1,7 @@
 """What the transforms are: nested, of trees, of models, and exact where something is run twice."""
 
+from math import factorial
+
 import numpy as np
 import pytest
 
@@ -210,6 +212,76 @@ def test_checkpoint_in_higher_order_and_in_transforms():
     np.testing.assert_allclose(to_numpy(second(f)(array(X))), to_numpy(second(plain)(array(X))), rtol=1e-12)
 
 
+def test_a_checkpoint_is_of_the_arguments_that_it_was_given():
+    """Written into since, or by the function itself."""
+
+    def into_its_argument(x):
+        x[0] = x[0] * x[1]
+        return (x * x).sum()
+
+    for f in (lambda x: (x * x).sin().sum(), into_its_argument):
+        gradients = []
+        for run in (f, lambda x, f=f: xpnet.checkpoint(f, x)):
+            w, other = (xpnet.tensor(X[:2], requires_grad=True) for _ in range(2))
+            x = w * 1.0
+            y = run(x)
+            x[0] = other[1]
+            (y + (x * x).sum()).backward()
+            gradients.append([to_numpy(w.grad), to_numpy(other.grad)])
+        np.testing.assert_array_equal(*gradients)
+
+
+def closing_over_what_is_recorded(w):
+    x = w * 1.0
+    return lambda z: (x * x * z).sum(), (w,), lambda: x.__setitem__(0, w[1])
+
+
+def closing_over_a_constant(w):
+    x = xpnet.tensor(np.ones(2))
+    return lambda z: (x * z * z).sum(), (w,), lambda: x.__setitem__(0, 3.0)
+
+
+def given_a_constant(w):
+    x = xpnet.tensor(np.ones(2))
+    return lambda z, x: ((x * 2) * z * z).sum(), (w, x), lambda: x.__setitem__(0, 3.0)
+
+
+def adding_to_what_it_closes_over(w):
+    x = xpnet.tensor(np.ones(2))
+
+    def f(z):
+        x[...] = x + z
+        return (x * x).sum()
+
+    return f, (w,), lambda: None
+
+
+def closing_over_another(w):
+    names = {"x": w * 2.0}
+    return lambda z: (names["x"] * z).sum(), (w,), lambda: names.update(x=w * 3.0)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        closing_over_what_is_recorded,
+        closing_over_a_constant,
+        given_a_constant,
+        adding_to_what_it_closes_over,
+        closing_over_another,
+    ],
+)
+def test_a_checkpoint_of_other_values_the_second_time_is_refused(case):
+    w = xpnet.tensor(X[:2], requires_grad=True)
+    f, args, change = case(w)
+    y = xpnet.checkpoint(f, *args)
+    change()
+    with pytest.raises(
+        RuntimeError, match=r"backward\(\): .*(written into after|run again on something else)"
+    ):
+        y.backward()
+
+
 @pytest.mark.host
 def test_checkpoint_keeps_the_square_root_of_a_deep_network():
     import tracemalloc
@@ -253,6 +325,16 @@ def test_running_statistics_move_once():
             r"grad: the function's result has shape \(3,\)",
         ),
         (lambda: xpnet.grad(lambda x: 3.0)(array(X)), TypeError, "grad: the function's result is a float"),
+        (
+            lambda: xpnet.functional_call(nn.Linear(2, 1), [1.0], array(X)),
+            TypeError,
+            "functional_call: parameters: expected a dict, got list",
+        ),
+        (
+            lambda: xpnet.functional_call(nn.Linear(2, 1), {"bias": 1.0}, array(X)),
+            ValueError,
+            r"functional_call: bias has shape \(\), not \(1,\)",
+        ),
         (lambda: xpnet.grad(lambda x: x.sum())(np.array([1, 2])), TypeError, r"grad: argument\[0\].*int64"),
         (lambda: xpnet.jvp(lambda x: x, array(X), array(X)), TypeError, "tuples"),
         (
@@ -383,6 +465,35 @@ def test_the_determinant_of_singular_matrices(backend):
     np.testing.assert_allclose(to_numpy(got), want, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_derivatives_of_the_determinant_in_every_mode(n, dtype, backend):
+    """det(x + t v) is a polynomial in t: also of singular x to the second order, of others to any."""
+    rng = np.random.default_rng(n)
+    one, start = (xpnet.asarray(np.array(v)) for v in (1.0, 0.0))
+    modes = {"r": xpnet.grad, "f": lambda f: lambda t: xpnet.jvp(f, (t,), (one,))[1]}
+    for rank in range(n + 1):
+        x = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, n)) + 0j
+        v = rng.standard_normal((n, n)) + 1j * rng.standard_normal((n, n))
+        part = lambda z: (z.real + 2 * z.imag) if dtype == "complex128" else z
+        if dtype == "float64":
+            x, v = x.real, v.real
+        at = np.cos(np.arange(n + 1))
+        c = np.linalg.solve(np.vander(at, increasing=True), [np.linalg.det(x + t * v) for t in at])
+        want = [part(c[k]) * factorial(k) if k <= n else 0.0 for k in range(4)]
+        x, v = xpnet.tensor(x), xpnet.tensor(v)
+
+        def f(t, x=x, v=v):
+            d = xp.linalg.det(x + t * v)
+            return xp.real(d) + 2 * xp.imag(d) if dtype == "complex128" else d
+
+        for order in ("r", "f", "rr", "rf", "fr", "ff", *(("rrr", "fff", "rfr") if rank == n else ())):
+            g = f
+            for mode in order:
+                g = modes[mode](g)
+            assert abs(float(g(start)) - want[len(order)]) < 1e-8, (rank, order)
+
+
 @pytest.mark.parametrize("order", [0.5, 1, 2, 3, 4])
 def test_norms_and_deviations_have_no_slope_at_zero(order):
     zero = xpnet.asarray(np.zeros(3))
@@ -472,3 +583,76 @@ def test_a_length_that_depends_on_a_variable_is_refused():
     with pytest.raises(TypeError, match="arange: start requires a gradient"):
         xp.arange(stop)
     assert xp.arange(stop.detach()).tolist() == [0, 1, 2, 3]
+
+
+# ---- numbers of other kinds -------------------------------------------------------------------------------
+
+
+def test_a_numpy_scalar_is_a_number_in_every_mode(backend):
+    f = lambda x: (np.float64(2.0) / (x * np.float64(1.5)) + np.float32(3.0) ** x).sum()
+    x, v = (xpnet.tensor(xpnet.asarray(a, "float32")) for a in ([0.5, 2.0], [1.0, -1.0]))
+    value, tangent = xpnet.jvp(f, (x,), (v,))
+    assert str(value.dtype) == str(tangent.dtype) == str(x.dtype)
+    np.testing.assert_allclose(float(tangent), float((xpnet.grad(f)(x) * v).sum()), rtol=1e-5)
+    assert xpnet.hvp(f, x, v).dtype == x.dtype
+
+
+# ---- what no other test looks at --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_pullback_of_another_shape_is_named_in_transforms(order):
+    @xpnet.custom_vjp
+    def summed(x):
+        return x * 2.0
+
+    summed.defvjp(lambda x: (x * 2.0, None), lambda kept, dy: xp.sum(dy))
+    f = lambda x: (summed(x) ** 2).sum()
+    f = f if order == 1 else lambda x: xpnet.grad(lambda x: (summed(x) ** 2).sum())(x).sum()
+    with pytest.raises(ValueError, match=r"a gradient of shape \(\) .* the pullback of summed"):
+        xpnet.grad(f)(xpnet.tensor(X))
+
+
+def test_a_gradient_that_is_retained_can_be_differentiated():
+    x = xpnet.tensor(X, requires_grad=True)
+    y = x * x
+    y.retain_grad()
+    (y**3).sum().backward(create_graph=True)
+    np.testing.assert_allclose(to_numpy(y.grad), 3 * X**4)
+    (second,) = xpnet.vjp(lambda y: 3 * y**2, y.detach())[1](array(np.ones(3)))
+    x.grad = None
+    y.grad.sum().backward()
+    np.testing.assert_allclose(to_numpy(x.grad), to_numpy(second) * 2 * X)
+
+
+def test_bounds_that_cross_give_the_gradient_to_the_upper_one():
+    bounds = (array([1.0, 0.0]), array([0.5, 1.0]))
+    low, high = xpnet.grad(lambda a, b: xp.clip(array([0.0, 0.5]), a, b).sum(), (0, 1))(*bounds)
+    assert low.tolist() == [0.0, 0.0]
+    assert high.tolist() == [1.0, 0.0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_size_of_a_complex_zero_has_no_slope():
+    size = lambda x: xp.abs(x + 1j * (2.0 * x)).sum()
+    x = array([0.0, -1.0])
+    np.testing.assert_allclose(to_numpy(xpnet.grad(size)(x)), [0.0, -(5**0.5)])
+    np.testing.assert_allclose(to_numpy(xpnet.jvp(size, (x,), (array([1.0, 0.0]),))[1]), 0.0)
+
+
+def test_a_pullback_can_be_differentiated_by_its_cotangent():
+    _, pullback = xpnet.vjp(lambda x: x**3, array(X))
+    gradient = xpnet.grad(lambda s: (pullback(s)[0] ** 2).sum())(array([1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(to_numpy(gradient), 2 * np.array([1.0, 2.0, 3.0]) * (3 * X**2) ** 2)
+
+
+def test_a_checkpoint_moves_the_random_numbers_once():
+    draws = []
+    for run in (lambda f, x: f(x), xpnet.checkpoint):
+        xpnet.manual_seed(5)
+        x = xpnet.tensor(np.ones(16), requires_grad=True)
+        y = run(lambda z: F.dropout(z, 0.5).sum(), x)
+        between = F.dropout(xpnet.tensor(np.ones(16)), 0.5)
+        y.backward()
+        draws.append([to_numpy(between), to_numpy(F.dropout(xpnet.tensor(np.ones(16)), 0.5))])
+    np.testing.assert_array_equal(*draws)

@@ -11,8 +11,10 @@ from typing import Any
 from xpnet.array_api.values import differentiating, value_of
 from xpnet.core.arrays import is_array
 from xpnet.core.backend import dtype_name
+from xpnet.core.methods import Methods
+from xpnet.core.operators import clone
 from xpnet.core.tensor import Tensor
-from xpnet.core.views import viewed
+from xpnet.core.views import is_view, share_memory, viewed
 
 Function = Callable[..., Any]
 
@@ -101,12 +103,16 @@ def derived(
         def function(*args: Any, **kwargs: Any) -> Any:
             try:
                 if differentiating(*args, *kwargs.values()):
-                    return formula(*args, **kwargs)
+                    found = formula(*args, **kwargs)
+                    return found if views or not _is_of(found, args[0]) else clone(found)
                 found = value_of(own, args, kwargs, find)
             except ERRORS as error:
                 raise named(error, function, args, kwargs) from error.__cause__
-            if views and isinstance(args[0], Tensor):
-                again: Function = lambda x: function(x, *args[1:], **kwargs)
+            if not views:
+                return clone(found) if isinstance(found, Tensor) and _lies_in(found, args) else found
+            if isinstance(args[0], Tensor):
+                rest = args[1:]  # without the first, which a view does not keep
+                again: Function = lambda x: function(x, *rest, **kwargs)
                 if isinstance(found, tuple):
                     for k, part in enumerate(found):
                         viewed(part, args[0], partial(_entry, again, k))
@@ -119,6 +125,20 @@ def derived(
         return public(function, own, chapter, text, derivative)
 
     return make
+
+
+def _is_of(y: Any, x: Any) -> bool:
+    """Whether a formula gave its argument, or a view of it."""
+    if y is x:
+        return isinstance(y, Methods)
+    memory = getattr(y, "_memory", None)
+    return memory is not None and memory is getattr(x, "_memory", None)
+
+
+def _lies_in(y: Tensor, args: tuple[Any, ...]) -> bool:
+    """Whether a value of a backend's function is in the memory of an argument."""
+    of = [x.data for x in args if isinstance(x, Methods)]
+    return any(y.data is x or (is_view(y.data) and share_memory(y.data, x)) for x in of)
 
 
 def _entry(function: Function, k: int, x: Any) -> Any:

@@ -11,7 +11,6 @@ from xpnet.array_api.function import Function, constant, derived
 from xpnet.array_api.statistical import axes_of, root
 from xpnet.core import factorizations as ops
 from xpnet.core import operators
-from xpnet.core.arrays import arange
 from xpnet.core.elementwise import absolute
 from xpnet.core.operators import getitem, matmul, reshape, transpose
 from xpnet.core.places import device, namespace
@@ -84,14 +83,16 @@ def det(x: Any, /) -> Any:
     return ops.det(x)
 
 
-@derived("linalg.diagonal", CHAPTER, "The diagonal `offset` of the last two axes.", "dy on that diagonal")
+@derived(
+    "linalg.diagonal",
+    CHAPTER,
+    "The diagonal `offset` of the last two axes.",
+    "dy on that diagonal",
+    views=True,
+)
 def diagonal(x: Any, /, *, offset: int = 0) -> Any:
     """Diagonal."""
-    m, n = x.shape[-2:]
-    rows, columns = max(-offset, 0), max(offset, 0)
-    k = max(min(m - rows, n - columns), 0)
-    places = arange(k, x.data)
-    return getitem(x, (*(slice(None),) * (x.ndim - 2), places + rows, places + columns))
+    return ops.diagonal(x, offset)
 
 
 @derived("linalg.eigh", CHAPTER, "Eigenvalues and eigenvectors of a symmetric matrix.", "Giles, 2008")

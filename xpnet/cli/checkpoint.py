@@ -195,15 +195,21 @@ def check_resume(
     metadata = _metadata(str(path))
     there = metadata["command"]
     changed = [key for key in command if key in there and there[key] != command[key]]
-    longer = changed == ["epochs"]
+    others = [key for key in changed if key != "epochs"]
+    # another length needs no leave, whatever else is otherwise by leave; of another schedule, it is part
+    longer = others != changed and "schedule" not in others
+    longer = longer and all(PARTS.get(key) in settings.allow for key in others)
     allow = (*settings.allow, "callbacks") if longer else settings.allow
     different = [key for key in changed if PARTS.get(key) not in allow]
     if different:
-        texts = (" ".join(f"--{key} {_text(of.get(key))}" for key in different) for of in (there, command))
+        texts = [
+            " ".join(f"--{key} {_text(of[key])}" for key in different if of.get(key) is not None)
+            for of in (there, command)
+        ]
         parts = {PARTS.get(key) for key in different}
         also = "" if None in parts else f", or --allow {','.join(sorted(map(str, parts)))}"
         raise BadInputError(
-            f"--resume {path}: that run has {next(texts)}, this one {next(texts)}; give the same options to "
+            f"--resume {path}: that run has {texts[0]}, this one {texts[1]}; give the same options to "
             f"go on with it{also}"
         )
     with bad_input():

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from xpnet import __version__
 from xpnet.cli.errors import BAD_INPUT, FAILED, BadInputError
+from xpnet.cli.options import refuse_empty_names
 from xpnet.cli.signals import said
 from xpnet.core.reading import printable
 
@@ -45,6 +46,7 @@ class _CommandParser(_Parser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         module = import_module(f"xpnet.cli.{self.prog.split()[-1]}")
         module.add_options(self)
+        refuse_empty_names(self)
         self.set_defaults(**module.Settings.defaults())
         found = super().parse_known_args(args, namespace)
         earlier = module.earlier_options(found[0]) if hasattr(module, "earlier_options") else {}

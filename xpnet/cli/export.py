@@ -14,6 +14,7 @@ from xpnet import to_numpy
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
 from xpnet.cli.options import sizes
 from xpnet.cli.settings import Settings as Base
+from xpnet.io.locks import check_apart
 from xpnet.io.model import Saved, load
 
 _TOLERANCE = 1e-4  # of deep networks in float32, whose sums are taken in another order
@@ -46,6 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings) -> int:
     """Write the ONNX file, and where there is onnxruntime compare its output with xpnet's; the exit code."""
     with bad_input():
+        check_apart([settings.output], [settings.model])
         saved = load(settings.model)
         shape = settings.shape or saved.metadata.get("shape")
         if shape is None:

@@ -24,6 +24,7 @@ from xpnet.data.dataset import check_finite
 from xpnet.data.folder import SUFFIXES, decode
 from xpnet.data.npy import read_npy, read_npz
 from xpnet.data.table import read_table
+from xpnet.io.locks import check_apart
 from xpnet.io.writing import check_writable
 from xpnet.train import predict
 
@@ -58,6 +59,8 @@ def run(settings: Settings) -> int:
     """Load the model and the samples, print a label and its probability for each; the exit code."""
     with bad_input():
         if settings.output is not None:
+            read = (settings.model, settings.input, settings.path)
+            check_apart([settings.output], [path for path in read if path is not None])
             check_writable(settings.output)
         choose_backend(settings)
         model, scaler, metadata = load_model(settings.model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -22,7 +23,8 @@ from xpnet.cli.model import versions
 from xpnet.cli.options import add_dataset, count, pair
 from xpnet.cli.settings import DataSettings, TrainSettings
 from xpnet.cli.setup import Data, prepare, read_data
-from xpnet.io.locks import claimed
+from xpnet.cli.signals import handling, raising, said
+from xpnet.io.locks import check_apart, claimed
 from xpnet.io.writing import check_writable
 from xpnet.search import (
     CoarseToFine,
@@ -103,9 +105,11 @@ def run(settings: Settings) -> int:
     picture = output.picture_path(settings.plot, "", "--plot", False)
     with bad_input():
         choose_backend(settings)
-        for path in (settings.json, picture):
-            if path is not None:
-                check_writable(path)
+        own = [path for path in (settings.json, picture) if path is not None]
+        journal = [settings.journal] if settings.journal else []
+        check_apart([*own, *journal], [settings.path] if settings.path else [])
+        for path in own:
+            check_writable(path)
     objective = TrainCommand(_common(settings, name))
     objective.check()
     print(
@@ -115,8 +119,18 @@ def run(settings: Settings) -> int:
     )
     with ExitStack() as stack:
         with bad_input():  # no other run writes them from here on
-            stack.enter_context(claimed(*(path for path in (settings.json, picture) if path is not None)))
-        return _search(settings, name, objective, picture)
+            stack.enter_context(claimed(*own))
+        if settings.executor is None:  # several processes are ended by whatever has started them
+            stack.enter_context(handling((signal.SIGTERM,), raising))
+        try:
+            return _search(settings, name, objective, picture)
+        except KeyboardInterrupt as stop:
+            if settings.journal is None:
+                raise
+            code, word = said(stop)
+            kept = f"finished trials are in {settings.journal}, go on with --resume"
+            print(f"xpnet search: error: {word}; {kept}", file=sys.stderr)
+            return code
 
 
 def _search(settings: Settings, name: str, objective: TrainCommand, picture: str | None) -> int:

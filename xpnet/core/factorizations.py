@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.core.arrays import COMPLEX, carries_gradients, kind
+from xpnet.core.arrays import COMPLEX, arange, carries_gradients, kind, scatter_add
 from xpnet.core.backend import Array
 from xpnet.core.elementwise import numbers
 from xpnet.core.node import Pullback
@@ -35,6 +35,20 @@ def _eye(x: Array, n: int) -> Array:
     return namespace(x).eye(n, dtype=x.dtype, device=device(x))
 
 
+@differentiable(forward="linear", views=True)
+def diagonal(x: Array, offset: int = 0) -> Result:
+    """The diagonal `offset` of the last two axes; its transpose puts it back among zeros."""
+    xp = namespace(x)
+    y = xp.linalg.diagonal(x, offset=offset)
+
+    def pullback(dy: Array) -> Array:
+        places = arange(dy.shape[-1], dy.data if carries_gradients(dy) else dy)
+        index = (*(slice(None),) * (x.ndim - 2), places + max(-offset, 0), places + max(offset, 0))
+        return scatter_add(tuple(x.shape), index, dy)
+
+    return y, pullback
+
+
 @differentiable(forward="transposed")
 def inv(x: Array) -> Result:
     """X^-1; dX = -Y^H dY Y^H."""
@@ -51,31 +65,72 @@ def det(x: Array) -> Result:
 
 @differentiable(forward="transposed")
 def adjugate(x: Array) -> Result:
-    """adj(X) = det(X) X^-1; with X = U diag(s) V^H it is det(U V^H) V diag(prod of the other s) U^H.
-
-    Its derivative is that of det(X) X^-1, for which X must be invertible.
-    """
+    """adj(X) = det(X) X^-1; with X = U diag(s) V^H it is det(U V^H) V diag(prod of the other s) U^H."""
     xp = namespace(numbers("det", x))
+    pullback = lambda dy: adjoint(adjugate_along(x, adjoint(dy)))  # tr(d adj(X)[A] B) is symmetric in A, B
     if carries_gradients(x):
-        inverse = xp.linalg.inv(x)
-        return xp.reshape(det(x), (*x.shape[:-2], 1, 1)) * inverse, lambda dy: None
+        return adjugate(x), pullback
+    u, s, v, sign = _turned_to_diagonal(x)
+    others = xp.where(_eye(s, s.shape[-1]) == 1, xp.ones_like(x), xp.expand_dims(s, axis=-2))
+    return sign * _diagonal(v, xp.prod(others, axis=-1, dtype=x.dtype)) @ adjoint(u), pullback
+
+
+@differentiable(forward="transposed")
+def adjugate_along(x: Array, d: Array) -> Result:
+    """The derivative of adj(X) along D, tr(X^-1 D) adj(X) - X^-1 D adj(X), of singular matrices, too.
+
+    Of X = U diag(s) V^H and E = U^H D V it is that of adj(diag(s)) along E, turned back: -E_ij times the
+    product of all s but s_i and s_j, and on the diagonal the sum of E_jj times these products. Its own
+    derivative by X, the third of the determinant, is made with X^-1.
+    """
+
+    def by_x(dy: Array) -> Array:  # of det X (tr YA tr YB - tr YAYB) with Y = X^-1, A = D, B = dy^H
+        xp = namespace(x, d, dy)
+        y = xp.linalg.inv(x)
+        ya, yb = y @ d, y @ adjoint(dy)
+        trace = lambda z: xp.sum(z * _eye(z, z.shape[-1]), axis=(-2, -1), keepdims=True)
+        inner = (trace(ya) * trace(yb) - trace(ya @ yb)) * y
+        outer = (trace(yb) * ya + trace(ya) * yb - ya @ yb - yb @ ya) @ y
+        return adjoint(xp.reshape(det(x), (*x.shape[:-2], 1, 1)) * (inner - outer))
+
+    def pullback(dy: Array) -> tuple[Any, Any]:
+        return lambda out: by_x(dy), lambda out: adjoint(adjugate_along(x, adjoint(dy)))
+
+    if carries_gradients(x) or carries_gradients(d):
+        return adjugate_along(x, d), pullback
+    xp = namespace(x, d)
+    u, s, v, sign = _turned_to_diagonal(x)
+    e = adjoint(u) @ d @ v
+    products = _without_two(s)
+    along = xp.expand_dims(xp.linalg.diagonal(e), axis=-1)
+    return sign * v @ (_diagonal(_eye(e, s.shape[-1]), (products @ along)[..., 0]) - products * e) @ adjoint(
+        u
+    ), pullback
+
+
+def _turned_to_diagonal(x: Array) -> tuple[Array, Array, Array, Array]:
+    """U, s, V and det(U V^H) of X = U diag(s) V^H."""
+    xp = namespace(x)
     u, s, vh = xp.linalg.svd(x, full_matrices=False)
-    n = s.shape[-1]
-    others = xp.where(
-        xp.eye(n, dtype=xp.bool, device=device(x)),
-        xp.ones_like(x),
-        xp.astype(xp.expand_dims(s, axis=-2), x.dtype) + xp.zeros_like(x),
-    )
-    cofactors = _diagonal(adjoint(vh), xp.prod(others, axis=-1, dtype=x.dtype)) @ adjoint(u)
     sign = xp.reshape(xp.linalg.det(u @ vh), (*x.shape[:-2], 1, 1))
-    y = sign * cofactors
+    return u, xp.astype(s, x.dtype, copy=False), adjoint(vh), sign
 
-    def pullback(dy: Array) -> Array:  # dA = tr(X^-1 dX) A - X^-1 dX A
-        h, a = adjoint(xp.linalg.inv(x)), adjoint(y)
-        trace = xp.sum(conj(y) * dy, axis=(-2, -1), keepdims=True)
-        return trace * h - h @ dy @ a
 
-    return y, pullback
+def _without_two(s: Array) -> Array:
+    """(..., n, n): the product of all singular values but those of row and column; 0 on the diagonal."""
+    xp, n = namespace(s), s.shape[-1]
+    if n < 2:
+        return xp.zeros_like(xp.expand_dims(s, axis=-1))
+    large, last = s[..., : n - 2], s[..., n - 2 :]  # they fall: where a large one is 0, both of the last are
+    by = 1 / xp.where(large == 0, xp.ones_like(large), large)
+    row, column = xp.expand_dims(by, axis=-2), xp.expand_dims(by, axis=-1)
+    other = xp.flip(last, axis=-1)
+    of_two = (column * last[..., :1, None]) * (row * last[..., 1:, None])
+    above = xp.concat([of_two, column * xp.expand_dims(other, axis=-2)], axis=-1)
+    ones = xp.ones_like(xp.expand_dims(last, axis=-1) * xp.expand_dims(last, axis=-2))
+    below = xp.concat([xp.expand_dims(other, axis=-1) * row, ones], axis=-1)
+    product = xp.prod(large, axis=-1, keepdims=True, dtype=s.dtype)
+    return xp.expand_dims(product, axis=-1) * xp.concat([above, below], axis=-2) * (1 - _eye(s, n))
 
 
 @differentiable(forward="transposed")

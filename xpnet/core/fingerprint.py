@@ -129,14 +129,47 @@ def _of_object(value: Any, seen: Seen) -> Any:
     if hasattr(value, "state_dict") and not fitted:  # a state that training changes
         settings = getattr(value, "settings", None)
         found = _described(settings(), seen) if callable(settings) else None
+        if not found and hasattr(value, "forward"):
+            return _of_module(value, seen)
         return {"name": _name(value), **({"with": {"settings": found}} if found else {})}
+    own = type(value).__call__ if callable(value) else None
+    code = _code(own) if isinstance(own, types.FunctionType) else None
+    coded = {} if code is None else {"code": code}
     if hasattr(value, "__dict__"):
-        found = {"name": _name(value), "with": _attributes(vars(value), seen)}
-        own = type(value).__call__ if callable(value) else None
-        code = _code(own) if isinstance(own, types.FunctionType) else None
-        return found if code is None else {**found, "code": code}
+        return {"name": _name(value), "with": _attributes(vars(value), seen), **coded}
     shown = repr(value)
-    return {"name": _name(value)} if " at 0x" in shown or len(shown) > 200 else shown
+    if " at 0x" not in shown and len(shown) <= 200 and not coded:
+        return shown
+    held = _attributes(_slots(value), seen)
+    return {"name": _name(value), **({"with": held} if held else {}), **coded}
+
+
+def _slots(value: Any) -> dict[str, Any]:
+    """What an object without a dict holds, but for what it keeps for itself."""
+    slots = [getattr(kind, "__slots__", ()) for kind in type(value).__mro__]
+    names = [name for found in slots for name in ([found] if isinstance(found, str) else found)]
+    return {name: getattr(value, name) for name in names if name[:1] != "_" and hasattr(value, name)}
+
+
+def _of_module(value: Any, seen: Seen) -> dict[str, Any]:
+    """By name, code and what is given to it: not its mode, nor its state, which training changes."""
+    state = value.state_dict()
+    given = {
+        name: v
+        for name, v in vars(value).items()
+        if not name.startswith("_") and name != "training" and name not in state and _is_given(v)
+    }
+    found: dict[str, Any] = {"name": _name(value)}
+    if given:
+        found["with"] = _attributes(given, seen)
+    forward = type(value).forward
+    code = _code(forward) if isinstance(forward, types.FunctionType) else None
+    return found if code is None else {**found, "code": code}
+
+
+def _is_given(value: Any) -> bool:
+    plain = isinstance(value, bool | int | float | str) or is_array(value)
+    return plain or (hasattr(value, "forward") and hasattr(value, "state_dict"))
 
 
 def _of_function(function: types.FunctionType, seen: Seen) -> dict[str, Any]:

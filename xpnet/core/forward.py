@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from xpnet.core.again import as_tensors, gradients, running_again
 from xpnet.core.arrays import FLOAT, is_array, kind
 from xpnet.core.backend import Array
@@ -36,7 +38,8 @@ class Dual(Carried, Methods[Any]):
         level: of the `jvp` that made it: an inner one has a larger number than one around it.
     """
 
-    __slots__ = ("__weakref__", "_memory", "_recipe", "level", "primal", "tangent")
+    _root: Any  # what a view is one of: a Tensor's graph keeps it, here nothing else would
+    __slots__ = ("__weakref__", "_memory", "_recipe", "_root", "level", "primal", "tangent")
 
     def __init__(self, primal: Any, tangent: Any, level: int) -> None:
         self.primal, self.tangent, self.level = primal, tangent, level
@@ -124,7 +127,8 @@ def split(x: Any, level: int) -> tuple[Any, Any]:
 
 def apply(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`op(*args, **kwargs)` where some are Duals."""
-    args = _bound(op, args, kwargs)
+    # a NumPy scalar is a number: float64 must not spread from it
+    args = tuple(a.item() if isinstance(a, np.generic) else a for a in _bound(op, args, kwargs))
     if is_constant():
         return op(*map(primal, args), **{k: primal(v) for k, v in kwargs.items()})
     kwargs = {k: v for k, v in kwargs.items() if not isinstance(v, Methods)}
@@ -138,7 +142,10 @@ def apply(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tangent = RULES[op.forward](op, primals, tangents, kwargs, value)
     result = Dual(value, tangent, level)
     if op.views and isinstance(args[0], Dual):
-        viewed(result, args[0], lambda x: op(x, *args[1:], **kwargs))
+        rest = args[1:]  # without the first, which a view does not keep
+        viewed(result, args[0], lambda x: op(x, *rest, **kwargs))
+        if hasattr(result, "_memory"):
+            result._root = result._memory.root()
     return result
 
 

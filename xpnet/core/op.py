@@ -206,8 +206,9 @@ def differentiable(
 
 
 def _once_more(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], Any]:
-    """The op as a function of its first argument. Apart, so that `args` are no cells in the hot path."""
-    return lambda x: op(x, *args[1:], **kwargs)
+    """The op as a function of its first argument, which it does not keep. No cells in the hot path."""
+    rest = args[1:]
+    return lambda x: op(x, *rest, **kwargs)
 
 
 def _closed_over(op: Any, value: Any) -> Any:

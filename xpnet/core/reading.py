@@ -104,13 +104,17 @@ def open_file(path: str | PathLike[str]) -> BinaryIO:
     try:
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
-            kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
-            kind = next((name for test, name in kinds if test(mode)), "a device")
-            raise ValueError(f"{printable(path)}: it is {kind}, expected a file")
+            raise ValueError(f"{printable(path)}: it is {kind_of(mode)}, expected a file")
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
         raise
+
+
+def kind_of(mode: int) -> str:
+    """What it is that is no ordinary file, by its `st_mode`."""
+    kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    return next((name for test, name in kinds if test(mode)), "a device")
 
 
 def read_file(path: str | PathLike[str]) -> bytes:

@@ -50,6 +50,36 @@ def check(node: Any) -> None:
         raise RuntimeError(_message(node, "the result"))
 
 
+def check_between(nodes: list[Any], given: list[Any], start: int, stop: int) -> None:
+    """Refuse what `nodes` were computed of again, if it has been written into since the first time.
+
+    Args:
+        nodes: the ops of the second time.
+        given: Tensors that it began with.
+        start: the end of the first time.
+        stop: the begin of the second one.
+
+    Raises:
+        RuntimeError: naming the op and the argument.
+    """
+    if last[0] < start:
+        return
+    written = [(r(), time) for r, time in list(_WRITTEN.values())]
+    later = [x for x, time in written if x is not None and start < time < stop]
+    if not later:
+        return
+    for node in nodes:
+        for i, value in enumerate(node._values or ()):
+            if hasattr(value, "shape") and any(share_memory(x._data, value) for x in later):
+                raise RuntimeError(_message(node, argument_name(node, i)))
+    for x in given:
+        if any(share_memory(y._data, x._data) for y in later):
+            raise RuntimeError(
+                "backward(): an argument of a checkpoint was written into after it was run, and it is run "
+                "again: write into a copy, x.clone()"
+            )
+
+
 def _message(node: Any, what: str) -> str:
     return (
         f"backward(): {what} of {node._op.__name__} was written into after the forward pass, and the "

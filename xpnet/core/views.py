@@ -13,7 +13,7 @@ from weakref import ref
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.places import backend_name
+from xpnet.core.places import backend_name, namespace
 
 Recipe = tuple[Any, Callable[[Any], Any]] | None
 """How a view is made of the root: (recipe of what it is a view of, function of that); None: the root."""
@@ -41,6 +41,26 @@ class Memory:
             self.views = [(v, r) for v, r in self.views if v() is not None]
         self.views.append((ref(view), recipe))
 
+    def without_root(self) -> Any:
+        """Its views, if each was detached from the root, which is gone: nothing is there to be detached from.
+
+        Returns:
+            One that has the whole memory, which becomes the root; None if there is none.
+        """
+        views = self.alive()
+        if not all(detached(recipe) for _, recipe in views):
+            return None
+        self.views, root = [], None
+        for view, recipe in views:
+            view._recipe = attached(recipe)
+            if root is None and view._recipe is None and share_memory(view.data, self.array):
+                root, self.root = view, ref(view)
+                continue
+            if view._recipe is None:  # a Tensor of its own
+                view._recipe = (None, lambda x: x[...])
+            self.views.append((ref(view), view._recipe))
+        return root
+
     def alive(self) -> list[tuple[Any, Recipe]]:
         """The views that somebody has."""
         found = [(v(), r) for v, r in self.views]
@@ -61,12 +81,27 @@ def detached(recipe: Recipe) -> bool:
     return False
 
 
+def attached(recipe: Recipe) -> Recipe:
+    """The same view, with its part in the history."""
+    if recipe is None:
+        return None
+    before, make = attached(recipe[0]), recipe[1]
+    return before if make is detach else (before, make)
+
+
 def viewed(view: Any, x: Any, make: Callable[[Any], Any]) -> None:
     """Note that `view`, which is `make(x)`, may share the memory of x."""
-    if make is not detach and not is_view(view.data):
+    array, whole = view.data, x.data
+    if type(array) is np.ndarray:  # the quick answer for the hot path
+        base = array.base
+        if base is None and make is not detach:
+            return
+        if base is not whole and array is not whole and not _derived(array, whole):
+            return
+    elif make is not detach and not (is_view(array) and _derived(array, whole)):
         return
     memory = getattr(x, "_memory", None)
-    if memory is None:
+    if memory is None or (whole is not memory.array and not _derived(whole, memory.array)):
         x._memory = memory = Memory(x)
         x._recipe = None
     view._memory, view._recipe = memory, (x._recipe, make)
@@ -93,7 +128,34 @@ def is_view(array: Array) -> bool:
     name = backend_name(array)
     if name == "torch":
         return bool(array._is_view())
-    return getattr(getattr(array, "_array", array), "base", None) is not None
+    if name == "array_api_strict":  # two of it may have one array of NumPy
+        return True
+    return getattr(array, "base", None) is not None
+
+
+def _derived(view: Array, x: Array) -> bool:
+    """Whether an array lies in the memory of the one that it was made of: a copy may be a view of another."""
+    if view is x:
+        return True
+    if type(view) is np.ndarray and (view.base is x or (view.base is not None and view.base is x.base)):
+        return True
+    return share_memory(view, x)
+
+
+def laid_out(x: Array, like: Array) -> Array:
+    """The same values, the axes in the order in memory of `like`: what was a view of that is one of this."""
+    if x.ndim < 2:
+        return x
+    made = namespace(like).empty_like(like)
+    if _strides(made) == _strides(x):
+        return x
+    made[...] = x
+    return made
+
+
+def _strides(x: Array) -> tuple[int, ...]:
+    x = getattr(x, "_array", x)
+    return tuple(x.stride() if hasattr(x, "stride") else x.strides)
 
 
 def share_memory(a: Array, b: Array) -> bool:

@@ -20,11 +20,12 @@ from xpnet.core.convert import asarray
 from xpnet.core.indexing import entries
 from xpnet.core.node import Carried
 from xpnet.core.op import is_recorded
-from xpnet.core.places import backend_name, backend_of, namespace
+from xpnet.core.places import backend_name, backend_of, namespace, tensor_namespace
 from xpnet.core.structure import assigned, put
 from xpnet.core.tensor import Tensor, array_of
+from xpnet.core.trees import leaves
 from xpnet.core.versions import wrote
-from xpnet.core.views import detached, made, share_memory
+from xpnet.core.views import detached, laid_out, made, share_memory
 
 
 def in_place(op: Any, x: Any, other: Any) -> Any:
@@ -89,6 +90,8 @@ def assign(x: Any, index: Any, value: Any) -> None:
         TypeError: the value carries a tangent and x does not.
     """
     index = entries(index, x.data)
+    if isinstance(value, list | tuple) and any(isinstance(v, methods.Methods) for _, v in leaves(value)):
+        value = tensor_namespace().asarray(value, dtype=x.dtype)
     if is_recorded(x, value):
         if is_trained(x):
             raise RuntimeError(
@@ -99,6 +102,8 @@ def assign(x: Any, index: Any, value: Any) -> None:
             value = asarray(value, dtype_name(x.dtype), backend=backend_of(x.data))
         go_on_as(x, lambda old: put(old, index, value))
         return
+    if isinstance(x.data, np.generic):  # NumPy's scalars have no memory
+        x.data = np.asarray(x.data)
     if not any(hasattr(i, "dtype") or i is Ellipsis for i in index):
         index = (*index, ...)
     value = array_of(value)
@@ -126,6 +131,8 @@ def go_on_as(x: Any, change: Callable[[Any], Any]) -> None:
     if memory is None or not share_memory(x.data, memory.array):
         _succeed(x, old, change(old))
         return
+    if root is None:
+        root = memory.without_root()
     others = [(v, r) for v, r in memory.alive() if share_memory(v.data, memory.array)]
     if detached(x._recipe) and (root is not None or len(others) > 1):
         raise RuntimeError(
@@ -134,13 +141,13 @@ def go_on_as(x: Any, change: Callable[[Any], Any]) -> None:
         )
     new = change(old)
     if root is x:
-        _succeed(root, old, new)
+        _succeed(root, old, _laid_out(new, memory.array))
     elif root is None:  # nobody has it any more
-        root = _put_back(Tensor(memory.array), x._recipe, new)
+        root = _laid_out(_put_back(Tensor(memory.array), x._recipe, new), memory.array)
         root._memory, root._recipe, memory.root = memory, None, ref(root)
     else:
         before = _as_it_was(root)
-        _succeed(root, before, _put_back(before, x._recipe, new))
+        _succeed(root, before, _laid_out(_put_back(before, x._recipe, new), memory.array))
     memory.array = root.data
     for view, recipe in others:
         _succeed(view, old if view is x else _as_it_was(view), made(recipe, root))
@@ -160,6 +167,15 @@ def _put_back(root: Any, recipe: Any, new: Any) -> Any:
     return methods.ops.reshape(
         put(methods.ops.reshape(root, (-1,)), place, methods.ops.reshape(new, (-1,))), shape
     )
+
+
+def _laid_out(new: Any, like: Array) -> Any:
+    """A result of which views are to be made, as they were of an array."""
+    node = new
+    while isinstance(node, Carried):
+        node = node.primal  # type: ignore[attr-defined]
+    node._data = laid_out(node._data, like)
+    return new
 
 
 def _as_it_was(x: Any) -> Any:

@@ -18,6 +18,11 @@ def older(path: str | PathLike[str]) -> Iterator[Path]:
         k += 1
 
 
+def names(path: str | PathLike[str], keep: int) -> list[Path]:
+    """The files of so many generations, the newest first."""
+    return [Path(path), *(_generation(Path(path), k) for k in range(1, keep))]
+
+
 def write_generation(path: str | PathLike[str], content: bytes, keep: int) -> None:
     """Replace a file, of which `keep` generations stay, this one included.
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
+
+from xpnet.core.reading import kind_of
 
 _HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 _FAR = 1 << 30  # Windows locks bytes, and forbids reading them: one that no lock file has
@@ -61,6 +64,22 @@ def is_at(path: Path, handle: int) -> bool:
     return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
+def check_replaceable(path: Path) -> None:
+    """Refuse to put a file in the place of what is none: a rename would remove a device for everybody.
+
+    Raises:
+        OSError: it is a folder, a pipe, a socket or a device, itself or where a link leads.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # it is not there, or what opens a file beside it says why not
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"it is {kind_of(mode)}, expected a file")
+
+
 class _Claim:
     """A lock file beside the file that is claimed; `handle` is None where there are no locks."""
 
@@ -91,21 +110,47 @@ def claimed(*paths: str | PathLike[str]) -> Iterator[None]:
     process left behind is not locked any more, and is taken over.
 
     Raises:
+        ValueError: a file is named twice.
         InUseError: another process, on whatever host, or another thread writes one of them; names it.
         OSError: the folder cannot be written to.
 
     Warns:
         UserWarning: the file system knows no locks.
     """
+    check_apart(paths)
     with ExitStack() as stack:
-        for path in dict.fromkeys(Path(path) for path in paths):
+        for path in map(Path, paths):
             stack.enter_context(_claim(path))
         yield
 
 
+def check_apart(written: Sequence[str | PathLike[str]], read: Sequence[str | PathLike[str]] = ()) -> None:
+    """Refuse files of which one would replace another, or what it is made from.
+
+    Args:
+        written: by a run.
+        read: by it, and not written.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    keys = [_key(Path(path)) for path in written]
+    sources = {key for path in read for key in (_key(Path(path)), os.path.realpath(path))}
+    for i, (path, key) in enumerate(zip(written, keys, strict=True)):
+        if key in keys[:i]:
+            raise ValueError(f"{path} is to be written twice, with different content; name another file")
+        if key in sources:
+            raise ValueError(f"{path} is read, and would be overwritten; name another file to write")
+
+
+def _key(path: Path) -> str:
+    """The name that a write replaces, whatever way it is spelled; a link is replaced itself."""
+    return os.path.join(os.path.realpath(path.parent), path.name)
+
+
 @contextmanager
 def _claim(path: Path) -> Iterator[None]:
-    key = os.path.join(os.path.realpath(path.parent), path.name)
+    key = _key(path)
     with _guard:
         claim = _claims.get(key)
         if claim is not None:
@@ -125,8 +170,10 @@ def _claim(path: Path) -> Iterator[None]:
 
 
 def _acquire(path: Path) -> _Claim:
-    if path.is_dir():
-        raise IsADirectoryError(f"cannot write {path}: it is a folder")
+    try:
+        check_replaceable(path)
+    except OSError as error:
+        raise type(error)(f"cannot write {path}: {error.strerror}") from None
     beside = path.with_name(f".{path.name}.lock")
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     while True:

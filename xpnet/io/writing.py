@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from xpnet.core.reading import sync
-from xpnet.io.locks import is_at, take
+from xpnet.io.locks import check_replaceable, is_at, take
 
 _POSIX = os.name == "posix"
 # of a file that was not there: no link that someone has planted is followed
@@ -79,7 +78,7 @@ def _link(source: Path, target: Path) -> bool:
         if not take(handle):
             return False
         _remove_leftovers(target)
-        os.link(source, temporary)
+        os.link(os.path.realpath(source), temporary)  # of a link, what it leads to: that is to stay
         os.replace(temporary, target)
         sync(target.parent)
         return True
@@ -134,8 +133,7 @@ def _name_beside(target: Path) -> Path:
 
 def _open_beside(target: Path) -> tuple[IO[bytes], Path]:
     """A new file that is ours as long as it is open."""
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    check_replaceable(target)
     _remove_leftovers(target)
     while True:
         temporary = _name_beside(target)

@@ -43,6 +43,12 @@ def synchronize_batch_norm(model: Module, communicator: Communicator) -> Module:
     return model
 
 
+def synchronized(model: Any) -> int:
+    """How many layers of a model wait for the other ranks in each forward pass."""
+    modules = model.modules() if hasattr(model, "modules") else ()
+    return len([module for module in modules if isinstance(vars(module).get("forward"), _Synchronized)])
+
+
 class _Synchronized:
     """The forward pass of one layer."""
 

@@ -45,6 +45,8 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str], metadata: Mapping[str, Any], resume: bool) -> None:
+        if os.path.islink(path):  # claimed is what is appended to, whatever links lead there
+            path = os.path.realpath(path)
         self.path = Path(path)
         self.outcomes: dict[int, Outcome] = {}
         self.missing: OSError | None = None

@@ -75,3 +75,7 @@ class Callback:
     def settings(self) -> dict[str, Any]:
         """What must be equal for a run to be resumed, in terms of JSON; another checkpoint is refused."""
         return {}
+
+    def shared(self) -> dict[str, Any]:
+        """What ranks must have alike beside the settings: that by which one of them may end the run."""
+        return {}

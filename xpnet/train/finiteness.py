@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from xpnet.core.arrays import FLOAT, kind
 from xpnet.core.backend import Array
 from xpnet.core.convert import to_numpy
 from xpnet.core.places import backend_name, device_key, namespace, on_device
@@ -74,9 +75,10 @@ def check_finite(run: Any, path: Any) -> None:
     """Refuse to write a state from which there is no way back. The host waits here.
 
     Raises:
-        TrainingDivergedError: a parameter is not finite, or the loss; names it and the file.
+        TrainingDivergedError: a parameter is not finite, or the loss, or a buffer, such as a running mean, is
+            NaN; names it and the file.
     """
-    name = first_not_finite(run)
+    name = first_not_finite(run) or _nan_buffer(run)
     if name is not None:
         raise TrainingDivergedError(
             f"{name} is not finite after {run.step} updates; {path} was not written, what it holds is older; "
@@ -93,6 +95,15 @@ def first_not_finite(run: Any) -> str | None:
         if id(p) in trained and not bool(to_numpy(is_finite(p.data))):
             return f"parameter {name}"
     return "the loss"
+
+
+def _nan_buffer(run: Any) -> str | None:
+    """The name of the first buffer that is NaN; infinite ones may be meant, as in a mask."""
+    for name, buffer in run.model.named_buffers():
+        xp = namespace(buffer.data)
+        if kind(buffer.data) >= FLOAT and bool(to_numpy(xp.any(xp.isnan(buffer.data)))):
+            return f"buffer {name}"
+    return None
 
 
 def is_finite(array: Array) -> Array:

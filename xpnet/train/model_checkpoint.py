@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from xpnet.core.renamed import renamed
 from xpnet.io.background import Background
 from xpnet.io.files import Content, require_safetensors
-from xpnet.io.generations import keep_older, write_generation
+from xpnet.io.generations import keep_older, names, write_generation
 from xpnet.io.writing import copy_file
 from xpnet.train.callbacks import Callback
 from xpnet.train.monitor import check_monitor, sign_of
@@ -94,9 +94,9 @@ class Checkpoint(Callback):
         self._latest = time.monotonic()
 
     def outputs(self) -> Sequence[Path]:
-        """The file; its folder is made."""
+        """The file and its older generations; their folder is made."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        return [self.path]
+        return names(self.path, self.keep)
 
     def on_fit_begin(self, trainer: Run) -> None:
         """Forget an earlier run."""

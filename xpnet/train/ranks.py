@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpnet.parallel.batch_norm import synchronized
 from xpnet.parallel.leaving import RanksDifferError
 from xpnet.train.callbacks import Callback
 from xpnet.train.identity import differences
@@ -38,9 +39,9 @@ def _shared(run: Run, epochs: int, resumed: int) -> dict[str, Any]:
     """The identity of a run without what rank 0 alone does, and with what a checkpoint would say."""
     identity = run.identity()
     identity["callbacks"] = [  # those with settings; others look on, and may do so on one rank
-        {"name": type(c).__name__, **c.settings()}
+        {"name": type(c).__name__, **c.settings(), **c.shared()}
         for c in run.callbacks
-        if not c.main_only and type(c).settings is not Callback.settings
+        if not c.main_only and (type(c).settings is not Callback.settings or c.shared())
     ]
     own = {k: v for k, v in identity["training"].items() if k not in ("validation", "metrics")}
     identity["training"] = {
@@ -49,6 +50,7 @@ def _shared(run: Run, epochs: int, resumed: int) -> dict[str, Any]:
         "resumed updates": resumed,
         "backend": identity["environment"]["backend"],
         "learning rate": [group["lr"] for group in run.optimizer.param_groups],
+        "synchronized batch norms": synchronized(run.model),
         "seed": getattr(run.data, "seed", None),
     }
     identity["meaning"] = {k: v for k, v in identity["meaning"].items() if k != "validation data"}

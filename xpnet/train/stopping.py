@@ -187,6 +187,10 @@ class StopOnDivergence(Callback):
             f"{remedy(trainer)}"
         )
 
+    def shared(self) -> dict[str, Any]:
+        """Factor and interval: one rank that ends leaves the others waiting."""
+        return {"factor": self.factor, "every": self.every}
+
     def state_dict(self) -> dict[str, Any]:
         """The first cost, and the losses since the last look."""
         return {"first": self.first, "losses": self._losses.state_dict()}

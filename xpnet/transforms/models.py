@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xpnet.core.arrays import carries_gradients
+from xpnet.core.arrays import carries_gradients, is_array
 from xpnet.core.backward import reached
 from xpnet.core.checks import nearest
+from xpnet.core.convert import asarray
 from xpnet.core.node import parents
 from xpnet.core.op import recording
 from xpnet.core.places import backend_of, namespace
@@ -29,7 +30,7 @@ def functional_call(model: Module, parameters: Mapping[str, Any], *args: Any, **
         What `model(*args, **kwargs)` would.
 
     Raises:
-        TypeError: the model is no Module.
+        TypeError: the model is no Module, or the parameters no dict.
         KeyError: the model has no parameter of a name.
         ValueError: one has another shape than the model's.
 
@@ -42,6 +43,8 @@ def functional_call(model: Module, parameters: Mapping[str, Any], *args: Any, **
     True
     """
     _model("functional_call", model)
+    if not isinstance(parameters, Mapping):
+        raise TypeError(f"functional_call: parameters: expected a dict, got {type(parameters).__name__}")
     own = dict(model.named_parameters())
     others: dict[int, Any] = {}
     for name, value in parameters.items():
@@ -49,7 +52,8 @@ def functional_call(model: Module, parameters: Mapping[str, Any], *args: Any, **
             near = nearest(name, own)
             hint = f"; did you mean {near!r}?" if near else ""
             raise KeyError(f"functional_call: {type(model).__name__} has no parameter {name!r}{hint}")
-        value = value if carries_gradients(value) else Tensor(value)
+        if not carries_gradients(value):
+            value = Tensor(value if is_array(value) else asarray(value))
         if tuple(value.shape) != tuple(own[name].shape):
             raise ValueError(
                 f"functional_call: {name} has shape {tuple(value.shape)}, not {tuple(own[name].shape)}"

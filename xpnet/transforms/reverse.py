@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from xpnet.core.arrays import carries_gradients
+from xpnet.core.arrays import FLOAT, carries_gradients, kind
 from xpnet.core.backward import reached
 from xpnet.core.context import differentiated
 from xpnet.core.forward import Dual, primal, pull
 from xpnet.core.op import is_recording, recording
-from xpnet.core.places import namespace, tensor_namespace
+from xpnet.core.places import namespace
 from xpnet.core.tensor import Tensor, why_constant
 from xpnet.core.trees import leaves, mapped, rebuilt
 from xpnet.transforms.trees import argument, function_of, inner, tensor_of
@@ -173,8 +173,7 @@ def _scalar(name: str, y: Any) -> Any:
             f"{name}: the function's result has shape {tuple(y.shape)}, expected one element: reduce it with "
             ".sum() or .mean(), or use xpnet.vjp or xpnet.jacobian"
         )
-    xp = tensor_namespace()
-    if not xp.isdtype(y.dtype, "real floating") and "float16" not in str(y.dtype):
+    if kind(y) != FLOAT:
         raise TypeError(
             f"{name}: the function's result is {y.dtype}, which has no gradient: {why_constant(y)}"
         )
