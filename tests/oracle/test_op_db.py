@@ -176,11 +176,8 @@ ROWS = {
 NAN = ("the gradient at NaN", lambda a, dtype: any(has_nan(v) for v in a.values()))
 DIFFERENT = {
     "abs": NAN,  # NaN, not 0
-    "maximum": NAN,  # that of neither, not of both
-    "max binary": NAN,
-    "nn.functional.relu": NAN,  # 0, as in the kernels; the value is NaN
     "nn.functional.elu": NAN,  # NaN, not dy
-    "nn.functional.hardtanh": NAN,  # 0
+    "nn.functional.hardtanh": NAN,  # dy, as of relu; PyTorch gives 0 in vectors and dy in what is left
     "nn.functional.cross_entropy": (
         "a gradient of the target",  # refused by name: probabilities from a teacher are constants
         lambda a, dtype: a["target"].requires_grad,
@@ -196,13 +193,10 @@ LIMITS = {
     "div floor_rounding": (2, "numbers only"),
     "true_divide": (2, "numbers only"),
     "__rsub__": (2, "numbers only"),
-    "maximum": (4, "the gradient at NaN"),
-    "max binary": (4, "the gradient at NaN"),
     "abs": (4, "the gradient at NaN"),
     "transpose": (1, "an axis of no axes"),
-    "nn.functional.relu": (4, "the gradient at NaN"),
     "nn.functional.elu": (2, "the gradient at NaN"),
-    "nn.functional.hardtanh": (2, "the gradient at NaN"),
+    "nn.functional.hardtanh": (4, "the gradient at NaN"),
     "nn.functional.dropout": (4, "random"),
     "nn.functional.batch_norm": (2, "one row (C)"),
     "nn.functional.cross_entropy": (10, "a gradient of the target"),
