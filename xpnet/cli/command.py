@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from xpnet import __version__
 from xpnet.cli.errors import BAD_INPUT, FAILED, BadInputError
-from xpnet.cli.options import refuse_empty_names
+from xpnet.cli.files import refuse_empty_names
 from xpnet.cli.signals import said
 from xpnet.core.reading import printable
 
