@@ -1,6 +1,7 @@
 """Accumulated gradients, epochs and evaluations of weighted losses are those of one large batch."""
 
 import itertools
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -100,11 +101,11 @@ class Pair(Communicator):
         self.sent = []
 
     def all_reduce(self, array):
-        self.sent.append(("at once", array.size))
+        self.sent.append(("at once", math.prod(array.shape)))
         array *= 3
 
     def start(self, array):
-        self.sent.append(("during backward", array.size))
+        self.sent.append(("during backward", math.prod(array.shape)))
         array *= 3
 
     def total(self, count):
