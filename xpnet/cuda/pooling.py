@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -71,7 +72,10 @@ def _plan(x: Array, *options: Any) -> tuple[Element, Plan] | None:
     t = element(x.dtype)
     if t is None or x.ndim != 4 or not 0 < x.size < MOST:
         return None
-    made = plan(x.shape, *(tuple(o) if isinstance(o, list) else o for o in options))
+    options = tuple(tuple(o) if isinstance(o, list) else o for o in options)
+    if not all(isinstance(o, Hashable) for o in options):
+        plan.__wrapped__(x.shape, *options)  # refuses it by name
+    made = plan(x.shape, *options)
     return (t, made) if math.prod(made.output) < MOST else None
 
 
