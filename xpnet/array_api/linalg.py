@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet.array_api.elementwise import promoted
 from xpnet.array_api.function import Function, constant, derived
-from xpnet.array_api.statistical import axes_of, root
+from xpnet.array_api.statistical import axes_of, flat_at_zero
 from xpnet.core import factorizations as ops
 from xpnet.core import operators
 from xpnet.core.elementwise import absolute
@@ -227,7 +227,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
     axes = axes_of(x, axis)
     a = absolute(x)
     if ord == 2:
-        return root(operators.sum(a * a, axes, keepdims))
+        return flat_at_zero(operators.sqrt, operators.sum(a * a, axes, keepdims))
     if ord == 1:
         return operators.sum(a, axes, keepdims)
     if ord in (math.inf, -math.inf):
@@ -236,13 +236,8 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
         return operators.sum(operators.astype(a.detach() != 0, x.dtype), axes, keepdims)
     if ord < 0:
         return operators.sum(a**ord, axes, keepdims) ** (1 / ord)
-    return _power(operators.sum(_power(a, ord), axes, keepdims), 1 / ord)
-
-
-def _power(x: Any, exponent: float) -> Any:
-    """x ** exponent of x >= 0, with derivative 0 at 0."""
-    xp, nothing = namespace(x), x == 0
-    return xp.where(nothing, xp.zeros_like(x), xp.where(nothing, xp.ones_like(x), x) ** exponent)
+    powers = flat_at_zero(lambda v: v**ord, a)
+    return flat_at_zero(lambda v: v ** (1 / ord), operators.sum(powers, axes, keepdims))
 
 
 @derived(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from xpnet.array_api.creation import ones, zeros
@@ -73,10 +74,10 @@ def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     return total * (1 / (n - correction)) if n > correction else total / 0  # NaN, or infinite, as in NumPy
 
 
-def root(x: Any) -> Any:
-    """The square root, with derivative 0 at 0."""
+def flat_at_zero(f: Callable[[Any], Any], x: Any) -> Any:
+    """f(x), and at 0 the value 0 with derivative 0, where that of f is infinite: a root's, say."""
     xp, nothing = namespace(x), x == 0
-    return xp.where(nothing, xp.zeros_like(x), operators.sqrt(xp.where(nothing, xp.ones_like(x), x)))
+    return xp.where(nothing, xp.zeros_like(x), f(xp.where(nothing, xp.ones_like(x), x)))
 
 
 @derived(
@@ -87,7 +88,7 @@ def root(x: Any) -> Any:
 )
 def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """Standard deviation."""
-    return root(var(x, axis=axis, correction=correction, keepdims=keepdims))
+    return flat_at_zero(operators.sqrt, var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 
 def _ones(x: Any, n: int) -> Any:

@@ -157,16 +157,6 @@ def meeting(op: str, x: Array, weight: Array, bias: Array | None) -> Any:
         ):
             return namespace(x)
     xp = namespace(x, weight, bias)
-    alike(op, x, weight, bias)
-    return xp
-
-
-def alike(op: str, x: Array, weight: Array, bias: Array | None = None) -> None:
-    """Refuse an input and parameters that are not of one floating-point type.
-
-    Raises:
-        TypeError: naming op, argument and both types.
-    """
     floating(op, weight, "the weight")
     for name, array in (("x", x), ("the bias", bias)):
         if array is not None and array.dtype != weight.dtype:
@@ -174,6 +164,7 @@ def alike(op: str, x: Array, weight: Array, bias: Array | None = None) -> None:
                 f"{op}: {name} is {dtype_name(array.dtype)} and the weight {dtype_name(weight.dtype)}; "
                 f"convert one, as in xpnet.asarray(x, {dtype_name(weight.dtype)!r})"
             )
+    return xp
 
 
 def repeated(x: Array, shape: tuple[int, ...]) -> Array:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import is_half
+from xpnet.core import arrays
 from xpnet.core.backend import dtype_name
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.places import backend_name, backend_of, namespace
@@ -223,8 +223,8 @@ def _name(value: Any) -> str:
 
 
 def is_array(value: Any) -> bool:
-    """Whether a value is an array of a backend."""
-    if not (hasattr(value, "dtype") and hasattr(value, "shape")):
+    """Whether a value is an array of a backend that there is."""
+    if not arrays.is_array(value):
         return False
     try:
         return bool(backend_name(value))
@@ -246,7 +246,7 @@ def array_fingerprint(array: Any, whole: int = WHOLE) -> dict[str, Any]:
     host = np.ascontiguousarray(to_numpy(_spread(array, whole)))
     content = host.reshape(-1).view(np.uint8).data  # bfloat16 gives no buffer of its own
     found: dict[str, Any] = {"array": name, "hash": hashlib.blake2b(content, digest_size=8).hexdigest()}
-    if is_half(host):
+    if arrays.is_half(host):
         host = host.astype(np.float32)
     if host.dtype.kind in "fc" and host.size:
         flat = host.reshape(-1).view(host.real.dtype).astype(np.float64)

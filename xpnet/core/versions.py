@@ -6,6 +6,7 @@ its values looked at (PyTorch counts versions to the same end).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 from weakref import ref
 
@@ -27,6 +28,12 @@ def wrote(x: Any) -> None:
     _WRITTEN[key] = ref(x, lambda _: _WRITTEN.pop(key, None)), last[0]
 
 
+def _written(start: float, stop: float = math.inf) -> list[Any]:
+    """What has been written into between two times, as far as somebody has it."""
+    found = [(r(), time) for r, time in list(_WRITTEN.values())]
+    return [x for x, time in found if x is not None and start < time < stop]
+
+
 def check(node: Any) -> None:
     """Refuse the gradient of a node whose arguments, or whose result, have been written into since.
 
@@ -36,7 +43,7 @@ def check(node: Any) -> None:
     if not node._op.keeps:
         return
     now = node._time
-    later = [x for x in (r() for r, time in list(_WRITTEN.values()) if time > now) if x is not None]
+    later = _written(now)
     taken = [(i, parent._data) for i, parent in parents(node)] + list(enumerate(node._values or ()))
     for i, value in taken:
         if any(share_memory(x._data, value) for x in later):
@@ -64,8 +71,7 @@ def check_between(nodes: list[Any], given: list[Any], start: int, stop: int) -> 
     """
     if last[0] < start:
         return
-    written = [(r(), time) for r, time in list(_WRITTEN.values())]
-    later = [x for x, time in written if x is not None and start < time < stop]
+    later = _written(start, stop)
     if not later:
         return
     for node in nodes:

@@ -8,11 +8,11 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 from xpnet.core.arrays import (
-    alike,
     carries_gradients,
     col2im,
     im2col,
     matmul,
+    meeting,
     pad,
     sum_in_float32,
     unpad,
@@ -147,8 +147,7 @@ def conv2d(
     >>> float(F.conv2d(x, w)[0, 0, 0, 0])
     10.0
     """
-    xp = namespace(x, weight, bias)
-    alike("conv2d", x, weight, bias)
+    xp = meeting("conv2d", x, weight, bias)
     kernel, strides, pads, spread, (height, width) = geometry(x, weight, stride, padding, dilation, groups)
     outputs, depth = weight.shape[:2]
     samples, area = x.shape[0], height * width
