@@ -138,7 +138,7 @@ def earlier_options(options: argparse.Namespace) -> dict[str, Any]:
     """
     if options.resume is None:
         return {}
-    metadata = _metadata(options.resume)
+    metadata = _saved(options.resume)["metadata"]
     kept, command = metadata.get("options"), metadata["command"]
     if kept is None:
         return {}
@@ -192,8 +192,8 @@ def check_resume(
         BadInputError: naming the options, or the data, that differ.
     """
     path = settings.resume
-    metadata = _metadata(str(path))
-    there = metadata["command"]
+    saved = _saved(str(path))
+    there = saved["metadata"]["command"]
     changed = [key for key in command if key in there and there[key] != command[key]]
     others = [key for key in changed if key != "epochs"]
     # another length needs no leave, whatever else is otherwise by leave; of another schedule, it is part
@@ -212,18 +212,17 @@ def check_resume(
             f"--resume {path}: that run has {texts[0]}, this one {texts[1]}; give the same options to "
             f"go on with it{also}"
         )
-    with bad_input():
-        saved = load_checkpoint(str(path))
     trainer.data, trainer.validation = setup.loader, setup.validation
+    own = trainer.identity()
     try:
-        check_identity(saved["settings"], trainer.identity(), f"--resume {path}", allow)
+        check_identity(saved["settings"], own, f"--resume {path}", allow)
     except AnotherRunError as error:
         also = f"; to go on all the same: --allow {','.join(error.parts)}" if error.parts else ""
         raise BadInputError(error.message + also) from error
     state = saved["state"]
     epochs = len(state["history"].get("train_loss", ()))
     print(f"resumed {path} after {epochs} epochs, {state['step']} updates")
-    note = resumed_elsewhere(saved["settings"], trainer.identity())
+    note = resumed_elsewhere(saved["settings"], own)
     if note:
         print(f"note: {note}")
     if state["stop"]:
@@ -236,13 +235,13 @@ def check_resume(
     return allow
 
 
-def _metadata(path: str) -> dict[str, Any]:
-    """What `xpnet train` has written beside the state."""
+def _saved(path: str) -> dict[str, Any]:
+    """A checkpoint of `xpnet train`, with what that has written beside the state."""
     with bad_input():
-        metadata = load_checkpoint(path)["metadata"]
-    if "command" not in metadata:
+        saved = load_checkpoint(path)
+    if "command" not in saved["metadata"]:
         raise BadInputError(f"--resume {path}: not a checkpoint of `xpnet train`")
-    return dict(metadata)
+    return saved
 
 
 def _text(value: Any) -> str:
