@@ -307,11 +307,14 @@ def test_a_child_that_was_forked_does_not_keep_the_claim(tmp_path):
     script = """
 import os, sys, time
 from xpnet.io.locks import claimed
+told, tell = os.pipe()
 with claimed(sys.argv[1]):
     if os.fork() == 0:
         os.close(1); os.close(2)
+        os.write(tell, b"x")  # it is past the fork, and has run what is registered for it
         time.sleep(30)
         os._exit(0)
+    os.read(told, 1)
     print("ready", flush=True)
     os.kill(os.getpid(), 9)
 """
