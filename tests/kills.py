@@ -21,31 +21,61 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def train(folder: Path, epochs: int, seed: int = 0, common: Path | None = None) -> None:
-    """One life: begin, or go on from the checkpoint if there is one, to the end if nothing happens."""
+def prepared(folder: Path, epochs: int, seed: int, callbacks: list[Any], **options: Any) -> tuple[Any, ...]:
+    """A training with everything whose state could be lost: the trainer, its loader, what it validates on."""
     import xpnet
     from xpnet import nn, optim
     from xpnet.data import DataLoader, load_digits, split
     from xpnet.data.augment import Augmentation
     from xpnet.functional import cross_entropy
-    from xpnet.io.locks import InUseError, claimed
-    from xpnet.train import (
-        EMA,
-        Callback,
-        Checkpoint,
-        CSVLogger,
-        EarlyStopping,
-        LearningRate,
-        Trainer,
-        save_arrays,
+    from xpnet.train import EMA, CSVLogger, EarlyStopping, LearningRate, Trainer
+
+    class Jitter(Augmentation):
+        """Noise that depends on seed, epoch and sample."""
+
+        def __call__(self, x, y, draw):
+            return x + draw.uniform(64) * 2, y
+
+    xpnet.manual_seed(seed)
+    training, validation, _ = split(load_digits())
+    model = nn.Sequential(
+        nn.Linear(64, 32, bias=False), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 10)
     )
+    optimizer = optim.Adam(model, lr=0.003)
+    loader = DataLoader(training, 32, augment=Jitter(), prefetch=2)
+    schedule = optim.CosineAnnealingLR(optimizer, epochs * len(loader))
+    usual = [
+        EarlyStopping(epochs),
+        EMA(0.99),
+        LearningRate(schedule, every="batch"),
+        CSVLogger(folder / "log.csv"),
+    ]
+    trainer = Trainer(model, cross_entropy, optimizer, [*usual, *callbacks], **options)
+    return trainer, loader, validation
+
+
+def keep(folder: Path, trainer: Any, history: Mapping[str, Any]) -> None:
+    """Write what `final` compares."""
+    from xpnet.train import save_arrays
+
+    columns = {key: values for key, values in history.items() if key != "seconds"}
+    metadata = {"history": columns, "steps": trainer.step}
+    save_arrays(folder / "final.safetensors", trainer.model.state_dict(), metadata)
+
+
+def train(folder: Path, epochs: int, seed: int = 0, common: Path | None = None) -> None:
+    """One life: begin, or go on from the checkpoint if there is one, to the end if nothing happens."""
+    from xpnet.io.locks import InUseError, claimed
+    from xpnet.train import Callback, Checkpoint, save_arrays
 
     class Common(Callback):
         """A file that both runs write."""
@@ -54,34 +84,10 @@ def train(folder: Path, epochs: int, seed: int = 0, common: Path | None = None) 
             if common is not None:
                 save_arrays(common, run.model.state_dict())
 
-    class Jitter(Augmentation):
-        """Noise that depends on seed, epoch and sample."""
-
-        def __call__(self, x, y, draw):
-            return x + draw.uniform(64) * 2, y
-
     folder.mkdir(exist_ok=True)
-    xpnet.manual_seed(seed)
-    training, validation, _ = split(load_digits())
-    model = nn.Sequential(
-        nn.Linear(64, 32, bias=False), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 10)
-    )
-    optimizer = optim.Adam(model, lr=0.003)
-    loader = DataLoader(training, 32, augment=Jitter(), prefetch=2)
     path = folder / "checkpoint.safetensors"
-    trainer = Trainer(
-        model,
-        cross_entropy,
-        optimizer,
-        [
-            EarlyStopping(epochs),
-            EMA(0.99),
-            LearningRate(optim.CosineAnnealingLR(optimizer, epochs * len(loader)), every="batch"),
-            CSVLogger(folder / "log.csv"),
-            Common(),
-            Checkpoint(path, every_steps=5, keep=2, background=seed % 2 == 1),
-        ],
-    )
+    checkpoint = Checkpoint(path, every_steps=5, keep=2, background=seed % 2 == 1)
+    trainer, loader, validation = prepared(folder, epochs, seed, [Common(), checkpoint])
     print("ready", flush=True)
     while True:
         try:
@@ -90,8 +96,7 @@ def train(folder: Path, epochs: int, seed: int = 0, common: Path | None = None) 
             break
         except InUseError:
             time.sleep(0.005)
-    columns = {key: values for key, values in history.items() if key != "seconds"}
-    save_arrays(folder / "final.safetensors", model.state_dict(), {"history": columns, "steps": trainer.step})
+    keep(folder, trainer, history)
 
 
 def train_in_threads(folder: Path, epochs: int) -> None:

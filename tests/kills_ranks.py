@@ -21,53 +21,23 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.kills import final
+from tests.kills import final, keep, prepared
 from tests.mpi import MPIEXEC, ROOT
 
 
 def train(folder: Path, epochs: int) -> None:
     """One life of a rank: begin, or go on from the checkpoint if there is one."""
-    import xpnet
-    from xpnet import nn, optim, parallel
-    from xpnet.data import DataLoader, load_digits, split
-    from xpnet.data.augment import Augmentation
-    from xpnet.functional import cross_entropy
-    from xpnet.train import EMA, Checkpoint, CSVLogger, EarlyStopping, LearningRate, Trainer, save_arrays
-
-    class Jitter(Augmentation):
-        """Noise that depends on seed, epoch and sample."""
-
-        def __call__(self, x, y, draw):
-            return x + draw.uniform(64) * 2, y
+    from xpnet import parallel
+    from xpnet.train import Checkpoint
 
     group = parallel.connect()
-    xpnet.manual_seed(0)
-    training, validation, _ = split(load_digits())
-    model = nn.Sequential(
-        nn.Linear(64, 32, bias=False), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 10)
-    )
-    optimizer = optim.Adam(model, lr=0.003)
-    loader = DataLoader(training, 32, augment=Jitter(), prefetch=2)
     path = folder / "checkpoint.safetensors"
-    trainer = Trainer(
-        model,
-        cross_entropy,
-        optimizer,
-        [
-            EarlyStopping(epochs),
-            EMA(0.99),
-            LearningRate(optim.CosineAnnealingLR(optimizer, epochs * len(loader)), every="batch"),
-            CSVLogger(folder / "log.csv"),
-            Checkpoint(path, every_steps=5),
-        ],
-        communicator=group,
-    )
+    checkpoint = Checkpoint(path, every_steps=5)
+    trainer, loader, validation = prepared(folder, epochs, 0, [checkpoint], communicator=group)
     (folder / f"rank-{group.rank}").write_text(str(os.getpid()))
     history = trainer.fit(loader, validation, epochs, resume=path if path.exists() else None)
     if group.is_main:
-        columns = {key: values for key, values in history.items() if key != "seconds"}
-        metadata = {"history": columns, "steps": trainer.step}
-        save_arrays(folder / "final.safetensors", model.state_dict(), metadata)
+        keep(folder, trainer, history)
 
 
 def start(folder: Path, epochs: int) -> tuple[subprocess.Popen[str], list[int]]:
