@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
-
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NPROC",  # XLA
-)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,12 +16,23 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--columns", metavar="KEYS", help="comma-separated columns; default: all that can run here"
     )
-    p.add_argument("--quick", action="store_true", help="the goals' sizes in few rounds, under a minute")
+    p.add_argument("--quick", action="store_true", help="the goals' sizes in few rounds, about two minutes")
     p.add_argument(
         "--threads", type=int, default=2, metavar="N", help="CPU threads for every library; default 2"
     )
+    p.add_argument(
+        "--avx2", action="store_true", help="tell every library to do without the instructions of AVX-512"
+    )
     p.add_argument("--rounds", type=int, metavar="N", help="rounds a case; default 9, or 5 with --quick")
-    p.add_argument("--patient", action="store_true", help="for a busy machine: take interrupted turns again")
+    p.add_argument(
+        "--busy",
+        type=int,
+        metavar="N",
+        help="measure each case idle and beside N load processes; default 0, or 1 with --save",
+    )
+    p.add_argument(
+        "--patient", action="store_true", help="for a machine that others use: take interrupted turns again"
+    )
     p.add_argument("--list", action="store_true", help="list cases and columns, and stop")
     p.add_argument("--json", type=Path, metavar="FILE", help="write machine, versions and raw rounds")
     p.add_argument(
@@ -63,8 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     if options.threads < 1 or (options.rounds is not None and options.rounds < 1):
         print("bench: --threads and --rounds must be at least 1", file=sys.stderr)
         return 2
-    for name in THREAD_VARIABLES:  # read by the libraries when they load, so before any of them
-        os.environ[name] = str(options.threads)
+    if options.busy is not None and options.busy < 0:
+        print("bench: --busy must be at least 0", file=sys.stderr)
+        return 2
     from bench.run import execute
 
     try:

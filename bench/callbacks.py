@@ -24,7 +24,7 @@ import numpy as np
 
 import xpnet
 from bench import machine
-from bench.measure import quartiles
+from bench.measurement import quartiles
 from xpnet import nn, optim
 from xpnet.data import DataLoader, Dataset
 from xpnet.functional import cross_entropy

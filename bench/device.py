@@ -16,30 +16,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import machine, report, results
+from bench import limits, machine, report, results
 from bench.cases.base import Case
+from bench.cases.batch_norm import BatchNorm, BatchNormVariant
+from bench.cases.bias_relu import BiasReLU, FusedBiasReLU
+from bench.cases.convolution import Convolution, ConvolutionBfloat16
+from bench.cases.cross_entropy import CrossEntropy, CrossEntropyBfloat16
+from bench.cases.dropout import Dropout
 from bench.cases.networks import CNNStep, ResNetStep
-from bench.cases.operations import (
-    AdamStep,
-    BatchNorm,
-    BatchNormVariant,
-    BiasReLU,
-    Convolution,
-    ConvolutionBfloat16,
-    CrossEntropy,
-    CrossEntropyBfloat16,
-    Dropout,
-    FusedBiasReLU,
-    NesterovStep,
-)
+from bench.cases.optimizers import AdamStep, NesterovStep
 from bench.cases.steps import BatchNormDropoutMLP, CifarMLP, MnistMLP, TinyMLP
-from bench.columns import Column, DeviceRandom, TorchColumn, TorchOnDevice, XpnetColumn, XpnetOnDevice
-from bench.limits import measure_limits
-from bench.measure import FAILURES, Measurement, Settings, measure, quartiles, ratios
+from bench.columns import Column, TorchColumn, XpnetColumn
+from bench.columns.device import DeviceRandom, TorchOnDevice, XpnetOnDevice
+from bench.measure import measure
+from bench.measurement import Measurement, described, quartiles, ratios
 from bench.results import Run
+from bench.rounds import Settings
 
 # a turn of 20 ms holds the launches of many calls; nothing on the host has to calm down between turns
-SETTINGS = Settings(rounds=7, turn=0.02, pause=0.0, rotate=256 << 20, noisy=0.1, budget=2.0, most_sets=8)
+SETTINGS = Settings(rounds=7, turn=0.02, rotate=256 << 20, noisy=0.1, budget=2.0, most_sets=8)
+THREADS = 8  # of the host
 
 OPERATIONS: list[tuple[type[Case], list[Any], Any]] = [
     (CrossEntropy, [(65536, 1000), (8192, 32000), (4096, 128256)], (64, 10)),
@@ -115,16 +111,20 @@ def measure_all(
     if not chosen:
         raise ValueError(f"--only {only!r} matches no case")
     for column in ordinary:
-        column.prepare(threads=8)
+        column.prepare()
+    if "torch-cuda" not in missing:
+        import torch
+
+        torch.set_num_threads(THREADS)
     import cupy
 
     settings = dataclasses.replace(SETTINGS, memory=int(0.9 * cupy.cuda.runtime.memGetInfo()[0]))
     run = Run(
         machine.now(),
-        machine.describe(8),
+        machine.describe(THREADS),
         {**machine.versions(), "sources": machine.sources()},
         {"device": True, "only": only, **dataclasses.asdict(settings)},
-        measure_limits(ordinary, 8),
+        limits.best((c.device, limits.of_column(c, THREADS)) for c in ordinary),
         missing,
     )
     run.add_columns(steps)
@@ -137,10 +137,9 @@ def measure_all(
         try:
             found = measure(case, made, settings, rng)
         except Exception as error:  # memory, above all: the other cases are still worth their time
-            reason = f"FAILED: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-            found = [Measurement(case.key, c.key, missing=reason) for c in made]
+            found = [Measurement(case.key, c.key, missing=f"FAILED: {described(error)}") for c in made]
         run.add(case, found)
-        wrong |= any((m.missing or "").startswith(FAILURES) for m in found)
+        wrong |= any(m.failed for m in found)
         if done is not None:
             done(run, case.key, found)
     return run, wrong

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 import xpnet
-from bench.measure import quartiles
+from bench.measurement import quartiles
 from xpnet import functional as F
 from xpnet import nn
 from xpnet.data import DataLoader, Dataset

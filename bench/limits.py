@@ -5,7 +5,7 @@ Each is the best that any installed library reaches, so that a floor is a floor 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
@@ -13,7 +13,8 @@ from time import perf_counter
 import numpy as np
 
 from bench.cases.base import Case
-from bench.columns import Column, DeviceRandom, TorchColumn, XpnetColumn
+from bench.columns import Column, NumpyColumn, TorchColumn, XpnetColumn
+from bench.columns.device import DeviceRandom
 from bench.machine import emulated
 
 COPY_BYTES = {"cpu": 256 << 20, "cuda": 1 << 30}
@@ -40,32 +41,42 @@ class Limit:
         return (moving, "bytes") if moving >= counting else (counting, "products")
 
 
-def measure_limits(columns: Iterable[Column], threads: int, quick: bool = False) -> dict[str, Limit]:
-    """The limit of every device that a column uses."""
-    columns = list(columns)
-    found = {}
-    for device in dict.fromkeys(c.device for c in columns):
-        shrink = 4 if quick and device == "cpu" else 1
-        size, n = COPY_BYTES[device] // shrink, MATMUL_SIZE[device] // (2 if shrink > 1 else 1)
-        if device == "cuda" and emulated():
-            size, n = 1 << 20, 64
-        copies = [_numpy_copy(size, threads)] if device == "cpu" else []
-        products = [_numpy_product(n)] if device == "cpu" else []
-        for column in columns:
-            if column.device != device:
-                continue
-            if isinstance(column, TorchColumn) and not column.compiled:
-                copies.append(_torch_copy(column, size))
-                products.append(_torch_product(column, n))
-            elif isinstance(column, XpnetColumn) and device == "cuda" and column.fused:
-                copies += [_cupy_copy(column, size), _cupy_memcpy(column, size)]
-                products.append(_cupy_product(column, n))
-        if not copies:
+def of_column(column: Column, threads: int, quick: bool = False) -> dict[str, float]:
+    """Bandwidth and rate that a column's library reaches; nothing where it would repeat another's."""
+    device = column.device
+    shrink = 4 if quick and device == "cpu" else 1
+    size, n = COPY_BYTES[device] // shrink, MATMUL_SIZE[device] // (2 if shrink > 1 else 1)
+    if device == "cuda" and emulated():
+        size, n = 1 << 20, 64
+    if isinstance(column, NumpyColumn):
+        copies, product = [_numpy_copy(size, threads)], _numpy_product(n)
+    elif isinstance(column, TorchColumn) and not column.compiled:
+        copies, product = [_torch_copy(column, size)], _torch_product(column, n)
+    elif isinstance(column, XpnetColumn) and device == "cuda" and column.fused:
+        copies, product = [_cupy_copy(column, size), _cupy_memcpy(column, size)], _cupy_product(column, n)
+    else:
+        return {}
+    return {"bandwidth": 2 * size / min(copies), "rate": 2 * n**3 / product}
+
+
+def best(found: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str, Limit]:
+    """The limit of every device, from what columns on it reached.
+
+    Raises:
+        ValueError: a device has columns, and none that says its limit.
+    """
+    by_device: dict[str, list[Mapping[str, float]]] = {}
+    for device, reached in found:
+        by_device.setdefault(device, []).extend([reached] if reached else [])
+    for device, reached in by_device.items():
+        if not reached:
             raise ValueError(
                 f"the limits of {device} are measured with cupy or torch: select one of these too"
             )
-        found[device] = Limit(2 * size / min(copies), 2 * n**3 / min(products))
-    return found
+    return {
+        device: Limit(*(max(r[what] for r in reached) for what in ("bandwidth", "rate")))
+        for device, reached in by_device.items()
+    }
 
 
 def _best(run: Callable[[], object]) -> float:

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("numpy", "numba", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "scikit-learn", "thinc")
+PACKAGES = ("numpy", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "scikit-learn", "thinc")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -51,6 +51,7 @@ def sources() -> str:
 def device_name(machine: dict[str, Any]) -> str:
     """The machine in a few words: results are compared where this is the same."""
     name = f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads"
+    name += f", {machine['instructions']} only" if machine.get("instructions") else ""
     return name + (f" + {machine['gpu']}" if machine["gpu"] else "")
 
 
@@ -68,8 +69,10 @@ def now() -> str:
 def versions() -> dict[str, str]:
     """Python, xpnet and its revision, and the packages that columns come from."""
     import xpnet
+    from xpnet.cpu import Native
 
     found = {"python": sys.version.split()[0], "xpnet": f"{xpnet.__version__} {_revision()}".strip()}
+    found["CPU kernels"] = Native.instructions if Native is not None else "not built"
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
@@ -109,7 +112,8 @@ def _gpu() -> str | None:
 
 
 def cpu_clock() -> tuple[float, float]:
-    """CPU seconds that the whole machine has worked (or that a hypervisor took), and those of this process.
+    """CPU seconds that the whole machine has worked (or that a hypervisor took), and this process with its
+    children, of which those count that have ended.
 
     Zeros where the system does not say.
     """
@@ -118,8 +122,7 @@ def cpu_clock() -> tuple[float, float]:
         return 0.0, 0.0
     user, nice, system, _, _, irq, softirq, steal = map(int, stat.read_text().split()[1:9])
     ticks = user + nice + system + irq + softirq + steal
-    own = os.times()
-    return ticks / os.sysconf("SC_CLK_TCK"), own.user + own.system
+    return ticks / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
 
 
 def others_share(before: tuple[float, float], after: tuple[float, float], seconds: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.measure import quartiles, ratios
+from bench.measurement import quartiles, ratios
 from bench.results import Run
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bench import load
 from bench.columns import all_columns
-from bench.goals import judge
+from bench.goals import Everywhere, judge
 from bench.limits import Limit
 from bench.machine import device_name
-from bench.measure import Measurement, quartiles, ratios
+from bench.measurement import Measurement, quartiles, ratios
 from bench.results import Change, Run
 
 
@@ -66,13 +67,17 @@ def case_table(run: Run, key: str, found: Iterable[Measurement]) -> str:
     work = amount(case["bytes"], "B") + (f", {amount(case['flops'], 'FLOP')}" if case["flops"] else "")
     floors = [f"{device} {seconds(f)} ({case['bound'][device]})" for device, f in case["floor"].items()]
     lines = [f"\n{key}   at least {work}; floor {', '.join(floors)}"]
+    idle = True
     for m in found:
+        if m.load and idle:
+            idle = False
+            lines.append(f"  {load.name(m.load)}")
         if not m.seconds:
             lines.append(f"  {m.column:<20} {m.missing}")
             continue
         q1, middle, q3 = quartiles(m.seconds)
         row = f"  {m.column:<20} {seconds(middle):>9}  [{seconds(q1)} .. {seconds(q3)}]".ljust(58)
-        base = run.baseline(key, m.column)
+        base = run.baseline(key, m.column, m.load)
         if base is not None:
             r1, r2, r3 = quartiles(ratios(m, base))
             row += f"{r2:6.2f} x {base.column} [{r1:.2f} .. {r3:.2f}]".ljust(36)
@@ -92,18 +97,26 @@ def disturbance(run: Run) -> str:
 
 
 def goal_table(run: Run) -> str:
-    """Each goal that the columns of this run can judge: reached or missed."""
-    rows = judge(run.table(), run.floors())
-    if not rows:
+    """Each goal that the columns of this run can judge: what was measured, what is wanted, met or missed."""
+    found = judge(run)
+    if not found:
         return ""
-    lines = ["\ngoals (ratio of times, median and quartiles over rounds; below 1 is faster)"]
-    for goal, q1, middle, q3 in rows:
-        what = f"{goal.column} / {goal.against or 'floor'}"
-        verdict = "reached" if middle <= goal.at_most else "MISSED"
+    lines = []
+    for processes in dict.fromkeys(j.load for j in found):
         lines.append(
-            f"  {goal.case:<30} {what:<26} {middle:5.2f} [{q1:.2f} .. {q3:.2f}]".ljust(84)
-            + f"goal {goal.at_most:.2f}  {verdict}"
+            f"\ngoals, {load.name(processes)} (ratio of times, median and quartiles; below 1 is faster)"
         )
+        for j in (j for j in found if j.load == processes):
+            case, note = j.case, "met" if j.met else "MISSED"
+            if isinstance(j.goal, Everywhere):
+                case = f"every {j.goal.cases or 'case'}, worst {j.case}"
+                note += "" if j.met else f" by {j.missed} of {j.of}"
+            what = f"{j.goal.column} / {j.goal.against or 'floor'}"
+            q1, middle, q3 = j.ratio
+            lines.append(
+                f"  {case:<50} {what:<26} {middle:5.2f} [{q1:.2f} .. {q3:.2f}]".ljust(102)
+                + f"goal {j.goal.at_most:.2f}  {note}"
+            )
     return "\n".join(lines)
 
 

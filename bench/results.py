@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from bench.cases.base import Case
 from bench.columns import Column
 from bench.limits import Limit
 from bench.machine import device_name
-from bench.measure import Measurement, quartiles, ratios
+from bench.measurement import Measurement, quartiles, ratios
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
+"""1: all columns shared a process, and nothing was measured beside a load."""
 FOLDER = Path(__file__).resolve().parent / "results"
 BASELINES = {"cpu": ("torch", "numpy"), "cuda": ("torch-cuda", "xpnet-cupy-unfused")}
 """What a column is compared with: the first of these that ran on its device."""
@@ -28,7 +30,7 @@ class Run:
     Attributes:
         date: UTC.
         machine, versions: see bench.machine.
-        settings: what was asked for.
+        settings: what was asked for; `apart`: every column had a process of its own.
         limits: by device.
         missing: columns that cannot run here, and why.
         cases: bytes, flops, name and label, by case.
@@ -63,21 +65,22 @@ class Run:
         }
         self.measurements += found
 
-    def table(self) -> dict[tuple[str, str], Measurement]:
-        """Measurements by case and column."""
-        return {(m.case, m.column): m for m in self.measurements}
+    def table(self, load: int = 0) -> dict[tuple[str, str], Measurement]:
+        """Measurements by case and column: idle, or beside load processes."""
+        return {(m.case, m.column): m for m in self.measurements if m.load == load}
+
+    @property
+    def loads(self) -> list[int]:
+        """The numbers of load processes that were measured beside."""
+        return sorted({m.load for m in self.measurements if m.seconds})
 
     def floor(self, case: str, column: str) -> float:
         """The least time of a case on a column's device."""
         return self.cases[case]["floor"][self.columns[column]["device"]]
 
-    def floors(self) -> dict[tuple[str, str], float]:
-        """Every floor."""
-        return {(case, column): self.floor(case, column) for case in self.cases for column in self.columns}
-
-    def baseline(self, case: str, column: str) -> Measurement | None:
+    def baseline(self, case: str, column: str, load: int = 0) -> Measurement | None:
         """What a column's time is divided by in this case."""
-        table = self.table()
+        table = self.table(load)
         for key in BASELINES[self.columns[column]["device"]]:
             found = table.get((case, key))
             if found is not None and found.seconds:
@@ -117,7 +120,7 @@ def load(path: Path) -> Run:
     """
     try:
         data = json.loads(path.read_text())
-        if data.pop("format") != FORMAT:
+        if data.pop("format") not in READABLE:
             raise KeyError("format")
         run = Run(**data)
         run.limits = {device: Limit(**limit) for device, limit in data["limits"].items()}
@@ -143,6 +146,7 @@ class Change:
     old: tuple[float, float, float]
     new: tuple[float, float, float]
     relative: bool
+    load: int = 0
 
     @property
     def factor(self) -> float:
@@ -164,13 +168,13 @@ def compare(old: Run, new: Run) -> Iterator[Change]:
     Ratios to the baseline are compared where both runs have one, since another load on the machine moves both
     sides; the baselines themselves, and columns without one, by time, if the device is the same.
     """
-    before = old.table()
+    before = {(m.case, m.column, m.load): m for m in old.measurements}
     same_device = device_name(old.machine) == device_name(new.machine)
     for m in new.measurements:
-        earlier = before.get((m.case, m.column))
+        earlier = before.get((m.case, m.column, m.load))
         if earlier is None or not earlier.seconds or not m.seconds:
             continue
-        bases = old.baseline(m.case, m.column), new.baseline(m.case, m.column)
+        bases = old.baseline(m.case, m.column, m.load), new.baseline(m.case, m.column, m.load)
         relative = all(b is not None and b.column != m.column for b in bases) and (
             bases[0].column == bases[1].column  # type: ignore[union-attr]
         )
@@ -180,7 +184,7 @@ def compare(old: Run, new: Run) -> Iterator[Change]:
             values = earlier.seconds, m.seconds
         else:
             continue
-        yield Change(m.case, m.column, quartiles(values[0]), quartiles(values[1]), relative)
+        yield Change(m.case, m.column, quartiles(values[0]), quartiles(values[1]), relative, m.load)
 
 
 # ---- history -----------------------------------------------------------------------------------------------
@@ -193,4 +197,19 @@ def history(folder: Path | None = None) -> dict[str, list[Run]]:
         (load(path) for path in sorted((folder or FOLDER).glob("*.json"))), key=lambda r: r.date
     ):
         found.setdefault(device_name(run.machine), []).append(run)
+    return found
+
+
+def merged(runs: list[Run]) -> Run:
+    """The latest measurement of each case, of runs on one machine, oldest first.
+
+    Where columns had processes of their own in one of them, the runs in which they shared one do not count.
+    """
+    apart = [run for run in runs if run.settings.get("apart")]
+    *older, latest = apart or runs
+    found = replace(latest, cases={}, columns={}, measurements=[])
+    for run in [*older, latest]:
+        found.measurements = [m for m in found.measurements if m.case not in run.cases] + run.measurements
+        found.cases |= run.cases
+        found.columns |= run.columns
     return found

@@ -4,14 +4,7 @@
 #include "flat.cuh"
 using namespace xp;
 
-__device__ __forceinline__ float tanh_(float v) { return tanhf(v); }
-__device__ __forceinline__ double tanh_(double v) { return tanh(v); }
-__device__ __forceinline__ float expm1_(float v) { return expm1f(v); }
-__device__ __forceinline__ double expm1_(double v) { return expm1(v); }
-__device__ __forceinline__ float full_exp(float v) { return expf(v); }  // exp_ loses digits far from 0
-__device__ __forceinline__ double full_exp(double v) { return exp(v); }
-__device__ __forceinline__ float erfc_(float v) { return erfcf(v); }
-__device__ __forceinline__ double erfc_(double v) { return erfc(v); }
+#include "functions.cuh"
 
 // value(x, p); gradient(dy, kept, p) = dy * derivative; p: negative slope or alpha
 enum Keeps { NOTHING, OUTPUT, INPUT };
@@ -54,29 +47,7 @@ template <typename A> struct GELU {  // x Phi(x), Phi(x) = erfc(-x / sqrt 2) / 2
     }
 };
 
-// ---- elementwise -------------------------------------------------------------------------------------------------
-template <template <typename> class Act, typename T, int VEC, int BLOCK>
-__global__ void __launch_bounds__(BLOCK) activation(const T* x, T* y, Acc<T> p, i64 n) {
-    const i64 c = piece_start<T, VEC>(x);
-    if (c >= n) return;
-    Acc<T> v[VEC];
-    load_flat<T, VEC>(v, x, c, n);
-#pragma unroll
-    for (int j = 0; j < VEC; ++j) v[j] = Act<Acc<T>>::value(v[j], p);
-    store_flat<T, VEC>(y, c, n, v);
-}
-
-template <template <typename> class Act, typename T, int VEC, int BLOCK>
-__global__ void __launch_bounds__(BLOCK) activation_gradient(const T* dy, const T* kept, T* dx, Acc<T> p, i64 n) {
-    const i64 c = piece_start<T, VEC>(dy);
-    if (c >= n) return;
-    Acc<T> d[VEC], v[VEC];
-    load_flat<T, VEC>(d, dy, c, n);
-    load_flat<T, VEC>(v, kept, c, n);
-#pragma unroll
-    for (int j = 0; j < VEC; ++j) d[j] = Act<Acc<T>>::gradient(d[j], v[j], p);
-    store_flat<T, VEC>(dx, c, n, d);
-}
+#include "elementwise.cuh"
 
 // ---- over the columns of a matrix --------------------------------------------------------------------------------
 // A block takes lanes * VEC columns and `chunk` rows; a thread VEC columns and every (BLOCK / lanes)-th row of them,

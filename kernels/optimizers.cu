@@ -1,7 +1,9 @@
 // One optimizer step over a whole stretch of theta: every array is read once and written once.
 //
 // Hyperparameters come from device memory, so that a captured launch can be replayed with new ones. h[0] is the
-// factor on the gradient (1, or 1 / loss scale), h[1] the weight decay that is added to it; the rest is the rule's.
+// factor on the gradient, h[1] the weight decay that is added to it; the rest is the rule's.
+//
+// Under a scaled loss (xpnet/optim/scaled.py) the step divides by the scale and stays away if a gradient is not finite.
 #include "flat.cuh"
 using namespace xp;
 
@@ -85,11 +87,55 @@ template <typename A> struct Adam {  // s: mean, mean square, its maximum (AMSGr
     }
 };
 
+// of a loss scale, on the device: the scale, its inverse, good updates in a row, whether a gradient of this update is
+// not finite, and how many updates have been left out for that
+enum { SCALE, INVERSE, GOOD, FOUND, SKIPPED };
+
+// FOUND = 1 unless all of g is finite
+template <typename G, int VEC, int BLOCK>
+__global__ void __launch_bounds__(BLOCK) look(const G* g, float* scaling, i64 n) {
+    const i64 c = piece_start<G, VEC>(g);
+    if (c >= n) return;
+    Acc<G> v[VEC];
+    load_flat<G, VEC>(v, g, c, n);
+    bool finite = true;
+#pragma unroll
+    for (int j = 0; j < VEC; ++j) finite &= (bool)isfinite(v[j]);
+    if (!finite) atomicExch((int*)scaling + FOUND, __float_as_int(1.0f));
+}
+
+// After the steps of an update: another scale, and what the host reads later: updates << 32 | left out; scale, GOOD.
+// One thread.
+template <typename T>
+__global__ void adapt(T* s, i64* word, double* seen, T growth, T backoff, T interval, T largest, T smallest) {
+    const bool found = s[FOUND] != T(0);
+    T scale = s[SCALE], good = found ? T(0) : s[GOOD] + T(1);
+    if (found) {
+        scale *= backoff;
+        if (scale < smallest) scale = smallest;
+        s[SKIPPED] += T(1);
+    } else if (good >= interval) {
+        scale *= growth;
+        if (scale > largest) scale = largest;
+        good = 0;
+    }
+    s[SCALE] = scale, s[INVERSE] = T(1) / scale, s[GOOD] = good, s[FOUND] = 0;
+    seen[0] = scale, seen[1] = good;
+    *word += ((i64)1 << 32) + found;
+}
+
+// scaling: null without a scaled loss; undo: whether to divide by the scale. In a captured step `known` is how many
+// updates the host knew to be left out when it wrote h, a row of numbers for each number of them that it did not.
 template <template <typename> class Rule, typename T, typename G, int VEC, int BLOCK>
 __global__ void __launch_bounds__(BLOCK)
-step(T* theta, const G* grad, T* s0, T* s1, T* s2, const Acc<T>* h, i64 n) {
+step(T* theta, const G* grad, T* s0, T* s1, T* s2, const Acc<T>* h, i64 n, const float* scaling, int undo,
+     const float* known, int row) {
     typedef Acc<T> A;
     constexpr int STATES = Rule<A>::STATES;
+    if (scaling) {
+        if (scaling[FOUND] != 0.0f) return;
+        if (known) h += row * (int)(scaling[SKIPPED] - *known);
+    }
     const i64 c = piece_start<T, VEC>(theta);
     if (c >= n) return;
     T* const moment[3] = {s0, s1, s2};
@@ -102,7 +148,7 @@ step(T* theta, const G* grad, T* s0, T* s1, T* s2, const Acc<T>* h, i64 n) {
     for (int k = 0; k < STATES; ++k)
         if (has[k]) load_flat<T, VEC>(s[k], moment[k], c, n);
     const Rule<A> rule(h, has);
-    const A factor = h[0], decay = h[1];
+    const A factor = scaling && undo ? h[0] * (A)scaling[INVERSE] : h[0], decay = h[1];
 #pragma unroll
     for (int j = 0; j < VEC; ++j) {
         A own[3] = {s[0][j], s[1][j], s[2][j]};

@@ -2,6 +2,7 @@
 // after the other, is standardised on its own, then scaled and shifted by numbers of its channels.
 //   y = w x^ + b,  x^ = (x - mean) / sqrt(var + eps);   dx = (g - mean(g) - x^ mean(g x^)) / sigma,  g = w dy
 // Row r begins at channel r % groups * per, and `segment` values share one: layer norm has groups = segment = 1.
+// RMS norm does not take the mean away: y = w x^,  x^ = x / sqrt(mean(x^2) + eps);   dx = (g - x^ mean(g x^)) / sigma
 //
 // A row stays in the registers of LANES threads between its two uses: a warp, or a block.
 #include "rows.cuh"
@@ -16,8 +17,8 @@ template <typename T> __device__ __forceinline__ Acc<T> number(const void* p, in
 }
 __device__ __forceinline__ float inverse_root(float v) { return rsqrtf(v); }
 __device__ __forceinline__ double inverse_root(double v) { return 1 / sqrt(v); }
-// saved: [2][rows], mean and 1 / sigma
-template <typename T, int VEC, int LANES>
+// saved: 1 / sigma of each row; then, if CENTRED, its mean
+template <typename T, int VEC, int LANES, bool CENTRED>
 __global__ void __launch_bounds__(block_of<LANES>(), 512 / block_of<LANES>())
 row_forward(const T* x, const void* weight, const void* bias, int narrow, T* y, Acc<T>* saved, Acc<T> eps, ROW_GEOMETRY) {
     typedef Acc<T> A;
@@ -29,15 +30,16 @@ row_forward(const T* x, const void* weight, const void* bias, int narrow, T* y, 
 #pragma unroll
     for (int i = 0; i < HELD; ++i)
         if (at.first + i * at.step < n) raw[i].load(in + at.first + i * at.step);
-    const A shift = to_acc(in[0]);  // near the values, so that they keep their digits
-    A sum = 0;
+    const A shift = CENTRED ? to_acc(in[0]) : A(0);  // near the values, so that they keep their digits
+    A mean = 0, rest = 0, squares = 0;
+    if (CENTRED) {
 #pragma unroll
-    for (int i = 0; i < HELD; ++i)
-        if (at.first + i * at.step < n)
+        for (int i = 0; i < HELD; ++i)
+            if (at.first + i * at.step < n)
 #pragma unroll
-            for (int j = 0; j < VEC; ++j) sum += raw[i][j] - shift;
-    const A mean = ratio(row_sum<LANES>(sum, room[0]), A(n));
-    A rest = 0, squares = 0;
+                for (int j = 0; j < VEC; ++j) mean += raw[i][j] - shift;
+        mean = ratio(row_sum<LANES>(mean, room[0]), A(n));
+    }
 #pragma unroll
     for (int i = 0; i < HELD; ++i)
         if (at.first + i * at.step < n)
@@ -48,11 +50,11 @@ row_forward(const T* x, const void* weight, const void* bias, int narrow, T* y, 
                 squares += d * d;
             }
     squares = row_sum<LANES>(squares, room[1]);
-    rest = ratio(row_sum<LANES>(rest, room[0]), A(n));  // what rounding took from the mean
+    rest = CENTRED ? ratio(row_sum<LANES>(rest, room[0]), A(n)) : A(0);  // what rounding took from the mean
     const A inverse = inverse_root(ratio(squares, A(n)) - rest * rest + eps);
     if (at.first == 0) {
-        saved[at.row] = shift + (mean + rest);
-        saved[rows + at.row] = inverse;
+        saved[at.row] = inverse;
+        if (CENTRED) saved[rows + at.row] = shift + (mean + rest);
     }
     const int channel = (int)(at.row % groups) * per;
 #pragma unroll
@@ -70,8 +72,8 @@ row_forward(const T* x, const void* weight, const void* bias, int narrow, T* y, 
     }
 }
 
-// parts: null, or [2][workers][n], the sums of dy x^ and of dy over the rows of each worker, of layer norm
-template <typename T, int VEC, int LANES>
+// parts: null, or the sums over the rows of each worker, [workers][n], of dy x^ and, if CENTRED, of dy; no groups
+template <typename T, int VEC, int LANES, bool CENTRED>
 __global__ void __launch_bounds__(block_of<LANES>(), 512 / block_of<LANES>())
 row_backward(const T* x, const T* dy, const void* weight, int narrow, const Acc<T>* saved, T* dx, Acc<T>* parts,
              ROW_GEOMETRY) {
@@ -80,6 +82,7 @@ row_backward(const T* x, const T* dy, const void* weight, int narrow, const Acc<
     const Place<VEC, LANES> at;
     const i64 workers = Place<VEC, LANES>::workers();
     A scale[HELD][VEC] = {}, shift[HELD][VEC] = {};
+    int turn = 0;
     for (i64 row = at.row; row < rows; row += workers) {
         Piece<T, VEC> rx[HELD], rg[HELD];
 #pragma unroll
@@ -88,7 +91,7 @@ row_backward(const T* x, const T* dy, const void* weight, int narrow, const Acc<
                 rx[i].load(x + row * n + at.first + i * at.step);
                 rg[i].load(dy + row * n + at.first + i * at.step);
             }
-        const A mean = saved[row], inverse = saved[rows + row];
+        const A inverse = saved[row], mean = CENTRED ? saved[rows + row] : A(0);
         const int channel = (int)(row % groups) * per;
         A g = 0, gx = 0;
 #pragma unroll
@@ -100,15 +103,14 @@ row_backward(const T* x, const T* dy, const void* weight, int narrow, const Acc<
                 const int k = channel + (segment == 1 ? c + j : (c + j) / segment);
                 const A normal = (rx[i][j] - mean) * inverse, d = rg[i][j];
                 const A one = d * number<T>(weight, narrow & 1, k, A(1));
-                g += one;
                 gx += one * normal;
                 scale[i][j] += d * normal;
-                shift[i][j] += d;
+                if (CENTRED) g += one, shift[i][j] += d;
             }
         }
         // two rooms in turn: the sum between two uses of one is a barrier
-        g = ratio(row_sum<LANES>(g, room[0]), A(n));
-        gx = ratio(row_sum<LANES>(gx, room[1]), A(n));
+        if (CENTRED) g = ratio(row_sum<LANES>(g, room[0]), A(n));
+        gx = ratio(row_sum<LANES>(gx, room[CENTRED ? 1 : turn ^= 1]), A(n));
 #pragma unroll
         for (int i = 0; i < HELD; ++i) {
             const int c = at.first + i * at.step;
@@ -129,7 +131,7 @@ row_backward(const T* x, const T* dy, const void* weight, int narrow, const Acc<
         const int c = at.first + i * at.step;
         if (c >= n) break;
         store_vec<A, VEC>(parts + at.row * n + c, scale[i]);
-        store_vec<A, VEC>(parts + (workers + at.row) * n + c, shift[i]);
+        if (CENTRED) store_vec<A, VEC>(parts + (workers + at.row) * n + c, shift[i]);
     }
 }
 
@@ -140,7 +142,7 @@ channel_sums(const T* x, const T* dy, const Acc<T>* saved, Acc<T>* parts, i64 ro
     typedef Acc<T> A;
     const i64 one = (i64)blockIdx.x * (BLOCK / 32) + threadIdx.x / 32;  // of all = N * channels
     if (one >= all) return;
-    const A mean = saved[one / per], inverse = saved[rows + one / per];
+    const A inverse = saved[one / per], mean = saved[rows + one / per];
     A scale = 0, shift = 0;
     for (int c = threadIdx.x % 32; c < segment; c += 32) {
         const A d = to_acc(dy[one * segment + c]);

@@ -8,45 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import special
 
 import xpnet
+from tests.case import Case as Case
+from tests.more_cases import MORE
 from xpnet import functional as F
 from xpnet.core import operators as ops
-
-Arrays = list[np.ndarray]
-
-
-@dataclass
-class Case:
-    """An op with one set of options.
-
-    `function` takes Tensors, `oracle` the same NumPy float64 arrays, `torch` the same torch tensors (and the
-    modules torch and torch.nn.functional first).
-    """
-
-    name: str
-    function: Callable[..., Any]
-    shapes: tuple[tuple[int, ...], ...]
-    oracle: Callable[..., Any]
-    torch: Callable[..., Any] | None = None
-    positive: bool = False  # inputs must be positive
-    batched: tuple[int, ...] = (0,)  # the inputs whose first axis is the batch
-    smallest: int = 0  # the smallest batch the op takes
-
-    def inputs(self, rows: int | None = None) -> Arrays:
-        """float64 samples; `rows` replaces the batch size."""
-        rng = np.random.default_rng(len(self.name))
-        arrays = [rng.normal(size=shape) for shape in self.shapes]
-        if self.positive:
-            arrays = [np.abs(a) + 0.5 for a in arrays]
-        if rows is not None:
-            arrays = [a[:rows] if i in self.batched else a for i, a in enumerate(arrays)]
-        return arrays
 
 
 def labels(x: Any, classes: int | None = None) -> np.ndarray:
@@ -586,4 +557,4 @@ REGULARIZERS = [
     Case("l2 of two", lambda v, w: F.l2([v, w], 1.0), (X, X), lambda v, w: (v**2).sum() + (w**2).sum()),
 ]
 
-CASES = [*ARITHMETIC, *REDUCTIONS, *SHAPES, *ACTIVATIONS, *LAYERS, *LOSSES, *REGULARIZERS]
+CASES = [*ARITHMETIC, *REDUCTIONS, *SHAPES, *ACTIVATIONS, *LAYERS, *LOSSES, *REGULARIZERS, *MORE]

@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 import xpnet
 from xpnet.core.backend import BACKENDS, Backend
 
+from .browser import chromium
+
 # the fake second device shows every array that is made on the default device by mistake
 DEVICES = {"array_api_strict": "device1", "torch": "cpu"}
 ONCE = ("kernels", "emulator")  # folders whose tests choose their arrays themselves
@@ -74,3 +76,10 @@ def second(cupy: ModuleType) -> int:
     if cupy.cuda.runtime.getDeviceCount() < 2:
         pytest.skip("one device")
     return 1
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """Chromium, for the tests of pages."""
+    with chromium() as opened:
+        yield opened

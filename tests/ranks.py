@@ -17,7 +17,7 @@ from xpnet import functional as F
 from xpnet import nn, optim, parallel
 from xpnet.data import DataLoader, Dataset, load_digits, split
 from xpnet.parallel.reducer import Reducer
-from xpnet.train import Callback, EarlyStopping, ModelCheckpoint, Trainer
+from xpnet.train import Callback, Checkpoint, EarlyStopping, GradientClipping, ModelCheckpoint, Trainer
 
 
 def data(dtype: str) -> tuple[Dataset, Dataset]:
@@ -118,9 +118,9 @@ def chunks() -> dict[str, object]:
     order, early = [], []
     start = group.start
 
-    def noted(array):
+    def noted(array, root=None):
         order.append(_offset(array, parameters[0]._flat.grads) // 72)
-        start(array)
+        start(array, root)
 
     group.start = noted
     x = np.random.default_rng(group.rank).normal(size=(4, 8))
@@ -196,6 +196,90 @@ def stopping() -> dict[str, object]:
     stop = EarlyStopping(1, min_delta=10.0)
     found = train(group, epochs=9, callbacks=(stop,))
     return {"epochs": group.world.allgather(len(found["history"]["lr"]))}
+
+
+RULES = {
+    "SGD": lambda m: optim.SGD(m, lr=0.1, momentum=0.9, weight_decay=1e-3),
+    "Adam": lambda m: optim.Adam(m, lr=0.01, amsgrad=True),
+    "AdamW": lambda m: optim.AdamW(m, lr=0.01),
+    "Adagrad": lambda m: optim.Adagrad(m, lr=0.05, initial_accumulator_value=0.1),
+    "Adadelta": lambda m: optim.Adadelta(m),
+    "RMSprop": lambda m: optim.RMSprop(m, lr=0.01, centered=True, momentum=0.5),
+    "NAdam": lambda m: optim.NAdam(m, lr=0.01),
+    "RAdam": lambda m: optim.RAdam(m, lr=0.01, maximize=True),
+    "Adamax": lambda m: optim.Adamax(m, lr=0.01),
+    "Lion": lambda m: optim.Lion(m, lr=0.001),
+    "Adan": lambda m: optim.Adan(m, lr=0.01),
+    "groups": lambda m: optim.Adam(
+        [{"params": [p for p in m.parameters() if p.ndim > 1], "weight_decay": 0.1},
+         {"params": [p for p in m.parameters() if p.ndim < 2], "lr": lambda t: 0.02 / (1 + t)}], lr=0.01,
+    ),
+}  # fmt: skip
+
+
+def shared_rules() -> dict[str, object]:
+    """Each rule with moments that are shared, and not: distance of weights and states; bytes of moments."""
+    group, found = parallel.connect(), {}
+    x = np.random.default_rng(group.rank).normal(size=(8, 64)).astype(np.float32)
+    for name, rule in RULES.items():
+        for dtype in ("float32", "float16") if name in ("Adam", "SGD") else ("float32",):
+            states, sizes = [], []
+            for shared in (True, False):
+                xpnet.manual_seed(0)
+                model = network(dtype, norm=False)
+                optimizer = rule(model)
+                optimizer = parallel.shard_optimizer(optimizer, group) if shared else optimizer
+                reducer = Reducer(model.parameters(), group, 100, shards=optimizer.shards)
+                for i in range(5):
+                    optimizer.zero_grad()
+                    with reducer.during_backward():
+                        (model(x.astype(dtype)) ** 2).mean().backward()
+                    if i == 2:  # a parameter without a gradient
+                        model[0].bias.grad = None
+                    optimizer.step()
+                arrays = [a for b in optimizer._blocks for a in (*b.moments, b.master) if a is not None]
+                sizes.append(sum(a.nbytes for a in arrays))
+                state = optimizer.state_dict()["state"]
+                states.append([model.theta, *(v for s in state.values() for v in s.values())])
+            error = max(float(np.abs(np.subtract(a, b)).max()) for a, b in zip(*states, strict=True))
+            found[f"{name} {dtype}"] = group.largest(error), group.largest(sizes[0] / sizes[1])
+    return found
+
+
+class _Ask(Callback):
+    """Rank 0 asks for the state after some updates, and keeps what it was."""
+
+    main_only = True
+
+    def __init__(self) -> None:
+        self.steps: list[object] = []
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        if trainer.step % 7 == 0:
+            self.steps.append(trainer.optimizer.state_dict()["state"][0]["exp_avg"].sum())
+
+
+def shared(
+    path: str, epochs: str, shards: str = "shared", resume: str = "", clip: str = ""
+) -> dict[str, object]:
+    """Train with shared moments, or not, with checkpoints within epochs; weights and moments."""
+    group = parallel.connect()
+    xpnet.manual_seed(3 if group.is_main else 4)
+    training, validation = data("float64")
+    model = network("float64", False)
+    optimizer = optim.Adam(model, lr=0.01)
+    if shards == "shared":
+        parallel.shard_optimizer(optimizer, group)
+    ask = _Ask()
+    callbacks = [ask, Checkpoint(path, every_steps=5), *([GradientClipping(0.5)] if clip else [])]
+    trainer = Trainer(model, F.cross_entropy, optimizer, callbacks, accumulate=2, communicator=group)
+    trainer.fit(DataLoader(training, 50, seed=5), validation, int(epochs), resume=resume or None)
+    state = optimizer.state_dict()["state"]
+    return {
+        "weights": model.theta.tolist(),
+        "moments": [np.ravel(v).tolist() for s in state.values() for v in s.values()],
+        "asked": [float(a) for a in ask.steps],
+    }
 
 
 if __name__ == "__main__":

@@ -32,6 +32,13 @@ USUAL = {
     "rmsprop": ("RMSprop", {"lr": 0.002, "alpha": 0.99, "eps": 1e-8, "momentum": 0}),
     "adam": ("Adam", {"lr": 0.005, "betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": False}),
     "adamw": ("AdamW", {"lr": 0.005, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}),
+    "nadam": ("NAdam", {"lr": 0.005, "betas": (0.9, 0.999), "eps": 1e-8, "momentum_decay": 4e-3}),
+    "radam": ("RAdam", {"lr": 0.005, "betas": (0.9, 0.999), "eps": 1e-8}),
+    "adamax": ("Adamax", {"lr": 0.005, "betas": (0.9, 0.999), "eps": 1e-8}),
+    "lamb": ("LAMB", {"lr": 0.01, "betas": (0.9, 0.999), "eps": 1e-6}),
+    "adan": ("Adan", {"lr": 0.005, "betas": (0.98, 0.92, 0.99), "eps": 1e-8}),
+    "adafactor": ("Adafactor", {"lr": 0.02, "beta2_decay": -0.8, "d": 1.0}),
+    "lion": ("Lion", {"lr": 0.0005, "betas": (0.9, 0.99)}),
 }
 
 
@@ -233,6 +240,8 @@ def test_data_and_the_settings_that_suit_them():
         "mnist": (1 / 12, (256, 128), 10, 128, "mlp", False, None),
         "cifar10": (1 / 10, (256, 128), 30, 128, "cnn", True, None),
         "images": (1 / 8, (256, 128), 30, 32, "cnn", True, 64),
+        "table": (1 / 10, (64, 32), 100, 32, "mlp", False, None),
+        "text": (1 / 10, (), 10, 32, "gpt", False, None),
     }
     assert rows == {
         name: (s.validation, s.layers, s.epochs, s.batch_size, s.model, s.mirrored, s.size)

@@ -1,12 +1,12 @@
 """xpnet: train neural networks with one code base on NumPy and CuPy."""
 
 from importlib import import_module as _import_module
-from importlib.util import find_spec as _find_spec
 from sys import modules as _modules
 from typing import TYPE_CHECKING
 
 from xpnet.core import operators as _operators  # gives Tensor its operators
 from xpnet.core import random
+from xpnet.core.autocast import autocast
 from xpnet.core.backend import (
     BackendUnavailableError,
     DeviceError,
@@ -28,18 +28,13 @@ from xpnet.core.registry import unloaded as _unloaded
 from xpnet.core.tensor import Tensor, tensor
 from xpnet.core.version import __version__ as __version__
 
-# a backend's kernels register when its first array arrives; Numba itself loads when the first one runs
+# a backend's kernels register when its first array arrives
 _load_tensor_namespace.append(lambda: _import_module("xpnet.array_api"))
 
 _unloaded["cupy"] = lambda: _import_module("xpnet.cuda")
-try:
-    _found = _find_spec("numba") is not None
-except Exception:  # an import hook of others, or a module put in its place: then without it
-    _found = False
-if _found:
-    _unloaded["numpy"] = lambda: _import_module("xpnet.cpu")
+_unloaded["numpy"] = lambda: _import_module("xpnet.cpu")
 
-del _operators, _find_spec, _found
+del _operators
 
 _modules["xpnet.random"] = random  # for `import xpnet.random`: it is one module
 
@@ -51,6 +46,7 @@ __all__ = [
     "UnreadableFileError",
     "array_api",
     "asarray",
+    "autocast",
     "available_backends",
     "capture",
     "checkpoint",

@@ -15,6 +15,7 @@ from xpnet.core.places import following, namespace
 from xpnet.core.tensor import array_of
 from xpnet.data import Dataset
 from xpnet.nn import Dropout, Module
+from xpnet.nn.container import mean_of
 from xpnet.nn.inference import evaluating
 from xpnet.optim import CosineAnnealingWarmRestarts, Optimizer
 from xpnet.train import Callback, predict, recompute_batch_norm
@@ -51,12 +52,8 @@ class Ensemble(Module):
 
     @following
     def forward(self, x: Any) -> Array:
-        """log mean_k p_k = max + log mean_k exp(log p_k - max): no small probability becomes log 0."""
-        logs = [F.log_softmax(array_of(model(x))) for model in self.models]
-        xp = namespace(logs[0])
-        stacked = xp.stack(logs)
-        top = xp.max(stacked, axis=0)
-        return top + xp.log(xp.mean(xp.exp(stacked - top), axis=0))
+        """The logarithm of the mean probabilities."""
+        return mean_of([array_of(model(x)) for model in self.models], probabilities=True)
 
     @following
     def predict_proba(self, data: Any) -> Array:

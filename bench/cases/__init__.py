@@ -7,6 +7,13 @@ from bench.cases.networks import NETWORKS
 from bench.cases.operations import OPERATIONS
 from bench.cases.steps import STEPS
 
+SWEEPS = STEPS + NETWORKS + OPERATIONS
+
+
+def by_key(key: str) -> Case:
+    """The case of that key."""
+    return next(case for sweep in SWEEPS for case in sweep.cases() if case.key == key)
+
 
 def cases(only: str | None = None, quick: bool = False, device: bool = False) -> list[Case]:
     """The cases to run, steps first.
@@ -19,7 +26,7 @@ def cases(only: str | None = None, quick: bool = False, device: bool = False) ->
     Raises:
         ValueError: nothing is left.
     """
-    every = [case for sweep in STEPS + NETWORKS + OPERATIONS for case in sweep.cases()]
+    every = [case for sweep in SWEEPS for case in sweep.cases()]
     found = [case for case in every if device or not case.device_only]
     if quick:
         found = [case for case in found if case.goal and case.bytes < 2e8]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from bench.columns import Column
+    from bench.columns.base import Column
 
 Arrays = dict[str, Any]
 
@@ -112,7 +112,7 @@ class Case:
 
     def reference(self, inputs: Inputs) -> Mapping[str, Any]:
         """The results of the hand-written NumPy program in float64."""
-        from bench.columns import NumpyColumn
+        from bench.columns.plain import NumpyColumn
 
         wide = lambda arrays: {k: widen(v) for k, v in arrays.items()}
         sets = [wide(s) for s in inputs.sets[:CHECKED_SETS]]
@@ -128,6 +128,8 @@ class Case:
         method = getattr(self, column.library, None)
         if method is None:
             raise NotExpressibleError(f"{column.library_title} has no such {NOUNS[self.group]}")
+        if column.steps_only and self.group != "step":
+            raise NotExpressibleError("only steps are captured")
         return method(inputs, column)
 
 

@@ -72,10 +72,11 @@ def dropout(x: np.ndarray, p: float, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 class Adam:
-    """Adam over one vector, in pieces that fit the cache."""
+    """Adam over one vector, in pieces that fit the cache; AdamW with a weight decay, which is decoupled."""
 
-    def __init__(self, theta: np.ndarray, lr: float) -> None:
+    def __init__(self, theta: np.ndarray, lr: float, weight_decay: float = 0.0) -> None:
         self.theta, self.lr, self.t = theta, lr, 0
+        self.keep = 1 - lr * weight_decay
         self.m, self.v = np.zeros_like(theta), np.zeros_like(theta)
         self.buffer = np.empty_like(theta[:CHUNK])
 
@@ -99,6 +100,8 @@ class Adam:
             t += ADAM_EPS
             np.divide(m, t, out=t)
             t *= scale
+            if self.keep != 1:
+                self.theta[s] *= self.keep
             self.theta[s] -= t
 
 
@@ -130,9 +133,9 @@ class SGD:
 
 
 def optimizer(rule: str, theta: np.ndarray, lr: float, weight_decay: float) -> Adam | SGD:
-    """The update rule `"adam"`, `"nesterov"` or `"sgd"`."""
-    if rule == "adam":
-        return Adam(theta, lr)
+    """The update rule `"adam"`, `"adamw"`, `"nesterov"` or `"sgd"`."""
+    if rule in ("adam", "adamw"):
+        return Adam(theta, lr, weight_decay if rule == "adamw" else 0.0)
     return SGD(theta, lr, MOMENTUM if rule == "nesterov" else 0.0, weight_decay)
 
 
@@ -219,20 +222,27 @@ class MLP:
         return loss
 
 
-def convolution(x: np.ndarray, dy: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...]:
-    """A 3x3 convolution that keeps the size, and the gradients of x and weight: a product for each tap."""
-    n, _, h, w = x.shape
-    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    y, dpadded, dweight = np.zeros_like(dy), np.zeros_like(padded), np.zeros_like(weight)
-    slopes = dy.reshape(n, -1, h * w)
-    for i in range(3):
-        for j in range(3):
-            tap, place = weight[:, :, i, j], (slice(None), slice(None), slice(i, i + h), slice(j, j + w))
-            columns = padded[place].reshape(n, -1, h * w)
-            y += np.matmul(tap, columns).reshape(y.shape)
-            dpadded[place] += np.matmul(tap.T, slopes).reshape(x.shape)
-            dweight[:, :, i, j] = np.matmul(slopes, columns.transpose(0, 2, 1)).sum(0)
-    return y, dpadded[:, :, 1:-1, 1:-1], dweight
+def convolution(
+    x: np.ndarray, dy: np.ndarray, weight: np.ndarray, stride: int = 1, groups: int = 1
+) -> tuple[np.ndarray, ...]:
+    """A convolution padded by half its window, and the gradients of x and weight: a product for each tap."""
+    (n, c, _, _), (o, _, kernel, _) = x.shape, weight.shape
+    (h, w), p = dy.shape[2:], kernel // 2
+    padded = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
+    dpadded, dweight = np.zeros_like(padded), np.zeros_like(weight)
+    y = np.zeros_like(dy).reshape(n, groups, o // groups, h * w)
+    slopes = dy.reshape(y.shape)
+    for i in range(kernel):
+        for j in range(kernel):
+            rows, columns = (slice(k, k + stride * (size - 1) + 1, stride) for k, size in ((i, h), (j, w)))
+            place = (slice(None), slice(None), rows, columns)
+            seen = padded[place].reshape(n, groups, c // groups, h * w)
+            tap = weight[:, :, i, j].reshape(groups, o // groups, c // groups)
+            y += np.matmul(tap, seen)
+            dpadded[place] += np.matmul(tap.swapaxes(1, 2), slopes).reshape(n, c, h, w)
+            dweight[:, :, i, j] = np.matmul(slopes, seen.swapaxes(2, 3)).sum(0).reshape(o, c // groups)
+    inner = slice(p, -p or None)
+    return y.reshape(dy.shape), dpadded[:, :, inner, inner], dweight
 
 
 class CNN:
@@ -262,7 +272,7 @@ class CNN:
             h *= active
             winner = None
             if i % 2 and i < last:
-                h, winner = _max_pool(h)
+                h, winner = max_pool(h)
             kept.append((windows, active, winner))
         mean = h.mean((2, 3))
         logits = mean @ self.weight.T + self.bias
@@ -274,7 +284,7 @@ class CNN:
         for i in range(last, -1, -1):
             windows, active, winner = kept[i]
             if winner is not None:
-                dh = _max_unpool(dh, winner)
+                dh = max_unpool(dh, winner)
             dh, self.gradients[3 * i + 1][...], self.gradients[3 * i + 2][...] = self.norms[i].backward(
                 dh * active
             )
@@ -292,7 +302,7 @@ def _windows(x: np.ndarray) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
 
 
-def _max_pool(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def max_pool(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The maximum of each 2x2 block, and which of the four it was."""
     n, c, h, w = x.shape
     blocks = (
@@ -302,7 +312,7 @@ def _max_pool(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.take_along_axis(blocks, winner, -1)[..., 0], winner
 
 
-def _max_unpool(dy: np.ndarray, winner: np.ndarray) -> np.ndarray:
+def max_unpool(dy: np.ndarray, winner: np.ndarray) -> np.ndarray:
     n, c, h, w = dy.shape
     blocks = np.zeros((n, c, h, w, 4), dy.dtype)
     np.put_along_axis(blocks, winner, dy[..., None], -1)

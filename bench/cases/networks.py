@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bench.cases import jax_rules
 from bench.cases.base import CHECKED_SETS, Arrays, Inputs, Program, Sweep, normal
 from bench.cases.handwritten import CNN
 from bench.cases.steps import FLOAT, TRAFFIC, Step
-from bench.columns import Column, TorchColumn
+from bench.columns.base import Column
+from bench.columns.torch import TorchColumn
 
 
 class CNNStep(Step):
@@ -84,6 +86,20 @@ class CNNStep(Step):
             nn.Linear(self.channels[-1], self.classes),
         ]
 
+    def forward(self, theta: list[Any], x: Any, key: Any) -> tuple[Any, list[Any]]:
+        import jax
+
+        *parameters, weight, bias = theta
+        statistics = []
+        for i in range(len(self.convolutions)):
+            if i in (2, 4):
+                x = jax_rules.max_pool(x)
+            w, gamma, beta = parameters[3 * i : 3 * i + 3]
+            x, seen = jax_rules.batch_norm(jax_rules.convolution(x, w), gamma, beta)
+            statistics.append(seen)
+            x = jax.nn.relu(x)
+        return x.mean((2, 3)) @ weight.T + bias, statistics
+
 
 class ResNetStep(CNNStep):
     """ResNet-20 of `xpnet train cifar10 --model resnet` (He et al., 2016, section 4.2), same pictures."""
@@ -145,5 +161,26 @@ class ResNetStep(CNNStep):
         model = nn.Sequential(*layers).to(column.device, dtype)
         return self._tape(inputs, column, model, torch.optim, lambda x, y: F.cross_entropy(model(x), y))
 
+    def forward(self, theta: list[Any], x: Any, key: Any) -> tuple[Any, list[Any]]:
+        import jax
 
-NETWORKS = [Sweep(CNNStep, [32], [8, 128], [512]), Sweep(ResNetStep, [], [], [128])]
+        left, statistics = list(theta), []
+
+        def normed(x: Any, stride: int = 1) -> Any:
+            y, seen = jax_rules.batch_norm(
+                jax_rules.convolution(x, left.pop(0), stride), left.pop(0), left.pop(0)
+            )
+            statistics.append(seen)
+            return y
+
+        x = jax.nn.relu(normed(x))
+        for stage in range(3):
+            for block in range(3):
+                stride = 2 if stage and not block else 1
+                y = normed(jax.nn.relu(normed(x, stride)))
+                x = jax.nn.relu(y + (normed(x, stride) if stride > 1 else x))
+        weight, bias = left
+        return x.mean((2, 3)) @ weight.T + bias, statistics
+
+
+NETWORKS = [Sweep(CNNStep, [32], [8, 128], [512]), Sweep(ResNetStep, [32], [8], [128])]

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.cases import handwritten
+from bench.cases import handwritten, jax_rules
 from bench.cases.base import CHECKED_SETS, Arrays, Case, Inputs, NotExpressibleError, Program, Sweep, normal
-from bench.columns import Column
+from bench.columns.base import Column
 
 FLOAT = 4  # bytes
 TRAFFIC = {"sgd": 2, "nesterov": 4, "adam": 6}
@@ -103,6 +103,44 @@ class Step(Case):
         model = torch.nn.Sequential(*self.network(torch.nn)).to(column.device)
         return self._tape(inputs, column, model, torch.optim, lambda x, y: F.cross_entropy(model(x), y))
 
+    # ---- JAX: one function of everything that changes ----
+
+    def forward(self, theta: list[Any], x: Any, key: Any) -> tuple[Any, list[Any]]:
+        """Logits, and what each batch norm saw, in JAX."""
+        raise NotImplementedError
+
+    def jax(self, inputs: Inputs, column: Column) -> Program:
+        import jax
+        import jax.numpy as jnp
+
+        random = bool(getattr(self, "p", 0.0))
+
+        def loss_of(theta: list[Any], x: Any, y: Any, key: Any) -> tuple[Any, list[Any]]:
+            logits, statistics = self.forward(theta, x, key)
+            picked = jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1)
+            return -picked.mean(), statistics
+
+        def step(theta: Any, state: Any, running: Any, key: Any, x: Any, y: Any) -> tuple[Any, ...]:
+            key, draw = jax.random.split(key) if random else (key, key)
+            (loss, new), grad = jax.value_and_grad(loss_of, has_aux=True)(theta, x, y, draw)
+            running = jax.tree.map(lambda r, n: 0.9 * r + 0.1 * n, running, new)
+            theta, state = jax_rules.update(self.rule, theta, grad, state, self.lr, self.weight_decay)
+            return theta, state, running, key, loss
+
+        compiled = column.compile(step, donate=(0, 1, 2))
+        theta = [column.array(a) for a in inputs.shared["parameters"]]
+        state, key = jax_rules.initial(self.rule, theta), jax.random.key(0)
+        sets = [(column.array(s["x"]), column.array(s["y"])) for s in inputs.sets]
+        _, seen = jax.eval_shape(self.forward, theta, sets[0][0], key)
+        running = [(jnp.zeros(mean.shape), jnp.ones(var.shape)) for mean, var in seen]
+
+        def run(i: int) -> Any:
+            nonlocal theta, state, running, key
+            theta, state, running, key, loss = compiled(theta, state, running, key, *sets[i])
+            return loss
+
+        return self.program(inputs, column, run, lambda: theta)
+
 
 @dataclasses.dataclass
 class MLPStep(Step):
@@ -180,52 +218,22 @@ class MLPStep(Step):
                 layers.append(nn.Dropout(self.p))
         return layers
 
-    def jax(self, inputs: Inputs, column: Column) -> Program:
+    def forward(self, theta: list[Any], x: Any, key: Any) -> tuple[Any, list[Any]]:
         import jax
         import jax.numpy as jnp
 
-        from bench.cases.jax_rules import initial, update
-
-        def forward(theta: list[Any], x: Any, key: Any) -> tuple[Any, list[Any]]:
-            theta, statistics, last = list(theta), [], len(self.layers) - 2
-            for i in range(last + 1):
-                x = x @ theta.pop(0).T + theta.pop(0)
-                if i == last:
-                    break
-                if self.norm:
-                    mean, var = x.mean(0), x.var(0)
-                    statistics.append((mean, var * (x.shape[0] / (x.shape[0] - 1))))
-                    x = (x - mean) * jax.lax.rsqrt(var + handwritten.EPS) * theta.pop(0) + theta.pop(0)
-                x = jax.nn.relu(x)
-                if self.p and i == 0:
-                    x = jnp.where(jax.random.bernoulli(key, 1 - self.p, x.shape), x / (1 - self.p), 0)
-            return x, statistics
-
-        def loss_of(theta: list[Any], x: Any, y: Any, key: Any) -> tuple[Any, list[Any]]:
-            logits, statistics = forward(theta, x, key)
-            picked = jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1)
-            return -picked.mean(), statistics
-
-        def step(theta: Any, state: Any, running: Any, key: Any, x: Any, y: Any) -> tuple[Any, ...]:
-            key, draw = jax.random.split(key) if self.p else (key, key)
-            (loss, new), grad = jax.value_and_grad(loss_of, has_aux=True)(theta, x, y, draw)
-            running = jax.tree.map(lambda r, n: 0.9 * r + 0.1 * n, running, new)
-            theta, state = update(self.rule, theta, grad, state, self.lr, self.weight_decay)
-            return theta, state, running, key, loss
-
-        compiled = column.compile(step, donate=(0, 1, 2))
-        theta = [column.array(a) for a in inputs.shared["parameters"]]
-        state, key = initial(self.rule, theta), jax.random.key(0)
-        widths = self.layers[1:-1] if self.norm else ()
-        running = [(jnp.zeros(w), jnp.ones(w)) for w in widths]
-        sets = [(column.array(s["x"]), column.array(s["y"])) for s in inputs.sets]
-
-        def run(i: int) -> Any:
-            nonlocal theta, state, running, key
-            theta, state, running, key, loss = compiled(theta, state, running, key, *sets[i])
-            return loss
-
-        return self.program(inputs, column, run, lambda: theta)
+        theta, statistics, last = list(theta), [], len(self.layers) - 2
+        for i in range(last + 1):
+            x = x @ theta.pop(0).T + theta.pop(0)
+            if i == last:
+                break
+            if self.norm:
+                x, seen = jax_rules.batch_norm(x, theta.pop(0), theta.pop(0))
+                statistics.append(seen)
+            x = jax.nn.relu(x)
+            if self.p and i == 0:
+                x = jnp.where(jax.random.bernoulli(key, 1 - self.p, x.shape), x / (1 - self.p), 0)
+        return x, statistics
 
     def sklearn(self, inputs: Inputs, column: Column) -> Program:
         """`partial_fit` over eight batches a call, so that its checks of the input are spread over them."""

@@ -117,6 +117,18 @@ OTHERS = {
     "augmentation": ["--model", "cnn", "--width", "4", "--augment", "standard", "--batch-size", "64"],
     "stopping": ["--layers", "16", "--patience", "1", "--monitor", "accuracy", "--schedule", "constant"],
 }
+OTHERS["decks"] = [
+    "--layers",
+    "20",
+    "--activation",
+    "tanh",
+    "--no-batch-norm",
+    "--init",
+    "small",
+    "--l1",
+    "1e-4",
+]
+OTHERS["decks"] += ["--schedule", "step", "--weight-decay", "2e-4"]
 FILES = ["--plot", "none", "--preview", "none"]
 
 
@@ -165,7 +177,7 @@ def _words(name, value):
     if value is None or value is False or name == "dataset":
         return []
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return [f"--{name.replace('_', '-')}", text]
+    return [f"--{name.replace('_', '-')}", *([] if value is True else [text])]
 
 
 def test_a_finished_run_is_extended(capsys):

@@ -104,6 +104,57 @@ def test_every_option_at_once():
     assert Path("a.svg").read_text().startswith("<?xml")
 
 
+def test_the_decks_options():
+    """S2's settings: tanh, small weights, no batch norm, L1 and L2, a rate that is halved."""
+    options = [
+        "train",
+        "digits",
+        "--layers",
+        "12",
+        "--activation",
+        "tanh",
+        "--init",
+        "small",
+        "--no-batch-norm",
+    ]
+    options += ["--lr", "1e-9", "--optimizer", "sgd", "--dropout", "0", "--plot", "none"]
+    schedule = ["--schedule", "step", "--epochs", "6", "--save", "a.safetensors", "--json", "a.json"]
+    assert main([*options, "--l1", "0.25", *schedule]) == 0
+    report = json.loads(Path("a.json").read_text())
+    assert report["history"]["lr"] == pytest.approx([1e-9 * 0.5**k for k in range(6)])
+    model = xpnet.load("a.safetensors").model
+    assert [type(layer).__name__ for layer in model] == ["Linear", "Tanh", "Linear"]
+    weights = [p.numpy() for p in model.parameters() if p.ndim == 2]
+    assert np.concatenate([w.ravel() for w in weights]).std() == pytest.approx(0.01, rel=0.1)
+    penalty = 0.25 * sum(np.abs(w).sum() for w in weights)
+    assert report["history"]["train_penalty"] == pytest.approx([penalty] * 6, rel=1e-4)
+    assert report["training"]["l1"] == 0.25
+
+
+@pytest.mark.parametrize("words", [["--activation", "tanh"], ["--no-batch-norm"]])
+def test_options_of_the_mlp_are_for_it(words, capsys):
+    assert main(["train", "digits", "--model", "cnn", *words]) == 2
+    assert "--activation and --no-batch-norm are for --model mlp, not cnn" in capsys.readouterr().err
+
+
+def test_a_dropout_for_each_hidden_layer(capsys):
+    """H2O's hidden dropout ratios; the file remembers them."""
+    words = ["train", "digits", "--epochs", "1", "--layers", "12,8,6", "--plot", "none"]
+    assert main([*words, "--dropout", "0.5,0,0.25", "--save", "a.safetensors"]) == 0
+    layers = list(xpnet.load("a.safetensors").model)
+    linear = [i for i, layer in enumerate(layers) if type(layer).__name__ == "Linear"]
+    dropped = {i: layer.p for i, layer in enumerate(layers) if type(layer).__name__ == "Dropout"}
+    assert dropped == {linear[1] - 1: 0.5, linear[3] - 1: 0.25}
+    for options, error in (
+        (["--dropout", "0.5,0.5"], "2 probabilities are for an mlp with so many layers; this mlp has 3"),
+        (["--dropout", "0.5,1,0"], "expected a probability of at least 0 and below 1, got '1'"),
+    ):
+        assert main([*words, *options]) == 2
+        assert error in capsys.readouterr().err
+    assert main(["train", "digits", "--model", "cnn", "--dropout", "0.5,0.5"]) == 2
+    assert "the model is cnn" in capsys.readouterr().err
+
+
 def test_mnist_from_its_files(capsys):
     write_mnist(Path(), n=600)
     for form in (["train", "mnist"], ["train", "--data", "mnist"]):
@@ -168,7 +219,6 @@ def fails(arguments, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "the following arguments are required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
         (["train", "cats"], "invalid choice: 'cats'"),
         (["train", "--fast"], "unrecognized arguments: --fast"),

@@ -97,8 +97,7 @@ def test_cifar10(model, capsys):
         "2",
         "--augment",
         "standard",
-        "--width",
-        "2",
+        *(() if model == "mlp" else ("--width", "2")),
     ]
     assert main(["train", "cifar10", "--path", "data", *options, "--plot", "none"]) == 0
     assert "3 test samples" in capsys.readouterr().out

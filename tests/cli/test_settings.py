@@ -17,8 +17,8 @@ from xpnet.cli.settings import TrainSettings
 
 pytestmark = pytest.mark.host
 
-REQUIRED = {"predict": ["m"], "export": ["m", "o"]}
-UNASKED = {"train": {"argv"}, "doctor": {"augment"}, "predict": {"dataset"}}  # fields without an option
+REQUIRED = {"predict": ["m"], "generate": ["m"], "export": ["m", "o"], "report": ["m"], "serve": ["m"]}
+UNASKED = {"train": {"argv"}, "doctor": {"augment"}}  # fields without an option
 
 
 def read(words):

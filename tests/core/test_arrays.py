@@ -17,6 +17,14 @@ def test_erf_equals_scipy():
         [np.linspace(-7, 7, 4001), [0.46875, 1e-300, -1e-8, 40.0, -40.0, np.inf, -np.inf, np.nan]]
     )
     np.testing.assert_allclose(to_numpy(arrays.erf(xpnet.asarray(x))), special.erf(x), rtol=1e-15, atol=0)
+    single = x.astype(np.float32)
+    found, expected = to_numpy(arrays.erf(xpnet.asarray(single))), special.erf(single.astype(np.float64))
+    assert found.dtype == np.float32
+    normal = ~(np.abs(expected) < 1e-37)  # below, a float32 has fewer bits
+    np.testing.assert_allclose(found[normal], expected[normal], rtol=5e-7, atol=0)
+    assert np.nanmax(np.abs(found)) == 1
+    assert to_numpy(arrays.erf(xpnet.asarray(single[:0]))).shape == (0,)
+    assert to_numpy(arrays.erf(xpnet.asarray(np.ones((300, 200), np.float32)[:, ::2]))).shape == (300, 100)
 
 
 def test_erf_of_float32_is_float32():

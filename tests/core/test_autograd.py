@@ -612,6 +612,69 @@ def test_leaves_never_share_a_gradient():
             assert (xpnet.to_numpy(leaf.grad) == value).all()
 
 
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=9
+    ),
+    keep=st.booleans(),
+)
+def test_sums_and_views_in_any_graph_give_each_leaf_an_array_of_its_own(steps, keep):
+    """All is linear in the leaves: the multiples of each are the oracle."""
+    leaves = [tensor(np.arange(4.0) + k) for k in (1, 2, 3)]
+    values, multiples = list(leaves), list(np.eye(3))
+    for kind, a, b in steps:
+        x, y, m, n = (many[k % len(many)] for many in (values, multiples) for k in (a, b))
+        made = [x + y, x.reshape(2, 2).reshape(4), x * 1.0 + y, x - y, x * 2.0 + leaves[b % 3]]
+        values.append(made[kind])
+        multiples.append([m + n, m, m + n, m - n, 2 * m + np.eye(3)[b % 3]][kind])
+    dy = np.array([1.0, -2.0, 3.0, 4.0])
+    if not any(multiples[-1]):
+        return
+    for times in (1, 2):
+        values[-1].backward(xpnet.asarray(dy), retain_graph=times == 1 or keep)
+        for leaf, m in zip(leaves, multiples[-1], strict=True):
+            expected = times * m * dy if leaf.grad is not None else np.zeros(4)
+            np.testing.assert_array_equal(expected if leaf.grad is None else grad(leaf), expected)
+            assert leaf.grad is not None or not m
+    np.testing.assert_array_equal(dy, [1.0, -2.0, 3.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    "sum_of",
+    [lambda x, u, v: x + u, lambda x, u, v: (x + 1.0) + u, lambda x, u, v: u + (v + x)],
+    ids=["a leaf and an input", "through a sum", "through two"],
+)
+def test_what_waits_is_not_what_a_leaf_adds_to(sum_of):
+    """x has the gradient of the sum and then adds another to it, before u comes to its own."""
+    x, z = tensor([1.0, 2.0]), tensor([3.0, 4.0])
+    u, v = z * 5.0, z * 0.0
+    w = x * 3.0  # comes after the sum in the walk, before u
+    (sum_of(x, u, v) * 1.0 + w).sum().backward()  # the product's is an array that nobody else has
+    np.testing.assert_array_equal(grad(x), [4.0, 4.0])
+    np.testing.assert_array_equal(grad(z), [5.0, 5.0])
+
+
+@pytest.mark.host
+def test_a_sum_hands_on_the_only_array_of_a_gradient():
+    """dy of a sum is its leaf's without a copy, where nobody else has it."""
+    arrays = []
+
+    @differentiable
+    def watched(x):
+        def pullback(dy):
+            arrays.append(dy * 1.0)
+            return arrays[-1]
+
+        return x * 1.0, pullback
+
+    x, b = tensor(np.ones((3, 2))), tensor(np.ones(2))
+    watched(x + b).sum().backward()
+    assert x.grad is arrays[0]
+    y = tensor(np.ones((3, 2)))
+    watched(y + tensor(np.ones((3, 2)))).sum().backward()
+    assert y.grad is not arrays[1]
+
+
 def test_a_retained_graph_adds_its_gradient_again():
     # the pullback may hand out an array that it made earlier
     logits = np.random.default_rng(0).normal(size=(256, 200)).astype(np.float32)  # enough for a fused kernel

@@ -2,13 +2,14 @@
 
 import copy
 import inspect
+import math
 import pickle
 
 import numpy as np
 import pytest
 
 import xpnet
-from tests.every_layer import LAYERS
+from tests.every_layer import LAYERS, sample
 from xpnet import functional as F
 from xpnet import nn, optim
 from xpnet.data import DataLoader, Dataset
@@ -23,7 +24,8 @@ each_way = pytest.mark.parametrize("duplicate", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name, duplicate):
     make, shape = LAYERS[name]
-    layer, x = make(), np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
+    layer = make()
+    x = sample(layer, shape)
     layer(xpnet.tensor(x))
     copied = duplicate(layer)
     assert repr(copied) == repr(layer)
@@ -35,14 +37,35 @@ def test_layers(name, duplicate):
     assert not copied.parameters() or any(p.numpy().any() for p in layer.parameters())
 
 
-RULES = {n: k for n, k in vars(optim).items() if inspect.isclass(k) and issubclass(k, optim.Optimizer)}
+class WithClosure(optim.LBFGS):
+    """L-BFGS on the gradients that there are: a closure computes none."""
+
+    def step(self, closure=None):
+        return super().step(lambda: 1.0)
+
+
+RULES = {
+    n: k
+    for n, k in ((n, getattr(optim, n)) for n in optim.__all__)
+    if inspect.isclass(k) and issubclass(k, optim.Optimizer)
+}
 RULES.pop("Optimizer", None)
+RULES["LBFGS"] = lambda p, lr: WithClosure(p, lr=lr)
+RULES["Lookahead"] = lambda p, lr: optim.Lookahead(optim.Adam(p, lr=lr), k=2)
+RULES["Muon"] = lambda p, lr: optim.Muon([p.weight], lr=lr)
+RULES.pop("SAM")  # its step takes a closure
 SCHEDULES = {
     "StepLR": lambda o: optim.StepLR(o, 2),
     "ExponentialLR": lambda o: optim.ExponentialLR(o, 0.9),
     "InverseTimeLR": lambda o: optim.InverseTimeLR(o, 0.5),
     "CosineAnnealingLR": lambda o: optim.CosineAnnealingLR(o, 9),
     "CosineAnnealingWarmRestarts": lambda o: optim.CosineAnnealingWarmRestarts(o, 2, 2),
+    "MultiStepLR": lambda o: optim.MultiStepLR(o, [2, 3]),
+    "LambdaLR": lambda o: optim.LambdaLR(o, math.exp2),
+    "LinearLR": lambda o: optim.LinearLR(o),
+    "OneCycleLR": lambda o: optim.OneCycleLR(o, 1.0, 5, cycle_momentum=False),
+    "SequentialLR": lambda o: optim.SequentialLR(o, [optim.ConstantLR(o), optim.PolynomialLR(o)], [2]),
+    "WarmupStableDecayLR": lambda o: optim.WarmupStableDecayLR(o, 1, 2, 3),
     "WarmupLR": lambda o: optim.WarmupLR(o, 3),
     "ReduceLROnPlateau": lambda o: optim.ReduceLROnPlateau(o, patience=0),
 }

@@ -172,3 +172,9 @@ def test_none_and_seeds_that_are_no_integers_are_refused():
         with pytest.raises(TypeError, match="manual_seed: expected an integer, got"):
             xpnet.manual_seed(seed)
     xpnet.manual_seed(np.int64(1))
+
+
+def test_numbers_that_are_asked_for_in_float64_are_not_rounded_before():
+    for made in (xpnet.asarray([-1.2], "float64"), xpnet.tensor([-1.2], dtype="float64").data):
+        assert xpnet.to_numpy(made)[0] == -1.2
+        assert str(made.dtype).endswith("float64")

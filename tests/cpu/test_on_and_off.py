@@ -5,13 +5,11 @@ import pytest
 
 import xpnet
 from tests.cases import CASES, Case
+from tests.cpu.native import needs_native
 from xpnet import functional as F
 from xpnet.core import registry as dispatch
 
-pytest.importorskip("numba", reason='the CPU kernels need pip install "xpnet[cpu]"')
-from xpnet.cpu import launch
-
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, needs_native]
 
 IMAGES = [
     Case("conv2d", F.conv2d, ((2, 3, 5, 6), (4, 3, 3, 3), (4,)), None),
@@ -21,6 +19,7 @@ IMAGES = [
         ((2, 4, 5, 6), (4, 2, 3, 3)),
         None,
     ),
+    Case("linear_activation", F.linear_activation, ((5, 4), (3, 4), (3,)), None),
     Case("max_pool2d", lambda x: F.max_pool2d(x, 2), ((2, 3, 4, 6),), None),
     Case("max_pool2d padding", lambda x: F.max_pool2d(x, 3, 2, 1), ((2, 3, 5, 7),), None),
 ]
@@ -61,7 +60,6 @@ def forced(monkeypatch):
         if "numpy" in op.kernels:
             kernel = dispatch.Kernel(counting(op.__name__, op.kernels["numpy"].launcher), 0)
             monkeypatch.setitem(op.kernels, "numpy", kernel)
-    monkeypatch.setattr(launch, "PARALLEL", 1 << 62)
     return ran
 
 

@@ -195,6 +195,81 @@ def test_the_goal_of_batch_norm_and_dropout_with_clipping(cpucuda):
     assert n.launches + n.products <= 32, n
 
 
+def launches_of(step, cpucuda):
+    """Forward and backward of one op, whose results are taken as they are."""
+    n = counted(step, cpucuda)
+    nothing_waits(n)
+    return n.launches + n.products + n.memsets + n.device_to_device
+
+
+HEADS, TABLE, ROWS = (2, 3, 40, 16), (30, 8), (6, 64)
+# op, shapes of its arguments, the launches of forward and of both
+OPS = {
+    "rms_norm": (lambda x, w: F.rms_norm(x, 64, w), (ROWS, (64,)), 1, 3),
+    "embedding": (lambda w: F.embedding(NUMBERS, w), (TABLE,), 1, 3),
+    "embedding, a row without a gradient": (lambda w: F.embedding(NUMBERS, w, 3), (TABLE,), 1, 3),
+    "silu": (lambda x: F.silu(x), (ROWS,), 1, 2),
+    "gelu": (lambda x: F.gelu(x), (ROWS,), 1, 2),
+    "gelu, the tanh form": (lambda x: F.gelu(x, "tanh"), (ROWS,), 1, 2),
+    "swiglu": (lambda x: F.swiglu(x), (ROWS,), 1, 2),
+    "glu of channels": (lambda x: F.glu(x, 0), (ROWS,), 1, 2),
+    "attention": (lambda q, k, v: F.scaled_dot_product_attention(q, k, v), (HEADS,) * 3, 1, 3),
+    "causal": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, None, 0.1, True),
+        (HEADS,) * 3,
+        1,
+        3,
+    ),
+}
+NUMBERS = np.arange(20).reshape(4, 5) % 30
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_launches_of_an_op(name, cpucuda, monkeypatch):
+    op, shapes, forward, both = OPS[name]
+    rng = np.random.default_rng(0)
+    monkeypatch.setitem(globals(), "NUMBERS", xpnet.asarray(NUMBERS))
+    leaves = [xpnet.tensor(rng.standard_normal(s).astype(np.float32), requires_grad=True) for s in shapes]
+    dy = xpnet.asarray(np.ones(op(*leaves).shape, np.float32))
+
+    def step() -> None:
+        for leaf in leaves:
+            leaf.grad = None
+        op(*leaves).backward(dy)
+
+    assert launches_of(lambda: op(*leaves), cpucuda) == forward
+    assert launches_of(step, cpucuda) == both
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])
+def test_a_transformer_layer(activation, norm_first, cpucuda):
+    layer = nn.TransformerEncoderLayer(16, 2, 32, 0.1, activation, batch_first=True, norm_first=norm_first)
+    x = xpnet.tensor(np.ones((3, 10, 16), np.float32), requires_grad=True)
+    dy = xpnet.asarray(np.ones((3, 10, 16), np.float32))
+
+    def step() -> None:
+        layer.zero_grad()
+        x.grad = None
+        layer(x, is_causal=True).backward(dy)
+
+    assert launches_of(step, cpucuda) <= 40
+
+
+def test_attention_needs_memory_that_is_linear_in_the_length(cpucuda):
+    """Less than a matrix of scores, forward and backward together."""
+    import cupy
+
+    n, pool = 768, cupy.get_default_memory_pool()
+    x = xpnet.tensor(np.ones((1, 1, n, 8), np.float32), requires_grad=True)
+    F.scaled_dot_product_attention(x, x, x, None, 0.0, True).sum().backward()
+    gc.collect()
+    pool.free_all_blocks()
+    before = pool.total_bytes()
+    F.scaled_dot_product_attention(x, x, x, None, 0.0, True).sum().backward()
+    assert pool.total_bytes() - before < 4 * n * n / 4
+
+
 def test_the_body_of_a_convolution_is_not_cut_for_a_cpu_s_caches(cpucuda, monkeypatch):
     from xpnet.core import cupy_namespace
 

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import tarfile
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from tests.cli.test_images import bars
 from tests.data.test_images import picture
 from xpnet.cli import main
 from xpnet.data import ImageFolder
-from xpnet.data.folder import decode
+from xpnet.data.folder import decode, layout_of
 
 image = pytest.importorskip("PIL.Image")
 pytest.importorskip("safetensors")
@@ -88,6 +90,67 @@ def test_what_is_left_out_is_counted(extra, count, recwarn):
     said = [str(w.message) for w in recwarn]
     assert len(said) == count
     assert all(f"1 files are left out, such as {extra}" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a/1.png", "b/2.png", "c/notes.txt"], "no pictures are in c: no class"),
+        (["a/1.png", "b/2.png", "c/"], "no pictures are in c: no class"),
+        (["set/a/1.png", "set/b/2.png", "set/c/x.heic", "set/d/x.heic"], "no pictures are in c, d: no class"),
+        (["Cat/1.png", "cat/2.png"], "classes 'Cat' and 'cat' are called alike"),
+        (["\u00e9/1.png", "e\u0301/2.png"], "are called alike, and count as two"),
+        (["a/1.png", "b/2.gif"], "of 1 files the first picture is taken, such as b/2.gif"),
+        (["a/1.png", "b/2.tif"], "of 1 files the first picture is taken, such as b/2.tif"),
+    ],
+)
+def test_what_counts_otherwise_than_it_looks_is_said(names, said):
+    image = pytest.importorskip("PIL.Image")
+    for name in names:
+        path = Path("data", name)
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if path.suffix in (".gif", ".tif"):
+            pages = [image.fromarray(np.full((8, 8), v, dtype=np.uint8)) for v in (9, 200)]
+            pages[0].save(path, save_all=True, append_images=pages[1:])
+        elif path.suffix:
+            image.fromarray(np.full((8, 8), 9, dtype=np.uint8)).save(path, format="PNG")
+    for _ in range(2):  # from the cache, too
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            data = ImageFolder("data")
+        assert [str(w.message) for w in heard if said in str(w.message)] != []
+        assert (len(data), set(data.x.ravel())) == (2, {9.0})
+
+
+def test_a_zip_file_of_windows():
+    tree("data", "a/1.png", "b/2.png")
+    with zipfile.ZipFile("w.zip", "w") as archive:
+        for name in ("a/1.png", "b/2.png"):
+            inside = zipfile.ZipInfo("x")
+            inside.filename = "data\\" + name.replace("/", "\\")
+            archive.writestr(inside, Path("data", name).read_bytes())
+    assert ImageFolder("w.zip", cache=False).class_names == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "parts"),
+    [
+        (["train", "TEST"], ["train", "TEST"]),
+        (["training_set", "test_set"], ["training_set", "test_set"]),
+        (["seg_train/seg_train", "seg_test/seg_test"], ["seg_train", "seg_test"]),
+        (["TrainImages", "ValImages", "TestImages"], ["TrainImages", "ValImages", "TestImages"]),
+        (["train", "bus"], []),  # a train is a train
+        (["train_station", "test_tube"], []),
+        (["train", "test_set"], []),
+    ],
+)
+def test_folders_that_are_parts(folders, parts):
+    tree("data", *(f"{folder}/{kind}/1.png" for folder in folders for kind in "ab"))
+    if parts:
+        assert [*layout_of(Path("data")).parts.values()] == parts
+        assert ImageFolder("data", part=parts[0], cache=False).class_names == ["a", "b"]
+    else:
+        assert ImageFolder("data", cache=False).class_names == sorted(folders)
 
 
 def test_parts_are_not_classes():

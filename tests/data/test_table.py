@@ -1,9 +1,11 @@
 """Text tables: what a column is, what is refused by line and column, and one reader for all commands."""
 
+import warnings
+
 import numpy as np
 import pytest
 
-from xpnet.cli.predict import read_samples
+from xpnet.cli.samples import read_samples
 from xpnet.data import load_csv
 from xpnet.data.table import is_number
 
@@ -72,6 +74,14 @@ def test_what_says_missing_is_no_class_unless_asked_for(file, word):
     with pytest.raises(ValueError, match=r"line 2, column 1: .* is missing.*classes=True"):
         column(file, ["a", word])
     assert column(file, ["a", word], classes=True).class_names == sorted(["a", word])
+
+
+@pytest.mark.parametrize("fields", [["$5", "$7"], ["1,234.5", "2,000"], ["5%", "7%"], ["1/2/24", "3/2/24"]])
+def test_amounts_and_dates_written_otherwise_are_no_classes_unless_asked_for(file, fields):
+    quoted = [f'"{field}"' for field in fields]
+    with pytest.raises(ValueError, match=r"line 1, column 1: .* is a (number|date).*classes=True"):
+        column(file, quoted, header=False)
+    assert column(file, quoted, header=False, classes=True).class_names == sorted(fields)
 
 
 def test_classes_are_asked_for_or_denied(file):
@@ -160,3 +170,14 @@ def test_endings_in_capitals(tmp_path):
     np.save(tmp_path / "x.npy", np.float32([[1, 2, 3]]))
     (tmp_path / "x.npy").rename(tmp_path / "X.NPY")
     assert read_samples(str(tmp_path / "X.NPY"), (3,)).tolist() == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("library", ["polars", "none"])
+def test_points_among_semicolons_are_said(library, file, monkeypatch):
+    if library == "none":
+        monkeypatch.setattr("xpnet.data.frame.find_spec", lambda name: None)
+    with pytest.warns(UserWarning, match=r"column 0 \(a\): 1\.100 is taken for 1\.1; were it thousands"):
+        assert load_csv(file("a;y\n1.100;0\n2;1\n3.250;1\n")).x[0, 0] == np.float32(1.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_csv(file("a;y\n1.100;0\n2;1\n0.250;1\n"))  # no thousands begin with 0

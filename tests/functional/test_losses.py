@@ -320,3 +320,10 @@ def test_half_sums_accumulate_in_float32(half):
     x.data[0] = 2048.0  # above 2048, float16 cannot count by ones
     assert x.sum().item() == 2048 + 4096  # 6143 rounds to 6144
     np.testing.assert_allclose(special.logsumexp(np.zeros(4096)), math.log(4096))
+
+
+def test_l1_has_slope_0_at_0():
+    """Of all subgradients in [-1, 1] the one that leaves a zero where it is, as torch's sign does."""
+    w = xpnet.tensor(np.array([[-2.0, 0.0, -0.0, 3.0]]), requires_grad=True)
+    F.l1([w], 0.5).backward()
+    assert xpnet.to_numpy(w.grad).tolist() == [[-0.5, 0.0, 0.0, 0.5]]

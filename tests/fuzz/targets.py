@@ -9,6 +9,7 @@ import json
 import pickle
 import random
 import tarfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,18 @@ from tests.fuzz import mutate
 from tests.fuzz.mutate import Mutation, blind
 from xpnet import nn, optim
 from xpnet.cli import main
-from xpnet.data import DataLoader, Dataset, ImageFolder, Standardize, load_cifar10, load_csv, load_npz
+from xpnet.data import (
+    Columns,
+    DataLoader,
+    Dataset,
+    ImageFolder,
+    Standardize,
+    Vocabulary,
+    load_cifar10,
+    load_csv,
+    load_npz,
+    read_frame,
+)
 from xpnet.data.idx import read_idx
 from xpnet.functional import cross_entropy
 from xpnet.io.files import load_arrays, save_arrays
@@ -85,6 +97,20 @@ def tar_of(files: dict[str, bytes]) -> bytes:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return file.getvalue()
+
+
+def zip_of(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def foreign_weights() -> bytes:
+    from safetensors.numpy import save
+
+    return bytes(save({"weight": np.ones((2, 4), np.float32), "bias": np.zeros(2, np.float32)}))
 
 
 FORMATS = (
@@ -244,6 +270,10 @@ def targets(folder: Path) -> list[Target]:
     def trials(path: Path) -> Any:
         Journal(path, {"seed": 0, "space": {"lr": [0, 1]}}, resume=True).close()
 
+    text, letters = folder / "text.safetensors", Vocabulary().fit("\nabc")
+    gpt = nn.GPT(4, context=5, depth=1, heads=2, width=4)
+    xpnet.save(gpt, text, letters, {"task": "text", "data": "text", "shape": [5]})
+    generate = lambda path: command("generate", str(path), "--length", "3", "--prompt", "ab")
     predict = lambda path: command("predict", str(model_file), "--input", str(path))
     predict_picture = lambda path: command("predict", str(cnn), "--input", str(path))
     apply = lambda path: command("predict", str(path), "--input", str(sample_file))
@@ -259,12 +289,23 @@ def targets(folder: Path) -> list[Target]:
     in_gzip, gz = (mutate.in_gzip(blind), mutate.in_gzip(mutate.idx)), [gzip.compress(images_idx)]
     of_zip = (blind, mutate.in_zip(blind), mutate.in_zip(mutate.npy))
     in_folders = lambda path: ImageFolder(path, 8, cache=False)
+    mixed = (
+        b"size,city,garden,day,y\n1.5,Graz,yes,2024-01-31,0.5\n2,,no,2024-02-01,1\n3,Wien,yes,2024-02-02,2\n"
+    )
+    frame = lambda path: Columns(missing="mean").fit(read_frame(path)).transform(read_frame(path))
+    mutate_table_gz = mutate.in_gzip(blind), mutate.in_gzip(mutate.text)
+    zipped = zip_of({f"{name}/1.png": images["PNG-RGB"] for name in ("a", "b")})
+    foreign = foreign_weights()
     return [
         Target("npy", ".npy", [array], (blind, mutate.npy), predict),
         Target("npz", ".npz", [arrays], of_zip, predict),
         Target("npz data", ".npz", [arrays], of_zip, load_npz),
         Target("csv", ".csv", [numbers], (blind, mutate.text), predict),
         Target("table", ".csv", [table], (blind, mutate.text), load_csv),
+        Target("frame", ".csv", [mixed], (blind, mutate.text), frame),
+        Target("frame gz", ".csv.gz", [gzip.compress(mixed)], (blind, *mutate_table_gz), frame),
+        Target("zip", ".zip", [zipped], (blind, mutate.in_zip(blind)), in_folders),
+        Target("foreign", ".safetensors", [foreign], header, lambda path: xpnet.load(path, nn.Linear(4, 2))),
         Target("idx", "", [images_idx], (blind, mutate.idx), read_idx),
         Target("idx gz", ".gz", gz, (blind, *in_gzip), read_idx),
         Target("cifar pickle", "", python, (blind, mutate.pickled), cifar("python")),
@@ -283,6 +324,7 @@ def targets(folder: Path) -> list[Target]:
             for end, change in packed.items()
         ),
         Target("model", ".safetensors", tensors, (*header, with_checksum, with_checksum), apply),
+        Target("text model", ".safetensors", [text.read_bytes()], (*header, with_checksum), generate),
         Target("checkpoint", ".safetensors", [checkpoint], (*header, with_checksum, with_checksum), resume),
         Target("journal", ".jsonl", [journal.read_bytes()], (blind, mutate.json_lines), trials),
         Target("cache", ".npy", [array], (blind,), cached),

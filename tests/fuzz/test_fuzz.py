@@ -6,7 +6,7 @@ from tests.fuzz.run import malformed, run
 from tests.fuzz.targets import Target, targets
 
 pytestmark = pytest.mark.host
-INPUTS = {"model": 120, "checkpoint": 120, "picture": 300, "cache": 60}  # the others: 200
+INPUTS = {"text model": 120, "model": 120, "checkpoint": 120, "picture": 300, "cache": 60}  # the others: 200
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,10 @@ NAMES = (
     "npz data",
     "csv",
     "table",
+    "frame",
+    "frame gz",
+    "zip",
+    "foreign",
     "idx",
     "idx gz",
     "cifar pickle",
@@ -31,6 +35,7 @@ NAMES = (
     "tar gz",
     "tar bz2",
     "tar xz",
+    "text model",
     "model",
     "checkpoint",
     "journal",

@@ -27,8 +27,13 @@ def main() -> int:
             missing_columns=run.missing,
             cases=table,
             goals=[
-                {"case": g.case, "against": g.against or "floor", "at_most": g.at_most, "ratio": middle}
-                for g, _, middle, _ in judge(run.table(), run.floors())
+                {
+                    "case": j.case,
+                    "against": j.goal.against or "floor",
+                    "at_most": j.goal.at_most,
+                    "ratio": j.ratio[1],
+                }
+                for j in judge(run)
             ],
             summary=[report.limit_text(limit), *lines(table)],
         )

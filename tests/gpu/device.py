@@ -13,7 +13,7 @@ from tests.gpu.fragment import Fragment, first_lines
 
 PACKAGES = (
     "numpy", "array-api-compat", "array-api-strict", "cupy-cuda13x", "cupy-cuda12x", "cupy", "torch", "jax",
-    "numba", "ml-dtypes", "pytest", "pytest-xdist", "hypothesis", "cuda-bindings", "cuda-core",
+    "ml-dtypes", "pytest", "pytest-xdist", "hypothesis", "cuda-bindings", "cuda-core",
     "nvidia-cuda-nvrtc", "nvidia-cublas", "nvidia-cudnn-cu13", "nvidia-nccl-cu13", "nvmath-python",
 )  # fmt: skip
 QUERY = (

@@ -9,7 +9,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 import onnx  # noqa: E402
 
 import xpnet  # noqa: E402
-from tests.every_layer import LAYERS  # noqa: E402
+from tests.every_layer import LAYERS, SEVERAL, sample  # noqa: E402
 from xpnet import nn  # noqa: E402
 from xpnet.cli import main  # noqa: E402
 from xpnet.data import (  # noqa: E402
@@ -47,7 +47,7 @@ def run(proto, x):
 
 
 def compare(model, shape, preprocessing=None):
-    proto, x = to_onnx(model, shape, preprocessing), samples(shape)
+    proto, x = to_onnx(model, shape, preprocessing), sample(model, shape, 6)
     assert (proto.ir_version, proto.opset_import[0].version) == (10, 18)
     model.eval()
     given = x if preprocessing is None else preprocessing.transform(x)
@@ -61,6 +61,15 @@ def compare(model, shape, preprocessing=None):
 def test_every_layer(name):
     make, shape = LAYERS[name]
     compare(scramble(make()), shape)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("name", SEVERAL)
+def test_layers_of_several_arrays_are_refused_by_name(name):
+    make, shapes = SEVERAL[name]
+    kind = type(make()).__name__
+    with pytest.raises(TypeError, match=rf"ONNX: model:{kind} cannot be exported: it (takes|gives)"):
+        to_onnx(make(), shapes[0][1:])
 
 
 PREPROCESSING = {
@@ -173,7 +182,7 @@ def test_a_wrong_export_is_noticed(saved, capsys, monkeypatch):
     ],
 )
 def test_mistakes_end_with_one_line(saved, capsys, arguments, message):
-    xpnet.save(saved.model, "plain.safetensors")
+    xpnet.save(nn.Sequential(nn.Conv2d(1, 2, 3)), "plain.safetensors")
     assert main(["export", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -17,7 +17,7 @@ from xpnet import optim
 from xpnet.core.recording import Phase, Recording
 from xpnet.cuda import optimizers as launchers
 from xpnet.cuda.element import ELEMENTS
-from xpnet.optim import rules
+from xpnet.optim import rules, scaled
 
 SGD, Adagrad, Adadelta = (rule.hyperparameters for rule in (optim.SGD, optim.Adagrad, optim.Adadelta))
 RMSprop, Adam = optim.RMSprop.hyperparameters, optim.Adam.hyperparameters
@@ -235,9 +235,67 @@ def test_gradients_of_a_scaled_loss(launch: Launch) -> None:
     with launch.on():
         theta = launch.array(np.ones(5), np.float32)
         grad = launch.array(np.full(5, 1024.0), np.float16)
-        with launchers.gradient_factor(1 / 1024):
-            launchers.sgd_step(theta, grad, None, SGD(lr=0.25), 1)
-    np.testing.assert_array_equal(launch.numpy(theta), 0.75)
+        state = launch.array(np.array([1024, 1 / 1024, 0, 0, 0]), np.float32)
+        taken: list[bool] = []
+        for undo, bad, expected in ((True, 0, 0.75), (True, 1, 0.75), (False, 0, 0.75 - 256)):
+            state[scaled.FOUND] = bad
+            with scaled.scaling.within(scaled.Scaling(state, undo, None, taken)):
+                launchers.sgd_step(theta, grad, None, SGD(lr=0.25), 1)
+            np.testing.assert_array_equal(launch.numpy(theta), expected)
+    assert taken == [True] * 3
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+def test_what_is_not_finite_is_found_wherever_it_is(launch: Launch, dtype: str) -> None:
+    """In each place of an unaligned vector; what lies beside it does not count."""
+    n = 2 * 256 * ELEMENTS[dtype].vector + 3
+    for place, bad in ((None, 0.0), (0, np.inf), (n - 1, -np.inf), (n // 2, np.nan)):
+        with launch.on():
+            around = launch.array(np.full(n + 4, np.inf), dtype_of(dtype))
+            grads = around[1 : n + 1]
+            grads[...] = 6e4
+            if place is not None:
+                grads[place] = bad
+            state = launch.array(np.zeros(5), np.float32)
+            launchers.look(grads, state)
+        np.testing.assert_array_equal(launch.numpy(state), [0, 0, 0, place is not None, 0])
+
+
+def test_the_scale_adapts_as_its_formula_says(launch: Launch) -> None:
+    constants = scaled.Constants(2.0, 0.5, 3, 2.0**10)
+    rng = np.random.default_rng(0)
+    arrays = [
+        (np.array([512, 1 / 512, 0, 0, 0]), np.float32),
+        (np.zeros(1), np.int64),
+        (np.zeros(2), np.float64),
+    ]
+    with launch.on():
+        ours = [launch.array(a, d) for a, d in arrays]
+        theirs = [a.astype(d) for a, d in arrays]
+        for bad in (*(rng.random(60) < 0.2), *[True] * 50):
+            for state in (ours[0], theirs[0]):
+                state[scaled.FOUND] = bad
+            launchers.adapt(*ours, constants)
+            scaled.adapt.body(*theirs, constants)
+            for a, b in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(launch.numpy(a), b)
+    assert theirs[0][scaled.SCALE] == scaled.SMALLEST
+    assert theirs[1][0] >> 32 == 110
+
+
+def test_a_row_is_chosen_by_what_the_host_did_not_know(launch: Launch) -> None:
+    """In a replay: two updates more have been left out than were known when the numbers were written."""
+    with launch.on():
+        theta, grad = (launch.array(np.full(5, x), np.float32) for x in (1.0, 1.0))
+        state = launch.array(np.array([1, 1, 0, 0, 3]), np.float32)
+        recording = Recording()
+        recording.device = launch.array(recording.host)
+        known = launch.array(np.array([1.0]), np.float32)
+        with recording.during(Phase.CAPTURED), scaled.scaling.within(scaled.Scaling(state, True, known, [])):
+            launchers.adagrad_step(theta, grad, launch.array(np.zeros(5), np.float32), Adagrad(lr=1.0), 1)
+        rows = recording.host[: recording.size].view(np.float32).reshape(scaled.ROWS, -1)
+        recording.updates[0](Adagrad(lr=1.0, lr_decay=1.0), 5)
+        np.testing.assert_allclose(rows[:, 2], [1 / 5, 1 / 4, 1 / 3, 1 / 2])
 
 
 def test_slots_are_few(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:

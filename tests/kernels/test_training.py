@@ -45,7 +45,7 @@ def test_five_steps_with_every_kernel(launch: Launch, monkeypatch: pytest.Monkey
         losses, theta = train()
     with launch.on(order=3), registered(launch, *cuda.launchers()) as counted:
         found, trained = train()
-    products = {name: counted.pop(name, 0) for name in ("linear", "device_matmul")}  # by cuBLAS, where it is
+    products = {name: counted.pop(name, 0) for name in ("linear", "matmul")}  # by cuBLAS, where it is
     assert set(products.values()) == ({5, 35} if launch.gpu else {0}), products
     assert counted == Counter({
         "batch_norm_relu": 5, "philox_dropout": 5, "linear_activation": 5, "cross_entropy": 5, "sum_rows": 5,

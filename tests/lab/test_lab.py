@@ -1,19 +1,42 @@
 """Every experiment of the decks: it runs, its figures are right, and its pictures draw."""
 
+import ast
+import builtins
 import html.parser
 import json
+import pydoc
+import re
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import xpnet
 from xpnet.cli import main
 from xpnet.lab import Check, Experiment, Picture, Result, catalogue
+from xpnet.lab.excerpt import excerpt
+from xpnet.lab.experiment import text
 from xpnet.lab.gallery import as_page, as_text
+from xpnet.lab.items import items
+
+from . import faults
 
 host = pytest.mark.host
+COUNTS = [68, 133, 50, 32, 44]
+MISSING = 0
 
 
-@pytest.mark.parametrize("name", sorted(catalogue()))
+EVERYWHERE = {name: e for name, e in catalogue().items() if not e.on_cifar10}
+
+
+@pytest.fixture(scope="module")
+def results():
+    """All experiments that need no data, run once for the tests about all of them."""
+    return {name: (e, e()) for name, e in EVERYWHERE.items()}
+
+
+@pytest.mark.parametrize("name", sorted(EVERYWHERE))
 def test_experiment(name, backend):
     if backend == "array_api_strict":
         pytest.skip("ten times slower; every op has tests of its own there")
@@ -39,11 +62,22 @@ def test_experiment(name, backend):
         (Check("a", 1.0, exact=1.0), "agrees"),
         (Check("a", 1.0, exact=1.1), "DIFFERS"),
         (Check("a", 1.0, exact=1.1, atol=0.2), "agrees"),
-        (Check("a", 1.0, deck=1.0), "agrees"),
-        (Check("a", 1.0, deck=2.0), "DIFFERS"),
         (Check("a", 1.0, deck=2.0, exact=1.0, slip="sign"), "slide wrong"),
+        (Check("a", 1.0, deck=2.0, exact=1.0, slip="digits", kind="text"), "text wrong"),
+        (Check("a", 1.0, deck=2.0, exact=1.0, slip="words", kind="reading"), "read two ways"),
+        (Check("a", 1.0, deck=2.0, exact=1.0), "DIFFERS"),  # nobody explained it
+        (Check("a", 1.0, deck=1.0, exact=1.0, slip="sign"), "agrees"),  # a slip that the numbers do not show
         (Check("a", 2.0, deck=2.0, exact=1.0, slip="sign"), "DIFFERS"),
+        (Check("a", 1.0, deck="1.04", exact=1.036, atol=0.1, slip="digits"), "agrees"),
+        (Check("a", 1.0, deck="1.04", exact=1.034, atol=0.1, slip="digits"), "slide wrong"),
+        (Check("a", 1.0, deck="1", exact=1.1, atol=0.2, slip="integers are exact"), "slide wrong"),
+        (Check("a", 1.0, deck="1e0", exact=1.1, atol=0.2, slip="good to half a unit"), "agrees"),
+        (Check("a", 1.0, deck="1.04", exact=1.0, noise=0.05, slip="drawn"), "agrees"),
+        (Check("a", [1.0, 1.0], deck="1.0 1.2", exact=[1.0, 1.0], noise=[0.0, 0.3], slip="s"), "agrees"),
+        (Check("a", [1.0, 1.0], deck="1.0 1.2", exact=[1.0, 1.0], noise=[0.3, 0.0], slip="s"), "slide wrong"),
+        (Check("a", 1.0, deck="nan", exact=1.0, slip="0/0"), "slide wrong"),
         (Check("a", [1.0, 2.0], exact=[1.0, 2.0]), "agrees"),
+        (Check("a", [1.0, 2.0], exact=[1.0, 3.0], rtol=[0.0, 0.5]), "agrees"),
         (Check("a", [1.0, 2.0], exact=[1.0]), "DIFFERS"),
         (Check("a", float("nan"), exact=float("nan")), "DIFFERS"),
         (Check("a", 0.9, at_least=0.95), "DIFFERS"),
@@ -57,18 +91,90 @@ def test_verdict(check, verdict):
 
 
 @host
-def test_check_needs_something_to_compare_with():
-    with pytest.raises(ValueError, match="exact"):
-        Check("a", 1.0)
+def test_a_changed_number_changes_the_verdict(results):
+    """Each slip of the catalogue is one of numbers: with the exact value in its place the verdict "
+    "is `agrees`."""
+    slips = [c for _, r in results.values() for c in r.checks if c.verdict not in ("agrees", "DIFFERS")]
+    assert {c.kind for c in slips} == {"slide", "text", "reading"}
+    for check in slips:
+        assert replace(check, deck=check.exact).verdict == "agrees", check.what
+        assert replace(check, ours=np.asarray(check.exact, np.float64) + 1e6).verdict == "DIFFERS", check.what
+
+
+@host
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ({}, ValueError, "exact"),
+        ({"deck": 1.0}, ValueError, "formula"),
+        ({"exact": 1.0, "kind": "joke"}, ValueError, "slide, text, reading"),
+        ({"exact": xpnet.tensor([1.0])}, TypeError, "independent"),
+    ],
+)
+def test_check_says_what_it_needs(arguments, error, match):
+    with pytest.raises(error, match=match):
+        Check("a", 1.0, **arguments)
+
+
+@host
+def test_the_lab_notices_planted_faults():
+    """Three of `python -m tests.lab.faults`, which runs all; every text is in its module once."""
+    root = Path(xpnet.__file__).parent
+    for name, fault in faults.FAULTS.items():
+        source = root.joinpath(*fault.module.split(".")).with_suffix(".py").read_text()
+        assert source.count(fault.right) == 1, name
+        assert set(fault.seen_by.split()) <= set(catalogue()), name
+    assert len(faults.FAULTS) >= 60
+    for name in ("elu: slope for alpha 1 only", "L1: slope 1 at 0", "HOG without its clip"):
+        assert faults.run(name)
+
+
+def unlabelled(figure):
+    """Axes with numbers on them that no label of theirs, of the figure or of their row or column explains."""
+    named = lambda ticks: any(any(map(str.isalpha, t.get_text())) for t in ticks)
+    for axis in figure.axes:
+        place = axis.get_subplotspec()
+        if place is None or not axis.axison or axis.get_label() == "<colorbar>":
+            continue
+        for ticks, texts, label, of_all, outer in (
+            (
+                axis.get_xticks(),
+                axis.get_xticklabels(),
+                axis.get_xlabel(),
+                figure._supxlabel,
+                place.is_last_row(),
+            ),
+            (
+                axis.get_yticks(),
+                axis.get_yticklabels(),
+                axis.get_ylabel(),
+                figure._supylabel,
+                place.is_first_col(),
+            ),
+        ):
+            if outer and len(ticks) and not (label or of_all or named(texts)):
+                yield axis
+
+
+@host
+def test_axes_are_labelled(results):
+    figure = pytest.importorskip("matplotlib.figure")
+    for name, (_, result) in results.items():
+        for picture in result.pictures:
+            drawn = figure.Figure(figsize=picture.size)
+            picture.draw(drawn, 1) if picture.frames else picture.draw(drawn)
+            assert list(unlabelled(drawn)) == [], (name, picture.title)
 
 
 class _Strict(html.parser.HTMLParser):
     def __init__(self):
         super().__init__()
-        self.open = []
+        self.open, self.ids = [], []
 
     def handle_starttag(self, tag, attrs):
-        if tag not in ("meta", "img", "br"):
+        self.ids += [value for name, value in attrs if name == "id"]
+        assert tag not in ("img", "svg") or any(name in ("alt", "aria-label") for name, _ in attrs)
+        if tag not in ("meta", "img", "br", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -82,7 +188,7 @@ def test_page_escapes_and_closes():
     result = Result(
         "a < b", [Check("x < y", 1.0, exact=1.0)], (), [Picture("<p>", draw), Picture("m", moving, frames=2)]
     )
-    page = as_page({"n": (Experiment("n", "S1", "1 < 2", lambda: result), result)})
+    page = as_page({"n": (Experiment("n", "S1", "1 < 2", catalogue()["softmax"].run), result)})
     assert "x &lt; y" in page
     assert "a &lt; b" in page
     assert "data:image/gif;base64" in page
@@ -92,13 +198,96 @@ def test_page_escapes_and_closes():
 
 
 @host
+@pytest.mark.parametrize("name", list(catalogue()))
+def test_the_code_to_copy_lacks_nothing(name):
+    """Every name is made before; drawing and checks are left out."""
+    code = excerpt(catalogue()[name].run)
+    tree = ast.parse(code)
+    names = {
+        kind: {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, kind)}
+        for kind in (ast.Load, ast.Store)
+    }
+    made = names[ast.Store] | {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+    made |= {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    made |= {n.asname or n.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.alias)}
+    made |= {n.name for n in ast.walk(tree) if isinstance(n, ast.ExceptHandler) and n.name}
+    assert names[ast.Load] - made - set(dir(builtins)) == set()
+    assert "Check(" not in code
+    assert "(figure" not in code
+    assert len(code.splitlines()) < 110
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [("step-size", "needed[0.01]"), ("l1-sparsity", "zeros['L1'][1]"), ("initial-loss", "losses[2]")],
+)
+def test_the_code_to_copy_computes_the_same(name, made):
+    code = excerpt(catalogue()[name].run)
+    found = {}
+    exec(code, found)
+    numbers = [text(check.ours) for check in catalogue()[name]().checks]
+    assert text(eval(made, found)) == numbers[0]
+
+
+def test_errata_name_every_kind_of_mistake():
+    names = ("hebb", "input-scaling", "activations")
+    found = {name: (catalogue()[name], catalogue()[name]()) for name in names}
+    page = as_page(found)
+    start = page.index('id="errata"')
+    sheet = page[start : page.index('id="index"', start)]
+    wrong = {check.verdict for _, result in found.values() for check in result.checks} - {"agrees"}
+    assert wrong == {"slide wrong", "text wrong", "read two ways"}
+    assert all(verdict in sheet for verdict in wrong)
+
+
+def test_ids_are_unique():
+    """Two pictures of two experiments on one page: matplotlib calls the parts of each alike."""
+    names = ("initial-loss", "offset-bias", "augmentation")
+    page = as_page({name: (catalogue()[name], catalogue()[name]()) for name in names})
+    reader = _Strict()
+    reader.feed(page)
+    assert len(reader.ids) > 50
+    assert len(reader.ids) == len(set(reader.ids))
+    for link in re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', page):
+        assert "".join(link) in reader.ids
+    assert "<rdf" not in page
+
+
+@host
+def test_items(results):
+    """Every item is somewhere: an experiment's checks, a public name, a module of bench; no slip is left."""
+    found, named, rows = results, set(), items()
+    assert [sum(item.deck == deck for item in rows) for deck in ("S1", "S2", "S3", "S4", "S5")] == COUNTS
+    for item in rows:
+        on_cifar10 = item.experiment in set(catalogue()) - set(EVERYWHERE)
+        assert (item.verdict(found) == "not run") == on_cifar10, item
+        if on_cifar10:
+            continue
+        if item.experiment is None:
+            assert item.where in ("-", "?", "bench.images") or pydoc.locate(item.where), item
+            continue
+        start = item.where.partition("#")[2]
+        named |= {c.what for c in found[item.experiment][1].checks if start and c.what.startswith(start)}
+    assert set(catalogue()) == {item.experiment for item in rows} - {None}
+    slips = {c.what for _, result in found.values() for c in result.checks if c.verdict != "agrees"}
+    assert slips <= named
+    assert sum(item.where == "?" for item in rows) <= MISSING
+
+
+@host
 def test_command(tmp_path, capsys):
     assert main(["lab"]) == 0
     assert "initial-loss" in capsys.readouterr().out
     assert main(["lab", "initial-loss", "--out", str(tmp_path)]) == 0
     assert "2.303" in capsys.readouterr().out
     assert (tmp_path / "index.html").stat().st_size > 5000
-    assert json.loads((tmp_path / "lab.json").read_text())["initial-loss"]["verdict"] == "agrees"
+    found = json.loads((tmp_path / "lab.json").read_text())["initial-loss"]
+    assert found["verdict"] == "agrees"
+    ten = found["checks"][-1]
+    assert ten["what"] == "initial loss, K = 10"
+    assert ten["exact"] == pytest.approx(np.log(10))
+    assert abs(ten["ours"] - ten["exact"]) <= ten["atol"]
+    assert {"deck", "rtol", "noise", "at_least", "at_most", "verdict", "kind", "slip"} < set(ten)
     assert main(["lab", "initial"]) == 2
     assert "did you mean initial-loss" in capsys.readouterr().err
 
@@ -114,8 +303,6 @@ def test_a_wrong_figure_fails_the_command(monkeypatch, capsys):
 
 
 def test_the_readme_lists_every_experiment():
-    from pathlib import Path
-
     readme = Path(__file__).parents[2] / "README.md"
     rows = [line.split(" | ") for line in readme.read_text().splitlines() if line.startswith("| S")]
     listed = {(row[0].lstrip("| "), row[1], row[2].strip("`")) for row in rows}

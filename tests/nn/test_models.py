@@ -44,3 +44,55 @@ def test_models_learn_two_pictures_by_heart(make, size):
         losses.append(float(loss))
     assert all(p.grad is not None for p in model.parameters())
     assert losses[-1] < 0.2 * losses[0]
+
+
+LEARNERS = {  # a model, a batch, a loss
+    "VGG": (lambda: nn.VGG((1, 1), 2, 1, 4, 8, 0.1, batch_norm=True), (4, 1, 28, 28), F.cross_entropy),
+    "UNet": (lambda: nn.UNet(1, 2, 4, 2), (4, 1, 9, 8), F.cross_entropy),
+    "ViT": (
+        lambda: nn.ViT(8, 4, 1, 2, 8, 16, 0.05, num_classes=2, channels=1),
+        (4, 1, 8, 8),
+        F.cross_entropy,
+    ),
+    "MLPMixer": (lambda: nn.MLPMixer(8, 4, 1, 8, num_classes=2, channels=1), (4, 1, 8, 8), F.cross_entropy),
+    "Autoencoder": (lambda: nn.Autoencoder(64, (16,), 4), (4, 1, 8, 8), F.mse_loss),
+    "VAE": (lambda: nn.VAE(64, (16,), 4), (4, 1, 8, 8), F.elbo_loss),
+}
+
+
+@pytest.mark.parametrize(("make", "shape", "loss"), LEARNERS.values(), ids=LEARNERS)
+def test_every_model_learns_a_batch(make, shape, loss):
+    xpnet.manual_seed(0)
+    model = make()
+    rng = np.random.default_rng(0)
+    x = xpnet.asarray(rng.normal(size=shape).astype(np.float32))
+    y = x
+    if loss is F.cross_entropy:
+        y = np.array([0, 1, 0, 1])
+        if isinstance(model, nn.UNet):
+            y = rng.integers(0, 2, (shape[0], *shape[2:]))
+    optimizer = xpnet.optim.Adam(model, lr=0.01)
+    losses = []
+    for _ in range(12):
+        optimizer.zero_grad()
+        value = loss(model(x), y)
+        value.backward()
+        optimizer.step()
+        losses.append(float(value))
+    assert all(p.grad is not None for p in model.parameters())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.host
+def test_mistakes_are_named():
+    for make, message in {
+        (lambda: nn.ViT(9, 4)): "patches of 4 pixels do not fill pictures of 9",
+        (lambda: nn.VGG(())): "VGG: expected one stage or more",
+        (lambda: nn.VAE(4, ())): "VAE: expected one hidden layer",
+        (
+            lambda: nn.MLPMixer(8, 4, 1, 4)(np.zeros((1, 3, 12, 8), np.float32))
+        ): "another size than image_size",
+        (lambda: nn.UNet(1, 2, 2, 3)(np.zeros((1, 1, 9, 7), np.float32))): "of 8 pixels or more",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            make()

@@ -19,6 +19,12 @@ RULES = {
     "Adam": lambda p: optim.Adam(p, lr=0.01),
     "Adam amsgrad": lambda p: optim.Adam(p, lr=0.01, amsgrad=True, weight_decay=0.01),
     "AdamW": lambda p: optim.AdamW(p, lr=0.01),
+    "RAdam up": lambda p: optim.RAdam(p, lr=0.01, maximize=True),
+    "SGD up": lambda p: optim.SGD(p, lr=0.01, maximize=True),
+    "NAdam": lambda p: optim.NAdam(p, lr=0.01),
+    "Adamax": lambda p: optim.Adamax(p, lr=0.01),
+    "Lion": lambda p: optim.Lion(p, lr=0.01),
+    "LAMB": lambda p: optim.LAMB(p, lr=0.01),
 }
 GRADIENTS = [0.0, 6e-8, 1e-4, 1.0, 300.0, -6e4]
 

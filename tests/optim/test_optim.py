@@ -20,6 +20,9 @@ RULES = {
     "adam": lambda p: optim.Adam(p, lr=0.05),
     "amsgrad": lambda p: optim.Adam(p, lr=0.05, amsgrad=True),
     "adamw": lambda p: optim.AdamW(p, lr=0.05),
+    "nadam": lambda p: optim.NAdam(p, lr=0.05),
+    "radam": lambda p: optim.RAdam(p, lr=0.05),
+    "adamax": lambda p: optim.Adamax(p, lr=0.05),
 }
 each_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 

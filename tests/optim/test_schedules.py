@@ -34,6 +34,18 @@ FORMULAS = {
     "exponential": (lambda o: optim.ExponentialLR(o, gamma=math.exp(-0.2)), lambda t: math.exp(-0.2 * t)),
     "inverse time": (lambda o: optim.InverseTimeLR(o, k=0.25), lambda t: 1 / (1 + 0.25 * t)),
     "cosine": (lambda o: optim.CosineAnnealingLR(o, T_max=8), lambda t: math.cos(math.pi * t / 16) ** 2),
+    "up, steady, down": (
+        lambda o: optim.WarmupStableDecayLR(o, 2, 3, 4, end_factor=0.2),
+        lambda t: t / 2 if t < 2 else 1 if t <= 5 else 1 - 0.2 * (t - 5),
+    ),
+    "down along a cosine": (
+        lambda o: optim.WarmupStableDecayLR(o, 0, 1, 6, "cosine"),
+        lambda t: 1 if t < 1 else (1 + math.cos(math.pi * min(t - 1, 6) / 6)) / 2,
+    ),
+    "down by a root": (
+        lambda o: optim.WarmupStableDecayLR(o, 1, 0, 4, "sqrt", start_factor=0.5),
+        lambda t: 0.5 if t < 1 else 1 - math.sqrt(min(t - 1, 4) / 4),
+    ),
     "warm-up": (lambda o: optim.WarmupLR(o, 4), lambda t: min(t / 4, 1)),
     "warm-up from 0.2": (
         lambda o: optim.WarmupLR(o, 4, start_factor=0.2),
@@ -211,3 +223,49 @@ def test_what_is_infinitely_bad_is_no_improvement(mode, worst):
     schedule.step(worst)
     schedule.step(worst)
     assert schedule.optimizer.param_groups[0]["lr"] == 0.5
+
+
+MISTAKES = {
+    "no function": (lambda o: optim.LambdaLR(o, 0.5), TypeError, "lr_lambda must be a function of the step"),
+    "functions": (lambda o: optim.LambdaLR(o, [abs] * 3), ValueError, "3 functions for 1 groups"),
+    "milestone": (lambda o: optim.MultiStepLR(o, [0.5]), TypeError, "a milestone must be a whole number"),
+    "start": (lambda o: optim.LinearLR(o, 0.0), ValueError, "start_factor must be above 0"),
+    "length": (lambda o: optim.PolynomialLR(o, 0), ValueError, "total_iters must be at least 1, got 0"),
+    "shape": (
+        lambda o: optim.WarmupStableDecayLR(o, 1, 1, 1, "log"),
+        ValueError,
+        'must be "linear", "cosine"',
+    ),
+    "no length": (lambda o: optim.OneCycleLR(o, 1.0), ValueError, "pass total_steps, or epochs and"),
+    "part": (
+        lambda o: optim.OneCycleLR(o, 1.0, 9, pct_start=2),
+        ValueError,
+        r"pct_start must be in \[0, 1\]",
+    ),
+    "strategy": (lambda o: optim.OneCycleLR(o, 1.0, 9, anneal_strategy="x"), ValueError, '"cos" or "linear"'),
+    "peaks": (lambda o: optim.OneCycleLR(o, [1.0, 2.0], 9), ValueError, "2 values of max_lr for 1 groups"),
+    "not schedules": (lambda o: optim.SequentialLR(o, [1, 2], [3]), TypeError, "expected schedules, got int"),
+    "of another": (
+        lambda o: optim.SequentialLR(o, [optim.LinearLR(optimizer(1.0))], []),
+        ValueError,
+        "must be of this optimizer",
+    ),
+    "milestones": (
+        lambda o: optim.SequentialLR(o, [optim.LinearLR(o)] * 3, [4, 4]),
+        ValueError,
+        r"3 schedules need 2 milestones that rise, got \[4, 4\]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "error", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_refused(make, error, message):
+    with pytest.raises(error, match=message) as caught:
+        make(optimizer(1.0))
+    assert "\n" not in str(caught.value)
+
+
+def test_momentum_must_be_there_to_move():
+    rule = optim.Adagrad([xpnet.tensor([0.0], requires_grad=True)])
+    with pytest.raises(ValueError, match="cycle_momentum needs a rule with momentum or betas"):
+        optim.OneCycleLR(rule, 1.0, 9)

@@ -78,6 +78,7 @@ def extremum(op):
 NUMBERS = {"numbers only": lambda a: not any(hasattr(v, "shape") for v in a.values())}
 SCALAR = {"an axis of no axes": lambda a: a["input"].ndim == 0}
 ROW = {"one row (C)": lambda a: a["input"].ndim < 2}
+TRANSPOSED = "input:x weight bias=None stride=1 padding=0 output_padding=0 groups=1 dilation=1"
 BINARY = "input:a other:b"
 REDUCTION = "input:x dim:axis=None keepdim:keepdims=False dtype=None"
 LOSS = "weight=None ignore_index=-100 reduction='mean' label_smoothing=0.0"
@@ -134,6 +135,88 @@ ROWS = {
     "nn.functional.gelu": Row(F.gelu, "input:x approximate='none'"),
     "nn.functional.hardtanh": Row(F.hardtanh, "input:x min_val=-1.0 max_val=1.0 inplace=False"),
     "nn.functional.softplus": Row(F.softplus, "input:x beta=1 threshold=20"),
+    "nn.functional.silu": Row(F.silu, "input:x inplace=False"),
+    "nn.functional.mish": Row(F.mish, "input:x inplace=False"),
+    "nn.functional.hardsigmoid": Row(F.hardsigmoid, "input:x inplace=False"),
+    "nn.functional.hardswish": Row(F.hardswish, "input:x inplace=False"),
+    "nn.functional.logsigmoid": Row(F.logsigmoid, "input:x"),
+    "nn.functional.prelu": Row(F.prelu, "input:x weight"),
+    "nn.functional.glu": Row(F.glu, "input:x dim=-1"),
+    "nn.functional.softmin": Row(F.softmin, "input:x dim=-1 dtype=None"),
+    "nn.functional.embedding": Row(
+        F.embedding,
+        "weight input:x padding_idx=None max_norm=None norm_type=2.0 scale_grad_by_freq=False sparse=False",
+    ),
+    "nn.functional.rms_norm": Row(F.rms_norm, "input:x normalized_shape weight=None eps=None"),
+    "nn.functional.scaled_dot_product_attention": Row(
+        F.scaled_dot_product_attention,
+        "query key value attn_mask=None dropout_p=0.0 is_causal=False scale=None enable_gqa=False",
+    ),
+    "nn.functional.l1_loss": Row(F.l1_loss, "input:x target reduction='mean'"),
+    "nn.functional.smooth_l1_loss": Row(F.smooth_l1_loss, "input:x target reduction='mean' beta=1.0"),
+    "nn.functional.huber_loss": Row(F.huber_loss, "input:x target reduction='mean' delta=1.0"),
+    "nn.functional.kl_div": Row(F.kl_div, "input:x target reduction='mean' log_target=False"),
+    "nn.functional.binary_cross_entropy": Row(
+        F.binary_cross_entropy, "input:x target weight=None reduction='mean'"
+    ),
+    "nn.functional.poisson_nll_loss": Row(
+        F.poisson_nll_loss, "input:x target log_input=True full=False eps=1e-8 reduction='mean'"
+    ),
+    "nn.functional.gaussian_nll_loss": Row(
+        F.gaussian_nll_loss, "input:x target var full=False eps=1e-6 reduction='mean'"
+    ),
+    "nn.functional.soft_margin_loss": Row(F.soft_margin_loss, "input:x target reduction='mean'"),
+    "nn.functional.hinge_embedding_loss": Row(
+        F.hinge_embedding_loss, "input:x target margin=1.0 reduction='mean'"
+    ),
+    "nn.functional.margin_ranking_loss": Row(
+        F.margin_ranking_loss, "input1 input2 target margin=0 reduction='mean'"
+    ),
+    "nn.functional.cosine_embedding_loss": Row(
+        F.cosine_embedding_loss, "input1 input2 target margin=0 reduction='mean'"
+    ),
+    "nn.functional.triplet_margin_loss": Row(
+        F.triplet_margin_loss, "anchor positive negative margin=1.0 p=2 eps=1e-6 swap=False reduction='mean'"
+    ),
+    "nn.functional.multilabel_soft_margin_loss": Row(
+        F.multilabel_soft_margin_loss, "input:x target weight=None reduction='mean'"
+    ),
+    "nn.functional.cosine_similarity": Row(F.cosine_similarity, "x1 x2 dim=1 eps=1e-8"),
+    "nn.functional.pairwise_distance": Row(F.pairwise_distance, "x1 x2 p=2.0 eps=1e-6 keepdim=False"),
+    "nn.functional.conv1d": Row(F.conv1d, "input:x weight bias=None stride=1 padding=0 dilation=1 groups=1"),
+    "nn.functional.conv3d": Row(F.conv3d, "input:x weight bias=None stride=1 padding=0 dilation=1 groups=1"),
+    "nn.functional.conv_transpose1d": Row(F.conv_transpose1d, TRANSPOSED),
+    "nn.functional.conv_transpose2d": Row(F.conv_transpose2d, TRANSPOSED),
+    "nn.functional.max_pool1d": Row(
+        F.max_pool1d,
+        "input:x kernel_size stride=None padding=0 dilation=1 ceil_mode=False return_indices=False",
+    ),
+    "nn.functional.avg_pool1d": Row(
+        F.avg_pool1d, "input:x kernel_size stride=None padding=0 ceil_mode=False count_include_pad=True"
+    ),
+    "nn.functional.bilinear": Row(F.bilinear, "input1 input2 weight bias=None"),
+    **{
+        f"nn.functional.pad {mode}": Row(F.pad, "input:x pad mode='constant' value=None")
+        for mode in ("constant", "reflect", "replicate", "circular")
+    },
+    **{
+        f"nn.functional.interpolate {mode}": Row(
+            F.interpolate,
+            "input:x size=None scale_factor=None mode='nearest' align_corners=None "
+            "recompute_scale_factor=None",
+        )
+        for mode in ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area")
+    },
+    "nn.functional.adaptive_avg_pool1d": Row(F.adaptive_avg_pool1d, "input:x output_size"),
+    "nn.functional.adaptive_avg_pool2d": Row(F.adaptive_avg_pool2d, "input:x output_size"),
+    "nn.functional.adaptive_max_pool1d": Row(
+        F.adaptive_max_pool1d, "input:x output_size return_indices=False"
+    ),
+    "nn.functional.adaptive_max_pool2d": Row(
+        F.adaptive_max_pool2d, "input:x output_size return_indices=False"
+    ),
+    "nn.functional.pixel_shuffle": Row(F.pixel_shuffle, "input:x upscale_factor"),
+    "nn.functional.pixel_unshuffle": Row(F.pixel_unshuffle, "input:x downscale_factor"),
     "nn.functional.dropout": Row(F.dropout, "input:x p=0.5 training=True inplace=False"),
     "nn.functional.linear": Row(F.linear, "input:x weight bias=None"),
     "nn.functional.conv2d": Row(
@@ -174,10 +257,27 @@ ROWS = {
 }
 # op: why a sample differs from PyTorch's although we know it
 NAN = ("the gradient at NaN", lambda a, dtype: any(has_nan(v) for v in a.values()))
+# a target of another shape than the input's is refused: it is more often a mistake than meant
+BROADCAST_OR_NAN = (
+    "shapes that broadcast, or the gradient at NaN",
+    lambda a, dtype: NAN[1](a, dtype) or len({v.shape for v in a.values() if hasattr(v, "shape")}) > 1,
+)
 DIFFERENT = {
     "abs": NAN,  # NaN, not 0
     "nn.functional.elu": NAN,  # NaN, not dy
     "nn.functional.hardtanh": NAN,  # dy, as of relu; PyTorch gives 0 in vectors and dy in what is left
+    "nn.functional.hardsigmoid": (
+        "the gradient at NaN, or PyTorch's 1/6 in float64, which is float32's",
+        lambda a, dtype: NAN[1](a, dtype) or dtype == "float64",
+    ),
+    "nn.functional.margin_ranking_loss": BROADCAST_OR_NAN,
+    "nn.functional.hinge_embedding_loss": BROADCAST_OR_NAN,
+    "nn.functional.gaussian_nll_loss": BROADCAST_OR_NAN,
+    "nn.functional.scaled_dot_product_attention": (
+        "float16 rounds the scores and the weights",
+        lambda a, dtype: dtype == "float16",
+    ),
+    "nn.functional.pairwise_distance": ("p below 0", lambda a, dtype: a.get("p", 2) < 0),
     "nn.functional.cross_entropy": (
         "a gradient of the target",  # refused by name: probabilities from a teacher are constants
         lambda a, dtype: a["target"].requires_grad,
@@ -197,6 +297,15 @@ LIMITS = {
     "transpose": (1, "an axis of no axes"),
     "nn.functional.elu": (2, "the gradient at NaN"),
     "nn.functional.hardtanh": (4, "the gradient at NaN"),
+    "nn.functional.hardsigmoid": (99, DIFFERENT["nn.functional.hardsigmoid"][0]),
+    "nn.functional.margin_ranking_loss": (99, BROADCAST_OR_NAN[0]),
+    "nn.functional.hinge_embedding_loss": (99, BROADCAST_OR_NAN[0]),
+    "nn.functional.gaussian_nll_loss": (999, BROADCAST_OR_NAN[0]),
+    "nn.functional.pairwise_distance": (1, "p below 0"),
+    "nn.functional.scaled_dot_product_attention": (20, "random", "float16 rounds the scores and the weights"),
+    "nn.functional.max_pool1d": (999, "no return_indices"),
+    "nn.functional.adaptive_max_pool1d": (999, "no return_indices"),
+    "nn.functional.adaptive_max_pool2d": (999, "no return_indices"),
     "nn.functional.dropout": (4, "random"),
     "nn.functional.batch_norm": (2, "one row (C)"),
     "nn.functional.cross_entropy": (10, "a gradient of the target"),
@@ -208,6 +317,7 @@ ACCEPTED = {
     "__rdiv__": 1,
     "maximum": 2,  # of an array and a number
     "max binary": 2,
+    "nn.functional.max_pool1d": 2,  # of no channels
     "t": 1,  # of more than two axes: transpose without axes reverses them, as in NumPy
 }
 
@@ -238,7 +348,7 @@ def compare(name, dtype, args, kwargs):
     """One sample on both sides."""
     row = ROWS[name]
     named = row.named(args, kwargs)
-    if name == "nn.functional.dropout" and is_random(named):
+    if (name == "nn.functional.dropout" and is_random(named)) or named.get("dropout_p"):
         raise Inapplicable("random")
     ours = {k: ours_of(v) for k, v in named.items()}
     wide_args, wide_kwargs = wide((args, kwargs))

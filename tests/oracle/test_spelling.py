@@ -213,6 +213,25 @@ FUNCTIONS = {
         )
     },
 }
+SOFT = [RNG.normal(size=(4, 3)), RNG.dirichlet(np.ones(3), 4)]
+SOFT_IMAGES = [RNG.normal(size=(2, 3, 2, 2)), RNG.dirichlet(np.ones(3), (2, 2, 2)).transpose(0, 3, 1, 2)]
+FUNCTIONS |= {  # with the gradient by the target, of Mixup or of a teacher
+    f"cross_entropy with probabilities, {options} of {inputs[0].shape}": (
+        lambda c, z, t, o=options: F.cross_entropy(
+            z, t, **{k: c(v) if k == "weight" else v for k, v in o.items()}
+        ),
+        lambda c, z, t, o=options: f.cross_entropy(
+            z, t, **{k: c(v) if k == "weight" else v for k, v in o.items()}
+        ),
+        inputs,
+    )
+    for inputs in (SOFT, SOFT_IMAGES, [SOFT[0][0], SOFT[1][0]])
+    for options in (
+        {},
+        {"reduction": "sum", "label_smoothing": 0.2},
+        {"reduction": "none", "weight": [1, 2, 3]},
+    )
+}
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
 
 
@@ -310,6 +329,20 @@ def test_options_of_layers(make, x, training, dtype):
             compare(mine[name], value, dtype, name)
         elif name in mine:
             assert int(xpnet.to_numpy(mine[name])) == int(value)
+
+
+POOLS = {
+    "max_pool1d": (lambda l, x: l.max_pool1d(x, 3, 2, 1, return_indices=True), IMAGES[0]),
+    "adaptive_max_pool1d": (lambda l, x: l.adaptive_max_pool1d(x, 3, return_indices=True), IMAGES[0]),
+    "adaptive_max_pool2d": (lambda l, x: l.adaptive_max_pool2d(x, (3, 2), return_indices=True), IMAGES),
+    "adaptive_max_pool2d of one": (lambda l, x: l.adaptive_max_pool2d(x, 2, return_indices=True), IMAGES[0]),
+}
+
+
+@pytest.mark.parametrize(("pool", "x"), POOLS.values(), ids=POOLS)
+def test_the_places_of_other_maxima_are_pytorchs(pool, x):
+    for a, b in zip(pool(F, xpnet.asarray(x)), pool(f, torch.tensor(x)), strict=True):
+        np.testing.assert_array_equal(xpnet.to_numpy(a), b)
 
 
 @pytest.mark.parametrize("options", [{}, {"ceil_mode": True}, {"padding": 1, "dilation": 2, "stride": 1}])

@@ -133,7 +133,7 @@ def test_report_of_a_run(tmp_path):
         "Gradients by layer",
     ):
         assert page.text.count(heading) >= 1, heading
-    assert page.tags.count("svg") == 6
+    assert page.tags.count("svg") == 7
     assert "a < b" in page.text
     assert "SGD(lr=0.05, " in page.text
     assert "seed0" in page.text  # a row of the table

@@ -122,6 +122,7 @@ def test_the_plots_show_every_trial():
     assert heights.min() >= 0
     assert heights.max() <= 1
     np.testing.assert_array_equal(np.argsort(heights[:, -1]), np.arange(18))  # the best is drawn last
+    assert plot.scatter(result)._repr_png_().startswith(b"\x89PNG")  # in a notebook
     axes = plot.scatter(result).axes
     assert sum(len(points.get_offsets()) for points in axes[0].collections) == 18
     assert axes[0].get_xscale() == "log"
@@ -176,11 +177,28 @@ def test_the_command_repeats_the_best_trial(capsys):
     assert "its seed is 1, here it is 2" in capsys.readouterr().err
 
 
+def test_a_search_keeps_a_journal_and_goes_on(capsys):
+    assert main([*SMALL, "--seed", "1"]) == 0
+    first = capsys.readouterr().out
+    assert Path("digits-search.jsonl").is_file()
+    assert main([*SMALL, "--seed", "1", "--resume"]) == 0
+    winner = lambda out: next(line for line in out.splitlines() if "best:" in line)
+    assert winner(capsys.readouterr().out) == winner(first)
+    kept = Path("digits-search.jsonl").read_bytes()
+    assert main([*SMALL, "--seed", "2"]) == 0
+    assert "the trials of an earlier search are now in digits-search.jsonl.1" in capsys.readouterr().out
+    assert Path("digits-search.jsonl.1").read_bytes() == kept
+    Path("digits-search.jsonl").unlink()
+    assert main([*SMALL, "--seed", "2", "--journal", "none"]) == 0
+    assert not Path("digits-search.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--trials", "60"], "expected two whole numbers such as 60,30"),
-        (["--resume"], "add --journal FILE"),
+        (["--resume"], "digits-search.jsonl: no such journal to go on with: add --journal FILE"),
+        (["--resume", "--journal", "none"], "add --journal FILE"),
         (["--plot", "x.csv"], "ends in .png, .svg or .pdf"),
         (["--workers", "0"], "at least 1"),
         (["--path", "nowhere"], "digits ships with xpnet"),

@@ -1,6 +1,6 @@
 """One small run, whole or in two parts, and the bits it ends with: `python -m tests.train.bits OPTIONS`.
 
-Its batch norm is large enough for the kernels of the extra `cpu` to share it out among threads.
+Its batch norm is large enough for the CPU kernels to share it out among threads.
 """
 
 from __future__ import annotations

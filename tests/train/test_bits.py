@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cpu.native import needs_native
 from tests.mpi import MPIEXEC, needs_mpi
 
 pytest.importorskip("safetensors")
@@ -23,8 +24,6 @@ ROOT = Path(__file__).parents[2]
 
 ONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "XPNET_FUSED": "1"}
 HERE = ((), ())
-needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason='needs pip install "xpnet[cpu]"')
-needs_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 
 
 def bits(environment=(), options=(), launcher=()) -> str:
@@ -73,6 +72,7 @@ def test_cut_in_two_on_two_ranks(tmp_path):
 
 
 WITHOUT_EFFECT = {
+    "threads of kernels": ([("XPNET_NUM_THREADS", "2")], []),
     "another process": HERE,
     "prefetching": ((), ("--prefetch", "2")),
     "checkpoints": ((), ("--checkpoint", "{folder}/c")),
@@ -92,12 +92,8 @@ MATTERS = {
     "backend": pytest.param(
         (), ("--backend", "torch"), (), marks=pytest.mark.skipif(not find_spec("torch"), reason="needs torch")
     ),
-    "fused kernels": pytest.param((("XPNET_FUSED", "0"),), (), (), marks=needs_numba),
-    "threads of products": pytest.param((("OPENBLAS_NUM_THREADS", "2"),), (), (), marks=needs_cores),
-    "threads of kernels": pytest.param(
-        (("NUMBA_NUM_THREADS", "2"),), (), (), marks=[needs_numba, needs_cores]
-    ),
-    "processor": pytest.param((("OPENBLAS_CORETYPE", "Nehalem"),), (), ()),
+    "fused kernels": pytest.param((("XPNET_FUSED", "0"),), (), (), marks=needs_native),
+    "processor": pytest.param((("XPNET_CPU", "base"),), (), (), marks=needs_native),
     "ranks": pytest.param((), (), (MPIEXEC, "-n", "2"), marks=needs_mpi),
 }
 

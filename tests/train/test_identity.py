@@ -451,7 +451,7 @@ def test_another_environment_is_said_in_one_line(checkpoint):
     assert "\n" not in said[0]
 
 
-@pytest.mark.parametrize("name", ["threads", "numpy", "xpnet", "device", "extra cpu", "ranks"])
+@pytest.mark.parametrize("name", ["threads", "numpy", "xpnet", "device", "cpu kernels", "ranks"])
 def test_each_part_of_it_is_named(name):
     here = environment()
     assert environment_differences({**here, name: "another"}, here).startswith(f"{name} was another, is ")

@@ -176,6 +176,9 @@ SCHEDULES = {
     "exponential": lambda o: optim.ExponentialLR(o, 0.95),
     "inverse": lambda o: optim.InverseTimeLR(o, 0.1),
     "cosine": lambda o: optim.CosineAnnealingLR(o, 30),
+    "one cycle": lambda o: optim.OneCycleLR(o, 0.1, 30, cycle_momentum=False),
+    "sequence": lambda o: optim.SequentialLR(o, [optim.LinearLR(o), optim.MultiStepLR(o, [3])], [4]),
+    "wsd": lambda o: optim.WarmupStableDecayLR(o, 2, 10, 6, start_factor=0.1),
     "warmup": lambda o: optim.WarmupLR(o, 5, after=optim.StepLR(o, 3, gamma=0.3)),
     "plateau": lambda o: optim.ReduceLROnPlateau(o, patience=0, threshold=0.5),
 }

@@ -117,7 +117,13 @@ def test_ranks_send_the_sum_of_an_update_once_and_while_its_last_backward_runs(a
     """An update that an epoch's end leaves short is sent after it."""
     model, pair = nn.Linear(4, 3), Pair()
     run = SimpleNamespace(
-        model=model, accumulate=accumulate, communicator=pair, scaler=None, loss_value=None, loss_weight=None
+        model=model,
+        accumulate=accumulate,
+        communicator=pair,
+        scaler=None,
+        optimizer=None,
+        loss_value=None,
+        loss_weight=None,
     )
     accumulation, bounds = Accumulation(run), [0, 10, 16, 40]
     for a, b in itertools.pairwise(bounds[: batches + 1]):
@@ -153,7 +159,13 @@ def test_an_update_of_one_batch_that_is_half_ignored(counted):
     model = nn.Linear(4, 3)
     labels = np.where(np.arange(10) < counted, PLAIN[:10], -100)
     run = SimpleNamespace(
-        model=model, accumulate=2, communicator=Communicator(), scaler=None, loss_value=None, loss_weight=None
+        model=model,
+        accumulate=2,
+        communicator=Communicator(),
+        scaler=None,
+        optimizer=None,
+        loss_value=None,
+        loss_weight=None,
     )
     found = []
     for accumulation in (Accumulation(run), None):

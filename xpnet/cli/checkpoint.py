@@ -89,9 +89,12 @@ PARTS = {
 }
 """The part of a run (`Trainer.fit(allow=...)`) that an option belongs to; others make the network."""
 
+NETWORK = ("layers", "width", "dropout", "depth", "heads", "latent", "context")
+"""Options that decide about the network; `--tokens` decides about what the vocabulary is."""
+
 ALLOWED = tuple(dict.fromkeys(PARTS.values()))
 
-_NOT_KEPT = ("argv", "checkpoint", "resume", "allow")
+_NOT_KEPT = ("argv", "checkpoint", "resume", "allow", "config", "file", "run", "overwrite", "live")
 
 
 def run_settings(settings: TrainSettings, setup: Setup, epochs: int) -> dict[str, Any]:
@@ -100,15 +103,17 @@ def run_settings(settings: TrainSettings, setup: Setup, epochs: int) -> dict[str
         "data": setup.name,
         "size": setup.size,
         "model": setup.kind,
-        "layers": setup.network.get("layers"),
-        "width": setup.network.get("width"),
-        "dropout": setup.network.get("dropout"),
+        **{key: setup.network.get(key) for key in NETWORK},
         "optimizer": settings.optimizer,
         "lr": setup.optimizer.param_groups[0]["lr"],
         "weight-decay": settings.weight_decay,
+        "l1": settings.l1,
+        "activation": settings.activation,
+        "batch-norm": not settings.no_batch_norm,
+        "init": settings.init,
         "schedule": settings.schedule,
         # a cosine reaches its end in the last epoch; at a constant rate a run can be made longer
-        "epochs": epochs if settings.schedule == "cosine" else None,
+        "epochs": None if settings.schedule == "constant" else epochs,
         "patience": settings.patience,
         "monitor": settings.monitor,
         "batch-size": setup.loader.batch_size,
@@ -149,7 +154,7 @@ def earlier_options(options: argparse.Namespace) -> dict[str, Any]:
     # another network or data set is refused by its name, not for sizes that do not suit it
     name = options.dataset or options.data
     unsuitable = {"data", "size", "path"} if name not in (None, command["data"]) else set()
-    unsuitable |= {"layers", "width"} if options.model not in (None, command["model"]) else set()
+    unsuitable |= {*NETWORK} - {"dropout"} if options.model not in (None, command["model"]) else set()
     found = {k: v for k, v in found.items() if k not in unsuitable}
     if ranks_started() == 1:  # any number of ranks can go on
         found |= {"parallel": False, "sync_batch_norm": False}

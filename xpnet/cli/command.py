@@ -13,11 +13,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 from xpnet import __version__
-from xpnet.cli.errors import BAD_INPUT, FAILED, BadInputError
+from xpnet.cli.config import expanded
+from xpnet.cli.errors import BAD_INPUT, FAILED, OK, BadInputError
 from xpnet.cli.files import refuse_empty_names
+from xpnet.cli.help import Help, nearest
 from xpnet.cli.signals import said
 from xpnet.core.reading import printable
 
@@ -25,11 +28,16 @@ COMMANDS = {
     "train": "train a network and save it",
     "search": "look for good settings",
     "predict": "apply a saved network",
+    "generate": "go on with a text",
+    "runs": "compare the runs of train --run NAME",
+    "report": "write a page about a saved network",
+    "serve": "try a saved network in the browser",
     "doctor": "examine data, network and optimizer before training",
     "export": "write a saved network as an ONNX file",
     "parity": "compare two backends",
     "lab": "reproduce the decks' experiments",
     "info": "versions, backends, devices, kernels",
+    "complete": "make a shell complete commands and options",
 }
 
 
@@ -39,21 +47,50 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            hint = nearest(str(value), action.choices or ())
+            if action.dest == "dataset" and Path(str(value)).is_dir():
+                hint = f"; pictures are trained on by: xpnet train images {value}"
+            elif action.dest == "dataset" and (Path(str(value)).is_file() or "." in str(value)):
+                hint = f"; a table is trained on by: xpnet train table {value}"
+            raise argparse.ArgumentError(action, error.message + hint) from None
+
 
 class _CommandParser(_Parser):
     """Knows a command's options once it has to parse some."""
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def filled(self) -> Any:
+        """Add the command's options; its module."""
         module = import_module(f"xpnet.cli.{self.prog.split()[-1]}")
+        self.add_argument("-h", "--help", action=Help, help="this, or what the options of a group do")
         module.add_options(self)
         refuse_empty_names(self)
+        return module
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        module = self.filled()
         self.set_defaults(**module.Settings.defaults())
+        args = expanded(args, self)
+        self._refuse_unknown(args)
         found = super().parse_known_args(args, namespace)
         earlier = module.earlier_options(found[0]) if hasattr(module, "earlier_options") else {}
         if not earlier:
             return found
         self.set_defaults(**earlier)  # what is not given is as it was in the run that is resumed
         return super().parse_known_args(args, namespace)
+
+    def _refuse_unknown(self, args: Sequence[str]) -> None:
+        """Before their values are taken for something else."""
+        known = self._option_string_actions
+        for word in args:
+            option = word.split("=")[0]
+            if option == "--":
+                return
+            if option.startswith("--") and option not in known:
+                self.error(f"unrecognized arguments: {word}{nearest(option, known)}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,7 +101,18 @@ def parser() -> argparse.ArgumentParser:
         dest="command", required=True, parser_class=_CommandParser, metavar="COMMAND"
     )
     for name, text in COMMANDS.items():
-        commands.add_parser(name, help=text, allow_abbrev=False)
+        commands.add_parser(name, help=text, allow_abbrev=False, add_help=False)
+    return top
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """All commands with their options, which each of them adds otherwise once it is given."""
+    top = parser()
+    for action in top._actions:
+        for command in getattr(action, "choices", None) or ():
+            action.choices[command].filled()  # type: ignore[index]
+            for option in action.choices[command]._actions:  # type: ignore[index]
+                option.choices = None if option.choices is None else list(option.choices)
     return top
 
 
@@ -82,6 +130,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # its remarks on damaged pictures
     words = list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        parser().print_help()
+        return OK
     several = words[:1] == ["train"] or "--ranks" in words
     group = import_module("xpnet.cli.parallel").joined() if several else None
     code = _run(words, group)
@@ -96,6 +147,11 @@ def _run(words: list[str], group: Any) -> int:
     try:
         options = parser().parse_args(words)
         options.argv = tuple(words)
+        file = getattr(options, "file", None)
+        if file is not None:
+            if any(word == "--path" or word.startswith("--path=") for word in words):
+                raise BadInputError(f"the path is given twice: {file} and --path {options.path}")
+            options.path, options.file = file, None
         warnings.formatwarning = lambda message, *_, **__: (
             f"xpnet {options.command}: warning: {printable(message)}\n"
         )

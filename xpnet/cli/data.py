@@ -12,6 +12,7 @@ from xpnet.cli.settings import BackendSettings, DataSettings
 from xpnet.core.reading import MissingFileError
 from xpnet.data import Dataset, ImageFolder, load_cifar10, load_digits, load_mnist, split
 from xpnet.data.folder import layout_of
+from xpnet.data.frame import COLUMNAR
 
 Parts = tuple[Dataset, Dataset | None, Dataset]
 
@@ -32,6 +33,22 @@ class Source:
     model: str = "mlp"
     mirrored: bool = False  # whether a mirrored picture is of the same class
     size: int | None = None
+
+
+def divided(
+    data: Dataset, fractions: tuple[float, float], seed: int, stratify: bool = True
+) -> tuple[Dataset, ...]:
+    """Two parts of a data set.
+
+    Raises:
+        BadInputError: one of them would be empty.
+    """
+    if round(min(fractions) * len(data)) == 0:
+        raise BadInputError(
+            f"{data.name}: {len(data)} samples are too few to hold some out for validation and test: give 20 "
+            "or more"
+        )
+    return split(data, fractions, stratify=stratify, seed=seed)
 
 
 def _digits(path: str | None, size: int | None = None) -> Parts:
@@ -56,34 +73,52 @@ def _cifar10(path: str | None, size: int | None = None) -> Parts:
     return train, None, test
 
 
-def _images(path: str | None, size: int | None = None) -> Parts:
+def _images(path: str | None, size: int | None = None, skip_damaged: bool = False) -> Parts:
     """The parts that are there, such as PATH/train, val and test, in any case and below a single folder.
 
     Without a part for testing, a fifth of the rest is for that, the same in every run.
     """
     if path is None:
         raise BadInputError(
-            "images needs --path, a folder or a tar file with a folder of pictures for each class"
+            "images needs --path, a folder or an archive with a folder of pictures for each class"
         )
     if not Path(path).exists():
         raise MissingFileError(f"{path}: no such file or folder")
+    if Path(path).suffix.lower() in (".csv", ".tsv", *COLUMNAR):
+        raise BadInputError(f"{path} is a table, which is trained on by: xpnet train table {path}")
     names = layout_of(Path(path)).parts
     if names and "train" not in names:
         raise BadInputError(f"{path} has {' and '.join(names.values())}, and no folder called train")
-    whole: Dataset = ImageFolder(path, size, part=names.get("train"))
+    whole: Dataset = ImageFolder(path, size, part=names.get("train"), skip_damaged=skip_damaged)
     parts: dict[str, Dataset] = {
-        kind: ImageFolder(path, size, part=name) for kind, name in names.items() if kind != "train"
+        kind: ImageFolder(path, size, part=name, skip_damaged=skip_damaged)
+        for kind, name in names.items()
+        if kind != "train"
     }
     for kind, part in parts.items():
         if part.class_names != whole.class_names:
-            raise BadInputError(f"{path}: {names['train']} and {names[kind]} have different class folders")
+            ours, theirs = set(whole.class_names or ()), set(part.class_names or ())
+            odd = sorted(ours ^ theirs)
+            where = names["train"] if odd[0] in ours else names[kind]
+            raise BadInputError(
+                f"{path}: {names['train']} and {names[kind]} have different class folders: "
+                f"{odd[0]!r} is in {where} only"
+            )
     if "test" in parts:
         rest, test = whole, parts["test"].guarded()
     else:
-        rest, test = split(whole, (0.8, 0.2), seed=0)
+        rest, test = divided(whole, (0.8, 0.2), 0)
     if len(rest.class_names or ()) < 2:
         raise BadInputError(f"{path}: one class folder, {rest.class_names}; there must be two or more")
     return rest, parts.get("validation"), test
+
+
+def _table(path: str | None, size: int | None = None) -> Parts:
+    raise BadInputError("a table needs its target: see xpnet.cli.table")
+
+
+def _text(path: str | None, size: int | None = None) -> Parts:
+    raise BadInputError("a text needs its vocabulary: see xpnet.cli.text")
 
 
 SOURCES = {
@@ -93,14 +128,17 @@ SOURCES = {
     "images": Source(
         _images, 1 / 8, (256, 128), epochs=30, batch_size=32, model="cnn", mirrored=True, size=64
     ),
+    "table": Source(_table, 1 / 10, (64, 32), epochs=100, batch_size=32),
+    "text": Source(_text, 1 / 10, (), epochs=10, batch_size=32, model="gpt"),
 }
 
 
 def choose(settings: DataSettings, default: str) -> str:
     """The name of the data, given as an argument, as an option, or not at all."""
-    given = {name for name in (settings.dataset, settings.data) if name is not None}
+    dataset = getattr(settings, "dataset", None)
+    given = {name for name in (dataset, settings.data) if name is not None}
     if len(given) > 1:
-        raise BadInputError(f"the data is given twice: {settings.dataset} and --data {settings.data}")
+        raise BadInputError(f"the data is given twice: {dataset} and --data {settings.data}")
     return given.pop() if given else default
 
 

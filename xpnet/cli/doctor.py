@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
-from xpnet import functional as F
 from xpnet import get_backend
 from xpnet.cli import output
+from xpnet.cli.colour import painted
 from xpnet.cli.data import SOURCES, choose
-from xpnet.cli.errors import FAILED, OK, bad_input
-from xpnet.cli.model import versions
+from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
+from xpnet.cli.model import CODES, TEXT, versions
 from xpnet.cli.options import add_dataset, add_network, updates
 from xpnet.cli.settings import NetworkSettings
 from xpnet.cli.setup import check_options, prepare
@@ -44,11 +44,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings) -> int:
     """Examine data, network and optimizer, print a line for each finding; the exit code, 1 if one fails."""
     name = choose(settings, "digits")
-    check_options(settings, name, settings.model or SOURCES[name].model)
+    kind = settings.model or SOURCES[name].model
+    check_options(settings, name, kind)
+    if kind in (*TEXT, *CODES):
+        raise BadInputError(f"xpnet doctor examines networks of classes and numbers; this one is a {kind}")
     with bad_input():
         if settings.json is not None:
             check_writable(settings.json)
     setup = prepare(settings, name)
+    setup.say_notes()
     rate = setup.optimizer.param_groups[0]["lr"]
     print(
         f"{name}, network {setup.describe()}, {settings.optimizer}, learning rate {rate:g}, "
@@ -56,11 +60,11 @@ def run(settings: Settings) -> int:
     )
     findings = []
     data = setup.loader, setup.validation, setup.test
-    for finding in examine(setup.model, F.cross_entropy, *data, setup.optimizer, settings.steps):
-        print(finding, flush=True)
+    for finding in examine(setup.model, setup.loss, *data, setup.optimizer, settings.steps):
+        print(painted(str(finding)), flush=True)
         findings.append(finding)
     counts = {status: sum(f.status == status for f in findings) for status in ("PASS", "WARN", "FAIL")}
-    print("\n" + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    print("\n" + painted(", ".join(f"{count} {status}" for status, count in counts.items())))
     if settings.json is not None:
         with bad_input():
             metadata = {

@@ -16,6 +16,7 @@ from xpnet.cli.errors import OK
 from xpnet.cli.settings import Settings as Base
 from xpnet.core import registry as dispatch
 from xpnet.core.backend import BACKENDS
+from xpnet.cpu import launch
 
 _PACKAGES = (
     "numpy", "array-api-compat", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch", "array-api-strict",
@@ -48,6 +49,7 @@ def run(settings: Settings) -> int:
     print("\nbackends")
     for name, backend in info["backends"].items():
         print(f"  {name:<18}{', '.join(backend['devices']) or 'unavailable: ' + backend['reason']}")
+    print(f"\nCPU kernels: {info['cpu_kernels']}")
     print(f"\nfused kernels: {info['kernels']['state']}")
     for name, backends in info["kernels"]["registered"].items():
         print(f"  {name:<18}{', '.join(backends)}")
@@ -64,8 +66,19 @@ def collect() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "backends": backends,
+        "cpu_kernels": _cpu_kernels(),
         "kernels": _kernels(backends),
     }
+
+
+def _cpu_kernels() -> str:
+    """Which of the compiled kernels for NumPy arrays this machine runs."""
+    if launch.Native is None:
+        return (
+            "not built: there was no C compiler when xpnet was installed; get one and install it again "
+            "(pip install --force-reinstall --no-deps xpnet)"
+        )
+    return f"ready, for {launch.Native.instructions} instructions, {launch.Native.threads()} threads"
 
 
 def _version(package: str) -> str | None:

@@ -11,8 +11,10 @@ from pathlib import Path
 from xpnet.cli import output
 from xpnet.cli.data import choose_backend
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
+from xpnet.cli.help import nearest
 from xpnet.cli.options import add_backend
 from xpnet.cli.settings import BackendSettings
+from xpnet.data import load_cifar10
 from xpnet.io.writing import atomic_write, check_writable
 from xpnet.lab import Experiment, Result, catalogue
 from xpnet.lab.gallery import as_page, as_text
@@ -23,6 +25,7 @@ class Settings(BackendSettings):
     """The options of `xpnet lab`."""
 
     name: str | None = None
+    data: str | None = None
     out: str | None = None
 
 
@@ -33,6 +36,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "exact ones; exit code 1 if one differs."
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="an experiment, or all (default: list them)")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="where CIFAR-10 is, for the experiments on it; without a NAME: run these",
+    )
     parser.add_argument("--out", metavar="DIR", help="write a page with every picture and table")
     add_backend(parser)
 
@@ -40,22 +48,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings) -> int:
     """List the experiments, or run some; the exit code, 1 if a figure differs."""
     known = catalogue()
-    if settings.name is None:
+    if settings.name is None and settings.data is None:
         _list(known)
         return OK
-    if settings.name != "all" and settings.name not in known:
-        close = [name for name in known if settings.name in name]
-        hint = f"; did you mean {' or '.join(close)}?" if close else "; `xpnet lab` lists them"
-        raise BadInputError(f"no experiment {settings.name!r}{hint}")
-    chosen = known if settings.name == "all" else {settings.name: known[settings.name]}
+    chosen = _chosen(settings, known)
     with bad_input():
         choose_backend(settings)
         _check_folder(settings.out)
+        if settings.data is not None:
+            load_cifar10(settings.data, dtype="uint8")  # whatever is wrong with it is said now
     found: dict[str, tuple[Experiment, Result]] = {}
     start = time.perf_counter()
     for name, experiment in chosen.items():
         begin = time.perf_counter()
-        found[name] = experiment, experiment()
+        found[name] = experiment, experiment(settings.data)
         if len(chosen) == 1:
             print(as_text(*found[name]))
         else:
@@ -73,10 +79,27 @@ def run(settings: Settings) -> int:
     return FAILED if wrong else OK
 
 
+def _chosen(settings: Settings, known: dict[str, Experiment]) -> dict[str, Experiment]:
+    """One, all that the data allow, or, if only the data are given, those on them."""
+    if settings.name is None:
+        return {name: e for name, e in known.items() if e.on_cifar10}
+    if settings.name == "all":
+        return {name: e for name, e in known.items() if settings.data is not None or not e.on_cifar10}
+    if settings.name not in known:
+        close = [name for name in known if settings.name in name]
+        near = nearest(settings.name, known) or "; `xpnet lab` lists them"
+        hint = f"; did you mean {' or '.join(close)}?" if close else near
+        raise BadInputError(f"no experiment {settings.name!r}{hint}")
+    if known[settings.name].on_cifar10 and settings.data is None:
+        raise BadInputError(f"{settings.name} needs CIFAR-10; give the folder that has it with --data DIR")
+    return {settings.name: known[settings.name]}
+
+
 def _list(known: dict[str, Experiment]) -> None:
     width = max(map(len, known), default=0) + 2
     for name, experiment in known.items():
-        print(f"{experiment.deck:<12}{name:<{width}}{experiment.item}")
+        needs = " (--data DIR)" if experiment.on_cifar10 else ""
+        print(f"{experiment.deck:<12}{name:<{width}}{experiment.item}{needs}")
 
 
 def _check_folder(folder: str | None) -> None:
@@ -98,10 +121,7 @@ def _write(folder: Path, found: dict[str, tuple[Experiment, Result]]) -> None:
             "item": experiment.item,
             "verdict": result.verdict,
             "says": result.says,
-            "checks": [
-                {"what": c.what, "ours": str(c.ours.tolist()), "verdict": c.verdict, "slip": c.slip}
-                for c in result.checks
-            ],
+            "checks": [c.record() for c in result.checks],
         }
         for name, (experiment, result) in found.items()
     }

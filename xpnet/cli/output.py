@@ -86,13 +86,15 @@ def write_curves(path: str, history: History, title: str) -> None:
 
     epochs = np.arange(1, history.epochs + 1)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
+    measured = "val_accuracy" in history
+    loss, *others = figure.subplots(1, 1 + measured, squeeze=False)[0]
     loss.plot(epochs, history["train_loss"], label="training")
     loss.plot(epochs, history["val_loss"], label="validation")
-    loss.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+    loss.set(xlabel="epoch", ylabel="cross-entropy" if measured else "mean squared error", ylim=(0, None))
     loss.legend()
-    accuracy.plot(epochs, history["val_accuracy"], color="C1")
-    accuracy.set(xlabel="epoch", ylabel="validation accuracy")
+    for accuracy in others:
+        accuracy.plot(epochs, history["val_accuracy"], color="C1")
+        accuracy.set(xlabel="epoch", ylabel="validation accuracy")
     figure.suptitle(title)
     with atomic_write(path) as file:
         figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=150)

@@ -23,6 +23,8 @@ _NO_FILES: dict[str, Any] = {
     "preview": "none",
     "json": None,
     "report": None,
+    "run": None,
+    "overwrite": False,
 }
 
 

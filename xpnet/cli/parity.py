@@ -11,6 +11,7 @@ import numpy as np
 
 from xpnet import manual_seed, nn, parallel, to_numpy, use_backend
 from xpnet.cli import output
+from xpnet.cli.colour import painted
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
 from xpnet.cli.model import mlp
 from xpnet.cli.options import batch, steps
@@ -81,7 +82,7 @@ def run(settings: Settings) -> int:
     rows = [rng.integers(0, len(x), settings.batch_size) for _ in range(1 + settings.steps)]
     first, *others = [(x[i], y[i]) for i in rows]
     report = compare(model, *first, pair, batches=others, seed=settings.seed)
-    print(report.table())
+    print(painted(report.table()))
     if settings.json is not None:
         with bad_input():
             output.write_json(settings.json, _plain({"ok": report.ok, **asdict(report)}))
@@ -98,7 +99,7 @@ def _ranks(settings: Settings) -> int:
         print(f"{group.size} ranks against one process: parameters after an epoch of training on digits")
         for d in found:
             verdict = "agrees" if d.ok else "DIFFERS"
-            print(f"  {d.network:<34}{d.dtype:<9}{d.error:9.1e}  at most {d.limit:.0e}  {verdict}")
+            print(f"  {d.network:<34}{d.dtype:<9}{d.error:9.1e}  at most {d.limit:.0e}  {painted(verdict)}")
         if group.size == 1:
             print("there is one rank only; start several: mpiexec -n 2 xpnet parity --ranks")
         if settings.json is not None:
@@ -110,10 +111,18 @@ def _ranks(settings: Settings) -> int:
 
 def _pair(text: str | None) -> tuple[str, str]:
     if text is None:
-        return "numpy", second_backend()
+        second = second_backend()
+        if second == "numpy":
+            raise BadInputError(
+                "there is nothing to compare: NumPy is the only backend here; install another one, as in "
+                'pip install "xpnet[cuda13]" or "xpnet[torch]" or array-api-strict'
+            )
+        return "numpy", second
     names = [part.strip() for part in text.split(",")]
     if len(names) != 2 or any(name not in BACKENDS for name in names):
         raise BadInputError(f"--backends {text}: expected two of {', '.join(BACKENDS)}, as in numpy,cupy")
+    if names[0] == names[1]:
+        raise BadInputError(f"--backends {text}: there is nothing to compare: name two different ones")
     return names[0], names[1]
 
 

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xpnet import functional as F
 from xpnet import to_numpy
 from xpnet.cli import output
 from xpnet.cli.data import SOURCES, choose, choose_backend
 from xpnet.cli.errors import OK, BadInputError, bad_input
-from xpnet.cli.model import load_model
-from xpnet.cli.options import add_data
+from xpnet.cli.measures import coverage, coverage_line, measures_line, regression_measures
+from xpnet.cli.model import check_kind
+from xpnet.cli.options import add_data, add_reading, count, probability
+from xpnet.cli.samples import Samples, fit, read_input, shape_of
 from xpnet.cli.settings import DataSettings
-from xpnet.core.reading import printable, read_file, reading
-from xpnet.data.dataset import check_finite
-from xpnet.data.folder import SUFFIXES, decode
-from xpnet.data.npy import read_npy, read_npz
-from xpnet.data.table import read_table
+from xpnet.core.reading import printable, reading
+from xpnet.data.frame import COLUMNAR
+from xpnet.data.picture import SUFFIXES
+from xpnet.io.intervals import around, usual_level
 from xpnet.io.locks import check_apart
+from xpnet.io.model import Saved, load, probabilities_of
 from xpnet.io.writing import check_writable
-from xpnet.train import predict
 
 _SHOWN = 10
 
@@ -36,136 +34,231 @@ class Settings(DataSettings):
     """The options of `xpnet predict`."""
 
     model: str
+    samples: str | None = None
     input: str | None = None
     output: str | None = None
+    top: int = 1
+    probabilities: bool = False
+    skip_damaged: bool = False
+    interval: float | None = None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Those of `xpnet predict`."""
     parser.description = (
-        "Apply a saved network to new samples, or to the test set of the data it was trained on."
+        "Apply a saved network to new samples, or to the test set of the data it was trained on. Samples are "
+        "scaled as the training data: a table (.csv, .tsv, .parquet, .feather), .npy, .npz, a picture, or a "
+        "folder or archive of pictures."
     )
-    parser.add_argument("model", metavar="FILE", help="a model that `xpnet train` saved")
+    parser.add_argument("model", metavar="FILE", help="a model that `xpnet train` or xpnet.save saved")
+    parser.add_argument("samples", nargs="?", metavar="SAMPLES", help="the samples: the same as --input")
     add_data(parser)
-    parser.add_argument(
-        "--input",
-        metavar="FILE",
-        help="samples as the training data are scaled: .npy, .npz, or .csv, one a line; or a picture",
-    )
+    parser.add_argument("--input", metavar="FILE", help="the samples")
     parser.add_argument("--output", metavar="FILE", help="write every prediction as CSV")
+    parser.add_argument("--top", type=count, metavar="K", help="the K most probable classes (default: 1)")
+    parser.add_argument(
+        "--probabilities", action="store_true", help="in --output, the probability of every class, too"
+    )
+    parser.add_argument(
+        "--interval",
+        type=probability,
+        metavar="P",
+        help="of a model of --ensemble: how often the true number is to be inside (default: 0.9)",
+    )
+    parser.add_argument("--skip-damaged", action="store_true", help="leave out pictures that cannot be read")
+    add_reading(parser)
 
 
 def run(settings: Settings) -> int:
     """Load the model and the samples, print a label and its probability for each; the exit code."""
     with bad_input():
+        if settings.samples is not None and settings.input is not None:
+            raise BadInputError(f"samples are given twice: {settings.samples}, --input {settings.input}")
+        asked = settings.samples if settings.samples is not None else settings.input
         if settings.output is not None:
-            read = (settings.model, settings.input, settings.path)
+            read = (settings.model, asked, settings.path)
             check_apart([settings.output], [path for path in read if path is not None])
             check_writable(settings.output)
         choose_backend(settings)
-        model, scaler, metadata = load_model(settings.model)
-        labels = None
-        if settings.input is not None:
+        saved = _model(settings.model)
+        check_kind(saved, settings.model)
+        with reading(settings.model, "a model for prediction"):
+            shape_of(saved), saved.class_names, usual_level(saved.metadata.get("intervals"))
+        level = _level(saved, settings.interval)
+        if asked is not None:
             if settings.data or settings.path:
                 raise BadInputError("give --input FILE, or --data and --path, not both")
-            picture = metadata.get("picture", metadata["shape"])
-            x, source = read_samples(settings.input, metadata["shape"], picture), settings.input
+            found, source = read_input(asked, saved, settings, settings.skip_damaged), asked
         else:
-            name = choose(settings, metadata["data"])
-            *_, test = SOURCES[name].load(settings.path, metadata.get("size"))
-            labels, source = to_numpy(test.y), f"the {name} test set"
-            x = _fit(to_numpy(test.x), metadata["shape"], source)
-        classes = metadata["model"]["classes"]
-        if labels is not None and labels.max() >= classes:
-            raise ValueError(f"{source} has a class {labels.max()}, the model only those below {classes}")
+            found, source = _test_set(settings, saved)
         with reading(settings.model, "a model for these samples"):
-            scores = predict(model, scaler.transform(x))
-            if tuple(scores.shape) != (len(x), classes):
-                raise ValueError(f"it gives {tuple(scores.shape)}, expected {(len(x), classes)}")
-            probabilities = to_numpy(F.softmax(scores))
-    names = np.array(metadata["class_names"] or [str(k) for k in range(classes)])
-    predicted = probabilities.argmax(axis=1)
-    certainty = probabilities.max(axis=1)
-
-    shown = [printable(name) for name in names]
-    width = max(10, *map(len, shown))
+            scores = saved.predict(found.x)
+            if scores.shape[0] != len(found.rows) or (
+                saved.task == "regression" and scores.shape[1:] != (1,)
+            ):
+                raise ValueError(f"it gives {tuple(scores.shape)} for {len(found.rows)} samples")
+            if saved.task == "regression":
+                intervals = saved.metadata.get("intervals")
+                level = settings.interval or usual_level(intervals)
+                ends = None if level is None else saved.predict_interval(found.x, level)
+                result: _Numbers | _Classes = _Numbers(to_numpy(scores)[:, 0], found, ends, level)
+            elif settings.interval is not None:
+                raise BadInputError(
+                    "--interval is for a number that is predicted; the model predicts classes"
+                )
+            else:
+                result = _Classes(saved, probabilities_of(scores), found, settings, source)
+    for note in found.notes:
+        print(f"note: {printable(note)}")
     if settings.output:
-        header, columns = (
-            ["sample", "prediction", "probability"],
-            [range(len(x)), names[predicted], certainty],
-        )
-        if labels is not None:
-            header, columns = [*header, "label"], [*columns, names[labels]]
         with bad_input():
+            header, columns = result.table()
             output.write_csv(settings.output, header, zip(*columns, strict=True))
-    print(f"{len(x)} samples from {printable(source)}")
-    if labels is not None:
-        print(f"accuracy {np.mean(predicted == labels):.2%}")
-    print(f"sample  {'prediction':>{width}}  probability" + ("  label" if labels is not None else ""))
-    for i in range(min(len(x), _SHOWN)):
-        line = f"{i:6d}  {shown[predicted[i]]:>{width}}  {certainty[i]:11.4f}"
-        print(line + (f"  {shown[labels[i]]:>5}" if labels is not None else ""))
-    if len(x) > _SHOWN:
-        print(
-            f"... {len(x) - _SHOWN} more" + ("" if settings.output else "; --output FILE.csv writes them all")
-        )
+    print(f"{len(found.rows)} samples from {printable(source)}")
+    result.show()
+    if len(found.rows) > _SHOWN:
+        more = f"... {len(found.rows) - _SHOWN} more"
+        print(more + ("" if settings.output else "; --output FILE.csv writes them all"))
     if settings.output:
         print(f"saved the predictions in {settings.output}")
     return OK
 
 
-def read_samples(path: str, shape: Sequence[int], picture: Sequence[int] | None = None) -> np.ndarray:
-    """Samples from a file, (n, *shape) float32.
-
-    Args:
-        path: .npy, .npz (the array `x`, or the only one), or text with a sample a line, as `load_csv` reads
-            it, split by commas, semicolons or tabs; or one picture.
-        shape: of a sample, which the values are given.
-        picture: (C, H, W), if a flat sample is one; default: `shape`.
+def _model(path: str) -> Saved:
+    """The saved model.
 
     Raises:
-        ValueError: another format, NaN, or samples of another size.
-        OSError: the file cannot be read.
+        BadInputError: it is a file of samples.
     """
-    with reading(path, "a .npy, .npz or .csv file, or a picture,"):
-        array: Any = _read(path, picture or shape)
-        if array.dtype.kind not in "iufb":
-            raise ValueError(f"{path}: holds {array.dtype}, expected numbers")
-        if array.ndim > 0 and array.size == math.prod(shape):  # one sample, whatever its shape
-            array = array[None]
-        if array.ndim == 0 or array.size == 0:
-            raise ValueError(f"{path}: holds no samples: its shape is {array.shape}")
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
-            array = _fit(array.astype(np.float32), shape, path)
-        check_finite(array, path)
-        return array
+    if Path(path).suffix.lower() in (".csv", ".tsv", ".txt", ".gz", *COLUMNAR, *SUFFIXES):
+        raise BadInputError(
+            f"{path} is no model: the model comes first, as in xpnet predict MODEL.safetensors FILE"
+        )
+    return load(path)
 
 
-def _read(path: str, shape: Sequence[int]) -> np.ndarray:
-    suffix = Path(path).suffix.lower()
-    if suffix in SUFFIXES:
-        if len(shape) != 3:
-            raise ValueError("the model takes flat samples, not pictures")
-        side = shape[1] if shape[1] == shape[2] else None
-        return decode(read_file(path), side, "L" if shape[0] == 1 else "RGB", path)
-    if suffix == ".npy":
-        return read_npy(path)
-    if suffix == ".npz":
-        return read_npz(path, _samples)[0]
-    table = read_table(path, delimiter=None)
-    return table.numbers(range(len(table.rows[0])))
+def _level(saved: Saved, asked: float | None) -> float | None:
+    """That of the intervals, if there are such.
+
+    Raises:
+        BadInputError: there are none of the level that was asked for.
+    """
+    if saved.task != "regression":
+        if asked is not None:
+            raise BadInputError("--interval is for numbers; the model predicts classes")
+        return None
+    intervals = saved.metadata.get("intervals")
+    if asked is not None:
+        try:
+            around(np.zeros((1, 1)), intervals, asked)
+        except (KeyError, TypeError, ValueError) as error:  # the others: of a damaged file
+            raise BadInputError(f"--interval {asked:g}: {error}") from error
+    return usual_level(intervals) if asked is None else asked
 
 
-def _samples(names: list[str]) -> list[str]:
-    """The array of samples among those of an .npz file."""
-    if "x" not in names and len(names) != 1:
-        raise ValueError(f"it has the arrays {', '.join(names)}, and none is called x")
-    return ["x" if "x" in names else names[0]]
+def _test_set(settings: Settings, saved: Saved) -> tuple[Samples, str]:
+    """Of the data that the model was trained on."""
+    known = saved.metadata.get("data")
+    if (known not in SOURCES or known == "table") and not settings.data:
+        raise BadInputError(f"give the samples: xpnet predict {settings.model} FILE")
+    name = choose(settings, str(known))
+    *_, test = SOURCES[name].load(settings.path, saved.metadata.get("size"))
+    x = to_numpy(test.x)
+    shape = saved.metadata.get("shape")
+    x = x if shape is None else fit(x, shape, f"the {name} test set")
+    return Samples(x, np.arange(len(x)), None, to_numpy(test.y)), f"the {name} test set"
 
 
-def _fit(x: np.ndarray, shape: Sequence[int], source: str) -> np.ndarray:
-    """The samples in the shape that the model takes."""
-    found, wanted = math.prod(x.shape[1:]), math.prod(shape)
-    if found != wanted:
-        raise ValueError(f"{source}: {found} values a sample, the model takes {wanted}")
-    return x.reshape(len(x), *shape)
+def _first_columns(found: Samples) -> tuple[list[str], list[Any]]:
+    names = (["file"], [found.files]) if found.files is not None else ([], [])
+    return ["sample", *names[0]], [found.rows, *names[1]]
+
+
+class _Numbers:
+    """Predicted numbers, to be written and shown."""
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        found: Samples,
+        ends: tuple[np.ndarray, np.ndarray] | None,
+        level: float | None,
+    ) -> None:
+        self.values, self.found, self.ends, self.level = values, found, ends, level
+
+    def table(self) -> tuple[list[str], list[Any]]:
+        """The header and the columns of the file."""
+        header, columns = _first_columns(self.found)
+        header, columns = [*header, "prediction"], [*columns, self.values.tolist()]
+        if self.ends is not None:
+            header, columns = [*header, "low", "high"], [*columns, *(end.tolist() for end in self.ends)]
+        if self.found.labels is not None:
+            header, columns = [*header, "label"], [*columns, self.found.labels.tolist()]
+        return header, columns
+
+    def show(self) -> None:
+        """The first ones."""
+        labels = self.found.labels
+        if labels is not None:
+            print(measures_line(regression_measures(labels, self.values)))
+        ends = () if self.ends is None else self.ends
+        if self.ends is not None and self.level is not None:
+            print(f"between low and high: the true number, with a probability of {self.level:.0%}")
+            if labels is not None:
+                print(coverage_line(coverage(labels, *self.ends, self.level)))
+        header = "".join(f"  {name:>14}" for name in ("low", "high")[: len(ends)])
+        print(f"sample  {'prediction':>14}{header}" + (f"  {'label':>14}" if labels is not None else ""))
+        for i in range(min(len(self.values), _SHOWN)):
+            line = f"{self.found.rows[i]:6d}  {self.values[i]:14.6g}"
+            line += "".join(f"  {end[i]:14.6g}" for end in ends)
+            print(line + (f"  {labels[i]:14.6g}" if labels is not None else ""))
+
+
+class _Classes:
+    """Probabilities of classes, to be written and shown."""
+
+    def __init__(
+        self, saved: Saved, probabilities: np.ndarray, found: Samples, settings: Settings, source: str
+    ) -> None:
+        self.probabilities, self.found, self.settings = probabilities, found, settings
+        classes = probabilities.shape[1]
+        names = saved.class_names or [str(k) for k in range(classes)]
+        if len(names) != classes:
+            raise ValueError(f"it has {len(names)} names of classes, and gives {classes} scores")
+        if found.labels is not None and found.labels.max() >= classes:
+            highest = found.labels.max()
+            raise ValueError(f"{source} has a class {highest}, the model only those below {classes}")
+        self.names = np.array(names)
+        top = min(settings.top, classes)
+        self.best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+        self.certainty = np.take_along_axis(probabilities, self.best, axis=1)
+
+    def table(self) -> tuple[list[str], list[Any]]:
+        """The header and the columns of the file."""
+        header, columns = _first_columns(self.found)
+        for k in range(self.best.shape[1]):
+            end = "" if k == 0 else f" {k + 1}"
+            header += [f"prediction{end}", f"probability{end}"]
+            columns += [self.names[self.best[:, k]], self.certainty[:, k]]
+        if self.found.labels is not None:
+            header, columns = [*header, "label"], [*columns, self.names[self.found.labels]]
+        if self.settings.probabilities:
+            header += [f"p({name})" for name in self.names]
+            columns += list(self.probabilities.T)
+        return header, columns
+
+    def show(self) -> None:
+        """The first ones."""
+        labels, files = self.found.labels, self.found.files
+        shown = [printable(name) for name in self.names]
+        width = max(10, *map(len, shown))
+        if labels is not None:
+            print(f"accuracy {np.mean(self.best[:, 0] == labels):.2%}")
+        pairs = f"  {'prediction':>{width}}  probability" * self.best.shape[1]
+        print(f"sample{pairs}" + ("  label" if labels is not None else "") + ("  file" if files else ""))
+        for i in range(min(len(self.found.rows), _SHOWN)):
+            line = f"{self.found.rows[i]:6d}"
+            for k, certainty in zip(self.best[i], self.certainty[i], strict=True):
+                line += f"  {shown[k]:>{width}}  {certainty:11.4f}"
+            line += f"  {shown[labels[i]]:>5}" if labels is not None else ""
+            print(line + (f"  {printable(files[i])}" if files else ""))

@@ -40,26 +40,65 @@ class BackendSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings(BackendSettings):
-    """Which data; `dataset` and `data` are two spellings of their name."""
+class ReadingSettings(BackendSettings):
+    """How a table of text is written; None: as it says itself."""
 
-    dataset: str | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    header: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(ReadingSettings):
+    """Which data."""
+
     data: str | None = None
     path: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSettings(DataSettings):
+class SourceSettings(DataSettings):
+    """Which data, and what is learned from a table; `dataset` and `file` mean data and path."""
+
+    dataset: str | None = None
+    file: str | None = None
+    config: str | None = None
+    target: str | None = None
+    task: str | None = None
+    missing: str = "refuse"
+    text: str = "ask"
+    categories: tuple[str, ...] | None = None
+    drop: tuple[str, ...] | None = None
+
+
+# what only a table has
+TABLE = (
+    "target", "task", "missing", "text", "categories", "drop", "delimiter", "decimal", "encoding", "header"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings(SourceSettings):
     """A network and its optimizer; None: what suits the data."""
 
     model: str | None = None
     layers: tuple[int, ...] | None = None
-    width: int = 16
+    activation: str = "relu"
+    no_batch_norm: bool = False
+    init: str | None = None
+    width: int | None = None
+    depth: int | None = None
+    heads: int | None = None
+    latent: int | None = None
+    context: int | None = None
+    tokens: str | None = None
     size: int | None = None
+    skip_damaged: bool = False
     optimizer: str = "adam"
     lr: float | None = None
     batch_size: int | None = None
-    dropout: float = 0.2
+    dropout: float | tuple[float, ...] | None = None
     weight_decay: float = 0.0
     seed: int = 0
     augment: str = "none"
@@ -69,6 +108,8 @@ class NetworkSettings(DataSettings):
 class TrainSettings(NetworkSettings):
     """A run of `xpnet train`; `argv` are the words that it was asked for with."""
 
+    ensemble: int = 1
+    l1: float = 0.0
     schedule: str = "cosine"
     epochs: int | None = None
     patience: int = 15
@@ -76,6 +117,7 @@ class TrainSettings(NetworkSettings):
     parallel: bool = False
     sync_batch_norm: bool = False
     capture: bool = False
+    precision: str | None = None
     divergence: float | None = None
     checkpoint: str | None = None
     checkpoint_every: Interval | None = None
@@ -88,4 +130,12 @@ class TrainSettings(NetworkSettings):
     preview: str | None = None
     json: str | None = None
     report: str | None = None
+    live: str | None = None
+    run: str | None = None
+    overwrite: bool = False
     argv: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def of_trainer(self) -> dict[str, Any]:
+        """What a `Trainer` is given as it is."""
+        return {"capture": self.capture, "precision": self.precision, "l1": self.l1}

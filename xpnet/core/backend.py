@@ -156,6 +156,8 @@ def label_of(device: Any) -> str:
 
 
 HOST = Backend("numpy", _numpy)
+HOST_TYPES: set[type] = {np.ndarray}
+"""NumPy's arrays, and those of them that are written down (`xpnet.core.tracing`): what is quick for both."""
 _default = HOST
 _chosen: Setting[Backend | None] = Setting("xpnet_backend", None)  # by use_backend, here
 

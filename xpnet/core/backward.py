@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from heapq import heappop, heappush
 from typing import Any
 
 from xpnet.core.backend import Array
-from xpnet.core.context import Setting
+from xpnet.core.context import Setting, active, autocasts, casting
 from xpnet.core.node import Joint, Node, argument_name, as_taken, parents
+from xpnet.core.tracing import traced
 from xpnet.core.versions import check, last
 
 _on_complete: Setting[Callable[[Any], None] | None] = Setting("xpnet_on_complete", None)
@@ -37,7 +38,8 @@ def backward(root: Node, gradient: Array | float, retain_graph: bool) -> None:
     root._grad = gradient
     queue = [(-root._time, root)]
     try:
-        _walk(root, queue, retain_graph)
+        with casting.within(None) if autocasts[0] else nullcontext():
+            _walk(root, queue, retain_graph)
     except BaseException:
         for _, node in queue:  # another walk of what is kept begins anew
             node._grad = None
@@ -47,6 +49,7 @@ def backward(root: Node, gradient: Array | float, retain_graph: bool) -> None:
 def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None:
     complete = _on_complete.get()
     uses, written = _leaf_uses(root) if complete is not None else {}, last[0]
+    lent = {id(root)}  # nodes whose waiting gradient is somebody else's, too, or may be
     while queue:
         node = heappop(queue)[1]
         dy, pullback, parents = node._grad, node._pullback, node._parents
@@ -55,11 +58,14 @@ def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None
             raise RuntimeError(FREED)
         if node._time < written:
             check(node)
+        if active[0]:
+            dy = traced([dy])[0]
         if not retain_graph:
             node._pullback = node._parents = node._values = None
         found = pullback.into(dy, _room(parents)) if type(pullback) is Joint else pullback(dy)
         if type(found) is not tuple:
             found = (found,)
+        heirs: list[Node] = []  # leaves that are given dy as it is
         for i, parent in parents:
             try:
                 gradient = found[i]
@@ -86,7 +92,9 @@ def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None
                     ) from None
                 if not same:
                     check_gradient(gradient, node, i, parent)
-                if not inner:
+                if not inner and gradient is dy and complete is None:
+                    heirs.append(parent)
+                elif not inner:
                     shared = retain_graph or gradient is dy or (not deferred and _repeats(gradient, found))
                     parent._accumulate(gradient, fresh=not shared)
                 elif parent._grad is None:
@@ -97,10 +105,21 @@ def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None
                             continue
                     parent._grad = gradient
                     heappush(queue, (-parent._time, parent))
+                    if gradient is dy or not (deferred or len(found) == 1):
+                        lent.add(id(parent))
                 else:
                     parent._grad = parent._grad + gradient
             if complete is not None and not inner:
                 _count(uses, parent, complete)
+        for leaf in heirs:
+            alone = len(heirs) == 1 and not retain_graph and id(node) not in lent
+            leaf._accumulate(dy, fresh=alone and not _passed_on(dy, parents))
+
+
+def _passed_on(dy: Array, parents: Any) -> bool:
+    """Whether a computed input waits with this very array, or a view of it."""
+    waiting = [parent._grad for _, parent in parents if parent._pullback is not None]
+    return any(g is dy or getattr(g, "base", None) is dy for g in waiting)
 
 
 def _room(parents: Any) -> dict[int, Array]:

@@ -1,4 +1,4 @@
-"""A training step that is recorded once, as a CUDA graph, and then launched as one.
+"""A training step that is recorded once, as a CUDA graph or a list of NumPy's calls, and then made as one.
 
 Forward, loss, backward and update of a small network are some twenty kernels of a few microseconds, each of
 which costs the host more than that. Replayed they cost one launch (NVIDIA, "CUDA graphs"; what PyTorch calls
@@ -15,6 +15,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import numpy as np
 
 from xpnet.core.backend import Backend, get_backend
+from xpnet.core.context import active, casting
 from xpnet.core.convert import asarray
 from xpnet.core.node import LENT
 from xpnet.core.op import is_recording
@@ -22,7 +23,9 @@ from xpnet.core.places import backend_of, known_backend
 from xpnet.core.precision import get_matmul_precision
 from xpnet.core.recording import ROOM, CaptureError, Phase, Recording
 from xpnet.core.registry import is_enabled
+from xpnet.core.replay import Constant, Program, plain
 from xpnet.core.tensor import Tensor, array_of
+from xpnet.core.tracing import Traced
 from xpnet.core.trees import mapped
 
 MOST = 8  # graphs of one kind of calls, which find other gradients
@@ -33,7 +36,9 @@ R = TypeVar("R")
 
 
 def capture(function: Callable[P, R], warmup: int = 2) -> Captured[P, R]:
-    """Make one launch of a training step on CUDA; elsewhere it is called as it is.
+    """Make one launch of a training step on CUDA, a list of calls without the tape on NumPy.
+
+    On other backends it is called as it is.
 
     Args:
         function: `function(*arrays)`, which trains: `zero_grad`, forward pass, `backward`, clipping, the step
@@ -50,7 +55,8 @@ def capture(function: Callable[P, R], warmup: int = 2) -> Captured[P, R]:
     What is on the device changes as in a step that is not captured: parameters, moments, running statistics,
     gradients. Counts of steps, rates, schedules and random streams go on, too. Python of your own in the
     function, a `print` or a count, runs while it is captured, and not again: numbers that it gives to the
-    device stay as they were then.
+    device stay as they were then. On NumPy the third call is written down and the fourth compared with what
+    was written, bit by bit.
 
     What cannot be captured is called as it is, after a warning that says why: a wait for the device
     (`item()`, an `if` over values), an optimizer without a kernel, averages of batch norm with
@@ -80,15 +86,6 @@ def capture(function: Callable[P, R], warmup: int = 2) -> Captured[P, R]:
     True
     """
     return Captured(function, warmup)
-
-
-class Constant:
-    """A result of a captured function that is the same for each call of a kind: the number of rows, say."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
 
 
 class Captured(Generic[P, R]):
@@ -123,10 +120,14 @@ class Captured(Generic[P, R]):
         leaves: list[Any] = []
         described = _described(args, kwargs, leaves)
         backend = _backend(leaves)
-        if backend.name != "cupy" or backend.xp.is_capturing():
+        if backend.name == "numpy":
+            if active[0]:  # inside of another one
+                return self._function(*args, **kwargs)
+        elif backend.name != "cupy" or backend.xp.is_capturing():
             return self._function(*args, **kwargs)
         place = getattr(backend.device, "id", None)
-        key = described, place, is_recording(), is_enabled(), get_matmul_precision()
+        cast = getattr(casting.get(), "dtype", None)
+        key = described, place, is_recording(), is_enabled(), get_matmul_precision(), cast
         kind = self._kinds.get(key)
         if kind is None and len(self._kinds) == MOST_KINDS:
             if not self._full:
@@ -141,8 +142,14 @@ class Captured(Generic[P, R]):
             unknown = _unknown(described)
             if unknown is not None:
                 kind.refuse(f"an argument is a {unknown.__name__}, whose changes would not be seen")
+        if backend.name == "numpy":
+            return kind.on_host(args, kwargs, leaves, self._warmup)
         with backend.xp.on(backend.device):
             return kind.call(args, kwargs, leaves, self._warmup)
+
+
+_TOO_MANY = f"it finds other gradients in each of {MOST} calls"
+_WANTS_GRADIENT = "an argument requires a gradient, which the caller would not see"
 
 
 class _Kind:
@@ -152,7 +159,7 @@ class _Kind:
         self.function, self.backend = function, backend
         self.calls, self.refused = 0, False
         self.watched = Recording()
-        self.graphs: list[_Graph] = []
+        self.graphs: list[Any] = []  # _Graph, or on NumPy Program
 
     def call(self, args: Any, kwargs: Any, leaves: list[Any], warmup: int) -> Any:
         if self.refused:
@@ -169,7 +176,7 @@ class _Kind:
                 return self.function(*args, **kwargs)
         try:
             if len(kept) == MOST:
-                raise CaptureError(f"it finds other gradients in each of {MOST} calls")
+                raise CaptureError(_TOO_MANY)
             graph = _Graph(self, args, kwargs, leaves)
         except Exception as error:  # whatever it is: the step is made as it would have been without us
             reason = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
@@ -179,6 +186,39 @@ class _Kind:
             return self.function(*args, **kwargs)
         self.graphs.append(graph)
         return graph.replay(leaves)
+
+    def on_host(self, args: Any, kwargs: Any, leaves: list[Any], warmup: int) -> Any:
+        """A call on NumPy."""
+        if self.refused:
+            return self.function(*args, **kwargs)
+        for program in self.graphs:
+            if not program.is_in_place():
+                self.graphs = [p for p in self.graphs if p.is_in_place()]
+                self.calls, self.watched = 0, Recording()
+                break
+            if program.finds_its_gradients():
+                if program.busy.locked():  # by another thread, or it calls itself
+                    return self.function(*args, **kwargs)
+                if program.proved:
+                    return program.replay(leaves)
+                result = program.prove(lambda: self.function(*args, **kwargs), leaves)
+                if program.refused:
+                    self.refuse(program.refused)
+                return result
+        if self.calls < warmup:
+            self.calls += 1
+            with self.watched.during(Phase.WATCHED):
+                return self.function(*args, **kwargs)
+        wanted = any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in leaves)
+        if wanted or len(self.graphs) == MOST:
+            self.refuse(_WANTS_GRADIENT if wanted else _TOO_MANY)
+            return self.function(*args, **kwargs)
+        program = _program(self, args, kwargs, leaves)
+        if program.refused:
+            self.refuse(program.refused)
+        else:
+            self.graphs.append(program)
+        return program.result
 
     def refuse(self, reason: str) -> None:
         """Call the function as it is from here on, and say why."""
@@ -199,7 +239,7 @@ class _Graph:
             raise CaptureError("the fused kernels are off, and without them numbers of a step are arguments")
         for leaf in leaves:
             if isinstance(leaf, Tensor) and leaf.requires_grad:
-                raise CaptureError("an argument requires a gradient, which the caller would not see")
+                raise CaptureError(_WANTS_GRADIENT)
         self.graph = self.xp.Graph(ROOM)
         self.recording.device = self.graph.numbers
         arrays = [asarray(array_of(leaf), backend=kind.backend) for leaf in leaves]
@@ -277,17 +317,49 @@ class _Graph:
         return Tensor(copy) if isinstance(leaf, Tensor) else copy
 
 
+def _program(kind: _Kind, args: Any, kwargs: Any, leaves: list[Any]) -> Program:
+    """A step on NumPy, which runs while it is written down."""
+    inputs = [np.array(array_of(leaf)) for leaf in leaves]
+    views, given = [a.view(Traced) for a in inputs], (args, kwargs)
+    static = iter(views)
+    put = lambda leaf: Tensor(next(static)) if isinstance(leaf, Tensor) else next(static)
+    args, kwargs = mapped(lambda v: put(v) if _is_leaf(v) else v, given)
+    form = _form((args, kwargs))
+    program = Program(kind.function, args, kwargs, inputs, leaves, list(kind.watched.leaves.values()))
+    if _form((args, kwargs)) != form:
+        program.refused = "it changes a list or dict that it is given"
+        _give_back(given, (args, kwargs), {id(a): b for a, b in zip(views, leaves, strict=True)})
+    return program
+
+
+def _give_back(given: Any, made: Any, leaves: dict[int, Any]) -> None:
+    """Change the caller's lists and dicts as the step has changed its copies of them."""
+    theirs = lambda v: leaves.get(id(array_of(v)), plain(v)) if _is_leaf(v) else v
+    if isinstance(given, dict):
+        for key in given.keys() & made.keys():
+            _give_back(given[key], made[key], leaves)
+        for key in given.keys() - made.keys():
+            del given[key]
+        given.update({key: mapped(theirs, made[key]) for key in made.keys() - given.keys()})
+    elif isinstance(given, list):
+        given[:] = [mapped(theirs, v) for v in made]
+    elif isinstance(given, tuple):
+        for a, b in zip(given, made, strict=True):
+            _give_back(a, b, leaves)
+
+
 # ---- arguments and results --------------------------------------------------------------------------------
 
 
+_ARRAYS = Tensor, np.ndarray
+
+
 def _is_leaf(value: Any) -> bool:
+    if isinstance(value, _ARRAYS):
+        return True
     if isinstance(value, np.generic):  # a number
         return False
-    return (
-        isinstance(value, Tensor | np.ndarray)
-        or known_backend(value) is not None
-        or hasattr(value, "__dlpack__")
-    )
+    return known_backend(value) is not None or hasattr(value, "__dlpack__")
 
 
 def _described(args: Any, kwargs: Any, leaves: list[Any]) -> Hashable:

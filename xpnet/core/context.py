@@ -71,3 +71,12 @@ as running statistics, it has left already."""
 
 differentiated = Setting("xpnet_differentiated", False)
 """Whether a function runs for its derivative: what leaves for NumPy there would lose it without a word."""
+
+casting: Setting[Callable[..., object] | None] = Setting("xpnet_casting", None)
+"""What calls an op with arguments in other types (`xpnet.core.autocast`)."""
+
+autocasts = [0]
+"""In how many blocks of all threads that is so: mostly none, and soon asked."""
+
+active = [0]
+"""How many steps are being recorded in all threads (`xpnet.core.recording`): mostly none, and soon asked."""

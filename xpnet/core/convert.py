@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.core.backend import Array, Backend, get_backend, named_dtype
 from xpnet.core.context import again
-from xpnet.core.incoming import ordinary
+from xpnet.core.incoming import dense, ordinary
 from xpnet.core.places import backend_name, device, known_backend, namespace
 
 on_synchronise: list[Callable[[], None]] = []
@@ -43,7 +43,7 @@ def to_numpy(x: Any) -> np.ndarray:
     if name == "array_api_strict":
         xp = namespace(x)
         return np.asarray(x.to_device(xp.Device("CPU_DEVICE")))
-    return ordinary(np.asarray(x))
+    return ordinary(dense(x))
 
 
 def array_like(x: Any) -> Array:
@@ -63,7 +63,7 @@ def array_like(x: Any) -> Array:
             pass
         else:
             return x
-    return ordinary(np.asarray(x))
+    return ordinary(dense(x))
 
 
 def _shared(x: Any, target: Backend) -> Array | None:
@@ -84,8 +84,8 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
     An array of another library on the same device (PyTorch, JAX, ...) is not copied: both share its memory.
 
     Args:
-        x: a Tensor, an array of any backend, a NumPy array, a Series, or nested Python numbers. Python floats
-            become float32 (never float64); arrays keep their dtype, in the machine's byte order.
+        x: a Tensor, an array of any backend, a NumPy array, a Series, or nested Python numbers, whose floats
+            become float32 unless `dtype` is given; arrays keep their dtype, in the machine's byte order.
         dtype: a dtype, or its name such as `"float32"`; default: that of `x`.
         backend: where to, instead of the default backend.
 
@@ -116,7 +116,7 @@ def asarray(x: Any, dtype: Any = None, *, backend: Backend | None = None) -> Arr
             return asarray(shared, dtype, backend=target)
         is_array = hasattr(x, "dtype")
         x = _numbers(to_numpy(x))
-        if not is_array and x.dtype == np.float64:
+        if not is_array and dtype is None and x.dtype == np.float64:
             x = x.astype(np.float32)
     if target.device is None:
         return target.xp.asarray(x, dtype=dtype)

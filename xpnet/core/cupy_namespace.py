@@ -58,12 +58,28 @@ def page_locked(n: int) -> tuple[np.ndarray, Any]:
     return host, cupy.ndarray((n,), np.int64, mapped)
 
 
+class Event:
+    """A place in the work of a device, which the host can wait for."""
+
+    def __init__(self) -> None:
+        self._event = cupy.cuda.Event(disable_timing=True)
+
+    def record(self) -> None:
+        """Here, in the order of the current stream."""
+        self._event.record()
+
+    def wait(self) -> None:
+        """Until the device has come to where this was recorded last, if it is not there yet."""
+        if not self._event.done:
+            self._event.synchronize()
+
+
 class Flag:
     """A truth that a device finds, read on the host later, when the device has long been past it."""
 
     def __init__(self) -> None:
         self.host, self.device = page_locked(1)
-        self.event = cupy.cuda.Event(disable_timing=True)
+        self.event = Event()
 
     def set(self, truth: Any) -> None:
         """Note a 0-d array of bool, in the order of the current stream."""
@@ -72,8 +88,7 @@ class Flag:
 
     def get(self) -> bool:
         """What was set; waits only if the device is not there yet."""
-        if not self.event.done:
-            self.event.synchronize()
+        self.event.wait()
         return bool(self.host[0])
 
 

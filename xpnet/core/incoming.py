@@ -3,8 +3,33 @@
 from __future__ import annotations
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+
+from xpnet.core.backend import HOST_TYPES
+
+TABLES = ("pandas", "polars", "pyarrow", "scipy")
+"""Libraries whose tables and matrices go in wherever arrays do."""
+
+
+def is_foreign(x: Any) -> bool:
+    """Whether something is a table or a matrix of another library, to be made an array."""
+    table = type(x).__module__.partition(".")[0] in TABLES
+    return table and (hasattr(x, "shape") or hasattr(x, "collect"))  # a LazyFrame has no shape yet
+
+
+def dense(x: Any) -> np.ndarray:
+    """What `numpy.asarray` makes of another library's values, where it would keep them as one object.
+
+    SciPy's sparse matrices become dense, a polars LazyFrame is collected.
+    """
+    library = type(x).__module__.split(".")[0]
+    if library == "scipy" and hasattr(x, "toarray"):
+        return np.asarray(x.toarray())
+    if library == "polars" and hasattr(x, "collect"):
+        x = x.collect()
+    return np.asarray(x)
 
 
 def ordinary(x: np.ndarray) -> np.ndarray:
@@ -15,7 +40,7 @@ def ordinary(x: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: some values are masked, so that there is no number to take.
     """
-    if type(x) is np.ndarray and x.dtype.isnative and x.dtype.kind != "O":
+    if type(x) in HOST_TYPES and x.dtype.isnative and x.dtype.kind != "O":
         return x
     if isinstance(x, np.ma.MaskedArray):
         if np.ma.is_masked(x):

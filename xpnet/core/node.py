@@ -9,6 +9,7 @@ from typing import Any
 
 from xpnet.core.backend import Array
 from xpnet.core.places import namespace
+from xpnet.core.tracing import traced
 
 Pullback = Callable[[Any], Any]
 """From the gradient of an op's output to those of its positional arguments: see `xpnet.core.op`."""
@@ -177,5 +178,5 @@ class Node:
         elif self._grad is None:
             self._grad = namespace(gradient).asarray(gradient, copy=True)
         elif gradient is not self._grad:
-            self._grad[...] = gradient
+            traced([self._grad])[0][...] = gradient
         self._filled = 1

@@ -17,7 +17,7 @@ from xpnet.core.convert import on_synchronise
 from xpnet.core.places import backend_name, device_key, namespace
 from xpnet.core.registry import fusable
 
-OPS = ("", "cross_entropy", "nll_loss", "multi_margin_loss", "a metric", "an index")
+OPS = ("", "cross_entropy", "nll_loss", "multi_margin_loss", "a metric", "an index", "embedding")
 """The op behind each number in a note; 0 is no note."""
 
 _notes: dict[Any, tuple[np.ndarray, Array]] = {}  # a device -> its note as the host and as the device sees it
@@ -50,6 +50,11 @@ def check_errors() -> None:
                 raise IndexError(
                     f"index {label if label >= 0 else label - classes} (entry {row}) is out of range for an "
                     f"axis of {classes} elements"
+                )
+            if OPS[op] == "embedding":
+                raise IndexError(
+                    f"embedding: {label} (entry {row}) is out of range: of {classes} rows, numbers are 0 to "
+                    f"{classes - 1}"
                 )
             raise ValueError(
                 f"{OPS[op]}: label {label} of row {row} is out of range: with {classes} classes, labels are "

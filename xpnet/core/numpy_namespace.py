@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.core.context import active
+
 Axis = int | tuple[int, ...] | None
 
 globals().update({name: getattr(np, name) for name in np.__all__})
@@ -44,6 +46,34 @@ def mean(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     count = x.size // total.size if total.size else 0
     y = total / count if count else total * np.float32(np.nan)
     return y.astype(x.dtype) if half else y
+
+
+def _created(function: Any, *args: Any) -> Any:
+    """A new array; a step that is written down makes it anew each time."""
+    return tell_of_new[0](function, args) if active[0] else function(*args)
+
+
+tell_of_new: list[Any] = []  # `xpnet.core.tracing` is told
+
+
+def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Any:
+    """Zeros; float64 by default."""
+    return _created(np.zeros, shape, float if dtype is None else dtype)
+
+
+def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Any:
+    """Ones; float64 by default."""
+    return _created(np.ones, shape, float if dtype is None else dtype)
+
+
+def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Any:
+    """One value everywhere."""
+    return _created(np.full, shape, fill_value, dtype)
+
+
+def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Any:
+    """Memory with any values."""
+    return _created(np.empty, shape, float if dtype is None else dtype)
 
 
 def expand_dims(x: Any, /, *, axis: int = 0) -> Any:

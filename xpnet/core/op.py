@@ -31,11 +31,12 @@ from typing import Any, ParamSpec, Protocol, cast, overload
 
 from numpy import generic, ndarray
 
-from xpnet.core.backend import DeviceError
-from xpnet.core.context import Setting, Within
+from xpnet.core.backend import HOST_TYPES, DeviceError
+from xpnet.core.context import Setting, Within, active, autocasts, casting
 from xpnet.core.node import Carried, Node, Pullback, clock
-from xpnet.core.registry import Kernels, OwnsKernels, misplaced, own, run, unloaded
+from xpnet.core.registry import Kernels, OwnsKernels, misplaced, own, run, run_numpy, unloaded
 from xpnet.core.tensor import Tensor
+from xpnet.core.tracing import traced
 from xpnet.core.views import viewed
 
 P = ParamSpec("P")
@@ -142,6 +143,8 @@ def differentiable(
                 if isinstance(value, generic):
                     kwargs = {k: v.item() if isinstance(v, generic) else v for k, v in kwargs.items()}
                     break
+        if autocasts[0] and (cast_to := casting.get()) is not None:
+            return cast_to(op, args, kwargs)
         values, parents, tensors, scalars = [], [], False, False
         for i, arg in enumerate(args):
             if type(arg) is ndarray:
@@ -159,18 +162,17 @@ def differentiable(
         if scalars and (tensors or any(getattr(value, "shape", ()) for value in values)):
             # a NumPy scalar among arrays is a number: float64 must not spread from it
             values = [v.item() if isinstance(a, generic) else v for a, v in zip(args, values, strict=True)]
+        if active[0]:
+            values, kwargs = traced(values), dict(zip(kwargs, traced([*kwargs.values()]), strict=True))
         recorded = bool(parents) and _enabled.get()
         kernel = kernels.get("numpy")
         try:
-            if (  # the quick answer of `run` for small networks, where it counts
-                values
-                and type(values[0]) is ndarray
-                and (kernel is None or values[0].size < kernel.min_size)
-                and "numpy" not in unloaded
-            ):
+            if not values or type(values[0]) not in HOST_TYPES or "numpy" in unloaded:
+                value, pullback = run(kernels, body, values, kwargs, recorded, anywhere)
+            elif kernel is None or values[0].size < kernel.min_size:
                 value, pullback = body(*values, **kwargs)
             else:
-                value, pullback = run(kernels, body, values, kwargs, recorded, anywhere)
+                value, pullback = run_numpy(kernel, body, values, kwargs, recorded, anywhere)
         except DeviceError as error:
             arrays = [v for v in values if hasattr(v, "dtype")]
             raise (arrays and misplaced(body, anywhere, arrays[0], values, kwargs)) or error from None
@@ -227,10 +229,8 @@ def _closed_over(op: Any, value: Any) -> Any:
 
 def inside(op: Any, *values: Any) -> tuple[Any, Pullback]:
     """The value and the pullback of an op in another one's body, by its kernel if it has one for these."""
-    kernel, first = op.kernels.get("numpy"), values[0]
-    small = type(first) is ndarray and (kernel is None or first.size < kernel.min_size)
-    if small and "numpy" not in unloaded:
-        return op.body(*values)
+    if type(values[0]) in HOST_TYPES and "numpy" not in unloaded:
+        return run_numpy(op.kernels.get("numpy"), op.body, values, {})
     return run(op.kernels, op.body, values, {})
 
 

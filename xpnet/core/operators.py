@@ -54,7 +54,12 @@ Axis = int | tuple[int, ...] | None
 def add(a: Array, b: Array) -> Result:
     """a + b."""
     p, q = meet(a, b, "add")
-    return p + q, lambda dy: (lambda out: unbroadcast(dy, a), lambda out: unbroadcast(dy, b))
+    return p + q, of_sum(a, b)
+
+
+def of_sum(a: Array, b: Array) -> Pullback:
+    """The gradients of a + b."""
+    return lambda dy: (lambda out: unbroadcast(dy, a), lambda out: unbroadcast(dy, b))
 
 
 @differentiable(forward="pointwise", keeps=False)

@@ -48,7 +48,7 @@ def _learn(array: Any) -> None:
     kind = type(array)
     if isinstance(array, np.ma.MaskedArray | np.matrix):
         raise TypeError(f"expected an array or a Tensor, got {kind.__name__}; {_MAKE}")
-    if isinstance(array, NUMPY):
+    if isinstance(array, NUMPY):  # memory-mapped files, too
         _NAMESPACES[kind], _NAMES[kind] = _numpy, "numpy"
         return
     try:

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import HOST, Array, Backend, get_backend
-from xpnet.core.context import Setting
+from xpnet.core.context import Setting, active
 from xpnet.core.convert import asarray
-from xpnet.core.recording import capturing
+from xpnet.core.recording import capturing, on_host
 from xpnet.core.registry import fusable
 
 _MASK = 0xFFFFFFFF
@@ -57,13 +57,16 @@ class Generator:
 
     def next_key(self) -> Key:
         """The key of the next draw."""
-        recording = capturing()
-        if recording is not None:
-            # a default stream is looked up again: a replay may be inside of `forked`
-            stream = next((s for s, generator in generators.items() if generator is self), None)
-            of_replay = lambda: self if stream is None else generators[stream]
-            return Key(*recording.anew(lambda: [_int64(w) for w in of_replay()._advance()], 3, np.int64))
-        return Key(*self._advance())
+        if not active[0]:
+            return Key(*self._advance())
+        # a default stream is looked up again: a replay may be inside of `forked`
+        stream = next((s for s, generator in generators.items() if generator is self), None)
+        draw = lambda: [_int64(w) for w in (self if stream is None else generators[stream])._advance()]
+        recording, drawn = capturing(), on_host(lambda: np.array(draw()))
+        words = drawn() if recording is None else recording.anew(draw, 3, np.int64)
+        if type(words) is np.ndarray:
+            return Key(*(int(w) % 2**64 for w in words))
+        return Key(*(words[i : i + 1].reshape(()) for i in range(3)))
 
     def _advance(self) -> tuple[int, int, int]:
         key = self.state

@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from typing import Any
+from functools import wraps
+from operator import is_
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.context import Setting
-from xpnet.core.node import Node
+from xpnet.core.context import Setting, active
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ROOM = 4096  # bytes of numbers a step: some 500 of them
 
@@ -31,7 +35,30 @@ class Phase(Enum):
 
     WATCHED = "it runs as it is, and says who takes part"
     CAPTURED = "its work goes into a graph, nothing is computed or counted"
+    TRACED = "it runs as it is, and what it does to NumPy's arrays is written down"
     REPLAYED = "the host counts and writes numbers; the graph does the work"
+
+
+_KEPT = Phase.CAPTURED, Phase.TRACED
+
+
+class Leaf(Protocol):
+    """What `backward` gives a gradient to."""
+
+    requires_grad: bool
+    _data: Array
+    _grad: Array | None
+    _filled: int  # whether there is one
+
+
+class HostWork(Protocol):
+    """What is done with a function that works on the host, in a step on NumPy."""
+
+    def call(self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call one that has a state."""
+
+    def look(self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call one that has none."""
 
 
 class Recording:
@@ -46,19 +73,24 @@ class Recording:
             step, from its hyperparameters.
         host: the bytes that are copied to the device before a replay.
         device: where they are there.
+        states: what a step on NumPy is chosen by, and the value that it had.
+        host_work: on NumPy, what calls the functions that work on the host, and keeps them for replays.
     """
 
     def __init__(self) -> None:
         self.phase = Phase.WATCHED
         self.before: list[Callable[[], None]] = []
         self.checks: list[Callable[[], bool]] = []
-        self.leaves: dict[int, Node] = {}
+        self.leaves: dict[int, Leaf] = {}
         self.updates: list[Callable[[Any, int], object]] = []
         self.host = np.zeros(ROOM, np.uint8)
         self.device: Array = None
+        self.host_work: HostWork | None = None
+        self.states: list[tuple[Callable[[], object], object]] = []
         self._slots: dict[Hashable, tuple[np.ndarray, Array]] = {}
         self._used = 0
-        self._watched: set[int] = set()
+        self._watched: dict[int, tuple[Any, Callable[[], bool]]] = {}
+        self._held: list[Any] = []
 
     @property
     def size(self) -> int:
@@ -101,12 +133,38 @@ class Recording:
         self.before.append(write)
         return self.numbers(key, (0,) * n, dtype)
 
+    def begins(self) -> None:
+        """Before a `backward` on NumPy: its leaves have a gradient, or none, in replays as now."""
+        _check_filled([(leaf, bool(leaf._filled)) for leaf in self.leaves.values()])
+
+    def ends(self) -> None:
+        """After it: which leaves have a gradient, for replays."""
+        _set_filled([(leaf, leaf._filled) for leaf in self.leaves.values()])
+
+    def chosen_by(self, state: Callable[[], object]) -> None:
+        """The step is this one where `state()` is what it is now."""
+        if self.phase is Phase.TRACED:
+            self.states.append((state, state()))
+
     def watch(self, module: Any) -> None:
         """The step holds as long as a module and those in it have the layers, arrays and settings of now."""
-        if self.phase is Phase.CAPTURED and id(module) not in self._watched:
+        if self.phase in _KEPT and id(module) not in self._watched:
+            if not self._watched:
+                self.checks.append(self._layers_hold)
             for part in module.modules():
-                self._watched.add(id(part))
-                self.checks.append(_unchanged(part))
+                self._watched[id(part)] = part, _unchanged(part)
+
+    def _layers_hold(self) -> bool:
+        """Whether each module has what it had; mostly all of it is the same, which is seen soon."""
+        now = [v for part, _ in self._watched.values() for v in vars(part).values()]
+        now += [a for v in now if type(v) is list for a in v]
+        now += [v._data for v in now if hasattr(v, "_data")]
+        if len(now) == len(self._held) and all(map(is_, now, self._held)):
+            return True
+        if all(holds() for _, holds in self._watched.values()):
+            self._held = now
+            return True
+        return False
 
     @contextmanager
     def during(self, phase: Phase) -> Iterator[None]:
@@ -130,7 +188,7 @@ def _settings(module: Any) -> list[tuple[str, Any, Any]]:
         if name == "_forward_hooks" or isinstance(value, list):
             found.append((name, tuple(value), None))
         elif not name.startswith("_"):
-            found.append((name, value, value._data if isinstance(value, Node) else None))
+            found.append((name, value, getattr(value, "_data", None)))
     return found
 
 
@@ -148,9 +206,6 @@ def _unchanged(module: Any) -> Callable[[], bool]:
 
     return check
 
-
-active = [0]
-"""How many recordings are under way in all threads; mostly none, which this says sooner than `current`."""
 
 _current: Setting[Recording | None] = Setting("xpnet_recording", None)
 
@@ -180,3 +235,43 @@ def depends_on(thing: Any, *attributes: str) -> None:
     if recording is not None:
         values = [getattr(thing, name) for name in attributes]
         recording.checks.append(lambda: [getattr(thing, name) for name in attributes] == values)
+
+
+def on_host(function: Callable[P, R]) -> Callable[P, R]:
+    """For a function that counts, draws or has a state: each replay of a step on NumPy calls it anew."""
+    return _called_by("call", function)
+
+
+def by_values(function: Callable[P, R]) -> Callable[P, R]:
+    """For a function that looks at values to choose its way, and leaves nothing but results: likewise."""
+    return _called_by("look", function)
+
+
+def _called_by(way: str, function: Callable[P, R]) -> Callable[P, R]:
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not active[0]:
+            return function(*args, **kwargs)
+        recording = _current.get()
+        if recording is None or recording.host_work is None:
+            return function(*args, **kwargs)
+        with _current.within(None):
+            return getattr(recording.host_work, way)(function, args, kwargs)
+
+    return call
+
+
+@on_host
+def _check_filled(flags: list[tuple[Leaf, bool]]) -> None:
+    for leaf, filled in flags:
+        if bool(leaf._filled) is not filled:
+            raise CaptureError(
+                "a replay finds a parameter with a gradient where the captured step found none, or without; "
+                "call it without capture"
+            )
+
+
+@on_host
+def _set_filled(flags: list[tuple[Leaf, int]]) -> None:
+    for leaf, filled in flags:
+        leaf._filled = filled

@@ -24,9 +24,10 @@ from weakref import WeakSet
 
 import numpy as np
 
-from xpnet.core.backend import DeviceError, check_name
-from xpnet.core.context import Setting, Within
+from xpnet.core.backend import HOST_TYPES, DeviceError, check_name
+from xpnet.core.context import Setting, Within, active
 from xpnet.core.places import SCALARS, backend_name, device_key, on_device, where
+from xpnet.core.tracing import traced
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -160,6 +161,34 @@ def run(
         return body(*args, **kwargs) if result is NotImplemented else result
 
 
+def run_numpy(
+    kernel: Kernel | None,
+    body: Callable[..., R],
+    args: Any,
+    kwargs: dict[str, Any],
+    recorded: bool = False,
+    anywhere: tuple[str, ...] = (),
+) -> R:
+    """`run` for a first argument of NumPy's: less to look at, which counts in small networks."""
+    if kernel is None or args[0].size < kernel.min_size or not _fused.get():
+        return body(*args, **kwargs)
+    for a in (*args, *kwargs.values()) if kwargs else args:
+        if type(a) not in HOST_TYPES and type(a) not in _NO_ARRAYS:
+            if hasattr(a, "dtype"):  # perhaps from elsewhere
+                return run({"numpy": kernel}, body, args, kwargs, recorded, anywhere)
+            _NO_ARRAYS.add(type(a))
+    if kernel.told:
+        kwargs = {**kwargs, "recorded": recorded}
+    result: Any = kernel.launcher(*args, **kwargs)
+    if result is not NotImplemented:
+        return result
+    kwargs.pop("recorded", None)
+    return body(*args, **kwargs)
+
+
+_NO_ARRAYS: set[type] = {*SCALARS, str}
+
+
 def misplaced(
     body: Callable[..., Any], anywhere: tuple[str, ...], first: Any, args: Any, kwargs: dict[str, Any]
 ) -> DeviceError | None:
@@ -176,13 +205,17 @@ def misplaced(
     for i, a in enumerate((*args, *kwargs.values())):
         if not hasattr(a, "dtype") or isinstance(a, type):  # a dtype's class has one, too
             continue
-        if type(a) is not kind or (place is not None and device_key(a) != place):
-            names = (*list(signature(body).parameters)[: len(args)], *kwargs)
-            if names[i] not in anywhere and not isinstance(a, np.generic | np.dtype):
-                return DeviceError(
-                    f"{body.__name__}: {names[i]} is on {where(a)}, the first argument on {where(first)}; "
-                    "move one with xpnet.asarray(x) or model.to(backend)"
-                )
+        if type(a) is kind and (place is None or device_key(a) == place):
+            continue
+        names = (*list(signature(body).parameters)[: len(args)], *kwargs)
+        if names[i] in anywhere or isinstance(a, np.generic | np.dtype):
+            continue
+        if place is None and backend_name(a) == backend_name(first):  # a memory-mapped file, say
+            continue
+        return DeviceError(
+            f"{body.__name__}: {names[i]} is on {where(a)}, the first argument on {where(first)}; "
+            "move one with xpnet.asarray(x) or model.to(backend)"
+        )
     return None
 
 
@@ -192,11 +225,13 @@ def fusable(body: Callable[P, R]) -> Fusable[P, R]:
 
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if args and type(args[0]) is np.ndarray and "numpy" not in unloaded:  # the quick answer, as in `run`
-            kernel = kernels.get("numpy")
-            if kernel is None or args[0].size < kernel.min_size:
-                return body(*args, **kwargs)
-        return run(kernels, body, args, kwargs)
+        if args and type(args[0]) in HOST_TYPES and "numpy" not in unloaded:  # the quick answer, as in `run`
+            result = run_numpy(kernels.get("numpy"), body, args, kwargs)
+        else:
+            result = run(kernels, body, args, kwargs)
+        if active[0] and not any(result is a for a in args):  # `out` stays what it is
+            return cast("R", traced([result])[0])
+        return result
 
     return cast("Fusable[P, R]", own(call, body, kernels))
 

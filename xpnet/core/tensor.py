@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from html import escape
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from numpy import generic, ndarray
+from numpy import generic
 
 from xpnet.core import methods
 from xpnet.core.arrays import is_half
-from xpnet.core.backend import Array, dtype_name, load
+from xpnet.core.backend import HOST_TYPES, Array, dtype_name, load
 from xpnet.core.backward import backward, leaves_of
+from xpnet.core.context import active
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.methods import Methods
 from xpnet.core.node import LENT, Node
-from xpnet.core.places import backend_name, device, namespace, on_device, tensor_namespace
-from xpnet.core.recording import active, current
+from xpnet.core.places import backend_name, device, namespace, on_device, tensor_namespace, where
+from xpnet.core.recording import current
 from xpnet.core.views import detach, viewed
 
 if TYPE_CHECKING:
@@ -231,8 +233,13 @@ class Tensor(Node, Methods["Tensor"]):
             with on_device(self._data):
                 methods.ops.backward_on_tensors(self, gradient)
             return
-        if type(self._data) is ndarray or isinstance(self._data, generic):
-            backward(self, gradient, retain_graph)
+        if type(self._data) in HOST_TYPES or isinstance(self._data, generic):
+            if recording is None:
+                backward(self, gradient, retain_graph)
+            else:
+                recording.begins()
+                backward(self, gradient, retain_graph)
+                recording.ends()
             return
         with on_device(self._data):
             backward(self, gradient, retain_graph)
@@ -248,6 +255,12 @@ class Tensor(Node, Methods["Tensor"]):
         make, arguments = self.__reduce__()
         memo[id(self)] = copy = make(*arguments)
         return copy
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: shape, dtype, place, and the values as `repr` has them."""
+        kind = f"tensor {tuple(self.shape)} {dtype_name(self.dtype)} on {where(self._data)}"
+        more = ", requires grad" if self.requires_grad else ""
+        return f"<div>{escape(kind + more)}</div><pre>{escape(str(self._data))}</pre>"
 
     def __repr__(self) -> str:
         grad = ", requires_grad=True" if self.requires_grad else ""

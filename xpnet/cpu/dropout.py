@@ -8,26 +8,25 @@ import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.core.random import Key, keep_threshold
-from xpnet.cpu.launch import SMALL, compiled, threads
+from xpnet.cpu.launch import NOT_EMPTY, contiguous, run
 from xpnet.functional.dropout import philox_dropout as op
 
+_KERNELS = {np.dtype(np.float32): "dropout_f32", np.dtype(np.float64): "dropout_f64"}
 
-@op.kernel("numpy", SMALL)
+
+@op.kernel("numpy", NOT_EMPTY)
 def philox_dropout(x: Array, p: float, key: Key) -> Any:
     """One pass forward, one backward; the mask is computed again instead of stored."""
-    if x.dtype not in (np.float32, np.float64) or not 0 < keep_threshold(p) < 2**32:
+    threshold, kernel = keep_threshold(p), _KERNELS.get(x.dtype)
+    if kernel is None or not 0 < threshold < 2**32:
         return NotImplemented
-    run = compiled("dropout", "dropout")
-    if run is None:
-        return NotImplemented
-    threshold = np.uint32(keep_threshold(p))
-    words = np.array([w & 0xFFFFFFFF for w in (key.seed, key.seed >> 32, key.step, key.stream)], np.uint32)
+    parts = [w & 0xFFFFFFFF for w in (key.seed, key.seed >> 32, key.step, key.stream)]
+    words = np.array(parts, np.uint32) if type(key.seed) is int else np.stack(parts).astype(np.uint32)
 
     def apply(a: Array, gradient: bool) -> Array:
-        a = np.ascontiguousarray(a)
+        a = contiguous(a, x.dtype)
         y = np.empty_like(a)
-        scale = a.dtype.type(1 / (1 - p))
-        run(a.reshape(-1), y.reshape(-1), gradient, scale, threshold, words, threads())
+        run(kernel, a, y, gradient, 1 / (1 - p), threshold, words)
         return y
 
     return apply(x, False), lambda dy: apply(dy, True)

@@ -1,104 +1,94 @@
-"""When a CPU kernel runs, and how it is compiled: on first use, once, kept on disk."""
+"""The compiled kernels, and how many threads share their work.
+
+They are an extension module of C, built when xpnet is installed (`xpnet/cpu/native`): nothing is compiled
+while a program runs, and the same file computes the same bits in every process. Work is cut up by the shapes
+alone, so the number of threads changes no bit, either. Where no C compiler was found the module is missing,
+and the Array API bodies run.
+"""
 
 from __future__ import annotations
 
-import importlib
-import logging
-import threading
+import os
 from typing import Any
 
 import numpy as np
 
-from xpnet.core.registry import KernelError
+from xpnet.core.context import active
+from xpnet.core.tracing import Traced, tracing
 
-log = logging.getLogger("xpnet.cpu")
+Native: Any
+"""The extension module, or None where it was not built."""
 
-# elements below which NumPy's own loops are as fast as waking the threads
-SMALL = 1 << 15
+try:
+    import xpnet.cpu._native as Native
+except ImportError:
+    Native = None
 
-# elements below which a kernel stays in the caller's thread: OpenBLAS's threads spin for some 25 ms after a
-# matrix product, and a short kernel that waits for a core behind one of them is slower than alone
-PARALLEL = 1 << 20
-
-# Numba's "workqueue" threads serve one caller at a time; unlike OpenMP's, they survive fork
-_lock = threading.Lock()
-_kernels: dict[str, Any] = {}
-_broken = False
+NOT_EMPTY = 1  # elements: arrays without any stay with the bodies
+FLOAT32 = np.dtype(np.float32)
 
 
-def compiled(module: str, name: str) -> Any:
-    """The compiled function `name` of `xpnet.cpu.jit.<module>`; None if Numba does not work here."""
-    global _broken
-    found = _kernels.get(name)
-    if found is None and not _broken and name not in _kernels:
-        try:
-            import numba
-
-            config: Any = numba.config
-            config.THREADING_LAYER = "workqueue"
-            log.debug("compiling CPU kernel %s (or loading it from the cache)", name)
-            function = getattr(importlib.import_module(f"xpnet.cpu.jit.{module}"), name)
-            found = _kernels[name] = _locked(function)
-        except Exception as error:  # too old for this NumPy, half installed, without a compiler, ...
-            _broken = True
-            log.warning("CPU kernels are off, Numba does not load: %s", error)
-    return found
+def default_threads() -> int:
+    """XPNET_NUM_THREADS or OMP_NUM_THREADS if it is a number, else the cores of this process."""
+    for name in ("XPNET_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "").partition(",")[0].strip()
+        if value.isdecimal() and int(value):
+            return int(value)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _locked(function: Any) -> Any:
-    def call(first: np.ndarray, *rest: Any, work: int | None = None) -> Any:
-        """`work`: elements that would take as long, where it is not the size of the first argument."""
-        small = (first.size if work is None else work) < PARALLEL
-        try:
-            if small:
-                return function.serial(first, *rest)
-            with _lock:
-                return function.parallel(first, *rest)
-        except Exception as error:  # of Numba before the kernel runs: the kernels themselves raise nothing
-            return _without(function, error, first, *rest)
-
-    return call
-
-
-def _without(function: Any, error: Exception, *args: Any) -> Any:
-    """The kernel without a cache on disk, which may be full, and in one thread; else never again.
+def run(kernel: str, *arguments: Any) -> None:
+    """Run a kernel; arrays must be contiguous, those it writes writable.
 
     Raises:
-        KernelError: that does not work, either.
+        TypeError: an argument does not fit; nothing was computed.
+        MemoryError: there is none for intermediate results; what it writes is unfinished.
     """
-    name = function.name
-    _kernels[name] = None
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    try:
-        from numba.core.caching import NullCache
-
-        for form in (function.serial, function.parallel):
-            form._cache = NullCache()
-        result = function.serial(*args)
-    except Exception as again:
-        log.warning("the CPU kernel %s is off, NumPy takes its place: %s", name, reason)
-        raise KernelError(
-            f"the CPU kernel {name} does not work here ({reason}): set XPNET_FUSED=0"
-        ) from again
-    log.warning("the CPU kernel %s runs in one thread and is not kept on disk: %s", name, reason)
-    alone = function._replace(parallel=function.serial)
-    _kernels[name] = _locked(alone)
-    return result
+    index = _INDEX[kernel]
+    trace = tracing() if active[0] else None
+    if trace is None:
+        Native.run(index, *arguments)
+    else:
+        trace.kernel(Native.run, "i" + Native.signatures[index], (index, *arguments))
 
 
-def threads() -> int:
-    """The threads a kernel runs in; call it after `kernel`, which loads Numba."""
-    import numba
+def product(a: Any, b: Any, out: Any, bias: Any = None, relu: bool = False) -> bool:
+    """out = a b + bias, or its ReLU, of matrices of float32; False, and nothing is done, of anything else.
 
-    return numba.get_num_threads()
+    Raises:
+        MemoryError: there is none for intermediate results; `out` is unfinished.
+    """
+    trace = tracing() if active[0] else None
+    if trace is None:
+        return Native.matmul(a, b, out, bias, relu)
+    return trace.kernel(Native.matmul, "rrwri", (a, b, out, bias, relu))
 
 
-def flat(array: np.ndarray | None) -> np.ndarray | None:
-    """A contiguous array as a vector that shares its memory."""
-    return None if array is None else array.reshape(-1)
+def empty(shape: Any, dtype: Any = float) -> np.ndarray:
+    """Memory for what a kernel writes."""
+    array = np.empty(shape, dtype)
+    trace = tracing() if active[0] else None
+    return array if trace is None else trace.made(array, None)
 
 
 def fits(*arrays: np.ndarray | None) -> bool:
     """Whether all arrays (None passes) are contiguous and of the first one's dtype."""
     dtype = arrays[0].dtype  # type: ignore[union-attr]
     return all(a is None or (a.flags.c_contiguous and a.dtype == dtype) for a in arrays)
+
+
+def single(a: Any) -> np.ndarray:
+    """An array as contiguous float32 in the byte order of this machine."""
+    return contiguous(a, FLOAT32)
+
+
+def contiguous(a: Any, dtype: Any) -> np.ndarray:
+    """An array as a contiguous one of a dtype."""
+    if type(a) is Traced:
+        return a if a.flags.c_contiguous and a.dtype == dtype else a.astype(dtype, "C", copy=True)
+    return np.asarray(a, dtype, "C")  # 0-d stays 0-d
+
+
+_INDEX: dict[str, int] = {} if Native is None else Native.kernels
+if Native is not None:
+    Native.set_threads(default_threads())

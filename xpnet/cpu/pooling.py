@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.cpu.launch import SMALL, compiled
+from xpnet.cpu.launch import NOT_EMPTY, empty, run, single
 from xpnet.functional import pooling
 
 Size = int | tuple[int, int]
 
 
-@pooling.max_pool2d.kernel("numpy", SMALL)
+@pooling.max_pool2d.kernel("numpy", NOT_EMPTY)
 def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
     """One pass forward, one backward; one byte of each window is kept."""
     from xpnet.functional.convolution import pair
@@ -24,19 +24,15 @@ def max_pool2d(x: Array, kernel_size: Size, stride: Size | None = None, padding:
         return NotImplemented
     if x.dtype != np.float32 or x.ndim != 4 or x.shape[2] % 2 or x.shape[3] % 2 or not x.size:
         return NotImplemented
-    forward, backward = compiled("pooling", "max_pool"), compiled("pooling", "max_pool_gradient")
-    if forward is None or backward is None:
-        return NotImplemented
     samples, channels, height, width = x.shape
-    y = np.empty((samples, channels, height // 2, width // 2), np.float32)
-    winner = np.empty((y.size // y.shape[3], y.shape[3]), np.uint8)
-    pairs = (len(winner), 2, width)  # two rows of x make one of y
-    forward(np.ascontiguousarray(x).reshape(pairs), y.reshape(winner.shape), winner)
+    y = empty((samples, channels, height // 2, width // 2), np.float32)
+    winner = empty(y.shape, np.uint8)
+    sizes = y.size // y.shape[3], y.shape[3]  # two rows of x make one of y
+    run("max_pool", single(x), y, winner, *sizes)
 
     def pullback(dy: Array) -> Array:
-        dx = np.empty((samples, channels, height, width), np.float32)
-        gradient = np.ascontiguousarray(dy, np.float32).reshape(winner.shape)
-        backward(dx.reshape(pairs), gradient, winner)
+        dx = empty((samples, channels, height, width), np.float32)
+        run("max_pool_gradient", dx, single(dy), winner, *sizes)
         return dx
 
     return y, pullback

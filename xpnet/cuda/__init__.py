@@ -22,8 +22,9 @@ from xpnet.cuda.element import ELEMENTS
 __all__ = ["check_errors", "instances", "launchers", "warmup"]
 
 LAUNCHERS = (
-    *("activations", "batch_norm", "convolution", "cross_entropy", "dropout", "gemm", "gradients", "labels"),
-    *("linear_activation", "optimizers", "pooling", "row_norm", "softmax"),
+    *("activations", "attention", "batch_norm", "convolution", "cross_entropy", "dropout", "embedding"),
+    *("gates", "gemm", "gradients", "labels", "linear_activation", "masked_softmax", "optimizers", "pooling"),
+    *("row_norm", "softmax"),
 )
 
 

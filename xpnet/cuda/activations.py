@@ -62,17 +62,17 @@ def instances(arch: int) -> dict[str, list[str]]:
 
 
 @cache
-def _both(act: str, t: Element) -> tuple[str, str]:
+def both(act: str, t: Element) -> tuple[str, str]:
     """The two kernels of an activation."""
     return _alone("activation", act, t), _alone("activation_gradient", act, t)
 
 
-def _elementwise(act: str, x: Array, p: float = 0.0) -> Any:
-    """One pass forward and one backward, which keeps the output (for gelu the input)."""
+def elementwise(act: str, x: Array, p: float = 0.0, *, file: str = FILE, keeps_input: bool = False) -> Any:
+    """One pass forward and one backward, which is made from the output or from the input."""
     t = element(x.dtype)
     if t is None or not p >= 0:  # from y alone, the sign of x is known for a alpha of at least 0
         return NotImplemented
-    forward, backward = _both(act, t)
+    forward, backward = both(act, t)
     x = loader.contiguous(x)
     shape, dtype, n = x.shape, x.dtype, x.size
     grid, tail = (loader.flat_blocks(n, t.vector * BLOCK),), (t.scalar(p), np.int64(n))
@@ -80,48 +80,48 @@ def _elementwise(act: str, x: Array, p: float = 0.0) -> Any:
     def launch(kernel: str, *arrays: Array) -> Array:
         out = loader.empty(x, shape, dtype)
         if n:
-            loader.kernel(FILE, kernel)(grid, (BLOCK,), (*arrays, out, *tail))
+            loader.kernel(file, kernel)(grid, (BLOCK,), (*arrays, out, *tail))
         return out
 
     y = launch(forward, x)
-    kept = x if act == "GELU" else y
+    kept = x if keeps_input else y
     return y, lambda dy: launch(backward, loader.contiguous(dy), kept)
 
 
 @activations.relu.kernel("cupy")
 def relu(x: Array) -> Any:
     """See `xpnet.functional.relu`."""
-    return _elementwise("ReLU", x)
+    return elementwise("ReLU", x)
 
 
 @activations.leaky_relu.kernel("cupy")
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Any:
     """See `xpnet.functional.leaky_relu`."""
-    return _elementwise("LeakyReLU", x, negative_slope)
+    return elementwise("LeakyReLU", x, negative_slope)
 
 
 @activations.elu.kernel("cupy")
 def elu(x: Array, alpha: float = 1.0) -> Any:
     """See `xpnet.functional.elu`."""
-    return _elementwise("ELU", x, alpha)
+    return elementwise("ELU", x, alpha)
 
 
 @activations.sigmoid.kernel("cupy")
 def sigmoid(x: Array) -> Any:
     """See `xpnet.functional.sigmoid`."""
-    return _elementwise("Sigmoid", x)
+    return elementwise("Sigmoid", x)
 
 
 @activations.tanh.kernel("cupy")
 def tanh(x: Array) -> Any:
     """See `xpnet.functional.tanh`."""
-    return _elementwise("Tanh", x)
+    return elementwise("Tanh", x)
 
 
 @activations.gelu.kernel("cupy")
 def gelu(x: Array) -> Any:
     """See `xpnet.functional.gelu`."""
-    return _elementwise("GELU", x)
+    return elementwise("GELU", x, keeps_input=True)
 
 
 # ---- over the columns of a matrix -------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional.losses import cross_entropy as op
 from xpnet.functional.targets import beside
-from xpnet.functional.weighing import report
+from xpnet.functional.weighing import promised, report
 
 FILE = "cross_entropy.cu"
 PARTS = 32  # as in the source
@@ -171,12 +171,18 @@ class _Call:
         kernel((grid,), p.block, self._arguments(dx, ldd, losses, dy), shared_mem=p.shared)
 
     def at_once(
-        self, kernel: str, dx: Array | None, ldd: Any, losses: Array | None, value: Array | None
+        self,
+        kernel: str,
+        dx: Array | None,
+        ldd: Any,
+        losses: Array | None,
+        dy: Array | None,
+        value: Array | None,
     ) -> None:
         """`add_up`, the pass and `sum` in one launch."""
         run = loader.kernel(FILE, kernel)
         end = (self.totals, value, note_on(self.logits))
-        run((1,), (ONE,), (*self._arguments(dx, ldd, losses, None), *end))
+        run((1,), (ONE,), (*self._arguments(dx, ldd, losses, dy), *end))
 
     def sum(self, losses: Array, value: Array) -> None:
         """Add the losses up, in an order that depends on their number alone."""
@@ -240,9 +246,9 @@ def cross_entropy(
         inplace: let the gradient take the place of the logits.
 
     A label out of range gives NaN and a note that `xpnet.cuda.check_errors` raises: nothing here waits for
-    the device. A gradient from above that is not 1 costs a second pass, from the logits again (a float16
-    gradient that has already been rounded would lose what loss scaling is for), or over the gradient if it is
-    in place.
+    the device. A gradient from above that is neither 1 nor promised (`xpnet.functional.weighing`) costs a
+    second pass, from the logits again (a float16 gradient that has already been rounded would lose what loss
+    scaling is for), or over the gradient if it is in place.
     """
     if weight is not None:
         weight = beside(weight, logits)
@@ -281,11 +287,13 @@ def cross_entropy(
     losses = loader.empty(logits, (n,), t.scalar) if each or kernel is None else None
     value = None if each else loader.empty(logits, (), dtype)
     made = room() if recorded or inplace else None
+    seed = promised.get() if recorded and not each and not inplace else None
+    first = None if seed is None else seed(dtype)
     if kernel is not None:
-        call.at_once(kernel, made, ldd, losses, value)
+        call.at_once(kernel, made, ldd, losses, first, value)
     else:
         call.add_up()
-        call.run(made, ldd, losses, None)
+        call.run(made, ldd, losses, first)
         if value is not None:
             call.sum(losses, value)
     if mean:
@@ -300,9 +308,11 @@ def cross_entropy(
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         nonlocal made
-        if type(dy) is float and dy == 1:  # the seed of backward
+        if type(dy) is float and dy == 1 and first is None:  # the seed of backward
             if made is None:
                 made = gradient(None)
+            return (made,)
+        if dy is first:  # the one that was promised
             return (made,)
         dy = loader.contiguous(namespace(logits).asarray(dy, dtype=dtype))
         return (call.scale(logits, ldd, dy) if inplace else gradient(dy),)

@@ -34,8 +34,10 @@ def instances(arch: int) -> dict[str, list[str]]:
     return {FILE: [*(_plan(t)[0] for t in ELEMENTS.values()), PHILOX]}
 
 
-def _words(key: Key) -> tuple[Any, ...]:
+def key_words(key: Key | None) -> tuple[Any, ...]:
     """The key as the kernels take it: seed low, seed high, step, stream; or where seed, stream, step lie."""
+    if key is None:
+        return None, *(np.uint32(0),) * 4
     if not isinstance(key.seed, int):
         return key.seed, *(np.uint32(0),) * 4
     words = (key.seed, key.seed >> 32, key.step, key.stream)
@@ -49,7 +51,7 @@ def philox_dropout(x: Array, p: float, key: Key) -> Any:
     if t is None or not 0 < threshold < 2**32:
         return NotImplemented
     name, elements = _plan(t)
-    tail = (t.scalar(1 / (1 - p)), np.uint32(threshold), *_words(key), np.int64(x.size))
+    tail = (t.scalar(1 / (1 - p)), np.uint32(threshold), *key_words(key), np.int64(x.size))
 
     def apply(a: Array, gradient: bool) -> Array:
         a = loader.contiguous(a)
@@ -71,6 +73,6 @@ def philox(counter: Array, key: Key) -> Any:
     words = namespace(counter).empty((n, 4), dtype=np.int64)
     if n:
         run = loader.kernel(FILE, PHILOX)
-        args = (loader.contiguous(counter), words, *_words(key), np.int64(n))
+        args = (loader.contiguous(counter), words, *key_words(key), np.int64(n))
         run((loader.ceil_div(n, BLOCK),), (BLOCK,), args)
     return tuple(words[:, i] for i in range(4))

@@ -7,6 +7,7 @@ C = A B is computed as C^T = B^T A^T, and a bias for each column of C is one for
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 from xpnet.core import arrays
@@ -133,7 +134,7 @@ def _workspace(like: Array, device: int, stream: int, size: int) -> int:
     return loader.address(found)
 
 
-@arrays.device_matmul.kernel("cupy")
+@arrays.matmul.kernel("cupy")
 def matmul(a: Array, b: Array, out: Array | None = None) -> Any:
     """See `xpnet.core.arrays.matmul`."""
     return product(a, b, out)
@@ -142,13 +143,24 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Any:
 @linear_op.kernel("cupy")
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Any:
     """See `xpnet.functional.linear`: the bias is added by the product."""
-    if bias is None or x.ndim != 2 or bias.dtype != x.dtype or bias.shape != weight.shape[:1]:
+    if bias is None or x.ndim < 2 or bias.dtype != x.dtype or bias.shape != weight.shape[:1]:
         return NotImplemented
-    y = product(x, weight.T, None, bias) if weight.ndim == 2 else NotImplemented
+    rows = rows_of(x)
+    y = product(rows, weight.T, None, bias) if weight.ndim == 2 else NotImplemented
     if y is NotImplemented:
         return y
-    return y, lambda dy: (
-        lambda out: arrays.matmul(dy, weight),
-        lambda out: arrays.matmul(dy.T, x, out),
-        lambda out: arrays.sum_rows(dy, out),
-    )
+
+    def pullback(dy: Array) -> tuple[Any, ...]:
+        dy = dy.reshape(y.shape)
+        return (
+            lambda out: arrays.matmul(dy, weight).reshape(x.shape),
+            lambda out: arrays.matmul(dy.T, rows, out),
+            lambda out: arrays.sum_rows(dy, out),
+        )
+
+    return y.reshape(*x.shape[:-1], y.shape[1]), pullback
+
+
+def rows_of(x: Array) -> Array:
+    """x, and every axis but the last as one."""
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])

@@ -9,7 +9,7 @@ from xpnet.core.backend import Array
 from xpnet.core.node import Joint
 from xpnet.cuda.activations import bias_forward, bias_pullback, slope
 from xpnet.cuda.element import element
-from xpnet.cuda.gemm import product
+from xpnet.cuda.gemm import product, rows_of
 from xpnet.functional.linear import linear_activation as op
 
 
@@ -27,20 +27,25 @@ def linear_activation(
     Backward makes the gradient before the activation and, in the same pass, that of the bias.
     """
     t, number = element(x.dtype), slope(activation, p)
-    fits = x.ndim == 2 and weight.ndim == 2 and x.shape[1] == weight.shape[1] and 0 not in x.shape
+    fits = x.ndim >= 2 and weight.ndim == 2 and x.shape[-1] == weight.shape[1] and 0 not in x.shape
     same = x.dtype == weight.dtype == bias.dtype and bias.shape == weight.shape[:1] and bias.shape != (0,)
     if t is None or number is None or not fits or not same:
         return NotImplemented
-    y = product(x, weight.T, None, bias, relu=True) if activation == "relu" else NotImplemented
+    rows = rows_of(x)
+    y = product(rows, weight.T, None, bias, relu=True) if activation == "relu" else NotImplemented
     kept = y
     if y is NotImplemented:
-        z = arrays.matmul(x, weight.T)
+        z = arrays.matmul(rows, weight.T)
         y = bias_forward(activation, t, number, z, bias)
         kept = z if activation == "gelu" else y
     of_activation = bias_pullback(activation, t, number, kept, bias)
 
     def into(dy: Array, room: dict[int, Array]) -> tuple[Any, ...]:
         dz, dbias = of_activation(dy, room.get(2))
-        return (lambda out: arrays.matmul(dz, weight)), (lambda out: arrays.matmul(dz.T, x, out)), dbias
+        return (
+            lambda out: arrays.matmul(dz, weight).reshape(x.shape),
+            lambda out: arrays.matmul(dz.T, rows, out),
+            dbias,
+        )
 
-    return y, Joint(into)
+    return y.reshape(*x.shape[:-1], y.shape[1]), Joint(into)

@@ -7,19 +7,17 @@ in a captured step that is part of the numbers that each replay writes (`xpnet.c
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.context import Setting
 from xpnet.core.places import namespace
 from xpnet.core.recording import capturing
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
-from xpnet.optim import adagrad, adam, rules
+from xpnet.optim import adagrad, adam, rules, scaled
 
 FILE = "optimizers.cu"
 BLOCK = 256
@@ -37,36 +35,48 @@ def _name(rule: str, theta: Element, grad: Element) -> str:
     return f"step<{rule}, {theta.ctype}, {grad.ctype}, {theta.vector}, {BLOCK}>"
 
 
+def _look(grad: Element) -> str:
+    return f"look<{grad.ctype}, {grad.vector}, {BLOCK}>"
+
+
+ADAPT = "adapt<float>"
+
+
 def instances(arch: int) -> dict[str, list[str]]:
     """Every kernel that this module launches on an architecture, by file."""
-    return {FILE: [_name(rule, *pair) for rule in RULES for pair in PAIRS]}
+    steps = [_name(rule, *pair) for rule in RULES for pair in PAIRS]
+    return {FILE: [*steps, *(_look(t) for t in ELEMENTS.values()), ADAPT]}
 
 
 # ---- hyperparameters on the device ------------------------------------------------------------------------
 
 _SLOTS: dict[Any, list[Any]] = {}  # of a rule and a place of theta: [values, their array]
 _MOST = 1024  # slots; a model takes one a parameter group
-_factor = Setting("xpnet_gradient_factor", 1.0)
-
-
-def gradient_factor(factor: float) -> AbstractContextManager[None]:
-    """Inside the block a step multiplies gradients by `factor`, the 1 / loss scale of mixed precision."""
-    return _factor.within(float(factor))
+FACTOR = 1.0  # of the gradient: the scale of a loss is read on the device
 
 
 Values = Callable[[Any, int], tuple[float, ...]]
 """What the kernel of a rule reads, from hyperparameters and the number of a step; weight decay first."""
 
 
-def _hyperparameters(rule: str, theta: Array, values: Values, h: Any, step: int, dtype: Any) -> Array:
-    """The device array of these values; written only where they are not those of the last time."""
-    key, factor = (rule, loader.address(theta), theta.dtype), _factor.get()
-    now = (factor, *values(h, step))
+def _hyperparameters(
+    rule: str, theta: Array, values: Values, h: Any, step: int, dtype: Any, rows: int
+) -> Array:
+    """The device array of these values; written only where they are not those of the last time.
+
+    In a captured step under a scaled loss it has `rows`: of this step, of the one before it, ...
+    """
+    key = rule, loader.address(theta), theta.dtype
     recording = capturing()
     if recording is not None:
         write = recording.numbers
-        recording.updates.append(lambda h, step: write(key, (factor, *values(h, step)), dtype))
-        return recording.numbers(key, now, dtype)
+
+        def numbers(h: Any, step: int) -> list[float]:
+            return [v for row in range(rows) for v in (FACTOR, *values(h, max(step - row, 1)))]
+
+        recording.updates.append(lambda h, step: write(key, numbers(h, step), dtype))
+        return write(key, numbers(h, step), dtype)
+    now = (FACTOR, *values(h, step))
     slot = _SLOTS.get(key)
     if slot is None:
         if len(_SLOTS) >= _MOST:
@@ -94,10 +104,41 @@ def _step(rule: str, arrays: tuple[Array | None, ...], values: Values, h: Any, s
     n = theta.size
     if n == 0:
         return None
-    numbers = _hyperparameters(rule, theta, values, h, step, t.scalar)
+    scale = scaled.scaling.get()
+    rows = 1 if scale is None or scale.known is None else scaled.ROWS
+    numbers = _hyperparameters(rule, theta, values, h, step, t.scalar, rows)
     run = loader.kernel(FILE, _name(rule, t, g))
     moments = (*arrays[2:], None, None)[:3]
-    run((loader.flat_blocks(n, t.vector * BLOCK),), (BLOCK,), (theta, grad, *moments, numbers, np.int64(n)))
+    if scale is None:
+        under = (None, _NO, None, _NO)
+    else:
+        scale.taken.append(True)
+        under = (scale.state, np.int32(scale.undo), scale.known, np.int32(numbers.size // rows))
+    grid = (loader.flat_blocks(n, t.vector * BLOCK),)
+    run(grid, (BLOCK,), (theta, grad, *moments, numbers, np.int64(n), *under))
+    return None
+
+
+_NO = np.int32(0)
+
+
+@scaled.look.kernel("cupy")
+def look(grads: Array, state: Array) -> Any:
+    """See `xpnet.optim.scaled.look`."""
+    g = element(grads.dtype)
+    if g is None or not grads.flags.c_contiguous:
+        return NotImplemented
+    if grads.size:
+        grid = (loader.flat_blocks(grads.size, g.vector * BLOCK),)
+        loader.kernel(FILE, _look(g))(grid, (BLOCK,), (grads, state, np.int64(grads.size)))
+    return None
+
+
+@scaled.adapt.kernel("cupy")
+def adapt(state: Array, word: Array, seen: Array, constants: scaled.Constants) -> Any:
+    """See `xpnet.optim.scaled.adapt`."""
+    numbers = map(np.float32, (*constants, scaled.SMALLEST))
+    loader.kernel(FILE, ADAPT)((1,), (1,), (state, word, seen, *numbers))
     return None
 
 

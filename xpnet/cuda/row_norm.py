@@ -1,13 +1,14 @@
-"""Launches kernels/row_norm.cu: layer norm and group norm, one pass forward and one backward.
+"""Launches kernels/row_norm.cu: layer norm, RMS norm and group norm, one pass forward and one backward.
 
-The gradients of weight and bias are sums over rows: of partial sums that the pass leaves (layer norm), or of
-one for each channel of each sample (group norm).
+The gradients of weight and bias are sums over rows: of partial sums that the pass leaves (layer norm, RMS
+norm), or of one for each channel of each sample (group norm).
 """
 
 from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from xpnet.core.node import Joint
 from xpnet.cuda import loader
 from xpnet.cuda.activations import add_parts
 from xpnet.cuda.element import ELEMENTS, Element, element
-from xpnet.functional import normalization
+from xpnet.functional import normalization, rms
 
 FILE = "row_norm.cu"
 HELD = 4  # pieces a thread, as in the source
@@ -31,8 +32,9 @@ def _vector(t: Element) -> int:
     return min(4, t.vector)
 
 
-def _name(way: str, t: Element, vec: int, lanes: int) -> str:
-    return f"row_{way}<{t.ctype}, {vec}, {lanes}>"
+@cache
+def _name(way: str, t: Element, vec: int, lanes: int, centred: bool) -> str:
+    return f"row_{way}<{t.ctype}, {vec}, {lanes}, {str(centred).lower()}>"
 
 
 def _sums(t: Element) -> str:
@@ -43,8 +45,10 @@ def instances(arch: int) -> dict[str, list[str]]:
     """Every kernel that this module launches on an architecture, by file."""
     names = [_sums(t) for t in ELEMENTS.values()]
     for t in ELEMENTS.values():
-        for vec in (_vector(t), 1):
-            names += [_name(way, t, vec, lanes) for lanes in LANES for way in ("forward", "backward")]
+        for vec, centred in product((_vector(t), 1), (False, True)):
+            names += [
+                _name(way, t, vec, lanes, centred) for lanes in LANES for way in ("forward", "backward")
+            ]
     return {FILE: names}
 
 
@@ -69,9 +73,15 @@ def plan(t: Element, n: int, aligned: bool) -> Plan | None:
 
 
 def _normalize(
-    x: Array, n: int, shape: tuple[int, int, int], weight: Array | None, bias: Array | None, eps: float
+    x: Array,
+    n: int,
+    shape: tuple[int, int, int],
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    centred: bool = True,
 ) -> Any:
-    """Rows of n values; `shape`: segment, per and groups of the source."""
+    """Rows of n values; `shape`: segment, per and groups of the source; `centred`: less their mean."""
     t = element(x.dtype)
     if t is None or x.size == 0:
         return NotImplemented
@@ -87,10 +97,10 @@ def _normalize(
     narrow = np.int32(sum((a is not None and a.dtype != t.scalar) << i for i, a in enumerate((weight, bias))))
     geometry = (np.int64(rows), *(np.int32(size) for size in (n, *shape)))
     segment, per, groups = shape
-    y, saved = loader.empty(x, x.shape, x.dtype), loader.empty(x, (2, rows), t.scalar)
+    y, saved = loader.empty(x, x.shape, x.dtype), loader.empty(x, (1 + centred, rows), t.scalar)
     blocks = loader.ceil_div(rows, p.per_block)
     args = (x, weight, bias, narrow, y, saved, t.scalar(eps), *geometry)
-    loader.kernel(FILE, _name("forward", t, p.vec, p.lanes))((blocks,), p.block, args)
+    loader.kernel(FILE, _name("forward", t, p.vec, p.lanes, centred))((blocks,), p.block, args)
 
     def into(dy: Array, room: dict[int, Array]) -> tuple[Any, ...]:
         dy = loader.contiguous(dy)
@@ -103,9 +113,9 @@ def _normalize(
         parts = None
         if affine and ordinary:
             grid = min(grid, WORKERS // q.per_block)
-            parts = loader.empty(x, (2, grid * q.per_block, n), t.scalar)
+            parts = loader.empty(x, (1 + centred, grid * q.per_block, n), t.scalar)
         dx = loader.empty(x, x.shape, x.dtype)
-        backward = loader.kernel(FILE, _name("backward", t, q.vec, q.lanes))
+        backward = loader.kernel(FILE, _name("backward", t, q.vec, q.lanes, centred))
         backward((grid,), q.block, (x, dy, weight, narrow, saved, dx, parts, *geometry))
         if affine and not ordinary:
             channels = per * groups
@@ -134,12 +144,30 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Any:
     """See `xpnet.functional.layer_norm`."""
+    n = _length(x, normalized_shape, weight, bias)
+    return NotImplemented if n is None else _normalize(x, n, (1, n, 1), weight, bias, eps)
+
+
+def _length(x: Array, normalized_shape: Any, *parameters: Array | None) -> int | None:
+    """Values of a row, if x and the parameters have the shapes that they must have."""
     tail = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    shapes = [x.shape[x.ndim - len(tail) :], *(a.shape for a in (weight, bias) if a is not None)]
-    if any(tuple(shape) != tail for shape in shapes):
+    shapes = [x.shape[x.ndim - len(tail) :], *(a.shape for a in parameters if a is not None)]
+    return math.prod(tail) if all(tuple(shape) == tail for shape in shapes) else None
+
+
+@rms.rms_norm.kernel("cupy")
+def rms_norm(
+    x: Array,
+    normalized_shape: int | tuple[int, ...],
+    weight: Array | None = None,
+    eps: float | None = None,
+) -> Any:
+    """See `xpnet.functional.rms_norm`."""
+    n, t = _length(x, normalized_shape, weight), element(x.dtype)
+    if n is None or t is None or not normalized_shape:
         return NotImplemented
-    n = math.prod(tail)
-    return _normalize(x, n, (1, n, 1), weight, bias, eps)
+    eps = float(np.finfo(t.scalar).eps) if eps is None else eps
+    return _normalize(x, n, (1, n, 1), weight, None, eps, centred=False)
 
 
 @normalization.group_norm.kernel("cupy")

@@ -16,18 +16,25 @@ from xpnet.data.augment import (
     RandomZoom,
 )
 from xpnet.data.cifar import load_cifar10
+from xpnet.data.columns import Columns
 from xpnet.data.dataset import Dataset, ReuseWarning, load_digits
 from xpnet.data.features import hog
 from xpnet.data.folder import ImageFolder
-from xpnet.data.idx import load_mnist, read_idx
+from xpnet.data.frame import Frame, as_frame, read_frame
+from xpnet.data.idx import read_idx
 from xpnet.data.loader import DataLoader
+from xpnet.data.mnist import load_mnist
 from xpnet.data.pipeline import Pipeline
 from xpnet.data.preprocessing import ChannelMean, MeanImage, MinMax, Standardize
 from xpnet.data.resample import resize, resize_shorter
 from xpnet.data.samplers import ClassBalanced, Curriculum, HardExamples, Interleaved
+from xpnet.data.shards import Shards, ShardShuffle
 from xpnet.data.split import k_fold, split
+from xpnet.data.stream import Stream, StreamLoader
+from xpnet.data.stream_workers import worker_info
 from xpnet.data.table import load_csv, load_npz
 from xpnet.data.views import five_crop, flips, multi_scale, predict_views, ten_crop
+from xpnet.data.vocabulary import Vocabulary
 from xpnet.data.whitening import ZCA, PCAWhiten
 
 __all__ = [
@@ -37,12 +44,14 @@ __all__ = [
     "ChannelMean",
     "ClassBalanced",
     "ColorPCA",
+    "Columns",
     "Compose",
     "Curriculum",
     "Cutout",
     "DataLoader",
     "Dataset",
     "Draw",
+    "Frame",
     "HardExamples",
     "ImageFolder",
     "Interleaved",
@@ -58,7 +67,13 @@ __all__ = [
     "RandomResizedCrop",
     "RandomZoom",
     "ReuseWarning",
+    "ShardShuffle",
+    "Shards",
     "Standardize",
+    "Stream",
+    "StreamLoader",
+    "Vocabulary",
+    "as_frame",
     "five_crop",
     "flips",
     "hog",
@@ -70,9 +85,11 @@ __all__ = [
     "load_npz",
     "multi_scale",
     "predict_views",
+    "read_frame",
     "read_idx",
     "resize",
     "resize_shorter",
     "split",
     "ten_crop",
+    "worker_info",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -70,6 +70,11 @@ class Dataset:
         class_names: Sequence[str] | None = None,
         guard: ReuseGuard | None = None,
     ) -> None:
+        for part, values in (("x", x), ("y", y)):
+            if isinstance(values, Mapping):
+                raise TypeError(
+                    f"{name}: {part} is a dict, expected an array; columns become one by Columns()"
+                )
         self.x, self.y, self.name = as_array(x), as_array(y), name
         self.class_names = None if class_names is None else list(class_names)
         self.guard = guard
@@ -164,7 +169,8 @@ def check_finite(array: Array, what: str) -> None:
     kind = str(array.dtype)
     if "float" not in kind:
         if "int" not in kind and "bool" not in kind:
-            raise TypeError(f"{what} holds {kind}, expected numbers")
+            texts = "; of texts, np.unique(y, return_inverse=True) makes classes" if kind == "object" else ""
+            raise TypeError(f"{what} holds {kind}, expected numbers{texts}")
         return
     xp = namespace(array)
     # a NaN passes through min and max, and so does an infinity: no mask the size of the data

@@ -1,9 +1,9 @@
-"""Pictures sorted into one folder a class, in a folder or in a tar file."""
+"""Pictures sorted into one folder a class, in a folder or in an archive."""
 
 from __future__ import annotations
 
 import errno
-import io
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -14,23 +14,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.core.reading import MissingFileError, printable, read_file, reading
+from xpnet.core.reading import MissingFileError, UnreadableFileError, printable, read_file, reading
 from xpnet.data.cache import cached_arrays, walk
 from xpnet.data.dataset import Dataset
+from xpnet.data.picture import SUFFIXES, decode, has_frames
 from xpnet.data.tar import members, open_tar, read_member
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow knows others, some of them programs
-_ANY, _RATIO = 2**24, 1032  # bytes that any picture may have, and how many come of one at most (deflate)
+from xpnet.data.text import alike
+from xpnet.data.zip import is_zip, zip_members
 
 
 class ImageFolder(Dataset):
-    """A data set of pictures in class folders: `PATH/cat/1.jpg`, or a tar file that holds the same.
+    """A data set of pictures in class folders: `PATH/cat/1.jpg`, or an archive that holds the same.
 
     Args:
-        path: a folder, or a .tar, .tar.gz, .tar.bz2 or .tar.xz file, which is never unpacked to disk. Folders
-            in class folders belong to the class, links are followed, and a single folder around the class
-            folders is entered. What is left out is counted in a warning.
+        path: a folder, or a .tar, .tar.gz, .tar.bz2, .tar.xz or .zip file, which is never unpacked to disk.
+            Folders in class folders belong to the class, links are followed, and a single folder around the
+            class folders is entered. What is left out is counted in a warning.
         size: side of the pictures: the shorter side is scaled to it, then the centre is cut out, as in deck
             S4. Default: as they are; then all must have one size.
         mode: "RGB", or "L" for grey.
@@ -39,6 +38,7 @@ class ImageFolder(Dataset):
         cache: keep the decoded pictures on disk for the next run: True, a folder, or False. See
             `xpnet.data.cache.cache_folder`.
         part: the folder to take, where there are some such as train and test, with class folders in them.
+        skip_damaged: leave out pictures that cannot be read, with a warning that names them.
 
     Attributes:
         class_names: the names of the class folders, sorted; class k is the k-th.
@@ -61,6 +61,7 @@ class ImageFolder(Dataset):
         cache: bool | str | PathLike[str] = True,
         *,
         part: str | None = None,
+        skip_damaged: bool = False,
     ) -> None:
         if mode not in ("RGB", "L"):
             raise ValueError(f'ImageFolder: mode is "RGB" or "L", got {mode!r}')
@@ -72,18 +73,36 @@ class ImageFolder(Dataset):
             raise MissingFileError(f"{path}: no such file or folder")
         if find_spec("PIL") is None:
             raise ImportError('reading pictures needs Pillow: pip install "xpnet[images]"')
-        options = {"size": size, "mode": mode, "part": part}
-        with reading(path, "a folder or a tar file of pictures"):
+        options = {"size": size, "mode": mode, "part": part} | ({"skip": True} if skip_damaged else {})
+        with reading(path, "a folder or an archive of pictures"):
             arrays = cached_arrays(
-                path, options, lambda folder: _decode(Path(path), size, mode, part, folder), cache
+                path,
+                options,
+                lambda folder: _decode(Path(path), size, mode, part, folder, skip_damaged),
+                cache,
             )
+            if "left" in arrays:  # said in every run, whether they were decoded now or before
+                for said in np.atleast_1d(arrays["left"]):
+                    warnings.warn(str(said), stacklevel=2)
+            damaged = [str(text) for text in arrays.get("damaged", ())]
+            if damaged:
+                more = f", and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+                warnings.warn(
+                    f"{path}: {len(damaged)} damaged pictures are left out: {'; '.join(damaged[:3])}{more}",
+                    stacklevel=2,
+                )
             x = np.asarray(arrays["x"]) if dtype == "uint8" else arrays["x"].astype(np.float32)
             names = [str(name) for name in arrays["classes"]]
             super().__init__(x, np.array(arrays["y"]), Path(path).name, class_names=names)
 
 
-def _decode(path: Path, size: int | None, mode: str, part: str | None, folder: Path) -> None:
-    """Write x.npy, y.npy and classes.npy. The first pass finds the order, the second decodes into it."""
+def _decode(
+    path: Path, size: int | None, mode: str, part: str | None, folder: Path, skip_damaged: bool = False
+) -> None:
+    """Write x.npy, y.npy and classes.npy. The first pass finds the order, the second decodes into it.
+
+    What was left out is in left.npy and damaged.npy.
+    """
     layout = layout_of(path, part)
     if layout.parts and part is None:
         raise ValueError(
@@ -94,10 +113,22 @@ def _decode(path: Path, size: int | None, mode: str, part: str | None, folder: P
     classes = sorted(set(layout.pictures.values()))
     place = {name: i for i, name in enumerate(names)}
     x: Any = None
+    damaged: dict[int, str] = {}
+    said, moving = [layout.left] if layout.left else [], []
     for name, content in _files(path, content=True):
         if name not in place:
             continue
-        picture = decode(content, size, mode, f"{path}: {name}")
+        try:
+            picture = decode(content, size, mode, f"{path}: {name}")
+        except ValueError as error:
+            if not skip_damaged:
+                raise UnreadableFileError(
+                    f"{error}; --skip-damaged (skip_damaged=True) leaves such out"
+                ) from error
+            damaged[place[name]] = printable(name) if len(str(error)) > 300 else str(error)
+            continue
+        if name.suffix.lower() in _OF_FRAMES and has_frames(content):
+            moving.append(printable(name))
         if x is None:
             if (
                 shutil.disk_usage(folder).free < len(names) * picture.nbytes
@@ -112,10 +143,33 @@ def _decode(path: Path, size: int | None, mode: str, part: str | None, folder: P
                 "pass size=... to scale and cut all to one size"
             )
         x[place[name]] = picture
+    if x is None:
+        raise ValueError(f"{path}: no picture in it can be read: {next(iter(damaged.values()))}")
     x.flush()
+    if moving:
+        said.append(f"{path}: of {len(moving)} files the first picture is taken, such as {moving[0]}")
+    said += [f"{path}: classes {a!r} and {b!r} are called alike, and count as two" for a, b in alike(classes)]
+    if said:
+        np.save(folder / "left.npy", np.array(said))
+    if damaged:
+        names = _without(x, names, damaged, folder)
     labels = np.array([classes.index(layout.pictures[name]) for name in names], dtype=np.int64)
     np.save(folder / "y.npy", labels)
     np.save(folder / "classes.npy", np.array(classes))
+
+
+def _without(x: Any, names: list[Any], damaged: dict[int, str], folder: Path) -> list[Any]:
+    """Write the pictures again without those that are damaged, and which those are; the names that stay."""
+    kept = [i for i in range(len(names)) if i not in damaged]
+    shorter = np.lib.format.open_memmap(
+        folder / "kept.npy", "w+", dtype=np.uint8, shape=(len(kept), *x.shape[1:])
+    )
+    for row, i in enumerate(kept):
+        shorter[row] = x[i]
+    shorter.flush()
+    (folder / "kept.npy").replace(folder / "x.npy")
+    np.save(folder / "damaged.npy", np.array([damaged[i] for i in sorted(damaged)]))
+    return [names[i] for i in kept]
 
 
 PARTS = {
@@ -125,24 +179,47 @@ PARTS = {
 }
 """The names that folders of the parts of a data set have, in any case."""
 
+_OF_FRAMES = (".gif", ".tif", ".tiff", ".webp", ".png")
+
+
+def _parts_among(folders: set[str]) -> dict[str, str]:
+    """Those of train, validation and test: by their names, or by names that differ in nothing else.
+
+    >>> from xpnet.data.folder import _parts_among
+    >>> _parts_among({"seg_train", "seg_test", "notes"})
+    {'train': 'seg_train', 'test': 'seg_test'}
+    """
+    groups: dict[tuple[str, ...], dict[str, str]] = {}
+    for folder in sorted(folders):
+        words = [word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+|[0-9]+", folder)]
+        kinds = [kind for kind, names in PARTS.items() if {*words} & {*names}]
+        if len(kinds) == 1:
+            rest = tuple(word for word in words if word not in PARTS[kinds[0]])
+            groups.setdefault(rest, {}).setdefault(kinds[0], folder)
+    found = {kind: groups.get((), {})[kind] for kind in PARTS if kind in groups.get((), {})}
+    pairs = [group for rest, group in groups.items() if rest and len(group) > 1]
+    return {kind: pairs[0][kind] for kind in PARTS if kind in pairs[0]} if pairs and not found else found
+
 
 class Layout(NamedTuple):
-    """What a folder or a tar file holds.
+    """What a folder or an archive holds.
 
     Attributes:
         pictures: the class of each picture, by its name.
         parts: the folders of train, validation and test, if there are two or more.
+        left: how many files are left out, in words; "" if none.
     """
 
     pictures: dict[PurePosixPath, str]
     parts: dict[str, str]
+    left: str = ""
 
 
 def layout_of(path: Path, part: str | None = None) -> Layout:
     """Find the class folders.
 
     Args:
-        path: a folder or a tar file.
+        path: a folder or an archive.
         part: a folder in it that has them, below any folder that everything is in.
 
     A folder that all pictures are in is entered, if there are folders in it; the folders there are the
@@ -150,17 +227,11 @@ def layout_of(path: Path, part: str | None = None) -> Layout:
 
     Raises:
         ValueError: no pictures in class folders; or folders of train and test, and no part chosen.
-
-    Warns:
-        UserWarning: files are left out: of another kind, or in no class folder.
     """
     files = [name for name, _ in _files(path, content=False, others=True)]
     pictures = [name.parts for name in files if _is_picture(name) and len(name.parts) > 1]
     depth = _descend(pictures, 0)
-    parts: dict[str, str] = {}
-    for kind, names in PARTS.items():
-        found = sorted({p[depth] for p in pictures if len(p) > depth + 2 and p[depth].lower() in names})
-        parts |= {kind: found[0]} if found else {}
+    parts = _parts_among({p[depth] for p in pictures if len(p) > depth + 2})
     if part is not None:
         pictures = [p for p in pictures if len(p) > depth + 1 and p[depth] == part]
         depth = _descend(pictures, depth + 1)
@@ -181,13 +252,22 @@ def layout_of(path: Path, part: str | None = None) -> Layout:
         and in_part(name)
         and (_is_picture(name) or name.parts[: depth + 1] in classes)
     ]
+    said = []
     if left:
-        warnings.warn(
-            f"{path}: {len(left)} files are left out, such as {printable(left[0])}; pictures are "
-            f"{', '.join(SUFFIXES)} in class folders",
-            stacklevel=2,
-        )
-    return Layout(found_in, {})
+        said.append(f"{len(left)} files are left out, such as {printable(left[0])}")
+        said.append(f"pictures are {', '.join(SUFFIXES)} in class folders")
+    around = next(iter(classes))[:depth]
+    beside = {
+        name.parts[depth] for name in files if name.parts[:depth] == around and len(name.parts) > depth + 1
+    }
+    if path.is_dir():
+        inside = path.joinpath(*around)
+        beside |= {f.name for f in inside.iterdir() if f.is_dir() and not _is_hidden(PurePosixPath(f.name))}
+    empty = sorted(beside - set(found_in.values()))
+    if empty:
+        more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
+        said.append(f"no pictures are in {', '.join(map(printable, empty[:3]))}{more}: no class")
+    return Layout(found_in, {}, f"{path}: {'; '.join(said)}" if said else "")
 
 
 def _descend(pictures: list[tuple[str, ...]], depth: int) -> int:
@@ -198,7 +278,7 @@ def _descend(pictures: list[tuple[str, ...]], depth: int) -> int:
 
 
 def _files(path: Path, content: bool, others: bool = False) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Every picture below a folder or in a tar file: its name from there, and its bytes if wanted.
+    """Every picture below a folder or in an archive: its name from there, and its bytes if wanted.
 
     `others`: files of other kinds, too, but not hidden ones.
     """
@@ -211,6 +291,12 @@ def _files(path: Path, content: bool, others: bool = False) -> Iterator[tuple[Pu
             name = PurePosixPath(file.relative_to(path).as_posix())
             if wanted(name) and file.is_file():
                 yield name, _content(file) if content else b""
+        return
+    if is_zip(path):
+        for inside, read in zip_members(path):
+            name = PurePosixPath(inside.removeprefix("./"))
+            if wanted(name):
+                yield name, read() if content else b""
         return
     with open_tar(path) as archive:
         for member in members(archive):
@@ -234,59 +320,55 @@ def _is_picture(name: PurePosixPath) -> bool:
     return name.suffix.lower() in SUFFIXES and not _is_hidden(name)
 
 
-def decode(content: bytes, size: int | None, mode: str, name: str) -> np.ndarray:
-    """One encoded picture as (channels, height, width) uint8.
+class Pictures(NamedTuple):
+    """Pictures of no class, (n, channels, height, width) uint8, their names, and what is left out."""
+
+    x: np.ndarray
+    names: list[str]
+    notes: list[str]
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is called as the archives are that pictures can be in."""
+    endings = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip")
+    return path.is_file() and path.name.lower().endswith(endings)
+
+
+def pictures_in(path: Path, size: int | None, mode: str, skip_damaged: bool = False) -> Pictures:
+    """Every picture below a folder or in an archive, sorted by name.
+
+    Args:
+        path: the folder or the archive.
+        size: side that all are scaled and cut to; None: all must have one size.
+        mode: "RGB" or "L".
+        skip_damaged: leave out those that cannot be read.
 
     Raises:
-        ValueError: the picture is truncated, damaged or no picture.
+        ValueError: no pictures, a damaged one, or pictures of several sizes.
     """
-    from PIL import Image, ImageOps
-
-    with reading(name, "a picture"):
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as file:
-            _check_size(file, len(content))
-            upright: Any = ImageOps.exif_transpose(file)  # cameras store the rotation apart
-            picture = _eight_bits(upright, file.format, name).convert(mode)
-        array = np.asarray(picture if size is None else _centre(picture, size))
-        return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-
-
-def _check_size(picture: Any, size: int) -> None:
-    """Refuse what its file of `size` bytes cannot hold, before memory is taken for the pixels."""
-    width, height = picture.size
-    pixel = {"1": 1 / 8, "L": 1, "P": 1, "LA": 2}.get(picture.mode, 3)
-    if width * height * pixel > _ANY + _RATIO * size:
-        raise ValueError(f"it says that it has {width} by {height} pixels, in a file of {size} bytes")
-
-
-def _centre(picture: Any, size: int) -> Any:
-    """The shorter side scaled to `size`, and the centre cut out: nothing outside of it is computed."""
-    from PIL import Image
-
-    scale = size / min(picture.size)
-    scaled = [max(size, round(n * scale)) for n in picture.size]
-    starts = [(n - size) // 2 for n in scaled]
-    places = list(zip(starts, scaled, picture.size, strict=True))
-    left, top = (start * n / wide for start, wide, n in places)
-    right, bottom = ((start + size) * n / wide for start, wide, n in places)
-    return picture.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
-
-
-def _eight_bits(picture: Any, format: str | None, name: str) -> Any:
-    """A picture with 8 bits a value: `convert` would cut off what is above 255.
-
-    Raises:
-        ValueError: 32-bit or float values, of which nobody knows what is white.
-    """
-    from PIL import Image
-
-    sixteen = picture.mode.startswith("I;16") or (picture.mode == "I" and format == "PNG")
-    if sixteen:
-        values = np.asarray(picture).astype(np.int64)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    if picture.mode in ("I", "F"):
-        raise ValueError(
-            f"{name}: values of {'32 bits' if picture.mode == 'I' else 'floats'}, whose white is not known; "
-            "save it with 8 or 16 bits"
-        )
-    return picture
+    found: dict[str, np.ndarray] = {}
+    damaged, others, moving = [], [], []
+    with reading(path, "a folder or an archive of pictures"):
+        for name, content in _files(path, content=True, others=True):
+            if not _is_picture(name):
+                others.append(printable(name))
+                continue
+            try:
+                found[str(name)] = decode(content, size, mode, f"{path}: {name}")
+            except ValueError as error:
+                if not skip_damaged:
+                    raise UnreadableFileError(f"{error}; --skip-damaged leaves such out") from error
+                damaged.append(str(error))
+                continue
+            if name.suffix.lower() in _OF_FRAMES and has_frames(content):
+                moving.append(printable(name))
+        if not found:
+            raise ValueError(f"{path}: no pictures ({', '.join(SUFFIXES)})")
+        names = sorted(found)
+        odd = next((name for name in names if found[name].shape != found[names[0]].shape), None)
+        if odd is not None:
+            raise ValueError(f"{path}: {odd} has another size than {names[0]}")
+    notes = [f"{len(others)} other files are left out, such as {others[0]}"] if others else []
+    notes += [f"{len(damaged)} damaged pictures are left out: {'; '.join(damaged[:3])}"] if damaged else []
+    notes += [f"of {len(moving)} files the first picture is taken, such as {moving[0]}"] if moving else []
+    return Pictures(np.stack([found[name] for name in names]), names, notes)

@@ -14,7 +14,8 @@ from xpnet.data.arrays import Arrays
 from xpnet.data.augment import Augmentation, Draw
 from xpnet.data.collate import collate as stack_items
 from xpnet.data.dataset import Dataset
-from xpnet.data.prefetch import prefetched
+from xpnet.data.epochs import Epochs
+from xpnet.data.shards import Shards
 from xpnet.data.source import Samples, check_samples, columns_of, items_of, rows_of
 
 
@@ -25,7 +26,7 @@ class Sampler(Protocol):
         """Their indices, integers on the host."""
 
 
-class DataLoader:
+class DataLoader(Epochs):
     """Iterate over a data set in mini-batches on the default backend; each iteration is one epoch.
 
     Args:
@@ -92,8 +93,6 @@ class DataLoader:
         self.seed = random.generators[random.SHUFFLE].state[0] if seed is None else seed
         self.sampler, self.augment, self.transform, self.prefetch = sampler, augment, transform, prefetch
         self.rank, self.ranks = 0, 1
-        self.epoch = self.batch = 0  # of the next batch
-        self._resuming = False
 
     def __len__(self) -> int:
         """The number of batches in an epoch; with a sampler, in the next one."""
@@ -132,18 +131,6 @@ class DataLoader:
             return random.integers(n, n, key)
         return random.permutation(n, key) if self.shuffle else None
 
-    def __iter__(self) -> Iterator[Any]:
-        if self.batch and not self._resuming:  # the last iteration was broken off: begin a new epoch
-            self.epoch, self.batch = self.epoch + 1, 0
-        self._resuming = False
-        batches = self._batches(self.epoch, self.batch)
-        if self.prefetch:
-            batches = prefetched(batches, self.prefetch, self)
-        for batch in batches:
-            self.batch += 1
-            yield batch
-        self.epoch, self.batch = self.epoch + 1, 0
-
     def _batches(self, epoch: int, first: int) -> Iterator[Any]:
         """The batches of an epoch from number `first` on."""
         size, order = self.batch_size, self.order(epoch)
@@ -160,6 +147,8 @@ class DataLoader:
             return rows_of(self.dataset, order, self.prefetch)
         if isinstance(self.dataset, Arrays):
             return columns_of(self.dataset, order)
+        if isinstance(self.dataset, Shards):
+            return self.dataset.gather
         return items_of(self.dataset, stack_items if self.collate is None else self.collate)
 
     def _changed(self, batch: Any, epoch: int, samples: np.ndarray) -> Any:
@@ -210,7 +199,7 @@ class DataLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """Seed and position (epoch, and batches of it that have been handed out); the sampler's state."""
-        state: dict[str, Any] = {"seed": self.seed, "epoch": self.epoch, "batch": self.batch}
+        state = super().state_dict()
         save = getattr(self.sampler, "state_dict", None)
         if save is not None:
             state["sampler"] = save()
@@ -218,8 +207,7 @@ class DataLoader:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go to a position that `state_dict` gave: the next iteration goes on with the batch after it."""
-        self.seed, self.epoch, self.batch = (int(state[k]) for k in ("seed", "epoch", "batch"))
-        self._resuming = True
+        super().load_state_dict(state)
         load = getattr(self.sampler, "load_state_dict", None)
         if load is not None and "sampler" in state:
             load(state["sampler"])

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
+from xpnet.data.columns import Columns
 from xpnet.data.preprocessing import ChannelMean, MeanImage, MinMax, Preprocessing, Standardize
+from xpnet.data.vocabulary import Vocabulary
 from xpnet.data.whitening import ZCA, PCAWhiten
 
 
@@ -66,9 +68,8 @@ class Pipeline(Preprocessing):
             step.load_state_dict({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
 
 
-_KINDS: dict[str, type[Preprocessing]] = {
-    kind.__name__: kind for kind in (Standardize, MinMax, MeanImage, ChannelMean, PCAWhiten, ZCA)
-}
+_ALL = (Standardize, MinMax, MeanImage, ChannelMean, PCAWhiten, ZCA, Columns, Vocabulary)
+_KINDS: dict[str, type[Preprocessing]] = {kind.__name__: kind for kind in _ALL}
 
 
 def describe(preprocessing: Preprocessing) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from xpnet.core.backend import HOST
 from xpnet.core.convert import to_numpy
 
 
-def _seed(seed: int | None) -> int:
+def own_seed(seed: int | None) -> int:
+    """The seed, or that of `xpnet.manual_seed`."""
     return random.generators[random.SHUFFLE].state[0] if seed is None else seed
 
 
@@ -35,7 +36,7 @@ def by_rank_in_class(labels: np.ndarray) -> np.ndarray:
     return np.argsort((rank + 0.5) / counts[labels], kind="stable")
 
 
-class _Seeded:
+class Seeded:
     """Saved with the loader: an order that began under one seed goes on under it."""
 
     seed: int
@@ -49,7 +50,7 @@ class _Seeded:
         self.seed = int(state["seed"])
 
 
-class Interleaved(_Seeded):
+class Interleaved(Seeded):
     """Every sample once, with the classes taking turns: no batch is of one class (deck S3).
 
     Args:
@@ -61,7 +62,7 @@ class Interleaved(_Seeded):
     """
 
     def __init__(self, labels: Any, seed: int | None = None) -> None:
-        self.labels, self.seed = _labels(labels, "Interleaved"), _seed(seed)
+        self.labels, self.seed = _labels(labels, "Interleaved"), own_seed(seed)
 
     def order(self, epoch: int) -> np.ndarray:
         """The indices of an epoch."""
@@ -69,11 +70,11 @@ class Interleaved(_Seeded):
         return shuffled[by_rank_in_class(self.labels[shuffled])]
 
 
-class _Weighted(_Seeded):
+class _Weighted(Seeded):
     """Draws samples with replacement in proportion to their weights; an epoch has as many as the data set."""
 
     def __init__(self, n: int, seed: int | None) -> None:
-        self.n, self.seed = n, _seed(seed)
+        self.n, self.seed = n, own_seed(seed)
 
     def weights(self) -> np.ndarray:
         """(n,) positive numbers."""
@@ -186,7 +187,7 @@ class HardExamples(_Weighted):
         return weights
 
 
-class Curriculum(_Seeded):
+class Curriculum(Seeded):
     """Easy samples first, then more and more of the hard ones (Bengio et al., 2009; deck S4).
 
     Args:
@@ -208,7 +209,7 @@ class Curriculum(_Seeded):
         if not 0 < start <= 1 or epochs < 1:
             raise ValueError(f"Curriculum: expected 0 < start <= 1 and epochs >= 1, got {start} and {epochs}")
         self.by_difficulty = np.argsort(host, kind="stable")
-        self.start, self.epochs, self.seed = start, epochs, _seed(seed)
+        self.start, self.epochs, self.seed = start, epochs, own_seed(seed)
 
     def share(self, epoch: int) -> float:
         """The fraction of the samples that an epoch presents."""

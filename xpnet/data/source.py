@@ -71,7 +71,8 @@ def items_of(dataset: Samples, collate: Callable[[Sequence[Any]], Any]) -> Gathe
 
 def is_data_set(data: Any) -> TypeGuard[Samples]:
     """Whether data have samples by number and no order of their own, as batches in a list have."""
-    return hasattr(data, "__len__") and hasattr(data, "__getitem__") and not hasattr(data, "__iter__")
+    numbered = hasattr(data, "__len__") and hasattr(data, "__getitem__") and not hasattr(data, "__iter__")
+    return numbered and not hasattr(data, "__array__")  # which an Arrow table has
 
 
 def check_samples(dataset: Any) -> None:

@@ -2,137 +2,53 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import re
 import warnings
-from collections.abc import Sequence
+from decimal import Decimal
 from os import PathLike
 from pathlib import Path
-from typing import IO, NamedTuple
 
 import numpy as np
 
 from xpnet.core.incoming import ordinary
-from xpnet.core.reading import open_file, printable, reading
+from xpnet.core.reading import printable, reading
 from xpnet.data.dataset import Dataset
+from xpnet.data.frame import Column, Frame, fast_frame, frame_of, say_points
 from xpnet.data.npy import read_npz
-
-_EMPTY = "is empty: fill it or drop the line"
-
-
-class Table(NamedTuple):
-    """The fields of a text table, stripped of spaces, and where they stand.
-
-    Attributes:
-        path: the file.
-        names: of the columns, if there is a header.
-        rows: the fields of each line.
-        lines: its number in the file, from 1.
-    """
-
-    path: str | PathLike[str]
-    names: list[str] | None
-    rows: list[list[str]]
-    lines: list[int]
-
-    def fault(self, row: int, column: int, what: str) -> ValueError:
-        """What is wrong with a field."""
-        name = "" if self.names is None else f" ({self.names[column]})"
-        field = self.rows[row][column]
-        field = field if len(field) <= 100 else field[:100] + " ..."
-        return ValueError(f"{self.path}, line {self.lines[row]}, column {column}{name}: {field!r} {what}")
-
-    def numbers(self, columns: Sequence[int]) -> np.ndarray:
-        """Those columns, (n, columns) float64.
-
-        Raises:
-            ValueError: naming the first field that is not a finite number.
-        """
-        values = np.empty((len(self.rows), len(columns)))
-        for i, row in enumerate(self.rows):
-            for k, j in enumerate(columns):
-                if not is_number(row[j]):
-                    raise self.fault(i, j, "is not a number" if row[j] else _EMPTY)
-                values[i, k] = float(row[j])
-                if math.isinf(values[i, k]):
-                    raise self.fault(i, j, "is too large a number")
-        return values
-
-
-def read_table(path: str | PathLike[str], header: bool | None = None, delimiter: str | None = ",") -> Table:
-    """The one reader of text tables: for `load_csv` and for `xpnet predict`.
-
-    Args:
-        path: the file, UTF-8 with or without a byte order mark. Empty lines are passed over, and so are
-            lines at the top that begin with #.
-        header: whether the first line names the columns; default: if none of its fields is a number.
-        delimiter: what separates the fields, which may also stand at the end of every line; None: whichever
-            of comma, semicolon and tab the first line has.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no text table, no lines, or lines of several lengths.
-    """
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    with reading(path, "a text table"), open_file(path) as content:
-        file = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
-        if delimiter is None:
-            delimiter = _delimiter(file)
-        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
-        for row in reader:
-            fields = [field.strip() for field in row]
-            if (not any(fields) and len(fields) < 2) or (not rows and fields[0].startswith("#")):
-                continue
-            rows.append(fields)
-            lines.append(reader.line_num)
-    names = None
-    if rows and (header or (header is None and not any(is_number(field) for field in rows[0]))):
-        names, _ = rows.pop(0), lines.pop(0)
-    if not rows:
-        raise ValueError(f"{path}: no samples: the table is empty")
-    if len(rows[0]) > 1 and all(not row[-1] for row in rows) and (names is None or not names[-1:][0]):
-        rows = [row[:-1] for row in rows]  # a delimiter ends each line
-        names = None if names is None else names[:-1]
-    elif names is not None and len(names) == len(rows[0]) - 1 and all(not row[-1] for row in rows):
-        rows = [row[:-1] for row in rows]  # of each but the header
-    width = len(rows[0] if names is None else names)
-    for line, row in zip(lines, rows, strict=True):
-        if len(row) != width:
-            raise ValueError(f"{path}, line {line}: {len(row)} fields, expected {width}")
-    return Table(path, names, rows, lines)
-
-
-def _delimiter(file: IO[str]) -> str:
-    """Comma, semicolon or tab: the one that the first line has; the file is at its beginning again."""
-    first = next((line for line in file if line.strip() and not line.startswith("#")), "")
-    file.seek(0)
-    found = [mark for mark in ",;\t" if mark in first]
-    if len(found) > 1:
-        raise ValueError(f"the first line has {' and '.join(map(repr, found))}: which separates the fields?")
-    return found[0] if found else ","
+from xpnet.data.text import (
+    EMPTY,
+    Table,
+    decoded,
+    is_missing,
+    is_number,
+    table_of,
+    written_otherwise,
+)
 
 
 def load_csv(
     path: str | PathLike[str],
     target: int | str = -1,
     header: bool | None = None,
-    delimiter: str = ",",
+    delimiter: str | None = None,
     *,
     classes: bool | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
 ) -> Dataset:
     """A table of numbers, one sample a line.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, gzipped or not. A first column without a name that counts the rows, as data frames
+            write their index, is left out, which is said.
         target: the column to predict, by number or by its name in the header.
         header: whether the first line names the columns; default: if none of its fields is a number.
-        delimiter: what separates the fields.
+        delimiter: what separates the fields; default: the one of comma, semicolon, tab and | that gives all
+            lines as many.
         classes: whether the target is a class. True: every text is one; the names are sorted, numbers by
             value, and numbered, but whole numbers stay as they are. False: it is a number to predict. None:
             whole numbers, 1.0 too, and text are classes, other numbers not; a column of both is refused.
+        decimal: the decimal mark, "." or ","; default: a comma where it can be nothing else, which is said.
+        encoding: of the text, such as "cp1252"; default: as its byte order mark says, else UTF-8.
 
     Returns:
         x float32 (n, columns - 1); y int64 classes or float32 values, (n,).
@@ -143,7 +59,8 @@ def load_csv(
             named), or no such target.
 
     Warns:
-        UserWarning: float32 has not the digits to tell a column's values apart.
+        UserWarning: float32 has not the digits to tell a column's values apart, an index is left out, or
+            commas are taken for decimal marks.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -155,13 +72,29 @@ def load_csv(
     ([[1.5, 2.0], [3.0, 4.5]], [0, 1], ['rose', 'tulip'])
     """
     with reading(path, "a table of numbers"):
-        table = read_table(path, header, delimiter)
+        if decimal not in (None, ".", ","):
+            raise ValueError(f'the decimal mark is "." or ",", got {decimal!r}')
+        with reading(path, "a text table"):
+            fast, text, mark = fast_frame(decoded(path, encoding), path, header, delimiter, decimal, [target])
+        if fast is not None and mark == ";" and decimal is None:
+            say_points(fast)
+        simple = None if fast is None else _simple(fast, target, classes)
+        if simple is not None:
+            x, y, names = simple
+            return Dataset(x, y, Path(path).name, class_names=names)
+        with reading(path, "a text table"):
+            table = table_of(text, path, header, mark, decimal, [target])
+        if fast is None and mark == ";" and decimal is None:
+            say_points(frame_of(table))
         column = _column(table, target)
-        others = [j for j in range(len(table.rows[0])) if j != column]
+        index = [j for j in range(len(table.rows[0])) if j != column and is_index(table, j)]
+        if index:
+            warnings.warn(f"{path}: its first column, which numbers the rows, is left out", stacklevel=2)
+        others = [j for j in range(len(table.rows[0])) if j not in (column, *index)]
         wide = table.numbers(others)
         x = wide.astype(np.float32)
         for k, j in enumerate(others):
-            if 2 * len(np.unique(x[:, k])) < len(np.unique(wide[:, k])):
+            if not told_apart(wide[:, k]):
                 name = j if table.names is None else f"{j} ({table.names[j]})"
                 warnings.warn(
                     f"{path}: float32 cannot tell the values of column {name} apart, such as {wide[0, k]!r}: "
@@ -172,21 +105,74 @@ def load_csv(
         return Dataset(x, y, Path(path).name, class_names=names)
 
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # one way to read each digit
-# what other programs write where a value is missing; as the names of classes they must be asked for
-_MISSING = ("", "?", "na", "n/a", "nan", "null", "#n/a")
+def _simple(
+    frame: Frame, target: int | str, classes: bool | None
+) -> tuple[np.ndarray, np.ndarray, list[str] | None] | None:
+    """x, y and the names of the classes; None where something is to be said, or looked at field by field."""
+    names, width = frame.names, len(frame.columns)
+    if names is not None and (names[0].lower() in _INDEX or names.count(str(target)) > 1):
+        return None
+    if isinstance(target, str):
+        if names is None or target not in names:
+            return None
+        target = names.index(target)
+    if not -width <= target < width or width < 2:
+        return None
+    goal = target % width
+    columns = [column.numbers for j, column in enumerate(frame.columns) if j != goal]
+    if any(numbers is None or not np.isfinite(numbers).all() for numbers in columns):
+        return None
+    wide = np.stack([numbers for numbers in columns if numbers is not None], axis=1)
+    x = wide.astype(np.float32)
+    if not all(told_apart(wide[:, k]) for k in range(x.shape[1])):
+        return None
+    column = frame.columns[goal]
+    y = column.numbers
+    if y is None:
+        return None if classes is False else _texts_as_classes(x, column)
+    if not np.isfinite(y).all():
+        return None
+    whole = bool((y == np.rint(y)).all())
+    if classes is False or (classes is None and not whole):
+        return x, y.astype(np.float32), None
+    exact = whole and np.abs(y).max() < 2**53 and max(map(len, column.texts)) <= 15
+    return (x, y.astype(np.int64), None) if exact else None
 
 
-def is_number(field: str) -> bool:
-    """Whether a field is a number as every program reads it: not 1_000, nor inf."""
-    return _NUMBER.fullmatch(field.strip()) is not None
+def _texts_as_classes(x: np.ndarray, column: Column) -> tuple[np.ndarray, np.ndarray, list[str]] | None:
+    names, y = np.unique(column.texts, return_inverse=True)
+    odd = (is_number(name) or is_missing(name) or written_otherwise([name]) for name in names)
+    return None if any(odd) else (x, y.astype(np.int64), names.tolist())
+
+
+def told_apart(wide: np.ndarray) -> bool:
+    """Whether float32 has the digits for most values of a column that float64 tells apart."""
+    in_order = np.sort(wide)  # and so are they in float32
+    different = np.count_nonzero(in_order[1:] != in_order[:-1]) + 1
+    narrow = in_order.astype(np.float32)
+    return bool(2 * (np.count_nonzero(narrow[1:] != narrow[:-1]) + 1) >= different)
+
+
+_INDEX = ("", "unnamed: 0")
+
+
+def is_index(table: Table, column: int) -> bool:
+    """Whether it is the first column, has no name among names, and numbers the rows."""
+    if column or table.names is None or table.names[0].lower() not in _INDEX:
+        return False
+    fields = [row[0] for row in table.rows]
+    return all(field.isdecimal() for field in fields) and len({*map(int, fields)}) == len(fields) > 1
 
 
 def _column(table: Table, target: int | str) -> int:
     path, names, width = table.path, table.names, len(table.rows[0])
     if isinstance(target, str):
         if names is None or target not in names:
-            columns = "there is no header" if names is None else f"columns are {', '.join(names)}"
+            columns = (
+                "there is no header; if the first line is one, say header=True"
+                if names is None
+                else f"columns are {', '.join(names)}"
+            )
             raise ValueError(f"{path}: no column {target!r}: {columns}")
         if names.count(target) > 1:
             raise ValueError(f"{path}: {names.count(target)} columns are called {target!r}; give its number")
@@ -200,7 +186,7 @@ def _targets(table: Table, column: int, classes: bool | None) -> tuple[np.ndarra
     """Classes or values, and the names of the classes that are text."""
     fields = [row[column] for row in table.rows]
     if "" in fields:
-        raise table.fault(fields.index(""), column, _EMPTY)
+        raise table.fault(fields.index(""), column, EMPTY)
     if classes is False:
         return table.numbers([column])[:, 0].astype(np.float32), None
     numeric = [is_number(field) for field in fields]
@@ -209,22 +195,41 @@ def _targets(table: Table, column: int, classes: bool | None) -> tuple[np.ndarra
         if any(numeric) and not all(numeric):
             odd = numeric.index(False)
             raise table.fault(odd, column, f"is not a number, as others in the column are{option}")
+        strange = None if any(numeric) else written_otherwise(fields)
+        if strange is not None:
+            raise table.fault(strange[0], column, f"is {strange[1]}{option}")
         for i, field in enumerate(fields):
-            if field.lower() in _MISSING:
+            if is_missing(field):
                 raise table.fault(i, column, f"says that the value is missing{option}")
-    if all(numeric):
-        values = table.numbers([column])[:, 0]
-        if (values == np.round(values)).all() and np.abs(values).max() < 2**53:
-            return values.astype(np.int64), None
-        if classes is None:
-            return values.astype(np.float32), None
-    first: dict[float | str, str] = {}  # 1 and 1.0 are one class
-    keys = [float(field) if number else field for field, number in zip(fields, numeric, strict=True)]
+    keys = [label_key(field) for field in fields]
+    whole = all(isinstance(key, int) for key in keys)
+    if whole and max(abs(int(key)) for key in keys) < 2**63:
+        return np.array(keys, dtype=np.int64), None
+    if all(numeric) and classes is None:
+        if whole:
+            large = next(i for i, key in enumerate(keys) if abs(int(key)) >= 2**63)
+            raise table.fault(
+                large,
+                column,
+                "is too large for a label: pass classes=True to name the classes by their text, or "
+                "classes=False to predict a number",
+            )
+        return table.numbers([column])[:, 0].astype(np.float32), None
+    first: dict[int | Decimal | str, str] = {}  # 1 and 1.0 are one class
     for key, field in zip(keys, fields, strict=True):
         first.setdefault(key, field)
     order = sorted(first, key=lambda key: (isinstance(key, str), key))
     number_of = {key: k for k, key in enumerate(order)}
     return np.array([number_of[key] for key in keys], dtype=np.int64), [first[key] for key in order]
+
+
+def label_key(field: str) -> int | Decimal | str:
+    """What makes two fields one class: the exact value of numbers, whole or not, else the text."""
+    if not is_number(field):
+        return field
+    value = Decimal(field)
+    whole = value.adjusted() < 40 and value == value.to_integral_value()
+    return int(value) if whole else value
 
 
 def load_npz(path: str | PathLike[str], x: str = "x", y: str = "y") -> Dataset:

@@ -1,5 +1,6 @@
 """Diagnostics: what is wrong with the data, the network, its gradients or its training, and what helps."""
 
+from xpnet.diagnostics.anatomy import Summary, summary
 from xpnet.diagnostics.data import class_balance, class_order, constant_features, input_scale, leakage
 from xpnet.diagnostics.doctor import Checkup, CheckupError, doctor
 from xpnet.diagnostics.finding import Finding, worst
@@ -22,6 +23,7 @@ __all__ = [
     "Finding",
     "LocateNonFinite",
     "Observation",
+    "Summary",
     "activation_scale",
     "class_balance",
     "class_order",
@@ -40,6 +42,7 @@ __all__ = [
     "overfit",
     "same_sign_gradients",
     "saturation",
+    "summary",
     "update_ratio",
     "worst",
 ]

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import optim
+from xpnet import nn, optim
 from xpnet.core import random
+from xpnet.core.convert import to_numpy
 from xpnet.diagnostics.copies import (
     batches_of,
     copy_of,
@@ -90,6 +91,9 @@ def examine(
     """The findings of `doctor` one by one, as they are made."""
     with random.forked():
         x, y = first_samples(train, _SAMPLES)
+    rest = _scaled_part(model, x)
+    if rest.shape[-1]:
+        yield input_scale(rest)
     yield from _data(x, y, train, validation, test)
     if is_labels(y):
         yield initial_loss(model, loss, x, y)
@@ -101,9 +105,14 @@ def examine(
     yield from _short_training(model, loss, (x, y), train, validation, optimizer, steps)
 
 
+def _scaled_part(model: Any, x: Any) -> Any:
+    """The samples without the columns that hold numbers of categories, which have no scale."""
+    numbers = {place for m in model.modules() if isinstance(m, nn.CategoryEmbedding) for place in m.places}
+    return to_numpy(x)[..., [j for j in range(x.shape[-1]) if j not in numbers]] if numbers else x
+
+
 def _data(x: Any, y: Any, train: Any, validation: Any, test: Any) -> Iterator[Finding]:
     """Of the samples as training sees them, and of whole data sets where they are at hand."""
-    yield input_scale(x)
     whole = dataset_of(train)
     yield constant_features(x if whole is None else whole.x)
     if is_labels(y):
@@ -123,7 +132,7 @@ def _short_training(
     watch, failure = Diagnostics(every=max(1, steps // 10)), ""
     with random.forked(), np.errstate(all="ignore"):
         copied, copied_optimizer = copy_of(model, optimizer)
-        trainer = Trainer(copied, loss, copied_optimizer, [watch, LocateNonFinite()])
+        trainer = Trainer(copied, loss, copied_optimizer, [watch, LocateNonFinite()], verbose=False)
         try:
             trainer.fit(First(batches_of(train), steps), epochs=1)
         except TrainingDivergedError as error:

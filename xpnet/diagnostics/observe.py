@@ -145,9 +145,11 @@ class Observer:
             for name, (kind, y) in self._outputs.items()
         ]
         self._weights = []
+        # a row of a table whose number is in no sample is not dead
+        tables = {id(m.weight) for m in self.model.modules() if isinstance(m, nn.Embedding)}
         for name, p in self.model.named_parameters():
             if p.grad is not None:
-                reached = self._gather.add(_reached(p.grad)) if p.ndim >= 2 else None
+                reached = self._gather.add(_reached(p.grad)) if p.ndim >= 2 and id(p) not in tables else None
                 sample, values = self._gather.add(_sample(p.grad)), self._gather.add(_sample(p.data))
                 self._weights.append((name, p, sample, values, reached))
         self.ready = True

@@ -92,6 +92,6 @@ def _trained(
     if norm:
         synchronize_batch_norm(model, communicator)
     optimizer = optim.SGD(model, lr=0.1, momentum=0.9)
-    trainer = Trainer(model, cross_entropy, optimizer, communicator=communicator)
+    trainer = Trainer(model, cross_entropy, optimizer, communicator=communicator, verbose=False)
     trainer.fit(DataLoader(data, batch_size, seed=seed), epochs=epochs)
     return {name: to_numpy(a) for name, a in model.state_dict().items()}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from xpnet.core.arrays import matmul, meeting, sum_rows
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
@@ -131,7 +129,7 @@ def linear_activation(
         raise ValueError(
             f"linear_activation: unknown activation {activation!r}; one of {', '.join(FUSED_ACTIVATIONS)}"
         )
-    z, of_linear = linear.body(x, weight, bias) if type(x) is np.ndarray else inside(linear, x, weight, bias)
+    z, of_linear = inside(linear, x, weight, bias)
     op = getattr(activations, activation)
     y, of_activation = inside(op, z) if p is None else inside(op, z, p)
     return y, lambda dy: of_linear(of_activation(dy))

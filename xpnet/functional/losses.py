@@ -91,7 +91,8 @@ def cross_entropy(
             return _over_positions(cross_entropy, logits, target, weight, options)
         xp = namespace(logits)  # the sums over classes and rows need float32
         value, wide = cross_entropy.body(widen(logits), target, weight, **options)
-        return xp.astype(value, logits.dtype), lambda dy: (xp.astype(wide(widen(dy))[0], logits.dtype),)
+        narrowed = lambda gradient: xp.astype(gradient, logits.dtype)
+        return narrowed(value), lambda dy: _each(wide(widen(dy)), narrowed)
     xp = namespace(logits)
     if weight is not None:
         weight = class_weight(weight, logits, logits.shape[1], "cross_entropy")
@@ -106,7 +107,9 @@ def cross_entropy(
     else:
         y, rows = class_indices(target, logits, classes, ignore_index, "cross_entropy")
     if y is None or rows is not None or weight is not None or label_smoothing:
-        count = None
+        count, by_target = None, None
+        if y is None:
+            by_target = (1 - label_smoothing) * (1.0 if weight is None else weight)
         if y is not None:
             t = constant(one_hot(y, classes, logits.dtype), logits)
         if label_smoothing:
@@ -118,7 +121,7 @@ def cross_entropy(
         if y is not None:  # "mean" divides by the weights of the labels
             each = xp.ones_like(total) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
             count = xp.sum(each if rows is None else each * rows, dtype=each.dtype)
-        return _soft_cross_entropy(shifted, exp, total, t, reduction, count)
+        return _soft_cross_entropy(shifted, exp, total, t, reduction, count, by_target)
 
     value, spread = reduce_losses(xp.log(total) - take_columns(shifted, y), reduction)
 
@@ -130,9 +133,12 @@ def cross_entropy(
 
 
 def _soft_cross_entropy(
-    shifted: Array, exp: Array, total: Array, t: Array, reduction: str, count: Any
+    shifted: Array, exp: Array, total: Array, t: Array, reduction: str, count: Any, by_target: Any
 ) -> Result:
-    """-sum_k t_k log p_k for any t: label smoothing, class weights, ignored rows (all 0), Mixup."""
+    """-sum_k t_k log p_k for any t: label smoothing, class weights, ignored rows (all 0), Mixup.
+
+    `by_target`: the derivative of t by the target's probabilities; None of labels.
+    """
     xp = namespace(shifted)
     log_p = shifted - xp.log(total)[:, None]
     terms = xp.where(t == 0, xp.zeros_like(t), -t * log_p)  # 0 log 0 = 0
@@ -142,8 +148,9 @@ def _soft_cross_entropy(
         mass = xp.sum(t, axis=1, dtype=t.dtype)
         gradient = exp * (mass / total)[:, None] - t
         scale = spread(widen(dy))
-        gradient = gradient * (scale[:, None] if reduction == "none" else scale)
-        return (keep(gradient, mass[:, None] != 0),)
+        scale = scale[:, None] if reduction == "none" else scale
+        gradient = keep(gradient * scale, mass[:, None] != 0)
+        return (gradient,) if by_target is None else (gradient, lambda out: -log_p * (by_target * scale))
 
     return value, pullback
 
@@ -177,9 +184,15 @@ def _over_positions(loss: Any, logits: Array, target: Any, weight: Any, options:
     value, pullback = loss.body(to_rows(logits), rows, weight, **options)
     if options["reduction"] == "none":
         value = xp.reshape(value, positions)
-    return value, lambda dy: (
-        from_rows(pullback(xp.reshape(dy, (-1,)) if getattr(dy, "shape", ()) else dy)[0]),
+    return value, lambda dy: _each(
+        pullback(xp.reshape(dy, (-1,)) if getattr(dy, "shape", ()) else dy), from_rows
     )
+
+
+def _each(gradients: Any, function: Callable[[Array], Array]) -> tuple[Any, ...]:
+    """What a function makes of each gradient, of those that wait to be asked for when they are."""
+    made = lambda g: function(g(None) if callable(g) else g)
+    return tuple((lambda out, g=g: made(g)) if callable(g) else made(g) for g in gradients)
 
 
 def _one_row(loss: Any, x: Array, target: Any, *arguments: Any, **options: Any) -> Result:
@@ -198,8 +211,8 @@ def _one_row(loss: Any, x: Array, target: Any, *arguments: Any, **options: Any) 
     value, pullback = loss.body(xp.expand_dims(x, axis=0), batch, *arguments, **options)
     rows = value.shape
     y = value if batch is target else xp.reshape(value, ())
-    return y, lambda dy: (
-        xp.reshape(pullback(xp.reshape(dy, rows) if hasattr(dy, "dtype") else dy)[0], given),
+    return y, lambda dy: _each(
+        pullback(xp.reshape(dy, rows) if hasattr(dy, "dtype") else dy), lambda g: xp.reshape(g, given)
     )
 
 
@@ -365,7 +378,7 @@ def _spread(weight: Any, like: Array, name: str) -> Array:
     weight = as_constant(weight, like)
     try:
         return xp.broadcast_to(weight, like.shape)
-    except ValueError:
+    except (ValueError, RuntimeError):  # the latter is PyTorch's
         raise ValueError(
             f"{name} of shape {tuple(weight.shape)} does not fit an input of shape {tuple(like.shape)}"
         ) from None

@@ -17,6 +17,7 @@ from xpnet.core.op import differentiable, inside
 from xpnet.core.operators import values_of
 from xpnet.core.places import namespace
 from xpnet.core.tensor import Tensor, array_of
+from xpnet.core.tracing import traced
 from xpnet.functional import activations
 
 Result = tuple[Array, Pullback]
@@ -107,7 +108,7 @@ def _move(running: Array, batch: Array, momentum: float) -> None:
     """A running statistic, in place, towards that of a batch; once, though a body may run again."""
     if again.get():
         return
-    running, batch = values_of(running), values_of(batch)
+    running, batch = traced([values_of(running), values_of(batch)])
     xp = namespace(running, batch)
     running *= 1 - momentum
     running += xp.astype(momentum * xp.reshape(batch, running.shape), running.dtype)

@@ -13,11 +13,13 @@ from xpnet.core.backend import Array, dtype_name
 from xpnet.core.convert import array_like, asarray, to_numpy
 from xpnet.core.notes import OPS, check_labels
 from xpnet.core.places import backend_name, backend_of, namespace
+from xpnet.core.recording import by_values
 from xpnet.functional.weighing import report
 
 _INT64, _UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
 
 
+@by_values
 def class_indices(
     target: Any, like: Array, classes: int, ignore_index: int | None, name: str
 ) -> tuple[Array, Array | None]:

@@ -16,6 +16,10 @@ from xpnet.core.places import namespace
 
 _listener: Setting[list[Weight] | None] = Setting("xpnet_weighing", None)
 
+promised: Setting[Callable[[Any], Array] | None] = Setting("xpnet_promised", None)
+"""What `backward` will begin with, other than 1: a 0-d array for a dtype. A loss that makes its gradient in
+the forward pass makes it for this one; whether `backward` kept to it shows by the identity of the array."""
+
 
 class Weight(NamedTuple):
     """The weight of a mean.

@@ -12,9 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.convert import to_numpy
-from xpnet.core.reading import check_file, reading
+from xpnet.core.reading import check_file, read_file, reading
 from xpnet.core.renamed import renamed
 from xpnet.io.writing import atomic_write
+
+
+class ForeignFileError(ValueError):
+    """A safetensors file that another program wrote."""
+
 
 _FORMAT = "xpnet 1"
 METADATA = "facts"
@@ -160,7 +165,10 @@ def load_arrays(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             if header.get("format") != _FORMAT:
-                raise ValueError(f"{path}: a safetensors file, but not one that xpnet saved")
+                raise ForeignFileError(
+                    f"{path}: a safetensors file, but not one that xpnet saved; its weights go into a "
+                    "model of yours: xpnet.load(path, model)"
+                )
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
         if header.get("sha256") != _digest(arrays, header.get(METADATA, "")):
             raise ValueError(f"{path}: the file is damaged: its content does not match its checksum")
@@ -168,6 +176,34 @@ def load_arrays(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[
         if not isinstance(metadata, dict):
             raise ValueError(f"{path}: its metadata are a {type(metadata).__name__}, expected a dict")
         return arrays, metadata
+
+
+_WIDTHS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
+           "I8": "i1", "U8": "u1", "BOOL": "?"}  # fmt: skip
+
+
+def load_foreign(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the metadata of a safetensors file that any program wrote; bfloat16 becomes float32.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or holds a dtype that NumPy lacks.
+    """
+    with reading(path, "a safetensors file"):
+        content = memoryview(read_file(path))
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(bytes(content[8 : 8 + size]))
+        metadata = header.pop("__metadata__", {})
+        arrays = {}
+        for name, entry in header.items():
+            if entry["dtype"] not in _WIDTHS:
+                raise ValueError(f"{name} is {entry['dtype']}, expected one of {', '.join(_WIDTHS)}")
+            begin, end = entry["data_offsets"]
+            values = np.frombuffer(content[8 + size + begin : 8 + size + end], dtype=_WIDTHS[entry["dtype"]])
+            if entry["dtype"] == "BF16":  # the upper half of a float32
+                values = (values.astype(np.uint32) << 16).view(np.float32)
+            arrays[name] = values.reshape(entry["shape"]).astype(values.dtype.newbyteorder("="))
+        return arrays, {str(key): str(value) for key, value in metadata.items()}
 
 
 _ARRAY = "__array__"  # the only key of a dict that stands for an array

@@ -5,22 +5,35 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from xpnet.lab.experiment import Check, Experiment, Picture, Result, Table, text
+from xpnet.lab.excerpt import excerpt
+from xpnet.lab.experiment import KINDS, VERDICTS, Check, Experiment, Picture, Result, Table, printed, text
+from xpnet.lab.formulas import mathml
+from xpnet.lab.items import items
+from xpnet.lab.svg import inline
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; color: #222 }
-h2 { margin-top: 3rem; border-top: 1px solid #ccc; padding-top: 1rem }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 0.85rem }
-td, th { padding: 0.15rem 0.6rem; border-bottom: 1px solid #e5e5e5; text-align: left }
-figure { margin: 1rem 0 } figcaption { font-size: 0.85rem; color: #555 }
-img, svg { max-width: 100%; height: auto }
-.agrees { color: #207020 } .slide { color: #b06000 } .DIFFERS { color: #c00000; font-weight: bold }
-"""
+_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # RDF is no HTML
+DEMOS = {  # moving parts: experiment -> what page.js makes of it
+    "step-size": 'data-demo="descent" data-surface="quadratic"',
+    "optimizers-in-a-bowl": 'data-demo="descent" data-surface="bowl"',
+    "optimizers-in-a-valley": 'data-demo="descent" data-surface="valley"',
+    "optimizers-at-a-saddle": 'data-demo="descent" data-surface="saddle"',
+    "decision-boundaries": 'data-demo="boundary"',
+    "dropout-masks": 'data-demo="dropout"',
+    "activation-statistics": 'data-demo="histograms"',
+    "perceptron": 'data-demo="perceptron"',
+    "hidden-representation": 'data-demo="network"',
+}
+
+
+def _part(name: str) -> str:
+    """A file of the page, to be embedded."""
+    return files("xpnet.lab").joinpath(name).read_text("utf-8")
 
 
 def as_text(experiment: Experiment, result: Result) -> str:
@@ -41,17 +54,65 @@ def as_page(found: Mapping[str, tuple[Experiment, Result]], title: str = "The la
     Raises:
         ImportError: matplotlib is missing.
     """
-    contents = "".join(
-        f'<tr><td>{e.deck}</td><td><a href="#{name}">{name}</a></td><td>{html.escape(e.item)}</td>'
-        f"<td>{_mark(result.verdict)}</td></tr>"
+    contents = _rows(
+        [e.deck, f'<a href="#{name}">{name}</a>', html.escape(e.item), _mark(result.verdict)]
         for name, (e, result) in found.items()
     )
     sections = "".join(_section(e, result) for e, result in found.values())
+    moving = ", ".join(f'<a href="#{name}">{name}</a>' for name in DEMOS if name in found)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
-        f"<table><tr><th>deck</th><th>experiment</th><th>item</th><th>verdict</th></tr>{contents}</table>"
-        f"{sections}</body></html>\n"
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_part('page.css')}</style></head><body><main><h1>{html.escape(title)}</h1>"
+        '<nav aria-label="Parts"><a href="#index">Index by deck and slide</a> · <a href="#errata">Errata</a>'
+        + (f" · to play with: {moving}" if moving else "")
+        + f"</nav>{_table(('deck', 'experiment', 'item', 'verdict'), contents)}"
+        f"{sections}{_errata(found)}{_index(found)}</main><script>{_part('page.js')}</script></body></html>\n"
+    )
+
+
+def _errata(found: Mapping[str, tuple[Experiment, Result]]) -> str:
+    """A sheet for each deck: what it says, what is right, and whose mistake it is."""
+    rows: dict[str, list[list[str]]] = {}
+    seen = set()
+    for item in items():
+        start = item.where.partition("#")[2]
+        if item.experiment is None or item.experiment not in found or not start:
+            continue
+        for check in found[item.experiment][1].checks:
+            wrong = check.verdict in KINDS.values() and check.what.startswith(start)
+            if wrong and (item.deck, check.what) not in seen:
+                seen.add((item.deck, check.what))
+                cells = [
+                    item.slide,
+                    check.what,
+                    text(_numbers(check.deck)),
+                    text(check.exact),
+                    _verdict(check),
+                ]
+                rows.setdefault(item.deck, []).append(cells)
+    header = ("slide", "what", "deck", "exact", "verdict")
+    return '<h2 id="errata">Errata</h2>' + "".join(
+        f'<h3 id="errata-{deck}">{deck}</h3>{_html_table("", header, rows[deck])}' for deck in sorted(rows)
+    )
+
+
+def _index(found: Mapping[str, tuple[Experiment, Result]]) -> str:
+    """Every item of the decks, with a field to search in them."""
+    rows = []
+    for item in items():
+        name, where = item.experiment, html.escape(item.where)
+        link = f'<a href="#{name}">{where}</a>' if name in found else where
+        rows.append(
+            [item.deck, html.escape(item.slide), html.escape(item.what), link, _mark(item.verdict(found))]
+        )
+    header = ("deck", "slide", "item", "where", "verdict")
+    return (
+        '<h2 id="index">Index by deck and slide</h2><p>What is not run needs CIFAR-10: '
+        "<code>xpnet lab all --data DIR --out FOLDER</code>.</p>"
+        '<p><label for="search">Search</label> <input id="search" type="search" placeholder="S2 dropout"> '
+        f'<output id="found" for="search">{len(rows)} items</output></p>'
+        + _table(header, _rows(rows), name="items")
     )
 
 
@@ -81,43 +142,63 @@ def draw(picture: Picture, format: str) -> bytes:
         animation = FuncAnimation(figure, frame, frames=picture.frames, init_func=lambda: [])
         with TemporaryDirectory() as folder:  # the writer wants a file's name
             path = Path(folder) / "animation.gif"
-            animation.save(path, writer=PillowWriter(fps=10), dpi=70)
+            animation.save(path, writer=PillowWriter(fps=10), dpi=100)
             return path.read_bytes()
     figure = Figure(figsize=picture.size, layout="constrained")
     picture.draw(figure)
     with mpl.rc_context({"svg.hashsalt": "xpnet", "svg.fonttype": "none"}):
-        figure.savefig(file, format=format, dpi=120, metadata={"Date": None} if format == "svg" else None)
+        figure.savefig(file, format=format, dpi=120, metadata=_NO_METADATA if format == "svg" else None)
     return file.getvalue()
 
 
 def _section(experiment: Experiment, result: Result) -> str:
-    tables = [_html_table("", *_check_table(result.checks))]
+    """Figures first, then the formula, the slide's words, the numbers in a line, and the code."""
+    name, header = experiment.name, _check_table(result.checks)
+    tables = [_html_table("", *header)]
     tables += [_html_table(table.title, table.header, _texts(table)) for table in result.tables]
-    pictures = "".join(_figure(picture) for picture in result.pictures)
+    pictures = "".join(_figure(p, f"{name}-{k}") for k, p in enumerate(result.pictures))
+    demo = f'<div class="demo" {DEMOS[name]}></div>' if name in DEMOS else ""
+    formula = f'<div class="formula">{mathml(name)}</div>' if mathml(name) else ""
     return (
-        f'<h2 id="{experiment.name}">{experiment.name} <small>{experiment.deck}</small></h2>'
-        f"<p><em>{html.escape(experiment.item)}</em></p><p>{html.escape(result.says)}</p>"
-        f"{''.join(tables)}{pictures}"
+        f'<section aria-labelledby="{name}"><h2 id="{name}">{name} <small>{experiment.deck}</small></h2>'
+        f"{pictures}{demo}{formula}<p><em>{html.escape(experiment.item)}</em></p>"
+        f"<p>{html.escape(result.says)}</p>"
+        f"<details><summary>{_line(result.checks)}</summary>{''.join(tables)}</details>"
+        '<details><summary>Code</summary><button class="copy" type="button">Copy</button>'
+        f'<pre tabindex="0">{html.escape(excerpt(experiment.run))}</pre></details></section>'
     )
 
 
-def _figure(picture: Picture) -> str:
+def _line(checks: Sequence[Check]) -> str:
+    """The numbers in a line: how many, and how they came out."""
+    verdicts = [check.verdict for check in checks]
+    counts = ", ".join(f"{verdicts.count(v)} {_mark(v)}" for v in reversed(VERDICTS) if v in verdicts)
+    return f"{len(checks)} numbers: {counts}"
+
+
+def _figure(picture: Picture, name: str) -> str:
+    alt = html.escape(picture.title)
     if picture.frames:
         code = base64.b64encode(draw(picture, "gif")).decode()
-        image = f'<img alt="{html.escape(picture.title)}" src="data:image/gif;base64,{code}">'
+        image = f'<img alt="{alt}" src="data:image/gif;base64,{code}">'
     else:
         svg = draw(picture, "svg").decode()
         if len(svg) > 300_000:  # many points: pixels are smaller
             code = base64.b64encode(draw(picture, "png")).decode()
-            image = f'<img alt="{html.escape(picture.title)}" src="data:image/png;base64,{code}">'
+            image = f'<img alt="{alt}" src="data:image/png;base64,{code}">'
         else:
-            image = svg[svg.index("<svg") :]
-    return f"<figure>{image}<figcaption>{html.escape(picture.title)}</figcaption></figure>"
+            image = inline(svg, name, alt)
+    return f"<figure>{image}<figcaption>{alt}</figcaption></figure>"
 
 
 def _check_table(checks: Sequence[Check]) -> tuple[Sequence[str], list[list[str]]]:
     header = ("what", "deck", "ours", "exact", "verdict")
-    return header, [[c.what, text(c.deck), text(c.ours), _target(c), _verdict(c)] for c in checks]
+    return header, [[c.what, text(_numbers(c.deck)), text(c.ours), _target(c), _verdict(c)] for c in checks]
+
+
+def _numbers(deck: Any) -> Any:
+    """Those of a long print, to be shortened as other numbers are."""
+    return printed(deck)[0] if isinstance(deck, str) and len(deck.split()) > 12 else deck
 
 
 def _target(check: Check) -> str:
@@ -128,7 +209,7 @@ def _target(check: Check) -> str:
 
 
 def _verdict(check: Check) -> str:
-    return f"{check.verdict}: {check.slip}" if check.slip else check.verdict
+    return f"{check.verdict}: {check.slip}" if check.verdict in KINDS.values() else check.verdict
 
 
 def _texts(table: Table) -> list[list[str]]:
@@ -146,19 +227,27 @@ def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _html_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(text(cell))}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return _table(
+        [html.escape(text(cell)) for cell in header], _rows([_cell(c) for c in row] for row in rows), title
+    )
+
+
+def _rows(rows: Iterable[Sequence[str]]) -> str:
+    return "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+
+
+def _table(header: Sequence[str], rows: str, title: str = "", name: str = "") -> str:
+    """From cells that are HTML."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
     caption = f"<caption>{html.escape(title)}</caption>" if title else ""
-    return f"<table>{caption}<tr>{head}</tr>{body}</table>"
+    own = f' id="{name}"' if name else ""
+    parts = f"{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
+    return f'<div class="wide"><table{own}>{parts}</table></div>'
 
 
 def _cell(cell: str) -> str:
     verdict, colon, rest = cell.partition(":")
-    return (
-        _mark(verdict) + html.escape(colon + rest)
-        if verdict in ("agrees", "slide wrong", "DIFFERS")
-        else html.escape(cell)
-    )
+    return _mark(verdict) + html.escape(colon + rest) if verdict in VERDICTS else html.escape(cell)
 
 
 def _mark(verdict: str) -> str:

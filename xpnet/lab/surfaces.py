@@ -60,7 +60,7 @@ def contours(axis: Any, f: Surface, x: tuple[float, float], y: tuple[float, floa
     z = f(grid)
     levels = np.unique(np.quantile(z, np.linspace(0, 1, 15) ** 2))
     axis.contour(*grid, z, levels=levels, colors="0.7", linewidths=0.7, linestyles="solid")
-    axis.set(xlim=x, ylim=y)
+    axis.set(xlim=x, ylim=y, xlabel="x1", ylabel="x2")
 
 
 def race(
@@ -70,6 +70,7 @@ def race(
     x: tuple[float, float],
     y: tuple[float, float],
     frames: int = 30,
+    legend: str = "lower right",
 ) -> Picture:
     """An animation: every path up to the same step, on one contour plot."""
     steps = max(len(path) for path in paths.values()) - 1
@@ -82,7 +83,7 @@ def race(
             axis.plot(*path[: now + 1].T, color=f"C{color}", lw=1)
             axis.plot(*path[min(now, len(path) - 1)], "o", color=f"C{color}", label=name)
         axis.set_title(f"step {now}")
-        axis.legend(loc="lower right", fontsize=7)
+        axis.legend(loc=legend, fontsize=7)
 
     return Picture(title, draw, (6, 4), frames)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+import math
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from operator import index as as_integer
 from typing import Any, Self
 
@@ -307,3 +308,41 @@ def _then_relu(block: Residual, following: Module, x: Any) -> Any:
     if type(following) is not ReLU or not block._ends_in_norm():
         return None
     return block._with_norm(x, relu=True)
+
+
+class Average(Module):
+    """The mean of what several networks give: an ensemble as one network.
+
+    Args:
+        layers: the networks, each of (N, ...) -> (N, C).
+        probabilities: whether their outputs are scores of classes; then it gives the logarithm of the mean
+            of the probabilities, which are scores again.
+
+    Raises:
+        ValueError: there are none.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> members = [nn.Linear(1, 1), nn.Linear(1, 1)]
+    >>> for member, value in zip(members, (1.0, 3.0)):
+    ...     member.theta[...] = value
+    >>> nn.Average(*members)(xpnet.asarray([[2.0]])).tolist()
+    [[6.0]]
+    """
+
+    def __init__(self, *layers: Module, probabilities: bool = False) -> None:
+        if not layers:
+            raise ValueError("Average: no networks")
+        self.layers, self.probabilities = list(layers), probabilities
+
+    def forward(self, x: Any) -> Any:
+        """(N, ...) -> (N, C)."""
+        return mean_of([layer(x) for layer in self.layers], self.probabilities)
+
+
+def mean_of(outputs: Sequence[Any], probabilities: bool) -> Any:
+    """The mean; or log mean_k p_k, by log(a + b) = log a + softplus(log b - log a), which is never log 0."""
+    total: Any = F.log_softmax(outputs[0]) if probabilities else outputs[0]
+    for output in outputs[1:]:
+        total = total + (F.softplus(F.log_softmax(output) - total) if probabilities else output)
+    return total - math.log(len(outputs)) if probabilities else total / len(outputs)

@@ -28,6 +28,7 @@ class Conv2d(Layer):
         groups: independent parts of the channels.
         bias: whether to add one; not needed before a norm.
         weight_init: makes the weight from its shape; default `init.torch_default`.
+        bias_init: likewise; default uniform in +-1/sqrt(fan-in), as in PyTorch.
         dtype: default float32.
 
     Raises:
@@ -52,6 +53,7 @@ class Conv2d(Layer):
         bias: bool = True,
         *,
         weight_init: init.Initializer = init.torch_default,
+        bias_init: init.Initializer | None = None,
         dtype: str = "float32",
     ) -> None:
         in_channels = size("Conv2d", "in_channels", in_channels)
@@ -71,7 +73,10 @@ class Conv2d(Layer):
         shape = (out_channels, in_channels // groups, *kernel)
         self.weight = Parameter(initializer("Conv2d", "weight_init", weight_init)(shape, dtype=dtype))
         bound = math.prod(shape[1:]) ** -0.5
-        self.bias = Parameter(init.uniform((out_channels,), -bound, bound, dtype=dtype)) if bias else None
+        if bias_init is None:
+            bias_init = lambda shape, dtype: init.uniform(shape, -bound, bound, dtype=dtype)
+        initializer("Conv2d", "bias_init", bias_init)
+        self.bias = Parameter(bias_init((out_channels,), dtype=dtype)) if bias else None
 
     def forward(self, x: Any) -> Any:
         """(N, C, H, W) -> (N, O, H', W')."""

@@ -12,15 +12,21 @@ from typing import Any
 
 from xpnet import nn
 from xpnet.core.backend import dtype_name
+from xpnet.core.checks import nearest
+from xpnet.nn.losses import Loss
 from xpnet.nn.module import Module
+from xpnet.nn.parametrizations import KINDS
 
-_KINDS: dict[str, type[Module]] = {
-    name: kind
-    for name, kind in vars(nn).items()
-    if isinstance(kind, type) and issubclass(kind, Module) and kind.forward is not Module.forward
-}
 _MARGIN = 512
 _LEFT_OUT = ("weight_init", "bias_init", "inplace", "axis", "args", "kwargs")  # they change no result
+
+
+def _kind(name: Any) -> type[Module] | None:
+    """The layer of `xpnet.nn` of this name."""
+    kind = getattr(nn, name) if name in nn.__all__ else None
+    if not isinstance(kind, type) or not issubclass(kind, Module) or issubclass(kind, Loss):
+        return None
+    return None if kind.forward is Module.forward else kind
 
 
 def describe(module: Module) -> dict[str, Any]:
@@ -59,7 +65,7 @@ def _describe(module: Module, seen: list[Module]) -> dict[str, Any]:
         if other is module:
             return {"kind": "same", "number": number}
     kind = type(module).__name__
-    if _KINDS.get(kind) is not type(module):
+    if _kind(kind) is not type(module):
         raise TypeError(f"{type(module).__module__}.{kind} is not a layer of xpnet.nn")
 
     def encode(value: Any) -> Any:
@@ -68,13 +74,17 @@ def _describe(module: Module, seen: list[Module]) -> dict[str, Any]:
         return [encode(item) for item in value] if isinstance(value, list | tuple) else value
 
     description = {"kind": kind, **{name: encode(value) for name, value in _arguments(module).items()}}
+    made = vars(module).get("parametrizations", {})
+    if made:
+        described = {name: {"kind": part.kind, **part.settings()} for name, part in made.items()}
+        description["parametrizations"] = described
     seen.append(module)
     return description
 
 
 def _make(description: Mapping[str, Any], made: list[Module]) -> Module:
     arguments = dict(description)
-    kind = arguments.pop("kind", None)
+    kind, parametrized = arguments.pop("kind", None), arguments.pop("parametrizations", {})
     if kind == "same":
         return made[arguments["number"]]
 
@@ -83,16 +93,24 @@ def _make(description: Mapping[str, Any], made: list[Module]) -> Module:
             return _make(value, made)
         return tuple(decode(item) for item in value) if isinstance(value, list | tuple) else value
 
-    if kind not in _KINDS:
-        raise ValueError(f"unknown kind of layer {kind!r}; kinds are {', '.join(sorted(_KINDS))}")
+    make = _kind(kind)
+    if make is None:
+        near = nearest(kind, filter(_kind, nn.__all__))
+        raise ValueError(
+            f"unknown kind of layer {kind!r}; xpnet.nn has none of that name"
+            + (f", did you mean {near}?" if near else "")
+        )
     arguments = {name: decode(value) for name, value in arguments.items()}
     _check_padding(kind, arguments.get("padding", 0))
     try:
         layers = arguments.pop("layers", ())
         if "names" in arguments:
             layers = (dict(zip(arguments.pop("names"), layers, strict=True)),)
-        module = _KINDS[kind](*layers, **arguments)
-    except TypeError as error:
+        module = make(*layers, **arguments)
+        for name, settings in parametrized.items():
+            options = dict(settings)
+            KINDS[options.pop("kind")](module, name, **options)
+    except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{kind}: {error}") from None
     made.append(module)
     return module
@@ -124,7 +142,8 @@ def _arguments_of(kind: type, module: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in signature(kind).parameters:
         if name in ("bias", "affine", "elementwise_affine"):
-            found[name] = (module.bias if name == "bias" else module.weight) is not None
+            value = module.bias if name == "bias" else module.weight
+            found[name] = value if isinstance(value, bool) else value is not None
         elif name == "track_running_stats":
             found[name] = module.running_mean is not None
         elif name == "dtype":

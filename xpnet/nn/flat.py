@@ -23,6 +23,7 @@ from xpnet.core.backend import Array, Backend, dtype_name, named_dtype
 from xpnet.core.convert import asarray
 from xpnet.core.node import LENT, clock
 from xpnet.core.places import backend_name, backend_of, device, device_key, namespace, on_device
+from xpnet.core.recording import on_host
 from xpnet.core.tensor import Tensor
 from xpnet.core.versions import last
 
@@ -309,6 +310,7 @@ def as_one_vector(named: Mapping[str, Tensor]) -> Span:
     return FlatParameters(named, aligned=False).spans()[0]
 
 
+@on_host
 def zero_grads(parameters: Iterable[Tensor], set_to_none: bool = True) -> None:
     """No gradients from here on, or zeros in those that there are."""
     if not set_to_none:

@@ -19,6 +19,8 @@ from xpnet.core.tensor import array_of
 from xpnet.nn.module import Module
 
 Join = Callable[[Any, Module, Any], Any]
+_SMALL = 1 << 14
+
 JOINED: dict[type, Join] = {}
 """By the class of a layer: what gives its output after the layer that follows, or None if it cannot."""
 
@@ -34,16 +36,18 @@ def joins(kind: type) -> Callable[[Join], Join]:
 
 
 def unseen(layer: Module) -> bool:
-    """Whether nobody looks at what goes in or out of a layer, and `forward` is that of its class."""
-    return not layer._forward_hooks and "forward" not in layer.__dict__
+    """Whether nobody looks at what goes in or out of a layer, and `forward` and weights are its own."""
+    own = layer.__dict__
+    return not layer._forward_hooks and "forward" not in own and "parametrizations" not in own
 
 
 def row(layers: Sequence[Module], x: Any) -> Any:
     """The layers one after the other, neighbours that can be at once.
 
-    On NumPy no pair has a kernel, and looking for one would cost a small network more than it saves.
+    On NumPy looking for pairs costs a small network more than it saves.
     """
-    if type(x) is ndarray or type(array_of(x)) is ndarray or not is_enabled():
+    a = x if type(x) is ndarray else array_of(x)
+    if (type(a) is ndarray and a.size < _SMALL) or not is_enabled():
         for layer in layers:
             x = layer(x)
         return x

@@ -1,81 +1,47 @@
-"""Ready models: a perceptron, and two for small pictures such as CIFAR-10's. The last layer gives scores."""
+"""Ready models. Two for small pictures such as CIFAR-10's are here; the others load when asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from xpnet import init
-from xpnet.nn.activation import ELU, GELU, Hardtanh, LeakyReLU, LeCunTanh, ReLU, Sigmoid, Softplus, Tanh
+from xpnet.core.lazy import lazily
+from xpnet.nn.activation import ReLU
 from xpnet.nn.container import Residual, Sequential
 from xpnet.nn.convolution import Conv2d, GlobalAvgPool2d, MaxPool2d
 from xpnet.nn.dropout import Dropout
 from xpnet.nn.linear import Linear
 from xpnet.nn.module import Module
-from xpnet.nn.normalization import BatchNorm1d, BatchNorm2d
+from xpnet.nn.normalization import BatchNorm2d
+from xpnet.nn.perceptron import ACTIVATIONS, mlp
 
-# name: (layer, initial weights that keep the variance through it)
-ACTIVATIONS: dict[str, tuple[type[Module], init.Initializer]] = {
-    "relu": (ReLU, init.he_normal),
-    "leaky_relu": (LeakyReLU, init.he_normal),
-    "elu": (ELU, init.he_normal),
-    "gelu": (GELU, init.he_normal),
-    "softplus": (Softplus, init.he_normal),
-    "tanh": (Tanh, init.glorot_normal),
-    "lecun_tanh": (LeCunTanh, init.lecun_normal),
-    "hardtanh": (Hardtanh, init.glorot_normal),
-    "sigmoid": (Sigmoid, init.glorot_normal),
-}
+__all__ = ["ACTIVATIONS", "GPT", "VAE", "VGG", "Autoencoder", "LSTMLanguageModel", "MLPMixer", "ResNet"]
+__all__ += ["UNet", "ViT", "mlp", "resnet18", "resnet34", "resnet50", "small_cnn", "small_resnet", "vgg11"]
+__all__ += ["vgg16", "vit_tiny"]
 
-
-def mlp(
-    inputs: int,
-    hidden: Sequence[int],
-    outputs: int,
-    activation: str = "relu",
-    dropout: float = 0.0,
-    batch_norm: bool = False,
-    dtype: str = "float32",
-) -> Sequential:
-    """A perceptron: Linear, batch norm, activation, dropout for each hidden layer, and a last Linear.
-
-    Args:
-        inputs: features.
-        hidden: units of each hidden layer; none make a linear model.
-        outputs: scores.
-        activation: a key of `ACTIVATIONS`, which sets the initial weights, too.
-        dropout: after each activation.
-        batch_norm: before each activation; the Linear before it has no bias, which would cancel.
-        dtype: of the parameters.
-
-    Returns:
-        A model of (N, inputs) -> (N, outputs).
-
-    Raises:
-        ValueError: an unknown activation.
-
-    >>> from xpnet.nn import mlp
-    >>> mlp(4, [8], 3, "tanh")
-    Sequential(
-      (0): Linear(4, 8)
-      (1): Tanh()
-      (2): Linear(8, 3)
+if TYPE_CHECKING:  # what `__getattr__` finds: all ready models are names of this module, too
+    from xpnet.nn.autoencoder import VAE, Autoencoder
+    from xpnet.nn.gpt import GPT
+    from xpnet.nn.lstm_language import LSTMLanguageModel
+    from xpnet.nn.mixer import MLPMixer
+    from xpnet.nn.resnet import ResNet, resnet18, resnet34, resnet50
+    from xpnet.nn.unet import UNet
+    from xpnet.nn.vgg import VGG, vgg11, vgg16
+    from xpnet.nn.vit import ViT, vit_tiny
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "xpnet.nn.autoencoder": "Autoencoder VAE",
+            "xpnet.nn.gpt": "GPT",
+            "xpnet.nn.lstm_language": "LSTMLanguageModel",
+            "xpnet.nn.mixer": "MLPMixer",
+            "xpnet.nn.resnet": "ResNet resnet18 resnet34 resnet50",
+            "xpnet.nn.unet": "UNet",
+            "xpnet.nn.vgg": "VGG vgg11 vgg16",
+            "xpnet.nn.vit": "ViT vit_tiny",
+        },
     )
-    """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
-    layer, weight_init = ACTIVATIONS[activation]
-    options: Any = {"bias_init": init.zeros, "dtype": dtype}
-    stack: list[Module] = []
-    for size in hidden:
-        stack.append(Linear(inputs, size, not batch_norm, weight_init=weight_init, **options))
-        if batch_norm:
-            stack.append(BatchNorm1d(size, dtype=dtype))
-        stack.append(layer())
-        if dropout:
-            stack.append(Dropout(dropout))
-        inputs = size
-    return Sequential(*stack, Linear(inputs, outputs, weight_init=init.lecun_normal, **options))
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[Module]:

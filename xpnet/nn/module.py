@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from xpnet.core.backend import Array, DeviceError, dtype_name, load
-from xpnet.core.convert import asarray
-from xpnet.core.places import backend_of, device_key, namespace, where
-from xpnet.core.recording import active, current
+from xpnet.core.context import active
+from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.html import table
+from xpnet.core.incoming import is_foreign
+from xpnet.core.places import backend_of, device_key, known_backend, namespace, where
+from xpnet.core.recording import current
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.nn.flat import (
     FlatParameters,
@@ -19,13 +22,13 @@ from xpnet.nn.flat import (
     is_at,
     move_separately,
 )
+from xpnet.nn.hooks import ForwardHook, HookHandle
 from xpnet.nn.mode import Mode
 from xpnet.nn.parameter import Buffer, Parameter
 from xpnet.nn.parts import PLAIN, parts, reaches
 from xpnet.nn.tree import edition
 from xpnet.nn.vector import Vector
 
-ForwardHook = Callable[[Any, tuple[Any, ...], Any], Any]
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -34,23 +37,6 @@ class Keys(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
-
-
-class HookHandle:
-    """Takes a hook away again: `handle.remove()`, or a call of the handle."""
-
-    def __init__(self, module: Module, hook: ForwardHook) -> None:
-        self._module, self._hook = module, hook
-
-    def remove(self) -> None:
-        """No calls from here on; once is enough."""
-        left = tuple(h for h in self._module._forward_hooks if h is not self._hook)
-        if left:
-            self._module._forward_hooks = left
-        else:
-            vars(self._module).pop("_forward_hooks", None)
-
-    __call__ = remove
 
 
 class Module(Vector):
@@ -82,11 +68,17 @@ class Module(Vector):
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """`forward`, with device errors that name the layer and the parameter; then the forward hooks."""
+        """`forward`, with device errors that name the layer and the parameter; then the forward hooks.
+
+        A data frame of numbers (pandas, polars), an Arrow table or a sparse matrix goes in as an array of the
+        parameters' dtype, on the default backend.
+        """
         if active[0]:
             recording = current()
             if recording is not None:
                 recording.watch(self)
+        if args and known_backend(args[0]) is None:
+            args = tuple(asarray(to_numpy(a), self._float()) if is_foreign(a) else a for a in args)
         try:
             output = self.forward(*args, **kwargs)
         except DeviceError as error:
@@ -97,6 +89,10 @@ class Module(Vector):
                 if changed is not None:
                     output = changed
         return output
+
+    def _float(self) -> str:
+        """The dtype of the parameters; float32 without any."""
+        return next((dtype_name(p.dtype) for p in self.parameters()), "float32")
 
     def register_forward_hook(self, hook: ForwardHook) -> HookHandle:
         """Have `hook(module, inputs, output)` called after each forward pass of this module.
@@ -121,6 +117,15 @@ class Module(Vector):
 
     add_forward_hook = register_forward_hook
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A parameter that is made of others: see `xpnet.nn.parametrizations`."""
+            made = self.__dict__.get("parametrizations")
+            if made is None or name not in made:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return made[name]()
+
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k not in ("_forward_hooks", "_tree")}
 
@@ -135,6 +140,11 @@ class Module(Vector):
             ValueError: the module would contain itself.
         """
         old = vars(self).get(name)
+        if old is None and "parametrizations" in vars(self) and name in vars(self)["parametrizations"]:
+            raise TypeError(
+                f"{type(self).__name__}.{name} is made of others: set those in parametrizations.{name}, or "
+                "nn.remove_parametrizations first"
+            )
         if isinstance(old, Parameter | Buffer) and value is not None and value is not old:
             value = self._successor(name, old, value)
         elif type(value) not in PLAIN:
@@ -448,6 +458,19 @@ class Module(Vector):
     def extra_repr(self) -> str:
         """The arguments shown by `repr`."""
         return ""
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: each part with parameters of its own, and how many."""
+        rows = []
+        for name, module in self.named_modules():
+            own = [p for p in vars(module).values() if isinstance(p, Parameter)]
+            if own or not any(isinstance(value, Module) for _, value in module._children()):
+                shapes = ", ".join(str(tuple(p.shape)) for p in own)
+                kind = f"{type(module).__name__}({module.extra_repr()})"
+                rows.append([name, kind, shapes, sum(p.size for p in own)])
+        total = sum(p.size for p in self.parameters())
+        title = f"{type(self).__name__}, {total} parameters"
+        return table(["part", "kind", "shapes", "parameters"], rows, title)
 
     def __repr__(self) -> str:
         children = [(name, value) for name, value in self._children() if isinstance(value, Module)]

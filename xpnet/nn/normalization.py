@@ -197,6 +197,49 @@ class LayerNorm(_Affine):
         return f"{self.normalized_shape}"
 
 
+class RMSNorm(_Affine):
+    """Divide each sample by the root of its mean square over the last axes (Zhang & Sennrich, 2019).
+
+    Args:
+        normalized_shape: the sizes of those axes, or of the last one.
+        eps: added to the mean square; default: the smallest step at 1 of the dtype.
+        elementwise_affine: learn a scale an element.
+        dtype: default float32.
+
+    Raises:
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, or eps below 0.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.RMSNorm(2)(xpnet.asarray([[3.0, 3.0], [0.0, 0.0]])).numpy()
+    array([[1., 1.],
+           [0., 0.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        *,
+        dtype: str = "float32",
+    ) -> None:
+        sizes = normalized_shape if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
+        shape = tuple(size("RMSNorm", "normalized_shape", n) for n in sizes)
+        super().__init__(shape, elementwise_affine, False, dtype)
+        self.normalized_shape = shape
+        self.eps = eps if eps is None else number("RMSNorm", "eps", eps, 0)
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        """The shape."""
+        return f"{self.normalized_shape}, eps={self.eps}"
+
+
 class GroupNorm(_Affine):
     """Standardise each sample over `num_groups` groups of channels (Wu & He, 2018).
 

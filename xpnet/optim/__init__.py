@@ -1,5 +1,8 @@
 """Optimizers, learning-rate schedules, gradient clipping and noise."""
 
+from typing import TYPE_CHECKING
+
+from xpnet.core.lazy import lazily
 from xpnet.optim.chain import Accumulate, ClipNorm, ClipValue, Decay, Noise, Transform, chain
 from xpnet.optim.gradients import GradientNoise, clip_grad_norm, clip_grad_value
 from xpnet.optim.optimizer import Optimizer
@@ -16,29 +19,90 @@ from xpnet.optim.schedules import (
 )
 
 __all__ = [
+    "LAMB",
+    "LBFGS",
+    "SAM",
     "SGD",
     "Accumulate",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
+    "AdamWScheduleFree",
+    "Adamax",
+    "Adan",
     "ClipNorm",
     "ClipValue",
+    "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
     "Decay",
     "ExponentialLR",
     "GradientNoise",
     "InverseTimeLR",
+    "LambdaLR",
+    "LinearLR",
+    "Lion",
+    "Lookahead",
+    "MultiStepLR",
+    "Muon",
+    "NAdam",
     "Noise",
+    "OneCycleLR",
     "Optimizer",
+    "PolynomialLR",
+    "RAdam",
     "RMSprop",
     "ReduceLROnPlateau",
+    "SGDScheduleFree",
     "Schedule",
+    "SequentialLR",
     "StepLR",
     "Transform",
     "WarmupLR",
+    "WarmupStableDecayLR",
     "chain",
     "clip_grad_norm",
     "clip_grad_value",
+    "groups_by_pattern",
+    "layerwise_groups",
 ]
+
+if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
+    from xpnet.optim.adafactor import Adafactor
+    from xpnet.optim.adam_family import LAMB, Adamax, Lion, NAdam, RAdam
+    from xpnet.optim.adan import Adan
+    from xpnet.optim.around import SAM, Lookahead
+    from xpnet.optim.groups import groups_by_pattern, layerwise_groups
+    from xpnet.optim.lbfgs import LBFGS
+    from xpnet.optim.muon import Muon
+    from xpnet.optim.plans import (
+        ConstantLR,
+        LambdaLR,
+        LinearLR,
+        MultiStepLR,
+        OneCycleLR,
+        PolynomialLR,
+        SequentialLR,
+        WarmupStableDecayLR,
+    )
+    from xpnet.optim.schedule_free import AdamWScheduleFree, SGDScheduleFree
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "adafactor": "Adafactor",
+            "adam_family": "Adamax LAMB Lion NAdam RAdam",
+            "adan": "Adan",
+            "around": "Lookahead SAM",
+            "groups": "groups_by_pattern layerwise_groups",
+            "lbfgs": "LBFGS",
+            "muon": "Muon",
+            "plans": (
+                "ConstantLR LambdaLR LinearLR MultiStepLR OneCycleLR PolynomialLR SequentialLR "
+                "WarmupStableDecayLR"
+            ),
+            "schedule_free": "AdamWScheduleFree SGDScheduleFree",
+        },
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 from xpnet.core.backend import Array
@@ -50,6 +51,7 @@ class Adadelta(Optimizer):
         rho: decay of both averages.
         eps: inside both roots.
         weight_decay: adds weight_decay * theta to the gradient.
+        maximize: follow the gradient upwards.
 
     Raises:
         ValueError: a value is out of range.
@@ -61,10 +63,13 @@ class Adadelta(Optimizer):
     (0.9, 1e-06)
     """
 
+    one_kernel = elementwise = True
     lr: Rate = 1.0
     rho: float = 0.9
     eps: float = 1e-6
     weight_decay: float = 0.0
+    _: KW_ONLY
+    maximize: bool = False
 
     moments = ("square_avg", "acc_delta")
 

@@ -46,6 +46,7 @@ class Adagrad(Optimizer):
         initial_accumulator_value: where the sum starts.
         eps: against division by zero.
         eps_inside: sqrt(s + eps) as in deck S4, instead of sqrt(s) + eps as in S2 and PyTorch.
+        maximize: follow the gradient upwards.
 
     Raises:
         ValueError: a value is out of range.
@@ -59,6 +60,7 @@ class Adagrad(Optimizer):
     array([3.5], dtype=float32)
     """
 
+    one_kernel = elementwise = True
     lr: Rate = 1e-2
     lr_decay: float = 0.0
     weight_decay: float = 0.0
@@ -66,6 +68,7 @@ class Adagrad(Optimizer):
     eps: float = 1e-10
     _: KW_ONLY
     eps_inside: bool = False
+    maximize: bool = False
 
     moments = ("sum",)
 

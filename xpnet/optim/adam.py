@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import KW_ONLY
 from typing import Any
 
 from xpnet.core.backend import Array
@@ -87,6 +88,7 @@ class Adam(Optimizer):
         eps: added to the root.
         weight_decay: adds weight_decay * theta to the gradient.
         amsgrad: divide by the largest mean square so far.
+        maximize: follow the gradient upwards.
 
     Raises:
         ValueError: a value is out of range.
@@ -102,11 +104,14 @@ class Adam(Optimizer):
     array([ 0.5, -2.5], dtype=float32)
     """
 
+    one_kernel = elementwise = True
     lr: Rate = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     amsgrad: bool = False
+    _: KW_ONLY
+    maximize: bool = False
 
     def moment_names(self, h: Any) -> tuple[str | None, ...]:
         """Mean and mean square, and its maximum for AMSGrad."""
@@ -129,6 +134,7 @@ class AdamW(Adam):
         eps: added to the root.
         weight_decay: the part of theta that a step takes away, before lr; not in the gradient.
         amsgrad: divide by the largest mean square so far.
+        maximize: follow the gradient upwards.
 
     Raises:
         ValueError: a value is out of range.
@@ -142,6 +148,7 @@ class AdamW(Adam):
     array([0.25], dtype=float32)
     """
 
+    one_kernel = elementwise = True
     weight_decay: float = 1e-2
 
     def update(self, span: MomentSpan | Wide) -> None:

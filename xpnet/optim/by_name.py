@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.nn.module import Module
+from xpnet.optim.adafactor import Adafactor
+from xpnet.optim.adam_family import LAMB, Adamax, Lion, NAdam, RAdam
+from xpnet.optim.adan import Adan
 from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 
@@ -18,6 +21,13 @@ OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], float]] = {
     "rmsprop": (RMSprop, {}, 0.002),
     "adam": (Adam, {}, 0.005),
     "adamw": (AdamW, {}, 0.005),
+    "nadam": (NAdam, {}, 0.005),
+    "radam": (RAdam, {}, 0.005),
+    "adamax": (Adamax, {}, 0.005),
+    "lamb": (LAMB, {}, 0.01),
+    "lion": (Lion, {}, 0.0005),
+    "adan": (Adan, {}, 0.005),
+    "adafactor": (Adafactor, {}, 0.02),
 }
 
 

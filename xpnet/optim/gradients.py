@@ -14,7 +14,7 @@ from xpnet.core.backend import Array
 from xpnet.core.checks import number
 from xpnet.core.convert import asarray
 from xpnet.core.places import backend_name, backend_of, namespace, on_device
-from xpnet.core.recording import capturing
+from xpnet.core.recording import capturing, on_host
 from xpnet.core.registry import fusable
 from xpnet.nn.flat import Span, spans_with_gradient
 
@@ -45,6 +45,7 @@ def clip_to_norm(x: Array, norm: Array, max_norm: float) -> None:
     x *= xp.astype(xp.where(scale < 1, scale, xp.ones_like(scale)), x.dtype, copy=False)
 
 
+@on_host
 def clip_grad_norm(params: Any, max_norm: float) -> Array:
     """Scale all gradients so that their joint Euclidean norm is at most `max_norm` (Pascanu et al., 2013).
 
@@ -82,6 +83,7 @@ def clip_norm_of(gradients: Sequence[Array], max_norm: float) -> Array:
     return norm
 
 
+@on_host
 def clip_grad_value(params: Any, clip_value: float) -> None:
     """Cut every element of the gradients to [-clip_value, clip_value], in place.
 
@@ -138,6 +140,7 @@ class GradientNoise:
         check_noise("GradientNoise", eta)
         self.params, self.eta, self.gamma, self.t = params, eta, gamma, 0
 
+    @on_host
     def __call__(self) -> None:
         """Add the noise of this step."""
         spans = spans_with_gradient(self.params)

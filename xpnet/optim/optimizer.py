@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from inspect import Signature
 from typing import Any, ClassVar, dataclass_transform
 
 from numpy import ndarray
 
 from xpnet.core.backend import Array, dtype_name
+from xpnet.core.context import active
 from xpnet.core.convert import asarray
+from xpnet.core.html import table
 from xpnet.core.node import clock
 from xpnet.core.places import backend_of, namespace, on_device
-from xpnet.core.recording import Recording, active, capturing, depends_on, refuse
+from xpnet.core.recording import Recording, capturing, current, depends_on, on_host, refuse
 from xpnet.core.tensor import Tensor
 from xpnet.core.versions import last, wrote
 from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
 from xpnet.optim.chain import Transform
-from xpnet.optim.moments import Block, MomentSpan, State, Wide, members_of
-from xpnet.optim.options import as_python, check_options, declared, reader, record
+from xpnet.optim.moments import Block, MomentSpan, Shards, State, Wide, members_of
+from xpnet.optim.options import as_groups, as_python, check_options, declared, reader, record
+from xpnet.optim.scaled import DeviceScale
 
 
 @dataclass_transform()
@@ -68,10 +71,17 @@ class Optimizer(_Declared):
 
     params: Any  # the first argument; `param_groups` has them
     moments: ClassVar[tuple[str, ...]] = ()
+    alone: ClassVar[bool] = False  # whether each parameter is a span of its own
+    one_kernel: ClassVar[bool] = False  # whether `update` is one call of a rule that may have a kernel
+    elementwise: ClassVar[bool] = False  # whether `update` moves each element by its own gradient and moments
+    moment_shape: ClassVar[Any] = None  # then perhaps (name, a parameter's shape) -> the moment's, or None
     _signature: ClassVar[Signature] = Signature()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "update" in cls.__dict__:
+            cls.one_kernel = cls.__dict__.get("one_kernel", False)
+            cls.elementwise = cls.__dict__.get("elementwise", False)
         if "__init__" in cls.__dict__:
             cls.__signature__ = None  # type: ignore[attr-defined]  # not that of a base class
         else:
@@ -87,26 +97,16 @@ class Optimizer(_Declared):
             defaults = {k: v for k, v in bound.arguments.items() if k != "params"}
         elif args:
             raise TypeError(f"{type(self).__name__}: hyperparameters are passed by name")
-        if isinstance(params, type) or not (hasattr(params, "parameters") or isinstance(params, Iterable)):
-            raise TypeError(f"params: expected a Module or an iterable of parameters, got {params!r}")
-        if hasattr(params, "parameters"):
-            params = params.parameters()
-        if isinstance(params, Tensor):
-            raise TypeError(
-                "params: expected a Module or an iterable of parameters, got one Tensor; pass [tensor]"
-            )
-        params = list(params)
-        if not params:
-            raise ValueError("params is empty: there is nothing to train")
-        groups = params if isinstance(params[0], dict) else [{"params": params}]
+        groups = as_groups(params)
         self.defaults = defaults
         self._read = reader(tuple(defaults))  # of the hyperparameters of a group
         self.param_groups: list[State] = []
         self.transforms: tuple[Transform, ...] = ()  # of the gradients, before the update: see `chain`
         # what `LossScaler.unscale` asks of the next step:
         self.half_factor = 1.0  # a factor of 16-bit gradients, in float32
-        self.finite: Array | None = None  # on a device: whether the step holds, else all stays as it was
-        self.settle: Callable[[], object] | None = None  # tells later, by `take_back`, that it did not
+        self.scale: DeviceScale | None = None  # on a device: what divides them, or keeps the step away
+        self.shards: Shards | None = None  # of the ranks that share the moments: `parallel.shard_optimizer`
+        self.settle: Callable[[], object] | None = None  # hears of steps that were kept away
         self._rates: list[Callable[[int], float] | None] = []  # of the groups whose rate is a function
         self._state: dict[int, State] = {}  # of parameters by id, while there are no blocks
         self._blocks: list[Block] = []
@@ -114,7 +114,6 @@ class Optimizer(_Declared):
         self._members: list[Tensor] = []
         self._filled: list[Any] = []  # the members' `_filled`, as of the last step
         self._present: list[bool] = []  # which of them had a gradient when `_spans` were made
-        self._uncertain: list[MomentSpan] = []
         self._waiting = False  # for more gradients, before the step is made
         for group in groups:
             self.add_param_group(group)
@@ -170,6 +169,12 @@ class Optimizer(_Declared):
         self.param_groups.append(merged)
         self._rates.append(rate if callable(rate) else None)
         self._follows = any(self._rates)
+        self.initial_rates: list[float] = []  # of the groups, before the first schedule of theirs
+
+    def divide_among(self, shards: Shards) -> None:
+        """Keep from here on the moments of this rank's part alone."""
+        self._state, self._blocks, self._spans = self._collected(), [], []
+        self.shards = shards
 
     @property
     def has_functions(self) -> bool:
@@ -200,7 +205,11 @@ class Optimizer(_Declared):
             The loss that the closure returned.
         """
         loss = None if closure is None else closure()
-        settle, self.settle = self.settle, None  # about this step: nobody may ask before it is made
+        self._make()
+        return loss
+
+    @on_host
+    def _make(self) -> None:
         blocks = self._blocks
         for block in blocks:
             if not block.span.current:
@@ -220,14 +229,15 @@ class Optimizer(_Declared):
             self._filled = filled
             self._divide([bool(f) for f in filled])
         factor, self.half_factor = self.half_factor, 1.0
-        finite, self.finite, self._uncertain = self.finite, None, []
+        scale, self.scale = self.scale, None
         recording = capturing() if active[0] else None
         if recording is not None:
-            if finite is not None or settle is not None or factor != 1:
-                refuse("a LossScaler looks at the gradients of each step")
+            if scale is not None and self._follows:
+                refuse("a rate that is a function of the steps waits to know which a LossScaler left out")
             self._join(recording)
+        undo = not (self.transforms or (scale is not None and scale.divided))
         if self.transforms:
-            factor = self._transform(factor)
+            factor = self._transform(factor, scale)
         if not self._waiting:
             for span in self._spans:
                 span.step = step = span.made + 1
@@ -238,25 +248,32 @@ class Optimizer(_Declared):
                     wrote(span.parameters[0])
                 else:  # as `flat.wrote` does
                     last[0] = flat.written[span.part] = next(clock)
-                if type(span.values) is ndarray and span.master is None:  # nothing to look at
+                if (
+                    type(span.values) is ndarray and span.master is None and not span.upward
+                ):  # nothing to look at
                     self.update(span)
                     span.made = step
                     continue
                 with on_device(span.values):
-                    before = None if finite is None else span.copies()
-                    self._update(span, factor)
-                    if before is not None:
-                        self._uncertain.append(span)
-                        span.keep_if(finite, before)
-        self.settle = settle
-        return loss
+                    if scale is None:
+                        self._update(span, factor)
+                    else:
+                        scale.update(self._update, span, factor, undo, self.one_kernel)
+            if self.shards is not None:
+                for flat in {id(span.flat): span.flat for span in self._spans if span.flat}.values():
+                    self.shards.complete(flat, flat.values)
+        if scale is not None:
+            with on_device(scale.state):
+                scale.end(self._spans if not self._waiting else [])
 
-    def _update(self, span: MomentSpan, factor: float) -> None:
-        if span.master is None:
-            self.update(span)
-        else:
-            self.update(span.widened(factor))
+    def _update(self, span: MomentSpan, factor: float | Array) -> None:
+        if span.master is not None:
+            self.update(span.widened(-factor if span.upward else factor))
             span.write()
+        elif span.upward:
+            self.update(Wide(span.values, -span.grads, span.moments, span.h, span.step, span.parameters))
+        else:
+            self.update(span)
         recording = capturing()
         if recording is None:
             span.made = span.step
@@ -302,27 +319,30 @@ class Optimizer(_Declared):
         for write in writes:
             write(span.h, span.step)
 
-    def take_back(self) -> None:
-        """The last step was not one: its gradients were not finite, and `keep_if` has undone it."""
-        for span in self._uncertain:
-            span.made -= 1
-        self._uncertain = []
-
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, so that the next `backward` begins anew; or set those that there are to 0.
 
         Parameters without a gradient are left alone by `step`, those with 0 are not: momentum goes on. While
         `Accumulate` waits for more gradients, they are kept.
         """
+        if active[0] and (recording := current()) is not None:
+            recording.chosen_by(lambda: self._waiting)
+        self._zero(set_to_none)
+
+    @on_host
+    def _zero(self, set_to_none: bool) -> None:
         if self._waiting:
             return
         for group in self.param_groups:
             zero_grads(group["params"], set_to_none)
 
-    def _transform(self, factor: float) -> float:
-        """Run the transforms; the factor of 16-bit gradients that is left to the step."""
+    def _transform(self, factor: float, scale: DeviceScale | None) -> float:
+        """Run the transforms on gradients divided by the scale; the factor that is left to the step."""
         for span in self._spans:
             span.look()
+            if scale is not None and not scale.divided:
+                with on_device(span.values):
+                    span.grads *= scale.inverse(span.grads.dtype)
         if factor != 1:
             for span in self._spans:
                 if span.master is not None:
@@ -353,14 +373,15 @@ class Optimizer(_Declared):
         def together(p: Tensor) -> Any:
             i = number[id(p)]
             # between aligned parameters are zeros, and 0 / (sqrt(0) + eps) should be one
-            alone = _divides_by_0(self.param_groups[i]) and not (p._flat is None or p._flat.packed)
-            return (i, id(p)) if alone else i
+            apart = _divides_by_0(self.param_groups[i]) and not (p._flat is None or p._flat.packed)
+            return (i, id(p)) if apart or self.alone else i
 
         for span in spans(self._members, together):
             group = self.param_groups[number[id(span.parameters[0])]]
             h = record(type(self).__name__, tuple(self.defaults))(*self._read(group))
             with on_device(span.values):
-                block, initial = Block(span, group, h, self.moment_names(h)), self.initial(h)
+                names = self.moment_names(h)
+                block, initial = Block(span, group, h, names, self.moment_shape, self.shards), self.initial(h)
                 for i, p in enumerate(span.parameters):
                     block.restore(i, state.get(id(p), {}), initial)
             blocks.append(block)
@@ -395,14 +416,24 @@ class Optimizer(_Declared):
 
     def _collected(self) -> dict[int, State]:
         """The state of all parameters by id, as copies."""
-        settle, self.settle = self.settle, None
-        if settle is not None:
-            settle()
+        if self.settle is not None:
+            self.settle()
         self._keep_counts()
-        blocks = [(block, i, p) for block in self._blocks for i, p in enumerate(block.span.parameters)]
-        return {**self._state, **{id(p): block.state(i) for block, i, p in blocks}}
+        found = dict(self._state)
+        for block in self._blocks:
+            found |= zip(map(id, block.span.parameters), block.states(), strict=True)
+        return found
 
     # ---- saving ----
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the hyperparameters of each group, and how many parameters it has."""
+        names = [name for name in self.param_groups[0] if name != "params"]
+        rows = [
+            [sum(p.size for p in group["params"]), *(group[name] for name in names)]
+            for group in self.param_groups
+        ]
+        return table(["parameters", *names], rows, type(self).__name__)
 
     def settings(self) -> dict[str, Any]:
         """The rule, its options and the sizes of the groups, as JSON can hold them.
@@ -416,6 +447,8 @@ class Optimizer(_Declared):
 
         While `Accumulate` waits for more gradients, those so far are in it, as "grad" of each parameter.
         """
+        if self.shards is not None:
+            self.shards.ask()
         state = self._collected()
         for p in members_of(self.param_groups) if self._waiting else ():
             if p._filled:
@@ -432,8 +465,9 @@ class Optimizer(_Declared):
         Raises:
             ValueError: the groups or shapes are not this optimizer's. Nothing has changed then.
         """
-        found = saving.checked(state, self.param_groups, self.defaults, self.transforms)
-        self._blocks, self._spans, self._state, self._uncertain = [], [], found, []
+        rest = (self.defaults, self.transforms, self.moment_shape)
+        found = saving.checked(state, self.param_groups, *rest)
+        self._blocks, self._spans, self._state = [], [], found
         so_far = {key: values.pop("grad") for key, values in found.items() if "grad" in values}
         self._waiting = bool(so_far)
         for p in members_of(self.param_groups) if so_far else ():
@@ -444,8 +478,8 @@ class Optimizer(_Declared):
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the state by parameter number, since identities change."""
         state = saving.state_dict(self.param_groups, self._collected(), ())["state"]
-        empty = ("_blocks", "_spans", "_members", "_filled", "_present", "_uncertain")
-        return {**vars(self), **{name: [] for name in empty}, "_state": state}
+        empty = ("_blocks", "_spans", "_members", "_filled", "_present")
+        return {**vars(self), **{name: [] for name in empty}, "_state": state, "shards": None}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         vars(self).update(saved)

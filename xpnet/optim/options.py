@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY
 from functools import cache, partial
 from inspect import Parameter, Signature, get_annotations
 from numbers import Real
 from operator import itemgetter
 from typing import Any
+
+from xpnet.core.tensor import Tensor
 
 Rate = float | Callable[[int], float]
 """A learning rate: a number, or a function of the steps made so far, 0 at the first."""
@@ -71,14 +73,38 @@ def check_options(name: str, options: dict[str, Any]) -> None:
     at_least_0 = ("lr", "weight_decay", "momentum", "eps", "lr_decay", "initial_accumulator_value")
     below_1 = ("rho", "alpha")
     for key, value in options.items():
+        if key == "eps" and isinstance(value, tuple | list):
+            continue  # of a rule that looks at them itself
         if key in at_least_0 + below_1 and not isinstance(value, Real):
             raise TypeError(f"{name}: {key} must be a number, got {value!r}")
         if key in at_least_0 and not value >= 0:
             raise ValueError(f"{name}: {key} must be at least 0, got {value}")
         if key in below_1 and not 0 <= value < 1 and not (key == "rho" and value == 1):
             raise ValueError(f"{name}: {key} must be in [0, 1), got {value}")
-        pair = isinstance(value, tuple | list) and len(value) == 2
-        if key == "betas" and not (pair and all(0 <= b < 1 for b in value)):
-            raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {value}")
+        n, word = (3, "three") if name == "Adan" else (2, "two")
+        several = isinstance(value, tuple | list) and len(value) == n
+        if key == "betas" and not (several and all(0 <= b < 1 for b in value)):
+            raise ValueError(f"{name}: betas must be {word} numbers in [0, 1), got {value}")
     if options.get("nesterov") and (options["momentum"] <= 0 or options.get("dampening", 0) != 0):
         raise ValueError(f"{name}: nesterov needs momentum > 0 and dampening 0")
+
+
+def as_groups(params: Any) -> list[dict[str, Any]]:
+    """What an optimizer is given to train, as groups.
+
+    Raises:
+        ValueError: there is nothing.
+        TypeError: it is neither a Module nor parameters or groups.
+    """
+    if isinstance(params, type) or not (hasattr(params, "parameters") or isinstance(params, Iterable)):
+        raise TypeError(f"params: expected a Module or an iterable of parameters, got {params!r}")
+    if hasattr(params, "parameters"):
+        params = params.parameters()
+    if isinstance(params, Tensor):
+        raise TypeError(
+            "params: expected a Module or an iterable of parameters, got one Tensor; pass [tensor]"
+        )
+    params = list(params)
+    if not params:
+        raise ValueError("params is empty: there is nothing to train")
+    return params if isinstance(params[0], dict) else [{"params": params}]

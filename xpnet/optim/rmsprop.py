@@ -62,6 +62,7 @@ class RMSprop(Optimizer):
         momentum: velocity of the scaled gradient.
         centered: divide by the standard deviation of the gradient instead of its root mean square.
         eps_inside: sqrt(s + eps) instead of sqrt(s) + eps.
+        maximize: follow the gradient upwards.
 
     Raises:
         ValueError: a value is out of range.
@@ -75,6 +76,7 @@ class RMSprop(Optimizer):
     array([0.8], dtype=float32)
     """
 
+    one_kernel = elementwise = True
     lr: Rate = 1e-2
     alpha: float = 0.99
     eps: float = 1e-8
@@ -83,6 +85,7 @@ class RMSprop(Optimizer):
     centered: bool = False
     _: KW_ONLY
     eps_inside: bool = False
+    maximize: bool = False
 
     def moment_names(self, h: Any) -> tuple[str | None, ...]:
         """The average, a velocity if there is momentum, the mean gradient if centered."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from xpnet.core.convert import to_numpy
 from xpnet.optim.chain import Transform
-from xpnet.optim.moments import State, members_of
+from xpnet.optim.moments import MASTER, Shapes, State, members_of
 
 
 def state_dict(
@@ -34,7 +34,11 @@ def state_dict(
 
 
 def checked(
-    state: dict[str, Any], groups: list[State], defaults: dict[str, Any], transforms: Sequence[Transform]
+    state: dict[str, Any],
+    groups: list[State],
+    defaults: dict[str, Any],
+    transforms: Sequence[Transform],
+    shapes: Shapes | None = None,
 ) -> dict[int, State]:
     """The state of each parameter by id, once all of it fits; then groups and transforms have theirs.
 
@@ -48,10 +52,12 @@ def checked(
     members = members_of(groups)
     for i, values in state["state"].items():
         for name, value in values.items():
-            if name != "step" and value is not None and tuple(value.shape) != tuple(members[int(i)].shape):
+            expected: Any = tuple(members[int(i)].shape)
+            if shapes is not None and name not in (MASTER, "grad"):
+                expected = shapes(name, expected)
+            if name != "step" and value is not None and tuple(value.shape) != expected:
                 raise ValueError(
-                    f"optimizer state: {name} of parameter {i} is {tuple(value.shape)}, "
-                    f"expected {tuple(members[int(i)].shape)}"
+                    f"optimizer state: {name} of parameter {i} is {tuple(value.shape)}, expected {expected}"
                 )
     kept = state.get("transforms", [])
     if kept and len(kept) != len(transforms):

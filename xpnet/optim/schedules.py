@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from xpnet.core.checks import number, size
-from xpnet.core.recording import capturing
+from xpnet.core.recording import capturing, on_host
 from xpnet.optim.optimizer import Optimizer
 
 
@@ -46,6 +46,8 @@ class Schedule:
             )
         self.optimizer = optimizer
         self.base = [group["lr"] for group in optimizer.param_groups]
+        if not optimizer.initial_rates:
+            optimizer.initial_rates = list(self.base)
         self.first = tuple(self.base)  # the rates it was made with, whatever is set by hand later
         self.t = 0
         self._write()
@@ -58,10 +60,15 @@ class Schedule:
         """The learning rate of a group that started at `base`."""
         return base * self.factor(t)
 
-    def _write(self) -> None:
-        for group, base in zip(self.optimizer.param_groups, self.base, strict=True):
-            group["lr"] = self.rate(base, self.t)
+    def rate_of(self, i: int, base: float, t: int) -> float:
+        """That of group number i, where groups differ in more than their base."""
+        return self.rate(base, t)
 
+    def _write(self) -> None:
+        for i, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base, strict=True)):
+            group["lr"] = self.rate_of(i, base, self.t)
+
+    @on_host
     def step(self) -> None:
         """Move on by one and set the learning rates.
 
@@ -81,7 +88,7 @@ class Schedule:
         for i, group in enumerate(self.optimizer.param_groups):
             if i >= len(self.base):
                 self.base.append(group["lr"])
-            elif group["lr"] != self.rate(self.base[i], self.t):
+            elif group["lr"] != self.rate_of(i, self.base[i], self.t):
                 self.base[i] = group["lr"]
         self.t = 0
         self._write()
@@ -91,7 +98,7 @@ class Schedule:
             lr = group["lr"]
             if i == len(self.base):
                 self.base.append(lr)
-            written = self.rate(self.base[i], self.t)
+            written = self.rate_of(i, self.base[i], self.t)
             if lr != written:
                 self.base[i] = self.base[i] * (lr / written) if written else lr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 from xpnet.core.backend import Array
@@ -46,6 +47,7 @@ class SGD(Optimizer):
         dampening: v <- rho v + (1 - dampening) g after the first step.
         weight_decay: adds weight_decay * theta to the gradient, biases included; use groups to spare them.
         nesterov: look ahead. The stored theta is the look-ahead point, as in PyTorch: the same path.
+        maximize: follow the gradient upwards.
 
     Raises:
         ValueError: a value is out of range, or nesterov goes without momentum.
@@ -59,11 +61,14 @@ class SGD(Optimizer):
     array([0.5], dtype=float32)
     """
 
+    one_kernel = elementwise = True
     lr: Rate = 1e-3
     momentum: float = 0.0
     dampening: float = 0.0
     weight_decay: float = 0.0
     nesterov: bool = False
+    _: KW_ONLY
+    maximize: bool = False
 
     def moment_names(self, h: Any) -> tuple[str | None, ...]:
         """A velocity, if there is momentum."""

@@ -5,6 +5,7 @@ from importlib import import_module
 from xpnet.parallel.batch_norm import all_reduce, synchronize_batch_norm
 from xpnet.parallel.communicator import Communicator, MPICommunicator, NCCLCommunicator, connect
 from xpnet.parallel.leaving import RanksDifferError, end_together
+from xpnet.parallel.shards import shard_optimizer
 
 
 def __getattr__(name: str) -> object:
@@ -24,5 +25,6 @@ __all__ = [
     "compare_ranks",
     "connect",
     "end_together",
+    "shard_optimizer",
     "synchronize_batch_norm",
 ]

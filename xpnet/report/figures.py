@@ -91,6 +91,20 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> str:
         return svg(figure, "confusion-matrix")
 
 
+def against_truth(truth: np.ndarray, predicted: np.ndarray) -> str:
+    """A point a sample, up to 2000 of them, and the line where both are equal; beside it, the errors."""
+    shown = np.linspace(0, len(truth) - 1, min(len(truth), 2000)).round().astype(int)
+    with _figure(8.0, 3.4) as figure:
+        points, errors = figure.subplots(1, 2)
+        points.scatter(truth[shown], predicted[shown], s=8, alpha=0.5, linewidths=0)
+        ends = [float(truth.min()), float(truth.max())]
+        points.plot(ends, ends, color="0.3", linewidth=0.8)
+        points.set(xlabel="true", ylabel="predicted")
+        errors.hist(predicted - truth, bins=_BINS)
+        errors.set(xlabel="predicted - true", ylabel="samples")
+        return svg(figure, "predicted-against-true")
+
+
 def mistakes(pictures: np.ndarray, titles: Sequence[str]) -> str:
     """A grid of pictures (n, C, H, W) or (n, H, W) with values from 0 to 1, each with its title."""
     columns = min(8, len(pictures))
@@ -110,15 +124,28 @@ def mistakes(pictures: np.ndarray, titles: Sequence[str]) -> str:
 def histograms(seen: Sequence[Observation]) -> str:
     """For each layer, how its outputs are distributed (dark: many) at each step that was looked at."""
     names = _some([layer.name for layer in seen[0].layers if layer.kind not in _PASSING])
-    columns = min(4, len(names))
-    rows = -(-len(names) // columns)
+    found = {name: [layer for o in seen for layer in o.layers if layer.name == name] for name in names}
+    samples = {f"{name} {layers[0].kind}": [x.sample for x in layers] for name, layers in found.items()}
+    return _distributions(samples, [o.step for o in seen], "output", "activation-histograms")
+
+
+def gradient_histograms(seen: Sequence[Observation]) -> str:
+    """Likewise of each weight, how the elements of its gradient are."""
+    names = _some([w.name for w in seen[0].weights if w.axes >= 2])
+    samples = {name: [w.gradient for o in seen for w in o.weights if w.name == name] for name in names}
+    return _distributions(samples, [o.step for o in seen], "gradient", "gradient-histograms")
+
+
+def _distributions(found: dict[str, list[np.ndarray]], steps: list[int], what: str, title: str) -> str:
+    """A picture for each name: a column for each step, its samples from the bottom to the top."""
+    columns = min(4, len(found))
+    rows = -(-len(found) // columns)
     with _figure(2.5 * columns, 1.9 * rows) as figure:
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axis in axes[len(names) :]:
+        for axis in axes[len(found) :]:
             axis.axis("off")
-        for axis, name in zip(axes, names, strict=False):
-            layers = [layer for o in seen for layer in o.layers if layer.name == name]
-            samples = [layer.sample[np.isfinite(layer.sample)] for layer in layers]
+        for axis, (name, each) in zip(axes, found.items(), strict=False):
+            samples = [sample[np.isfinite(sample)] for sample in each]
             everything = np.concatenate(samples)
             low, high = np.percentile(everything, [0.5, 99.5]) if everything.size else (0.0, 1.0)
             low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
@@ -128,13 +155,12 @@ def histograms(seen: Sequence[Observation]) -> str:
                 image, origin="lower", aspect="auto", cmap="Greys", interpolation="nearest",
                 extent=(0, len(samples), low, high), vmin=0, vmax=max(1.0, float(np.percentile(image, 98))),
             )  # fmt: skip
-            steps = [o.step for o in seen]
             places = sorted({0, len(steps) // 2, len(steps) - 1})
             axis.set_xticks([p + 0.5 for p in places], [str(steps[p]) for p in places])
-            axis.set_title(f"{name} {layers[0].kind}", fontsize=8)
+            axis.set_title(name, fontsize=8)
         figure.supxlabel("update", fontsize=9)
-        figure.supylabel("output", fontsize=9)
-        return svg(figure, "activation-histograms")
+        figure.supylabel(what, fontsize=9)
+        return svg(figure, title)
 
 
 def by_layer(

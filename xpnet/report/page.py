@@ -11,7 +11,15 @@ import numpy as np
 from xpnet.core.convert import to_numpy
 from xpnet.diagnostics import Finding, Observation
 from xpnet.functional import log_softmax
-from xpnet.report.figures import by_layer, confusion, histograms, learning_curves, mistakes
+from xpnet.report.figures import (
+    against_truth,
+    by_layer,
+    confusion,
+    gradient_histograms,
+    histograms,
+    learning_curves,
+    mistakes,
+)
 from xpnet.train.history import History
 from xpnet.train.metrics import confusion_matrix
 
@@ -21,7 +29,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222 }
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
-table { border-collapse: collapse }
+table { border-collapse: collapse; display: block; overflow-x: auto } pre { overflow-x: auto }
 th, td { text-align: left; padding: .15rem .9rem .15rem 0; vertical-align: top; }
 th { font-weight: 600; } .metadata th { white-space: nowrap; }
 code { font-size: .9em; overflow-wrap: anywhere; }
@@ -56,13 +64,13 @@ def summary_part(history: History) -> list[str]:
     return [f"<p>{epochs} in {seconds:.1f} s; the last one: {escape(numbers)}.{best}</p>"]
 
 
-def metadata_part(metadata: Mapping[str, Any]) -> list[str]:
+def metadata_part(metadata: Mapping[str, Any], title: str = "The run") -> list[str]:
     """The table of names and values."""
     rows = "".join(
         f"<tr><th>{escape(str(name))}</th><td><code>{escape(str(value))}</code></td></tr>"
         for name, value in metadata.items()
     )
-    return ["<h2>The run</h2>", f'<table class="metadata">{rows}</table>']
+    return [f"<h2>{escape(title)}</h2>", f'<table class="metadata">{rows}</table>']
 
 
 def findings_part(findings: Iterable[Finding]) -> list[str]:
@@ -131,6 +139,32 @@ def classification_part(
     return [*parts, _figure(mistakes(to_numpy(pictures[worst]), titles), caption)]
 
 
+def regression_part(scores: np.ndarray, targets: np.ndarray, intervals: str = "") -> list[str]:
+    """Predicted numbers against the true ones, the largest errors, and what is to be said of intervals."""
+    if scores.size != targets.size:
+        raise ValueError(f"write_report: {scores.shape} predicted numbers for {targets.shape} targets")
+    predicted, truth = scores.reshape(-1).astype(np.float64), targets.reshape(-1).astype(np.float64)
+    error = predicted - truth
+    spread = float(((truth - truth.mean()) ** 2).sum())
+    r2 = f"R2 {1 - float((error**2).sum()) / spread:.4f}, " if spread else ""
+    text = f"{r2}mean absolute error {np.abs(error).mean():.4g}, "
+    text += f"root mean square {np.sqrt((error**2).mean()):.4g}"
+    worst = np.argsort(-np.abs(error), kind="stable")[:_MISTAKES]
+    rows = "".join(
+        f"<tr><td>{i}</td><td>{truth[i]:.6g}</td><td>{predicted[i]:.6g}</td><td>{error[i]:+.4g}</td></tr>"
+        for i in worst
+    )
+    header = "".join(f"<th>{h}</th>" for h in ("sample", "true", "predicted", "error"))
+    return [
+        "<h2>Predicted against true</h2>",
+        f"<p>{len(truth)} samples: {text}.</p>",
+        *([f"<p>{escape(intervals)}.</p>"] if intervals else []),
+        _figure(against_truth(truth, predicted), "On the line, a prediction is right."),
+        "<h2>Largest errors</h2>",
+        f"<table><tr>{header}</tr>{rows}</table>",
+    ]
+
+
 def inside_part(observations: Sequence[Observation]) -> list[str]:
     """Activations, updates and gradients over the updates."""
     parts = []
@@ -146,5 +180,7 @@ def inside_part(observations: Sequence[Observation]) -> list[str]:
             "<h2>Update ratios by layer</h2>",
             _figure(ratios, "About 1e-3 is usual; the band is 1e-4 to 3e-2."),
         ]
-        parts += ["<h2>Gradients by layer</h2>", _figure(spread, "")]
+        caption = "Each column is one update; dark: many elements of the weight's gradient have this value."
+        each = _figure(gradient_histograms(observations), caption)
+        parts += ["<h2>Gradients by layer</h2>", _figure(spread, ""), each]
     return parts

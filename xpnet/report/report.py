@@ -29,6 +29,7 @@ from xpnet.report.page import (
     inside_part,
     metadata_part,
     page,
+    regression_part,
     summary_part,
 )
 from xpnet.train.evaluation import as_dataset, predict
@@ -73,8 +74,9 @@ def write_report(
         metadata: rows of a table, before those of `environment`, whose rows of the same name they replace.
         observations: what a `Diagnostics` callback saw.
         findings: diagnostics, such as `Diagnostics.findings()` or those of `doctor`.
-        scores: (n, K) class scores, for the confusion matrix and the worst mistakes.
-        targets: (n,) labels.
+        scores: (n, K) class scores, for the confusion matrix and the worst mistakes; or (n, 1) predicted
+            numbers.
+        targets: (n,) labels; or the true numbers, floats.
         pictures: (n, C, H, W) or (n, H, W), values from 0 to 1: the samples, to show the worst mistakes.
         class_names: names of the K classes.
 
@@ -95,7 +97,9 @@ def write_report(
     check_report(path)
     rows = {**(metadata or {}), **{k: v for k, v in environment().items() if k not in (metadata or {})}}
     parts = [*summary_part(history), *metadata_part(rows), *findings_part(findings), *curves_part(history)]
-    if scores is not None:
+    if scores is not None and targets is not None and to_numpy(targets).dtype.kind == "f":
+        parts += regression_part(to_numpy(scores), to_numpy(targets))
+    elif scores is not None:
         parts += classification_part(to_numpy(scores), targets, pictures, class_names)
     if observations:
         parts += inside_part(observations)

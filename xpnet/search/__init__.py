@@ -1,6 +1,7 @@
 """Hyperparameter search: spaces, strategies, workers, a journal, plots."""
 
 from xpnet.search.executor import TrialError, WorkerDiedError
+from xpnet.search.named import make, named
 from xpnet.search.objective import TrainingObjective
 from xpnet.search.optuna_bridge import OptunaSearch
 from xpnet.search.pool import WorkerPool
@@ -31,6 +32,8 @@ __all__ = [
     "choice",
     "integer",
     "loguniform",
+    "make",
+    "named",
     "narrow",
     "search",
     "uniform",

@@ -91,5 +91,7 @@ class TrainingObjective:
             callbacks.append(LearningRate(optim.CosineAnnealingLR(optimizer, epochs)))
         loader = DataLoader(self.train, params.get("batch_size", self.batch_size))
         with np.errstate(all="ignore"):  # an explosion is a failed trial, not a page of warnings
-            history = Trainer(model, self.loss, optimizer, callbacks).fit(loader, self.validation, epochs)
+            history = Trainer(model, self.loss, optimizer, callbacks, verbose=False).fit(
+                loader, self.validation, epochs
+            )
         return history[self.monitor][-1]

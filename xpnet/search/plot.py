@@ -136,7 +136,7 @@ def _colour(bright: float) -> Any:
 
 def _figure(size: tuple[float, float]) -> Any:
     try:
-        from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+        from xpnet.train.figure import Figure
     except ImportError:
         raise ImportError('plots need matplotlib: pip install "xpnet[plot]"') from None
     return Figure(figsize=size, layout="constrained")

@@ -118,7 +118,7 @@ class Estimator(BaseEstimator):
                 *self._stopping(epochs),
                 *([Progress(False)] if self.verbose else []),
             ]
-            trainer = Trainer(self.module_, loss, self.optimizer_, callbacks)
+            trainer = Trainer(self.module_, loss, self.optimizer_, callbacks, verbose=False)
             history = trainer.fit(
                 self._loader(Dataset(data[0], data[1], "X")), validation, epochs or self.max_iter
             )

@@ -139,7 +139,8 @@ class XPNetClassifier(ClassifierMixin, Estimator):
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each of `classes_`, (n, classes)."""
-        return like_input(F.softmax(self._scores(X)), X)
+        log = F.log_softmax(self._scores(X))
+        return like_input(namespace(log).exp(log), X)
 
     def predict_log_proba(self, X: Any) -> Array:
         """The logarithms of the probabilities, (n, classes)."""

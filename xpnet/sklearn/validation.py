@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_array, check_X_y, validate_data
 
 from xpnet.core.backend import BACKENDS, Array, Backend
 from xpnet.core.convert import asarray, to_numpy
+from xpnet.core.incoming import ordinary
 from xpnet.core.places import backend_of, namespace
 from xpnet.core.tensor import array_of
 from xpnet.data.dataset import check_finite
@@ -28,7 +29,15 @@ def device_of(x: Any) -> Backend | None:
 
 
 def on_host(x: Any) -> Any:
-    """A device array as a NumPy array; anything else as it is."""
+    """A device array as a NumPy array; anything else as it is, but for masks, which scikit-learn drops.
+
+    Raises:
+        ValueError: values are masked.
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        return ordinary(x)
+    if hasattr(x, "collect") and hasattr(x, "lazy"):  # a LazyFrame
+        return x.collect()
     return x if device_of(x) is None else to_numpy(x)
 
 
@@ -52,7 +61,7 @@ def check_samples(estimator: Any, x: Any, *, reset: bool = False, images: bool =
     """
     if device_of(x) is not None:
         return _check_device_samples(estimator, x, reset, images)
-    return validate_data(estimator, x, dtype=_DTYPES, order="C", allow_nd=images, reset=reset)
+    return validate_data(estimator, on_host(x), dtype=_DTYPES, order="C", allow_nd=images, reset=reset)
 
 
 def check_pairs(
@@ -66,7 +75,7 @@ def check_pairs(
     """
     if device_of(x) is None:
         options: Any = {"dtype": _DTYPES, "order": "C", "allow_nd": images, "reset": reset}
-        return validate_data(estimator, x, on_host(y), **options, **y_options)
+        return validate_data(estimator, on_host(x), on_host(y), **options, **y_options)
     x = _check_device_samples(estimator, x, reset, images)
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")

@@ -15,6 +15,7 @@ from xpnet.train.gradients import GradientClipping, GradientNoise
 from xpnet.train.history import History
 from xpnet.train.identity import AnotherRunError
 from xpnet.train.learning_rate import LearningRate
+from xpnet.train.live import Live
 from xpnet.train.loggers import CSVLogger, TensorBoard
 from xpnet.train.lr_finder import LRFinder
 from xpnet.train.manual import ManualStep
@@ -24,9 +25,11 @@ from xpnet.train.progress import Progress
 from xpnet.train.resume import load_checkpoint
 from xpnet.train.run import Run
 from xpnet.train.scaling import LossScaler
+from xpnet.train.several import SeveralLosses, sample_weighted
 from xpnet.train.step import Step
 from xpnet.train.stopping import EarlyStopping, MovingAverageStopping, StopOnDivergence
 from xpnet.train.trainer import Trainer
+from xpnet.train.whole import average_precision, mean_absolute_error, r2, roc_auc, whole
 
 if TYPE_CHECKING:  # what `__getattr__` finds
     from xpnet.diagnostics import (
@@ -91,6 +94,7 @@ __all__ = [
     "History",
     "LRFinder",
     "LearningRate",
+    "Live",
     "LocateNonFinite",
     "LossScaler",
     "ManualStep",
@@ -100,6 +104,7 @@ __all__ = [
     "Progress",
     "Report",
     "Run",
+    "SeveralLosses",
     "Step",
     "StopOnDivergence",
     "TensorBoard",
@@ -108,6 +113,7 @@ __all__ = [
     "WeightAveraging",
     "accuracy",
     "activation_scale",
+    "average_precision",
     "class_balance",
     "class_order",
     "confusion_matrix",
@@ -127,18 +133,23 @@ __all__ = [
     "learning_rate_check",
     "load_arrays",
     "load_checkpoint",
+    "mean_absolute_error",
     "observe",
     "overfit",
     "precision",
     "precision_recall_f1",
     "predict",
+    "r2",
     "recall",
     "recompute_batch_norm",
+    "roc_auc",
     "same_sign_gradients",
+    "sample_weighted",
     "saturation",
     "save_arrays",
     "top_k_accuracy",
     "update_ratio",
+    "whole",
     "worst",
     "write_report",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.core.places import namespace
+from xpnet.core.recording import on_host
 from xpnet.core.tensor import Tensor
 from xpnet.functional.weighing import Weight, added_up, ratio, times
 from xpnet.optim.gradients import gradients_of
@@ -25,29 +26,31 @@ class Accumulation:
 
     Args:
         run: whose model, `accumulate` and communicator.
+        read: whether something reads the gradients between `backward` and the step.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, read: bool = False) -> None:
         self.weights: list[Weight] = []  # of all ranks, of each batch
         # one batch is one update: its mean is right
         self.alone = run.accumulate == run.communicator.size == 1
         self.reducer = None
         if run.communicator.size > 1:
-            self.reducer = Reducer(run.model.parameters(), run.communicator)
+            shards = None if read else getattr(run.optimizer, "shards", None)
+            self.reducer = Reducer(run.model.parameters(), run.communicator, shards=shards)
         self.reduced = False  # whether the gradients are sums over all ranks already
 
     def add(self, run: Run, loss: Tensor, mine: Weight) -> tuple[Array, Any]:
         """Add the gradient of a batch's loss; the mean of that loss over all ranks, and its weight."""
-        weights, scale = self.weights, None if run.scaler is None else run.scaler.scale
+        weights = self.weights
         if self.alone:
-            loss.backward(_seed(loss, scale))
+            loss.backward(None if run.scaler is None else run.scaler.seed(loss.data))
             weights.append(mine)
             run.loss_value, run.loss_weight = loss.data, mine.total
             return loss.data, mine.total
         mine, weight = _of_all_ranks(run, mine)
         unit = weights[0].losses if weights else weight.losses
         part = mine.total / unit
-        seed = _seed(loss, part if scale is None else part * scale)
+        seed = _seed(loss, part) if run.scaler is None else run.scaler.seed(loss.data, part)
         self.reduced = self.reducer is not None and len(weights) + 1 == run.accumulate
         with self.reducer.during_backward() if self.reducer and self.reduced else nullcontext():
             loss.backward(seed)
@@ -76,15 +79,18 @@ class Accumulation:
         if isinstance(factor, float) and factor == 1:
             return
         run.loss_value = times(run.loss_value, factor)
-        for gradient in gradients_of(run.model):
-            gradient *= (
-                factor if isinstance(factor, float) else namespace(factor).astype(factor, gradient.dtype)
-            )
+        _multiply(run.model, factor)
+
+
+@on_host  # in a step on NumPy: the vector of the gradients is not among the arrays that it is written down by
+def _multiply(model: Any, factor: Any) -> None:
+    for gradient in gradients_of(model):
+        gradient *= factor if isinstance(factor, float) else namespace(factor).astype(factor, gradient.dtype)
 
 
 def _seed(loss: Tensor, factor: Any) -> Array | None:
     """The gradient of `factor` times the loss with respect to the loss; None, which is quicker, for 1."""
-    if factor is None or (not hasattr(factor, "dtype") and factor == 1):
+    if not hasattr(factor, "dtype") and factor == 1:
         return None
     return times(namespace(loss.data).ones_like(loss.data), factor)
 

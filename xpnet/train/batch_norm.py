@@ -10,7 +10,7 @@ from xpnet.core.arrays import widen
 from xpnet.core.backend import Array
 from xpnet.core.places import following, namespace
 from xpnet.core.tensor import array_of
-from xpnet.data import DataLoader
+from xpnet.data import DataLoader, StreamLoader
 from xpnet.data.batch import call
 from xpnet.nn.inference import evaluating
 from xpnet.nn.normalization import BatchNorm
@@ -54,7 +54,7 @@ def recompute_batch_norm(model: Module, data: Any) -> None:
     (4.0, 8.666...)
     """
     data = as_dataset(data)
-    data = data.in_order() if isinstance(data, DataLoader) else data
+    data = data.in_order() if isinstance(data, DataLoader | StreamLoader) else data
     with evaluating(model):
         for layer in _in_running_order(model, data):
             mean, var = _statistics(model, layer, in_order(data))

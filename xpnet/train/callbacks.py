@@ -58,6 +58,10 @@ class Callback:
         Weights that are to replace the trained ones are put in with `trainer.show`.
         """
 
+    def asks_within(self) -> bool:
+        """Of one that rank 0 calls: whether `on_batch_end` may ask for `trainer.state_dict()`."""
+        return True
+
     def state_dict(self) -> dict[str, Any]:
         """What this callback must remember in a checkpoint: arrays, and whatever JSON can hold."""
         return {}

@@ -10,6 +10,7 @@ from xpnet.core.backend import Array
 from xpnet.core.capture import Captured, Constant
 from xpnet.core.places import backend_name
 from xpnet.core.trees import mapped
+from xpnet.optim import Optimizer
 from xpnet.train.run import Run
 
 
@@ -99,18 +100,30 @@ def _same(then: list[Any], now: list[Any]) -> bool:
 def _reasons(step: Working, run: Run) -> Iterator[str]:
     """What in a training changes from step to step on the host, beyond what `xpnet.capture` knows."""
     first = next(iter(run.model.parameters()), None) if hasattr(run.model, "parameters") else None
-    if first is not None and backend_name(first.data) != "cupy":
-        yield f"the model is on {backend_name(first.data)}, not on cupy"
+    if first is not None and backend_name(first.data) not in ("cupy", "numpy"):
+        yield f"the model is on {backend_name(first.data)}, neither on cupy nor on numpy"
     if not step.makes_updates:
         yield "the step makes its own updates; capture it yourself, as in ManualStep(xpnet.capture(step))"
-    if run.scaler is not None:
-        yield "a LossScaler decides on the host"
+    if run.scaler is not None and not isinstance(run.optimizer, Optimizer):
+        yield "a LossScaler decides on the host whether several optimizers step"
+    elif (
+        run.scaler is not None
+        and (run.l1 or run.l2 or step.backward_end)
+        and first is not None
+        and backend_name(first.data) == "numpy"
+    ):
+        yield "a LossScaler decides on the host what is done with the gradients before the step"
     if run.communicator.size > 1:
         yield "the gradients of several ranks meet on the host"
     for hook in step.backward_end:
-        owner = getattr(hook, "__self__", hook)
-        if not getattr(owner, "capturable", False):
-            yield f"{type(owner).__name__} works between backward and the update"
+        if not is_capturable(hook):
+            name = type(getattr(hook, "__self__", hook)).__name__
+            yield f"{name} works between backward and the update"
+
+
+def is_capturable(hook: Any) -> bool:
+    """Whether a callback does the same between each backward and update, without a look at values."""
+    return getattr(getattr(hook, "__self__", hook), "capturable", False)
 
 
 def _hidden(leaf: Any) -> Any:

@@ -99,7 +99,7 @@ def cross_validate(
                 train, validation = train.map(scaler.transform), validation.map(scaler.transform)
             model = make_model()
             optimizer = make_optimizer(model)
-            trainer = Trainer(model, loss, optimizer, make_callbacks(optimizer))
+            trainer = Trainer(model, loss, optimizer, make_callbacks(optimizer), verbose=False)
             history = trainer.fit(DataLoader(train, batch_size), validation, epochs)
         histories.append(history)
         scores.append(history[monitor][-1])

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,12 @@ def environment(model: Any = None, ranks: int = 1) -> dict[str, Any]:
         ranks: processes that train it together.
 
     Returns:
-        Backend, device, threads, fused kernels, the extra `cpu`, precision, ranks and versions, by name.
+        Backend, device, threads, fused kernels, instructions of the CPU kernels, precision, ranks and
+        versions, by name.
 
     >>> from xpnet.train.environment import environment
     >>> list(environment())[:5]
-    ['backend', 'device', 'threads', 'fused kernels', 'extra cpu']
+    ['backend', 'device', 'threads', 'fused kernels', 'cpu kernels']
     """
     first = next(iter(model.parameters()), None) if hasattr(model, "parameters") else None
     backend = get_backend() if first is None else backend_of(first.data)
@@ -44,7 +44,7 @@ def environment(model: Any = None, ranks: int = 1) -> dict[str, Any]:
         "device": _device(backend),
         "threads": _threads() if on_host else None,
         "fused kernels": is_enabled(),
-        "extra cpu": _version("numba") if on_host else None,
+        "cpu kernels": _instructions() if on_host else None,
         "matmul precision": None if on_host else get_matmul_precision(),
         "ranks": ranks,
         "xpnet": __version__,
@@ -111,12 +111,15 @@ def _processor() -> str:
     return named[0] if named else platform.processor() or platform.machine()
 
 
+def _instructions() -> str | None:
+    """Those that the CPU kernels are compiled for; None where there are no such kernels."""
+    from xpnet.cpu.launch import Native
+
+    return None if Native is None else str(Native.instructions)
+
+
 def _threads() -> str:
-    """Of the matrix products, and of the kernels of the extra `cpu`."""
+    """Of NumPy's matrix products; the kernels compute the same in any number."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = (os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"))
-    products = next((value for value in given if value), str(cores))
-    if find_spec("numba") is None:
-        return products
-    kernels = os.environ.get("NUMBA_NUM_THREADS") or str(cores)
-    return products if products == kernels else f"{products} and {kernels} of kernels"
+    return next((value for value in given if value), str(cores))

@@ -7,7 +7,7 @@ from typing import Any
 
 from xpnet.core.places import following, namespace
 from xpnet.core.tensor import array_of
-from xpnet.data import Arrays, DataLoader, Dataset
+from xpnet.data import Arrays, DataLoader, Dataset, StreamLoader
 from xpnet.data.batch import call, parts_of, size_of
 from xpnet.data.dataset import as_array
 from xpnet.data.source import is_data_set
@@ -15,6 +15,7 @@ from xpnet.functional.weighing import weighed
 from xpnet.nn.inference import BATCH, evaluating, in_batches, outputs
 from xpnet.train.classification import ClassificationScore, Confusion, confusion_counts
 from xpnet.train.metrics import IGNORED, Mean, Metric, accuracy, check_metrics
+from xpnet.train.whole import Gathered, WholeMetric
 
 Batches = Iterable[Any]
 
@@ -34,8 +35,9 @@ def evaluate(
             batches, (x, y) or as `Trainer` takes them.
         loss: `loss(output, target)`, the mean over a batch. With our losses, class weights and ignored rows
             weigh a batch as they should; with a loss of your own, its number of samples does.
-        metrics: functions of (output, target), means over a batch, or `precision`, `recall` and `f1`, which
-            are made from the counts of all the data; default: `accuracy` if the targets are class indices.
+        metrics: functions of (output, target), means over a batch, or those made from all the data:
+            `precision`, `recall`, `f1`, `roc_auc` and others, `whole` of a function; default: `accuracy` if
+            the targets are class indices.
 
     Returns:
         `{"loss": ..., "accuracy": ...}`, each metric under its function's name.
@@ -57,8 +59,9 @@ def evaluate(
     """
     check_metrics(metrics)
     judged = metrics is None  # with accuracy, as long as the targets look like classes
-    means, confusion = {"loss": Mean()}, Confusion()
+    means, confusion, gathered = {"loss": Mean()}, Confusion(), Gathered()
     scores = [metric for metric in metrics or () if isinstance(metric, ClassificationScore)]
+    whole = [metric for metric in metrics or () if isinstance(metric, WholeMetric)]
     with evaluating(model):
         for batch in to_measure(data):
             (inputs, named, y), n = parts_of(batch), size_of(batch)
@@ -67,11 +70,13 @@ def evaluate(
             means["loss"].add(array_of(value), weight.total)
             judged = judged and _are_classes(output, y)
             for metric in ((accuracy,) if judged else ()) if metrics is None else metrics:
-                if not isinstance(metric, ClassificationScore):
+                if not isinstance(metric, ClassificationScore | WholeMetric):
                     value, weight = weighed(metric, output, y, n)
                     means.setdefault(metric.__name__, Mean()).add(array_of(value), weight.total)
             if scores:
                 confusion.add_counts(confusion_counts(output, y))
+            if whole:
+                gathered.add(output, y)
     if metrics is None and not judged:
         means.pop("accuracy", None)
     result = {name: mean.result("evaluation data") for name, mean in means.items()}
@@ -79,13 +84,27 @@ def evaluate(
         matrix = confusion.matrix()
         for score in scores:
             result |= score.row(matrix)
+    if whole:
+        arrays = gathered.arrays()
+        for measure in whole:
+            result |= measure.row(*arrays)
     return result
 
 
+def is_values(x: Any) -> bool:
+    """Whether this is an array, or another library's column, table or matrix of values."""
+    return any(hasattr(x, name) for name in ("shape", "__array__", "collect"))
+
+
 def as_dataset(data: Any) -> Any:
-    """A pair of arrays (x, y) as a Dataset, more or a dict of arrays as `Arrays`; anything else as it is."""
-    several = isinstance(data, tuple) and len(data) > 1 and all(hasattr(a, "shape") for a in data)
-    if isinstance(data, Mapping) or (several and len(data) > 2):
+    """A pair of arrays (x, y) as a Dataset; more, a dict of them, or x with several targets, as `Arrays`.
+
+    Anything else as it is.
+    """
+    pair = isinstance(data, tuple) and len(data) > 1
+    several = pair and all(map(is_values, data))
+    targets = pair and len(data) == 2 and is_values(data[0]) and isinstance(data[1], Mapping | tuple)
+    if isinstance(data, Mapping) or targets or (several and len(data) > 2):
         return Arrays(data)
     return Dataset(*data) if several else data
 
@@ -116,7 +135,7 @@ def predict(model: Any, data: Any) -> Any:
     (5, 2)
     """
     data = Arrays(data) if isinstance(data, Mapping) else data
-    if isinstance(data, DataLoader) or is_data_set(data):
+    if isinstance(data, DataLoader | StreamLoader) or is_data_set(data):
         return outputs(model, to_measure(data), call)
     return outputs(model, in_batches(as_array(data)))
 

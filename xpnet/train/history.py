@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from xpnet.train.monitor import sign_of
 
@@ -64,6 +65,48 @@ class History(Mapping[str, list[float]]):
             dict(zip(self._columns, values, strict=True))
             for values in zip(*self._columns.values(), strict=True)
         ]
+
+    def plot(self, keys: Sequence[str] | None = None) -> Any:
+        """The curves as a figure of matplotlib, which a notebook shows; `figure.savefig(path)` keeps it.
+
+        Args:
+            keys: what to draw, in one panel; default: losses, other measures and the learning rate, in a
+                panel each.
+
+        Raises:
+            ImportError: matplotlib is missing.
+            KeyError: there is no such key.
+            ValueError: there are no epochs.
+
+        >>> from xpnet.train import History
+        >>> history = History()
+        >>> history.append({"train_loss": 2.3, "lr": 0.1})
+        >>> len(history.plot().axes)
+        2
+        """
+        try:
+            from xpnet.train.figure import Figure
+        except ImportError:
+            raise ImportError('History.plot needs matplotlib: pip install "xpnet[plot]"') from None
+        if not self.epochs:
+            raise ValueError("History.plot: no epoch was completed")
+        losses = [key for key in self if key.endswith("loss")]
+        others = [key for key in self if key not in (*losses, "lr", "seconds")]
+        panels = [losses, others, [key for key in self if key == "lr"]] if keys is None else [list(keys)]
+        panels = [panel for panel in panels if panel]
+        figure = Figure(figsize=(4 * len(panels), 3), layout="constrained")
+        for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            for key in panel:
+                axis.plot(range(1, self.epochs + 1), self[key], label=key.replace("_", " "))
+            axis.set(xlabel="epoch")
+            axis.legend(fontsize=8)
+        return figure
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the curves and the last epochs."""
+        from xpnet.train.curves import curves, history_table
+
+        return curves(self) + history_table(self) if self.epochs else "<p>no epochs yet</p>"
 
     def __getitem__(self, key: str) -> list[float]:
         try:

@@ -92,6 +92,7 @@ class LRFinder:
             trainer.l1,
             trainer.l2,
             step=trainer.train_step,
+            verbose=False,
         )
         before = model.state_dict(), optimizer.state_dict()
         position = train.state_dict() if hasattr(train, "state_dict") else None

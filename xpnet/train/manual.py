@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from xpnet.core.autocast import TYPES
 from xpnet.data.batch import size_of
 from xpnet.train.measures import as_number, record
+from xpnet.train.rounding import products_in
 from xpnet.train.run import Run
 from xpnet.train.step import Forward, Step
 
@@ -55,6 +57,11 @@ class ManualStep(Step):
         ours = type(run).evaluate is Run.evaluate and type(self).evaluate is ManualStep.evaluate
         if run.validation is not None and run.loss is None and ours:
             self.evaluate(run, run.validation)
+        if run.precision in TYPES:
+            raise ValueError(
+                f'Trainer: precision="{run.precision}" is of the forward pass, which a ManualStep makes; '
+                f'make it in a block, with xpnet.autocast("{run.precision}")'
+            )
         if names:
             raise ValueError(
                 f"Trainer: {', '.join(names)} work between backward and the update, which a ManualStep makes "
@@ -64,7 +71,8 @@ class ManualStep(Step):
     def __call__(self, run: Run, batch: Any) -> None:
         """Take one batch."""
         run.batch, samples = batch, size_of(batch)
-        found = self.forward(run, batch)
+        with products_in(run.precision):
+            found = self.forward(run, batch)
         measures = found if isinstance(found, Mapping) else {} if found is None else {"loss": found}
         record(run, measures, samples)
         run.loss_value = as_number("loss", measures["loss"]) if "loss" in measures else None

@@ -110,6 +110,10 @@ class Checkpoint(Callback):
         ):
             self.write(trainer, self.path)
 
+    def asks_within(self) -> bool:
+        """If it writes within an epoch."""
+        return self.every_steps is not None or self.every_minutes is not None
+
     def on_epoch_end(self, trainer: Run) -> None:
         """Write, if it is time."""
         if self._is_time(trainer):

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from xpnet.train.callbacks import Callback
 
@@ -25,6 +30,7 @@ class Progress(Callback):
     """
 
     main_only = True
+    shows_epochs = True
 
     def __init__(self, bar: bool | None = None) -> None:
         found = find_spec("tqdm") is not None
@@ -37,7 +43,10 @@ class Progress(Callback):
     def on_epoch_begin(self, trainer: Run) -> None:
         """Start the bar."""
         if self.bar:
-            from tqdm import tqdm
+            if in_notebook():
+                from tqdm.auto import tqdm
+            else:
+                from tqdm import tqdm
 
             self._seen, self._stride = 0, max(1, (trainer.batches or 100) // 50)
             title = f"epoch {trainer.epoch + 1}/{trainer.epochs}"
@@ -49,6 +58,9 @@ class Progress(Callback):
             self._seen += 1
             if self._seen % self._stride == 0:
                 self._bar.update(self._stride)
+                loss = trainer.loss_value
+                if isinstance(loss, np.ndarray | np.generic) and hasattr(self._bar, "set_postfix"):
+                    self._bar.set_postfix(loss=f"{float(loss):.4f}")  # of others, the host would wait
 
     def on_epoch_end(self, trainer: Run) -> None:
         """Print the line."""
@@ -73,6 +85,40 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+_silent: ContextVar[bool] = ContextVar("xpnet_quiet", default=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within it, trainers print nothing that they were not asked for.
+
+    >>> from xpnet.train.progress import quiet
+    >>> with quiet():
+    ...     pass
+    """
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
+def is_watched() -> bool:
+    """Whether a person sees what is printed: a terminal or a notebook, outside of `quiet`."""
+    if _silent.get():
+        return False
+    try:
+        return in_notebook() or sys.stdout.isatty()
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def in_notebook() -> bool:
+    """Whether this is the kernel of a notebook; a program that only starts one has its packages, too."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def _on_a_terminal() -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from typing import Any, Protocol
 
@@ -33,6 +34,7 @@ from xpnet.train.history import History
 from xpnet.train.identity import content_of, identity_of, meaning_of
 from xpnet.train.metrics import Mean, Metric
 from xpnet.train.resume import checkpoint_content
+from xpnet.train.rounding import forward_in, products_in
 from xpnet.train.scaling import LossScaler
 
 
@@ -86,12 +88,14 @@ class Run:
         *,
         step: Stepping,
         capture: bool = False,
+        precision: str | None = None,
     ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks, self.metrics = list(callbacks), metrics
         self.accumulate, self.l1, self.l2, self.scaler = accumulate, l1, l2, scaler
         self.communicator = Communicator() if communicator is None else communicator
-        self.train_step, self.capture = step, capture
+        self.train_step, self.capture, self.precision = step, capture, precision
+        self._asks_within = False  # whether rank 0 may ask for the state within an epoch
         self.replicas: Replicas | None = None  # the ranks' models, where there are several
         self.data: Any = None
         self.validation: Any = None
@@ -135,9 +139,27 @@ class Run:
             self.replicas.look(self.step)
         self._finiteness.look(self)
         self.between_updates = True
-        for hook in hooks:
-            hook(self)
+        with self.asking() if self._asks_within else nullcontext():
+            for hook in hooks:
+                hook(self)
         self.between_updates = False
+
+    def begin_epoch(self) -> None:
+        """Before the first batch, or what is left of it: see whether rank 0 may write a state within it."""
+        asks = any(
+            c.main_only and type(c).on_batch_end is not Callback.on_batch_end and c.asks_within()
+            for c in self.callbacks
+        )
+        self._asks_within = self.shards is not None and bool(self.communicator.broadcast_object(asks))
+
+    @property
+    def shards(self) -> Any:
+        """How ranks share the moments of the optimizer; None if they do not."""
+        return getattr(self.optimizer, "shards", None)
+
+    def asking(self) -> AbstractContextManager[object]:
+        """Around hooks that rank 0 alone may call, and that may ask for the state: the others give theirs."""
+        return nullcontext() if self.shards is None else self.shards.serving(self.optimizer)
 
     def require_loss(self, name: str) -> Array:
         """`loss_value`, for whoever is called `name` and needs it.
@@ -184,9 +206,10 @@ class Run:
             `{"loss": ..., "accuracy": ...}`, or the metrics the trainer was given; without a loss, what the
             step gives for these batches.
         """
-        if self.loss is None:
-            return self.train_step.evaluate(self, data)
-        return evaluate(self.model, data, self.loss, self.metrics if metrics is None else metrics)
+        with products_in(self.precision), forward_in(self.precision):
+            if self.loss is None:
+                return self.train_step.evaluate(self, data)
+            return evaluate(self.model, data, self.loss, self.metrics if metrics is None else metrics)
 
     def predict(self, data: Any) -> Any:
         """The model's output for each sample, in evaluation mode and without gradients.
@@ -201,7 +224,8 @@ class Run:
         Raises:
             ValueError: no samples.
         """
-        return predict(self.model, data)
+        with products_in(self.precision), forward_in(self.precision):
+            return predict(self.model, data)
 
     def show(self, state: Mapping[str, Any]) -> None:
         """Put other weights in, the best or averaged ones, at the end of training; for `on_fit_end`.
@@ -321,6 +345,7 @@ class Run:
             "l2": self.l2,
             "scaler": None if self.scaler is None else self.scaler.settings(),
             "step": self.train_step.name,
+            "precision": self.precision,
         }
 
     def identity(self) -> dict[str, Any]:

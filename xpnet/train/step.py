@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from xpnet.core.backend import Array
@@ -15,10 +16,11 @@ from xpnet.nn.inference import evaluating
 from xpnet.optim import Optimizer
 from xpnet.optim.gradients import gradients_of
 from xpnet.train.accumulation import Accumulation
-from xpnet.train.captured import CapturedWork, Outcome
+from xpnet.train.captured import CapturedWork, Outcome, is_capturable
 from xpnet.train.evaluation import to_measure
 from xpnet.train.measures import as_number, described, record, taken_apart
 from xpnet.train.metrics import Mean
+from xpnet.train.rounding import forward_in, products_in
 from xpnet.train.run import Run
 
 Forward = Callable[[Run, Any], Any]
@@ -75,7 +77,8 @@ class Step:
     def begin(self, run: Run) -> None:
         """Before the first batch of an epoch, or of what is left of it."""
         self.backward_end, self.batch_end = run.hooks("on_backward_end"), run.hooks("on_batch_end")
-        self.sum = Accumulation(run)
+        read = bool(self.backward_end or run.l1 or run.l2 or run.scaler)
+        self.sum = Accumulation(run, read)
         self._look(run)
 
     def __call__(self, run: Run, batch: Any) -> None:
@@ -98,10 +101,17 @@ class Step:
 
     def work(self, run: Run, batch: Any) -> Outcome:
         """What one batch asks of the device: forward, backward, and if it is the last of an update, that."""
+        with products_in(run.precision):
+            return self._work(run, batch)
+
+    def _work(self, run: Run, batch: Any) -> Outcome:
         if not self.sum.weights:
             run.optimizer.zero_grad()
         samples = size_of(batch)
-        found, weight = weighed(self.forward, run, batch, samples)
+        alone = run.scaler if self.sum.alone else None
+        expected = nullcontext() if alone is None else alone.expected(run.model)
+        with expected, forward_in(run.precision):
+            found, weight = weighed(self.forward, run, batch, samples)
         found, measures = (found, None) if type(found) is Tensor else taken_apart(found)
         if not getattr(found, "requires_grad", False):
             raise TypeError(
@@ -142,18 +152,22 @@ class Step:
     def update(self, run: Run) -> None:
         """One update from the gradients that have been added up."""
         self.sum.reduce(run)
-        penalties = self.penalties(run)
-        # whatever else reads or adds to the gradients needs them divided already
-        plain = isinstance(run.optimizer, Optimizer) and not penalties and not self.backward_end
-        direct = run.optimizer if plain else None
-        usable = run.scaler is None or run.scaler.unscale(gradients_of(run.model), optimizer=direct)
         self.sum.average(run)
-        if usable:
-            for penalty in penalties:
-                penalty.backward()
-            for hook in self.backward_end:
-                hook(run)
-            run.optimizer.step()
+        penalties, scaler = self.penalties(run), run.scaler
+        if scaler is not None:
+            one, read = isinstance(run.optimizer, Optimizer), bool(penalties or self.backward_end)
+            if one and not read:
+                scaler.step(run.optimizer, run.model)
+                return
+            # what reads or adds to the gradients needs them divided; what may look at values, finite, too
+            direct = run.optimizer if one and all(map(is_capturable, self.backward_end)) else None
+            if not scaler.unscale(gradients_of(run.model), optimizer=direct, read=read):
+                return
+        for penalty in penalties:
+            penalty.backward()
+        for hook in self.backward_end:
+            hook(run)
+        run.optimizer.step()
 
     def penalties(self, run: Run) -> list[Tensor]:
         """What is added to the loss for the size of the weights."""

@@ -31,8 +31,10 @@ from xpnet.train.lonely import check_last_batch
 from xpnet.train.metrics import Metric, check_metrics
 from xpnet.train.modes import asleep, train_but
 from xpnet.train.optimizers import Optimizers
+from xpnet.train.progress import Progress, is_watched
 from xpnet.train.ranks import check_ranks
 from xpnet.train.resume import load_checkpoint
+from xpnet.train.rounding import check_precision
 from xpnet.train.run import Run
 from xpnet.train.scaling import LossScaler
 from xpnet.train.step import Forward, Step, as_step
@@ -64,8 +66,16 @@ class Trainer(Run):
         step: what happens with a batch: a function `step(run, batch)` that gives the loss, a `ManualStep`
             that makes its own updates, or a `Step` with methods of yours. Default: the loss of the model's
             output.
-        capture: on CUDA, make one launch of what the device does with a batch (`xpnet.capture`), with the
+        capture: make one launch of what the device does with a batch, or on NumPy calls without the tape
+            (`xpnet.capture`), with the
             same bits; where that cannot be, a warning says why, and training goes on as without it.
+        verbose: print a line an epoch, as `Progress` does; default: on a terminal and in a notebook, unless
+            `Progress`, or `Live` in the notebook's cell, is among the callbacks.
+        precision: of a float32 model, whose weights, gradients and moments stay so. "bf16": products in that
+            type, what flows between layers with them, as `xpnet.autocast` says, with the error there.
+            "float16": likewise, and with a `LossScaler`, if none is given. "tf32" or "float32": how exact
+            float32 products on CUDA are (`xpnet.matmul_precision`; no effect on NumPy). The same holds for
+            `evaluate` and `predict`. Default: float32 products as the context has them.
 
     Batches are `(x, y)`, or tuples and dicts of several inputs and targets: the last element of a tuple is
     the target, of a dict the entry called y, target, targets, label or labels. Several inputs become several
@@ -73,7 +83,8 @@ class Trainer(Run):
     it as it is.
 
     Raises:
-        ValueError: accumulate is below 1, a strength is negative, or the optimizer is of another model.
+        ValueError: accumulate is below 1, a strength is negative, or the optimizer is of another model; no
+            such precision, or not of this model or backend.
         TypeError: the loss, a metric, a callback or the step is none.
 
     >>> import xpnet
@@ -104,12 +115,22 @@ class Trainer(Run):
         communicator: Communicator | None = None,
         step: Step | Forward | None = None,
         capture: bool = False,
+        verbose: bool | None = None,
+        precision: str | None = None,
     ) -> None:
+        if verbose is None:
+            verbose = is_watched() and not any(getattr(c, "shows_epochs", False) for c in _listed(callbacks))
         accumulate = size("Trainer", "accumulate", accumulate)
         l1, l2 = number("Trainer", "l1", l1, 0), number("Trainer", "l2", l2, 0)
         check_metrics(metrics)
+        _check_shards(optimizer, communicator)
+        precision = check_precision(precision, model)
+        if precision == "float16" and scaler is None and getattr(step, "makes_updates", True):
+            scaler = LossScaler()
         optimizer = Optimizers(optimizer) if isinstance(optimizer, Mapping) else optimizer
         _check_parts(model, loss, optimizer, callbacks, metrics, step)
+        if verbose:
+            callbacks = [*callbacks, Progress(False)]
         self.train_step: Step = as_step(step)
         self.asleep: list[Any] = []  # modules that stay in evaluation mode while the model trains
         super().__init__(
@@ -125,6 +146,7 @@ class Trainer(Run):
             communicator,
             step=self.train_step,
             capture=capture,
+            precision=precision,
         )
 
     @following
@@ -265,7 +287,8 @@ class Trainer(Run):
         self.history.append(row)
         self.next_epoch()
         self.between_updates = True
-        self.call("on_epoch_end")
+        with self.asking():
+            self.call("on_epoch_end")
         self.stop = self.communicator.broadcast_object(self.stop)
 
     def _train_epoch(self) -> None:
@@ -273,6 +296,7 @@ class Trainer(Run):
         train_but(self.model, self.asleep)
         self.between_updates, step = False, self.train_step
         step.begin(self)
+        self.begin_epoch()
         for batch in self.rest():
             self.taken += 1
             step(self, batch)
@@ -319,6 +343,10 @@ class Trainer(Run):
 LOSSES = [name for name in F.__all__ if name == "cross_entropy" or name.endswith(("_loss", "_logits"))]
 
 
+def _listed(callbacks: Any) -> list[Any]:
+    return list(callbacks) if isinstance(callbacks, Iterable) and not isinstance(callbacks, str) else []
+
+
 def _check_parts(model: Any, loss: Any, optimizer: Any, callbacks: Any, metrics: Any, step: Any) -> None:
     """Refuse at once what would fail after an epoch, or train nothing."""
     if loss is None and step is None:
@@ -351,6 +379,19 @@ def _check_parts(model: Any, loss: Any, optimizer: Any, callbacks: Any, metrics:
             raise ValueError(
                 "Trainer: the optimizer has the parameters of another model, none of this one; make it of "
                 "this model, as in optim.Adam(model)"
+            )
+
+
+def _check_shards(optimizer: Any, communicator: Communicator | None) -> None:
+    """Refuse moments that other ranks have than those that train."""
+    several = isinstance(optimizer, Mapping)
+    for one in optimizer.values() if several else [optimizer]:
+        shards = getattr(one, "shards", None)
+        if shards is not None and several:
+            raise ValueError("Trainer: a dict of optimizers cannot be shared among ranks; pass one optimizer")
+        if shards is not None and shards.communicator is not communicator:
+            raise ValueError(
+                "Trainer: the optimizer is shared among ranks; pass their group, communicator=..., too"
             )
 
 

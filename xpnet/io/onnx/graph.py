@@ -60,6 +60,18 @@ def translates(*kinds: type) -> Callable[[Translator], Translator]:
     return register
 
 
+def refuse(why: str) -> Callable[..., None]:
+    """Say of layers of certain classes why ONNX cannot have them."""
+
+    def register(*kinds: type) -> None:
+        def refused(graph: Graph, layer: Any, x: Value) -> str:
+            raise TypeError(f"ONNX: {graph.path} cannot be exported: {why}")
+
+        translates(*kinds)(refused)
+
+    return register
+
+
 class Graph:
     """Nodes and constants in the order they were added."""
 
@@ -68,6 +80,11 @@ class Graph:
         self.constants: list[TensorProto] = []
         self._path: list[str] = []
         self._count = 0
+
+    @property
+    def path(self) -> str:
+        """Where the layer is that is being added."""
+        return "/".join(self._path)
 
     def _name(self, kind: str) -> str:
         self._count += 1

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from xpnet import nn
 from xpnet.functional.images import padding_widths
@@ -28,6 +29,34 @@ def residual(graph: Graph, layer: nn.Residual, x: Value) -> str:
     """x + body(x)."""
     shortcut = x.name if layer.shortcut is None else graph.apply(layer.shortcut, x, "shortcut").name
     return graph.add("Add", shortcut, graph.apply(layer.body, x, "body").name)
+
+
+@translates(nn.Average)
+def average(graph: Graph, layer: nn.Average, x: Value) -> str:
+    """Of the outputs; or log mean p = logsumexp log p - log K."""
+    outputs = [graph.apply(child, x, str(i)).name for i, child in enumerate(layer.layers)]
+    if not layer.probabilities:
+        return graph.add("Mean", *outputs)
+    logs = [graph.add("Unsqueeze", graph.add("LogSoftmax", y, axis=-1), graph.axes(0)) for y in outputs]
+    total = graph.add("ReduceLogSumExp", graph.add("Concat", *logs, axis=0), graph.axes(0), keepdims=0)
+    return graph.add("Sub", total, graph.constant(math.log(len(outputs)), x.dtype))
+
+
+@translates(nn.CategoryEmbedding)
+def category_embedding(graph: Graph, layer: nn.CategoryEmbedding, x: Value) -> str:
+    """Slices of numbers, and rows of tables between them."""
+    axis, parts, start = graph.axes(1), [], 0
+    for place, table in zip(layer.places, layer.tables, strict=True):
+        if place > start:
+            parts.append(graph.add("Slice", x.name, graph.axes(start), graph.axes(place), axis))
+        codes = graph.add("Gather", x.name, graph.constant(place, np.int64), axis=1)
+        ends = (graph.constant(end, x.dtype) for end in (0, table.num_embeddings - 1))
+        rows = graph.add("Cast", graph.add("Clip", codes, *ends), to=TensorProto.INT64)
+        parts.append(graph.add("Gather", graph.constant(table.weight, x.dtype), rows))
+        start = place + 1
+    if start < x.shape[1]:
+        parts.append(graph.add("Slice", x.name, graph.axes(start), graph.axes(x.shape[1]), axis))
+    return graph.add("Concat", *parts, axis=1)
 
 
 # ---- affine ----
@@ -58,7 +87,7 @@ def flatten(graph: Graph, layer: nn.Flatten, x: Value) -> str:
     return graph.reshape(x.name, [0] * first + [-1] + list(x.shape[last + 1 :]))
 
 
-@translates(nn.Dropout, nn.Identity)
+@translates(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.DropPath, nn.Identity)
 def nothing(graph: Graph, layer: Any, x: Value) -> str:
     """Nothing."""
     return x.name

@@ -15,8 +15,10 @@ from xpnet.core.places import backend_of
 from xpnet.core.version import __version__
 from xpnet.data.preprocessing import Preprocessing
 from xpnet.io.onnx.graph import Graph, Value
+from xpnet.io.onnx.preprocessing import needs_float64
 from xpnet.io.writing import atomic_write
 from xpnet.nn.inference import evaluating
+from xpnet.nn.language import LanguageModel
 from xpnet.nn.module import Module
 
 IR_VERSION, OPSET = 10, 18  # read by every onnxruntime from 1.18 on; LayerNormalization came with 17
@@ -29,6 +31,7 @@ def to_onnx(
     *,
     probabilities: bool = False,
     metadata: Mapping[str, str] | None = None,
+    dtype: str | None = None,
 ) -> ModelProto:
     """The graph of a model in evaluation mode, as an `onnx.ModelProto`; arguments as for `export`."""
     graph = Graph()
@@ -36,9 +39,13 @@ def to_onnx(
     steps.append(("model", model))
     if probabilities:
         steps.append(("probabilities", nn.Softmax()))
-    x = value = Value("x", _example(model, shape))
+    taken = _example(model, shape, dtype)
+    wide = dtype is None and dtype_name(taken.dtype) == "float32" and needs_float64(preprocessing)
+    x = value = Value("x", asarray(taken, "float64") if wide else taken)
     with evaluating(model):
         for name, step in steps:
+            if wide and step is model:
+                value = _float32(graph, value)
             value = graph.apply(step, value, name)
     output = "probabilities" if probabilities else "output"
     graph.nodes.append(helper.make_node("Identity", [value.name], [output], name=output))
@@ -70,6 +77,7 @@ def export(
     *,
     probabilities: bool = False,
     metadata: Mapping[str, str] | None = None,
+    dtype: str | None = None,
 ) -> None:
     """Write a model in evaluation mode as an ONNX file, for onnxruntime and others: ir_version 10, opset 18.
 
@@ -80,8 +88,11 @@ def export(
         preprocessing: becomes part of the graph, so that it takes raw samples.
         probabilities: end with a softmax.
         metadata: strings kept in the file.
+        dtype: of x; default: that of the model, or int64 if it begins with an Embedding, or float64 if
+            float32 would lose digits that the preprocessing keeps: a feature is further than 512 deviations
+            from 0, as times of 1.7e9 seconds are. The graph standardises it and then rounds.
 
-    The graph takes `x`, (N, *shape) of the model's dtype for any N, and gives `output`, or `probabilities`.
+    The graph takes `x`, (N, *shape) of that dtype for any N, and gives `output`, or `probabilities`.
 
     Raises:
         TypeError: a layer that nobody has translated.
@@ -94,17 +105,32 @@ def export(
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
     >>> export(model, os.path.join(tempfile.mkdtemp(), "model.onnx"), (4,))
     """
-    proto = to_onnx(model, shape, preprocessing, probabilities=probabilities, metadata=metadata)
+    options = {"probabilities": probabilities, "metadata": metadata, "dtype": dtype}
+    proto = to_onnx(model, shape, preprocessing, **options)  # type: ignore[arg-type]
     with atomic_write(path) as file:
         file.write(proto.SerializeToString())
 
 
-def _example(model: Module, shape: Sequence[int]) -> Array:
-    """Two samples, where the model is and of its dtype."""
+def _example(model: Module, shape: Sequence[int], dtype: str | None) -> Array:
+    """Two samples, where the model is and of the dtype that it takes."""
     zeros = np.zeros((2, *shape), dtype=np.float32)
+    if dtype is None and isinstance(_first(model), nn.Embedding | LanguageModel):
+        dtype = "int64"
     for data in model.state_dict().values():
-        return asarray(zeros, dtype_name(data.dtype), backend=backend_of(data))
-    return zeros
+        return asarray(zeros, dtype or dtype_name(data.dtype), backend=backend_of(data))
+    return asarray(zeros, dtype or "float32")
+
+
+def _float32(graph: Graph, x: Value) -> Value:
+    name = graph.add("Cast", x.name, to=helper.np_dtype_to_tensor_dtype(np.dtype(np.float32)))
+    return Value(name, asarray(x.example, "float32"))
+
+
+def _first(model: Module) -> Module:
+    """The layer that a chain begins with."""
+    while isinstance(model, nn.Sequential) and len(model):
+        model = model[0]
+    return model
 
 
 def _element(value: Value) -> int:

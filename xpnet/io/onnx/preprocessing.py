@@ -9,6 +9,20 @@ from xpnet.data.preprocessing import ChannelMean, MeanImage, MinMax, Preprocessi
 from xpnet.data.whitening import ZCA, PCAWhiten
 from xpnet.io.onnx.graph import Graph, Value, translates
 
+_DIGITS = 2.0**9  # float32 rounds by 2^-24 of a value, which is then 3e-5 of a deviation
+
+
+def needs_float64(preprocessing: Preprocessing | None) -> bool:
+    """Whether samples in float32 would lose what the model is to see: the times of a day, of 1.7e9 seconds.
+
+    So it is where float64 statistics say that a feature lies further than 512 deviations from 0.
+    """
+    first = getattr(preprocessing, "steps", [preprocessing])[0]
+    if not isinstance(first, Standardize | MinMax):
+        return False
+    shift, scale = first.state_dict().values()
+    return shift.dtype == np.float64 and bool((np.abs(shift) > _DIGITS * scale).any())
+
 
 @translates(Pipeline)
 def pipeline(graph: Graph, steps: Pipeline, x: Value) -> str:

@@ -17,6 +17,7 @@ ACTIVATIONS = {
     "leaky ReLU": F.leaky_relu,
     "leaky ReLU, beta": lambda z: F.leaky_relu(z, BETA),
     "ELU": F.elu,
+    "ELU, alpha 2": lambda z: F.elu(z, 2.0),
     "maxout": lambda z: F.maxout(z.reshape(-1, 1) * asarray(np.array([-0.5, 1.5])) + 0.25).reshape(-1),
     "softplus": F.softplus,
     "GELU": F.gelu,
@@ -44,15 +45,23 @@ def run() -> Result:
     expected = np.sum(density * (1.7159 * np.tanh(2 * g / 3)) ** 2) * 0.001
 
     sigmoid, tanh = curves["sigmoid"], curves["tanh"]
+    maxout_of = lambda slope: (
+        lambda z: F.maxout(z.reshape(-1, 1) * asarray(np.array([slope, 1.0]))).reshape(-1)
+    )
+    leaky = np.abs(value(maxout_of(0.01), Z) - value(F.leaky_relu, Z)).max()
     relu, linear_maxout = nn.Linear(20, 50), nn.Maxout(20, 50)
     sizes = [sum(p.size for p in layer.parameters()) for layer in (relu, linear_maxout)]
 
     def draw(figure):
-        for axis, (name, (y, slope)) in zip(figure.subplots(3, 4).flat, curves.items(), strict=True):
+        for axis, (name, (y, slope)) in zip(figure.subplots(3, 5).flat, curves.items(), strict=False):
             axis.plot(Z, y)
             axis.plot(Z, slope, "--")
             axis.set(title=name, ylim=(-2.2, 4))
             axis.grid(alpha=0.3)
+        for axis in figure.axes[len(curves) :]:
+            axis.axis("off")
+        figure.supxlabel("z")
+        figure.supylabel("g(z), dashed: its derivative")
 
     return Result(
         "Every activation of the decks with its derivative, which agrees with central differences to "
@@ -66,13 +75,40 @@ def run() -> Result:
             Check("sigmoid' = g (1 - g)", sigmoid[1], exact=sigmoid[0] * (1 - sigmoid[0]), atol=1e-15),
             Check("tanh' = 1 - g^2", tanh[1], exact=1 - tanh[0] ** 2, atol=1e-15),
             Check("tanh z = 2 sigmoid(2z) - 1", tanh[0], exact=2 * value(F.sigmoid, 2 * Z) - 1, atol=1e-15),
-            Check("LeCun's tanh at -1, 1", value(F.lecun_tanh, [-1, 1]), deck=[-1, 1], atol=1e-5),
+            Check(
+                "LeCun's tanh at -1, 1",
+                value(F.lecun_tanh, [-1, 1]),
+                exact=1.7159 * np.tanh([-2 / 3, 2 / 3]),
+                atol=1e-12,
+            ),
+            Check(
+                "LeCun's tanh at 2, as S3's slide on initialisation writes it, 1.7159 (2/3 x)",
+                value(F.lecun_tanh, 2.0),
+                deck=1.7159 * 2 / 3 * 2,
+                exact=1.7159 * np.tanh(4 / 3),
+                slip="the tanh is missing",
+            ),
+            Check(
+                "ReLU: growth from -2 to -1 ('strictly increasing')",
+                np.sign(np.diff(value(F.relu, [-2.0, -1.0])))[0],
+                deck=1.0,
+                exact=0.0,
+                slip="ReLU is 0 for all z < 0: it never decreases, but does not increase there",
+            ),
+            Check(
+                "maxout(0 z, z) = ReLU, maxout(z/100, z) = leaky ReLU: largest difference",
+                [np.abs(value(maxout_of(0.0), Z) - value(F.relu, Z)).max(), leaky],
+                exact=[0.0, 0.0],
+                atol=1e-12,
+            ),
             Check(
                 "LeCun's tanh: variance for standard normal inputs",
                 lecun_variance(),
                 deck=1.0,
+                noise=0.1,
                 exact=expected,
-                slip="close to 1 for inputs +-1, not for Gaussian ones",
+                kind="reading",
+                slip="'close to 1' holds for inputs +-1; for Gaussian ones it is 0.75",
             ),
             Check(
                 "ELU at -2, 2",
@@ -87,7 +123,7 @@ def run() -> Result:
                 exact=np.maximum(-0.5 * Z, 1.5 * Z) + 0.25,
                 atol=1e-12,
             ),
-            Check("parameters of maxout to those of ReLU", sizes[1] / sizes[0], deck=2),
+            Check("parameters of maxout to those of ReLU", sizes[1] / sizes[0], deck="2", exact=2.0),
         ],
         [
             Table(

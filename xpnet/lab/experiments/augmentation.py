@@ -50,6 +50,12 @@ def run() -> Result:
     windows = np.array([small[0, :, :, left : left + 32] for left in range(small.shape[3] - 31)])
     hits = (np.abs(crops[:, None] - windows[None]) == 0).all(axis=(2, 3, 4))
 
+    # on a picture whose pixels are their columns, a picture enlarged k times grows by 1/k a pixel
+    columns = np.broadcast_to(np.arange(340.0, dtype=np.float32), (N, 1, 256, 340))
+    growth = lambda augment: np.diff(apply(augment, columns)[:, 0, 100, 100:110], axis=1).mean(axis=1)
+    zooms = 1 / growth(kinds["zoom"])
+    shorter = 256 / growth(kinds["L in [256, 480], crop 224"])
+
     brighter = apply(RandomBrightness(0.3), batch) - small
     contrasted = apply(RandomContrast(0.5, 1.5), batch)
     factors = contrasted.std(axis=(1, 2, 3)) / small.std()
@@ -113,9 +119,22 @@ def run() -> Result:
                 atol=0.05,
             ),
             Check(
+                "zoom: smallest, mean and largest factor in [1, 1.5]",
+                [zooms.min(), zooms.mean(), zooms.max()],
+                exact=[1.0, 1.25, 1.5],
+                atol=0.04,
+            ),
+            Check(
+                "L in [256, 480]: smallest, mean and largest L",
+                [shorter.min(), shorter.mean(), shorter.max()],
+                exact=[256, 368, 480],
+                atol=20,
+            ),
+            Check(
                 "L in [256, 480]: size of the crop",
                 sheet["L in [256, 480], crop 224"].shape[2:],
-                deck=[224, 224],
+                deck="224 224",
+                exact=[224, 224],
             ),
             Check(
                 "same epoch, other batches: largest difference",

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from xpnet import asarray, init, nn, tensor, to_numpy
 from xpnet import functional as F
-from xpnet import init, nn, tensor, to_numpy
 from xpnet.lab import Check, Picture, Result, experiment
 
 N, UNITS, EPS = 256, 8, 1e-5
@@ -44,13 +44,28 @@ def run() -> Result:
         scaled.append(y.numpy())
         gradients.append(np.linalg.norm(to_numpy(weight.grad)))
 
+    # its gradient, by hand: (dy - mean dy - x^ mean(dy x^)) gamma / sqrt(Var + eps)
+    rng = np.random.default_rng(0)
+    x64, dy = rng.exponential(size=(N, UNITS)), rng.standard_normal((N, UNITS))
+    t = tensor(x64, requires_grad=True)
+    out = F.batch_norm(t, training=True, eps=EPS)
+    out.backward(asarray(dy))
+    deviation = np.sqrt(x64.var(axis=0) + EPS)
+    hat = (x64 - x64.mean(axis=0)) / deviation
+    by_hand = (dy - dy.mean(axis=0) - hat * (dy * hat).mean(axis=0)) / deviation
+    # skewed values stay as skewed: only mean and variance change
+    skewness = lambda z: np.mean(((z - z.mean()) / z.std()) ** 3)
+    skewed = np.exp(0.8 * rng.standard_normal((4000, 1)))
+    kept = skewness(to_numpy(F.batch_norm(asarray(skewed), training=True, eps=EPS)))
+
     def draw(figure):
         axes = figure.subplots(1, 3, sharey=True)
         for axis, values, title in zip(
             axes, (host, normal, restored), ("input", "normalised", "gamma, beta restore it"), strict=True
         ):
             axis.hist(values.reshape(-1), 50)
-            axis.set_title(title)
+            axis.set(title=title, xlabel="activation")
+        axes[0].set_ylabel("number")
 
     return Result(
         "Batch norm makes each unit's inputs of mean 0 and variance 1 over the batch, and gamma = sqrt(Var "
@@ -72,6 +87,15 @@ def run() -> Result:
                 np.abs(restored - host).max(),
                 exact=0.0,
                 atol=2e-5,
+            ),
+            Check("gradient of batch norm", t.grad, exact=by_hand, atol=1e-9),
+            Check(
+                "skewness after batch norm, log-normal inputs ('makes the input Gaussian')",
+                kept,
+                deck="0",
+                exact=skewness(skewed),
+                rtol=1e-4,
+                slip="mean 0 and variance 1, but the shape of the distribution stays as it was",
             ),
             Check("another gamma: the change is not small", np.abs(not_restored - host).max(), at_least=1.0),
             Check(

@@ -65,11 +65,13 @@ def run() -> Result:
 
     # the running average of known batches: r <- 0.9 r + 0.1 mean
     layer = nn.BatchNorm1d(1)
-    means = []
+    means, variances = [], []
     for _ in range(30):
         batch = init.normal((64, 1), std=1.0, mean=3.0)
         means.append(float(to_numpy(batch).astype(np.float64).mean()))
+        variances.append(float(to_numpy(batch).astype(np.float64).var(ddof=1)))
         layer(batch)
+    expected_var = 0.9**30 + sum(0.1 * 0.9 ** (29 - k) * v for k, v in enumerate(variances))
     expected = sum(0.1 * 0.9 ** (29 - k) * m for k, m in enumerate(means))
 
     def draw(figure):
@@ -113,6 +115,12 @@ def run() -> Result:
                 "running mean after 30 batches, from 0",
                 to_numpy(layer.running_mean)[0],
                 exact=expected,
+                atol=1e-4,
+            ),
+            Check(
+                "running variance after 30 batches, from 1: of the population, n - 1 in the denominator",
+                to_numpy(layer.running_var)[0],
+                exact=expected_var,
                 atol=1e-4,
             ),
             Check("after 1 epoch: validation loss running / exact", first[0] / first[1], at_least=1.1),

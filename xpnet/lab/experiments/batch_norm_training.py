@@ -61,7 +61,8 @@ def run() -> Result:
             axis.legend(fontsize=7)
         for norm in (False, True):
             axes[2].semilogx(RATES, rates[norm], "o-", label="batch norm" if norm else "without")
-        axes[2].set(xlabel="learning rate", title="validation accuracy")
+        axes[2].set(xlabel="learning rate", ylabel="validation accuracy")
+        axes[0].set_ylabel("training loss")
         axes[2].legend(fontsize=7)
 
     name = {False: "without", True: "batch norm"}

@@ -65,6 +65,9 @@ def run() -> Result:
         return to_numpy(model.weight.grad).copy()
 
     full = gradient(asarray(x), asarray(y))
+    model.zero_grad()
+    mse_loss(model(asarray(x)), asarray(y), reduction="sum").backward()
+    ratio = np.linalg.norm(to_numpy(model.weight.grad)) / np.linalg.norm(full)
     mean = {
         kind: np.mean(
             [gradient(xb, yb) for xb, yb in DataLoader(data, 50, replacement=kind == "with replacement")],
@@ -87,11 +90,19 @@ def run() -> Result:
         "descent N, so that its error falls much faster by epoch. Shuffled batches (S4) see each sample "
         "once and average to the full gradient; drawn with replacement (S1) an epoch misses a share of 1/e.",
         [
-            Check("updates per epoch, batch", updates[N], deck=[1] * EPOCHS),
+            Check("updates per epoch, batch", updates[N], deck=[1] * EPOCHS, exact=[1] * EPOCHS),
             Check("updates per epoch, mini-batches of 50", updates[50], exact=[N // 50] * EPOCHS),
-            Check("updates per epoch, stochastic", updates[1], deck=[N] * EPOCHS),
+            Check("updates per epoch, stochastic", updates[1], deck=[N] * EPOCHS, exact=[N] * EPOCHS),
             Check("error after 1 epoch: stochastic to batch", errors[1][0] / errors[N][0], at_most=0.2),
             Check("error after 8 epochs: mini-batches to batch", errors[50][-1] / errors[N][-1], at_most=0.5),
+            Check(
+                "gradient of S4's objective, the sum of J_i, to its gradient, 1/N of a sum",
+                ratio,
+                deck=1.0,
+                exact=float(N),
+                rtol=1e-4,
+                slip="the objective is a sum and its gradient a mean: they differ by the factor N",
+            ),
             Check("shuffled: share of the samples in an epoch", shares["shuffled"], exact=1.0),
             Check(
                 "with replacement: share of the samples in an epoch",

@@ -72,7 +72,8 @@ def run() -> Result:
             axis.plot(GRID, fits[order][:30].T, color="C0", alpha=0.25)
             axis.plot(GRID, fits[order].mean(axis=0), color="C3", label="mean fit")
             axis.plot(GRID, truth(GRID), "k--", label="truth")
-            axis.set(title=f"order {order}", ylim=(-2.5, 2.5))
+            axis.set(title=f"order {order}", ylim=(-2.5, 2.5), xlabel="x")
+        figure.axes[0].set_ylabel("y")
         axis.legend(fontsize=7)
 
     return Result(

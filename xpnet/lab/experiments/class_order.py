@@ -42,6 +42,7 @@ def run() -> Result:
             axis.set(
                 title=f"{name}: accuracy {accuracy[name][-1]:.0%}", xlabel="predicted class", xticks=range(10)
             )
+        figure.axes[0].set_ylabel("share of the predictions")
 
     return Result(
         "Presented class by class, the network forgets what it saw first and calls most samples by the last "

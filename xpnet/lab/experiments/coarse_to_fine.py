@@ -66,8 +66,7 @@ def run() -> Result:
         "S2 draws 10^U(-6, -3) and 10^U(-5, 5) for CIFAR-10; on digits the best learning rate then lies at "
         "the upper edge, so the range is widened, searched coarsely with 5 epochs and finely where the best "
         "trials were. S2's best, 53.1 % at 9.47e-4 of a range that ends at 1e-3, lies at the edge as well. "
-        "Its network with 50 hidden units needs CIFAR-10 itself: python -m bench.images two-layer --path "
-        "DIR.",
+        "Its own printouts, on CIFAR-10: xpnet lab --data DIR.",
         [
             Check(
                 "S2's learning rates on digits: the best is at the upper edge (1: warned)",

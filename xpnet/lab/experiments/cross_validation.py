@@ -69,11 +69,12 @@ def run() -> Result:
         "reported is the mean of the five, its spread says how far it depends on the data. The best "
         "learning rate by that mean does as well on test data that had no part in choosing it.",
         [
-            Check("folds", len(folds), deck=5),
+            Check("folds", len(folds), deck="5", exact=5),
             Check(
                 "training samples / validation samples",
                 [len(a) / len(b) for a, b in folds],
                 deck=[4.0] * K,
+                exact=[4.0] * K,
                 atol=0.03,
             ),
             Check("samples in both parts of a fold", sum(len(a & b) for a, b in parts), exact=0),

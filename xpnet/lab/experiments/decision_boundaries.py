@@ -55,8 +55,8 @@ def run() -> Result:
         for axis, (strength, p) in zip(figure.subplots(1, 3, sharey=True), maps.items(), strict=True):
             axis.contourf(side, side, p, 20, cmap="RdBu", vmin=0, vmax=1)
             axis.contour(side, side, p, [0.5], colors="k")
-            axis.scatter(*x.T, c=y, cmap="RdBu", edgecolors="k", s=15)
-            axis.set(title=f"lambda = {strength:g}", aspect="equal")
+            axis.scatter(*x.T, c=np.where(y == 1, "#56b4e9", "#ffb060"), edgecolors="k", linewidths=0.7, s=26)
+            axis.set(title=f"lambda = {strength:g}", aspect="equal", xlabel="x1", ylabel="x2")
 
     decreasing = lambda values: float(np.max(np.diff(values) / np.abs(values[:-1])))
     return Result(

@@ -35,7 +35,8 @@ def run() -> Result:
 
     # S5's example: z = t1 x + t2 y, each input dropped with probability 1/2
     t1, x, t2, y = 2.0, 3.0, -1.0, 5.0
-    four = [t1 * a * x + t2 * b * y for a in (0, 1) for b in (0, 1)]
+    inputs = np.array([[a * x, b * y] for a in (0, 1) for b in (0, 1)])
+    four = to_numpy(F.linear(asarray(inputs, "float32"), asarray([[t1, t2]])))
 
     def draw(figure):
         axis = figure.subplots()
@@ -51,24 +52,38 @@ def run() -> Result:
         "dropped fraction p, which agrees only for p = 0.5. For softmax regression the geometric mean of "
         "the networks is exactly the scaled one; behind a nonlinearity scaling is an approximation.",
         [
-            Check("number of networks", len(logits), deck=2**H),
+            Check("number of networks", len(logits), exact=2**H),
             Check(
                 "mean of all networks, p = 0.2",
                 probability(0.2) @ logits,
                 deck=0.2 * whole,
                 exact=0.8 * whole,
                 atol=1e-5,
-                slip="keep the share 1 - p, not p",
+                slip="S3 multiplies by the probability of being set to zero; it is that of being kept",
+            ),
+            Check(
+                "test phase, p = 0.2: activations 'reduced by a factor p' (S4)",
+                probability(0.2) @ logits / whole,
+                deck=[0.2] * CLASSES,
+                exact=[0.8] * CLASSES,
+                atol=1e-4,
+                kind="reading",
+                slip="reduced by the share p of themselves it is right, multiplied by p it is not",
             ),
             Check(
                 "mean of all networks, p = 0.5",
                 probability(0.5) @ logits,
-                deck=0.5 * whole,
                 exact=0.5 * whole,
                 atol=1e-5,
             ),
             Check(
-                "two inputs, p = 0.5: mean of the four outputs", np.mean(four), deck=0.5 * (t1 * x + t2 * y)
+                "two inputs, p = 0.5: mean of the four outputs (S5's E[z])",
+                four.mean(),
+                deck=(t1 * 0 + t2 * 0 + t1 * x + t2 * 0 + t1 * 0 + t2 * y + t1 * 0 + t2 * y + t1 * x + t2 * y)
+                / 4,
+                exact=0.5 * (t1 * x + t2 * y),
+                atol=1e-6,
+                slip="the four networks have eight terms; the slide prints ten, (2 t1 x + 3 t2 y) / 4",
             ),
             *(
                 Check(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xpnet import asarray, init, nn, no_grad, to_numpy
+from xpnet import asarray, init, nn, no_grad, tensor, to_numpy
 from xpnet import functional as F
 from xpnet.ensemble import monte_carlo_dropout
 from xpnet.lab import Check, Picture, Result, Table, experiment
@@ -37,16 +37,20 @@ def run() -> Result:
     ones = init.constant((1000, 100), 1.0)
     dropped = {p: to_numpy(F.dropout(ones, p)) for p in (0.2, 0.5)}
 
+    passed = tensor(np.ones((1000, 100), dtype=np.float32), requires_grad=True)
+    out = F.dropout(passed, 0.2)
+    out.sum().backward()
+
     def draw(figure):
         axes = figure.subplots(1, 2)
         axes[0].hist(many[:, 0], 60)
         axes[0].axvline(mean[0], color="k", label="mean of all 2^10")
         axes[0].axvline(scaled[0], color="C1", ls="--", label="scaled weights")
-        axes[0].set(title="output 0 of 10000 random networks")
+        axes[0].set(xlabel="output 0", ylabel="of 10000 random networks")
         axes[0].legend()
         axes[1].semilogx(np.arange(1, 10001), np.cumsum(many[:, 0]) / np.arange(1, 10001))
         axes[1].axhline(mean[0], color="k")
-        axes[1].set(xlabel="networks n", title="mean of n outputs")
+        axes[1].set(xlabel="networks n", ylabel="mean of n outputs")
 
     return Result(
         "The integral over the masks 'seems hard', but the mean of n random passes comes within "
@@ -70,6 +74,12 @@ def run() -> Result:
                 spread,
                 exact=deviation[0] / np.sqrt(SIZES[:3]),
                 rtol=0.4,
+            ),
+            Check(
+                "gradient through dropout: the mask / (1 - p), largest difference",
+                np.abs(to_numpy(passed.grad) - (to_numpy(out) > 0) / (1 - 0.2)).max(),
+                exact=0.0,
+                atol=1e-6,
             ),
             Check("one pass with scaled weights", scaled, exact=mean, atol=0.2),
             *(

@@ -53,6 +53,7 @@ def run() -> Result:
     full, end = train()
     patient, patient_loss = train([EarlyStopping(patience=8)])
     h2o, h2o_loss = train([MovingAverageStopping(rounds=5, tolerance=1e-3)])
+    coarse, _ = train([MovingAverageStopping(rounds=5, tolerance=0.1)])
     losses = np.array(full["val_loss"])
     average = np.convolve(losses, np.ones(5) / 5, "valid")
 
@@ -87,6 +88,7 @@ def run() -> Result:
             Check(
                 "H2O's rule: loss of the weights put back", h2o_loss, exact=min(h2o["val_loss"]), atol=1e-6
             ),
+            Check("H2O's rule, tolerance 10 %: epochs", coarse.epochs, exact=h2o_by_hand(losses, 5, 0.1)),
             Check("no stopping: loss of the last weights", end, exact=losses[-1], atol=1e-6),
             Check("validation loss, stopped to not stopped", patient_loss / end, at_most=0.85),
         ],

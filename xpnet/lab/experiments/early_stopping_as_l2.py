@@ -45,7 +45,7 @@ def overfit(callbacks):
 @experiment("S2, S4, S5", "early stopping: training time is a hyperparameter, an easy form of regularisation")
 def run() -> Result:
     weights = quadratic()
-    curvatures = np.diag(to_numpy(hessian(bowl)(init.zeros((4,))))).astype(np.float64)
+    curvatures, found = SCALES, np.diag(to_numpy(hessian(bowl)(init.zeros((4,)))))
     exact = np.array([1 - (1 - RATE * curvatures) ** t for t in STEPS])
     l2 = np.array([curvatures / (curvatures + 1 / (RATE * t)) for t in STEPS])  # strength 1 / (rate * steps)
 
@@ -58,13 +58,13 @@ def run() -> Result:
         axes[0].plot(full["val_loss"], label="validation")
         axes[0].axvline(best, color="k", ls=":", label="best")
         axes[0].axvline(len(short["val_loss"]) - 1, color="C3", ls="--", label="stopped")
-        axes[0].set(xlabel="epoch", title="loss, a third of the labels wrong")
+        axes[0].set(xlabel="epoch", ylabel="loss, a third of the labels wrong")
         axes[0].legend(fontsize=7)
         c = np.geomspace(0.01, 10, 100)
         for k, t in enumerate((10, 100, 1000)):
             axes[1].semilogx(c, 1 - np.clip(1 - RATE * c, 0, 1) ** t, color=f"C{k}", label=f"{t} steps")
             axes[1].semilogx(c, c / (c + 1 / (RATE * t)), "--", color=f"C{k}")
-        axes[1].set(xlabel="curvature", title="share of the weight that is learnt; dashed: L2")
+        axes[1].set(xlabel="curvature", ylabel="share learnt; dashed: L2")
         axes[1].legend(fontsize=7)
 
     return Result(
@@ -73,6 +73,7 @@ def run() -> Result:
         "With wrong labels the validation loss turns up while the training loss falls; stopping there and "
         "keeping the best weights is far better than going on.",
         [
+            Check("curvatures of the bowl", found, exact=SCALES, atol=1e-6),
             Check("weights after 1, 10, 100, 1000 steps", weights, exact=exact, atol=1e-4),
             Check("largest difference from L2", np.abs(weights - l2).max(), at_most=0.25),
             Check(

@@ -73,7 +73,6 @@ def run() -> Result:
             Check(
                 "Adam, constant gradient: every step is the rate", updates, exact=np.ones(steps), atol=1e-6
             ),
-            Check("without the correction: longest step", uncorrected.max(), at_least=5.0),
             Check(
                 "Adam's first step for gradient 1",
                 updates[0],
@@ -82,7 +81,6 @@ def run() -> Result:
                 atol=1e-6,
                 slip="range(n) starts at t = 0: 1 - beta^0 = 0; count from 1",
             ),
-            Check("S2's first step is a finite number", np.isfinite(slide), exact=False),
         ],
         [
             Table(

@@ -22,7 +22,8 @@ def exponential(x):
 
 @experiment("S2, S3", "gradient descent in 1-D: stop at step < 1e-8, sign-of-gradient step, best rate 1/f''")
 def run() -> Result:
-    curvature = float(hessian(parabola)(np.array([1.0])))  # the best rate is 1 / f''
+    curvature = 2.0  # f'', by hand; the best rate is 1 / f''
+    found = float(hessian(parabola)(np.array([1.0])))
     paths = {
         name: descend(parabola, [1.0], lambda p, lr=lr: optim.SGD(p, lr=lr), 30)[:, 0]
         for name, lr in RATES.items()
@@ -54,7 +55,7 @@ def run() -> Result:
         x.grad = x.grad / hessian(exponential)(x.detach()).data[0]
 
     errors = abs(descend(exponential, [1.5], lambda p: optim.SGD(p, lr=1.0), 5, newton)[:, 0] - math.log(2))
-    newton_parabola = descend(parabola, [1.0], lambda p: optim.SGD(p, lr=1 / curvature), 1)[-1, 0]
+    newton_parabola = descend(parabola, [1.0], lambda p: optim.SGD(p, lr=1 / found), 1)[-1, 0]
     k = np.arange(31)
 
     def draw(figure):
@@ -62,7 +63,9 @@ def run() -> Result:
         for axis, (name, path) in zip(figure.subplots(1, 4, sharey=True), paths.items(), strict=True):
             axis.plot(line, line**2, "0.7")
             axis.plot(path[:12], path[:12] ** 2, "o-", ms=3)
-            axis.set(title=f"rate {RATES[name]:g}: {name}", xlim=(-2, 2), ylim=(-0.2, 3))
+            axis.set(
+                title=f"rate {RATES[name]:g}: {name}", xlim=(-2, 2), ylim=(-0.2, 3), xlabel="x", ylabel="f(x)"
+            )
 
     return Result(
         "On a parabola each step multiplies the distance by 1 - rate f'': the rate 1/f'' is Newton's step "

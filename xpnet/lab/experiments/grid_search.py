@@ -53,7 +53,7 @@ def run() -> Result:
         "here; each is repeated twelve times with hidden sizes and penalties that hardly change the result. "
         "Its rates are unevenly spaced, too: 0.05 is 50 times 0.001, which is 10 times 0.0001.",
         [
-            Check("networks trained", len(result.trials), deck=36),
+            Check("networks trained", len(result.trials), deck="36", exact=3 * 3 * 4),
             Check("different settings", len({tuple(t.params.values()) for t in result.trials}), exact=36),
             Check("different learning rates tried", len(values["lr"]), exact=3),
             Check("best learning rate", result.best_params["lr"], exact=5e-2),

@@ -65,8 +65,8 @@ def run() -> Result:
             axes[0].plot(range(1, EPOCHS + 1), accuracy[name], label=name)
         for name in (uniform, hard, careful):
             axes[1].plot(range(1, EPOCHS + 1), presented[name], label=name)
-        axes[0].set(xlabel="epoch", title="validation accuracy", ylim=(0.6, 1))
-        axes[1].set(xlabel="epoch", title="share of wrong labels among the samples presented", ylim=(0, 1))
+        axes[0].set(xlabel="epoch", ylabel="validation accuracy", ylim=(0.6, 1))
+        axes[1].set(xlabel="epoch", ylabel="wrong labels among the samples", ylim=(0, 1))
         axes[0].legend(fontsize=7)
 
     return Result(

@@ -51,6 +51,21 @@ def run() -> Result:
     edge[..., 12:] = 1.0  # a step from left to right inside the second column of cells
 
     bright = np.abs(inner(ramp(50) * 3 + 1) - inner(ramp(50))).max()
+    # slope 1 in the left cells of a block and 3 in the right ones: 9 and 24 of gradient, all in one bin
+    kink = np.minimum(np.arange(32.0), 15) + 3 * np.maximum(np.arange(32.0) - 15, 0)
+    kink = np.broadcast_to(kink, (1, 1, 32, 32)).astype(np.float32) / 64
+    options = {
+        "orientations": BINS,
+        "pixels_per_cell": (8, 8),
+        "cells_per_block": (2, 2),
+        "feature_vector": False,
+    }
+    norms = {
+        n: to_numpy(hog(asarray(kink), block_norm=n, **options))[0, 1, 1].max(axis=-1).reshape(-1)
+        for n in ("L2", "L2-Hys")
+    }
+    pair = np.array([9.0, 24, 9, 24]) / np.hypot(9, 24) / 2**0.5
+
     train, validation = split(load_digits(flatten=False), (0.8, 0.2))
     sets = [validation, validation.map(lambda x: 0.4 * x + 8)]  # and the same on grey paper, in pale ink
     pixels = accuracies(lambda x: x.reshape(len(x), -1), train, sets)
@@ -87,6 +102,10 @@ def run() -> Result:
             Check("share of that bin", shares, exact=np.ones(9), atol=1e-4),
             Check("a ramp at 40 degrees, shared: bins 0 to 3", shared, exact=[0.0, 0.5, 0.5, 0.0], atol=1e-3),
             Check("a vertical edge: bin of horizontal gradients", int(np.argmax(inner(edge))), exact=0),
+            Check("a block of 9, 24, 9, 24: norm L2", norms["L2"], exact=pair, atol=1e-3),
+            Check(
+                "the same, L2-Hys: all clipped at 0.2, then 1/2", norms["L2-Hys"], exact=[0.5] * 4, atol=1e-3
+            ),
             Check("brightness and contrast: largest change", bright, exact=0.0, atol=1e-4),
             Check(
                 "features of a CIFAR-10 picture, cells of 8, blocks of 2",

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from xpnet import functional as F
-from xpnet import init, to_numpy
+from xpnet import init, tensor, to_numpy
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.lab.gaussian import expectation
 
@@ -38,6 +38,16 @@ def through(rule, activation, layers, n=500):
     return found
 
 
+def backward_rms(n=500, layers=5):
+    """A gradient sent back through linear layers whose weights have variance 1/n_out."""
+    x = tensor(init.normal((200, n), std=1.0), requires_grad=True)
+    h = x
+    for _ in range(layers):
+        h = F.linear(h, init.normal((n, n), std=n**-0.5))
+    h.backward(init.normal((200, n), std=1.0))
+    return float(np.sqrt(np.mean(to_numpy(x.grad) ** 2)))
+
+
 @experiment("S1, S2, S3, S4", "initialisation rules: Xavier, Glorot, Torch, LeCun, He, orthogonal")
 def run() -> Result:
     drawn = {name: to_numpy(rule((OUT, IN))) for name, (rule, _) in RULES.items()}
@@ -58,6 +68,8 @@ def run() -> Result:
             axis.hist(w.reshape(-1), 60, range=(-0.25, 0.25))
             axis.set_title(f"{name}: variance {variances[name]:.2e}", fontsize=8)
             axis.set_yticks([])
+        figure.supxlabel("weight")
+        figure.supylabel("number of weights")
 
     checks = [
         # the variance of n draws is known to within about sqrt(2 / n) = 0.4 %
@@ -85,11 +97,25 @@ def run() -> Result:
             exact=3.0 ** (-np.arange(1, 6) / 2),
             rtol=0.1,
         ),
+        Check(
+            "Torch's rule: standard deviation of the weights",
+            drawn["torch_default"].std(),
+            deck=1 / (3 * IN),
+            exact=math.sqrt(1 / (3 * IN)),
+            rtol=0.01,
+            slip="S3 calls sigma^2 = (b - a)^2 / 12 the standard deviation; it is the variance",
+        ),
+        Check(
+            "variance 1/n_out: RMS of a gradient after 5 linear layers back, 500 to 500",
+            backward_rms(),
+            exact=1.0,
+            rtol=0.1,
+        ),
         Check("LeCun's rule and tanh: std after 10 layers", lecun, exact=math.sqrt(moment), rtol=0.03),
         Check(
             "S1's np.random.rand(n)*sqrt(2/n): growth of the mean activation a ReLU layer, n = 500",
             [b.mean() / a.mean() for a, b in pairwise(slide[1:])],
-            deck=[1.0, 1.0],
+            deck="1 1",
             exact=[math.sqrt(500 / 2)] * 2,
             rtol=0.02,
             slip="randn is meant: rand is uniform in [0, 1), all weights positive; and the rule is He's, "

@@ -29,16 +29,16 @@ def descend(x):
         optimizer.zero_grad()
         (F.mse_loss(F.linear(asarray(x), w), asarray(TARGETS)) * 1.0).backward()  # mean of two: 1/2 sum
         optimizer.step()
-    return to_numpy(w)[0], eigenvalues, rate
+    return to_numpy(w)[0], eigenvalues
 
 
 @experiment("S1, S3", "scaling of the features matters: the error surfaces of two samples")
 def run() -> Result:
     found, exact, condition = {}, {}, {}
     for name, x in CASES.items():
-        found[name], eigenvalues, rate = descend(x)
+        found[name], eigenvalues = descend(x)
         gram, best = np.array(x).T @ np.array(x), np.linalg.solve(x, TARGETS)[:, 0]
-        exact[name] = best - np.linalg.matrix_power(np.eye(2) - rate * gram, STEPS) @ best
+        exact[name] = best - np.linalg.matrix_power(np.eye(2) - 2 / np.trace(gram) * gram, STEPS) @ best
         condition[name] = eigenvalues[1] / eigenvalues[0]
     first, second, third = CASES
     centred = to_numpy(
@@ -53,6 +53,7 @@ def run() -> Result:
             axis.contour(a, b, np.log10(error + 1e-6), 15)
             axis.set(title=f"{name}\ncondition {condition[name]:.3g}", aspect="equal")
             axis.title.set_fontsize(9)
+            axis.set(xlabel="w1", ylabel="w2")
 
     # eigenvalues of [[a, b], [b, c]] from trace and determinant
     trace, root = 101**2 * 3 + 99**2, (101 * 99 - 101**2) ** 2
@@ -81,10 +82,11 @@ def run() -> Result:
             Check(
                 "'scale to zero mean': the first sample",
                 centred[0],
-                deck=[1.0, 1.0],
+                deck="1 1",
                 exact=[0.0, 1.0],
                 atol=1e-6,
-                slip="the first feature is constant: minus its mean it is 0; the slide subtracts 100",
+                kind="reading",
+                slip="the slide subtracts 100 from both; minus its own mean the constant feature would be 0",
             ),
         ],
         [

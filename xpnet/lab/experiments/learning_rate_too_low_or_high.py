@@ -76,10 +76,10 @@ def run() -> Result:
     def draw(figure):
         axis = figure.subplots()
         for name, (values, _, _) in runs.items():
-            shown = np.nan_to_num(values, nan=1e20, posinf=1e20)
-            axis.semilogy(np.clip(shown, 1e-3, 1e20), label=f"{RATES[name]:g}, {name}")
+            shown = np.nan_to_num(values, nan=1e6, posinf=1e6)
+            axis.semilogy(np.clip(shown, 1e-3, 1e6), label=f"{RATES[name]:g}, {name}")
         axis.axhline(3 * math.log(10), ls="--", c="k", lw=0.7, label="3 times the first")
-        axis.set(xlabel="update", ylabel="loss (not finite: drawn as 1e20)")
+        axis.set(xlabel="update", ylabel="loss (beyond 1e6 or not finite: 1e6)", ylim=(1e-3, 3e6))
         axis.legend(fontsize=7)
 
     highest = {name: np.max(np.nan_to_num(values, nan=np.inf)) for name, (values, _, _) in runs.items()}
@@ -97,9 +97,15 @@ def run() -> Result:
             Check(
                 "too low: loss after 10 epochs (ln 10)",
                 low["val_loss"][-1],
-                deck=2.302420,
                 exact=math.log(10),
                 atol=2e-3,
+            ),
+            Check(
+                "the run that prints nan: is the loss finite at the rate of its code, 1e-6?",
+                float(np.isfinite(train(1e-6, data)[0]).all()),
+                deck=0.0,
+                exact=1.0,
+                slip="the code says learning_rate=1e-6, its output lr 1.000000e+06: 1e6 is meant",
             ),
             Check("too low: fall of the loss", drop, exact=predicted, rtol=0.1),
             Check("good: accuracy after 10 epochs", runs["good"][1]["val_accuracy"][-1], at_least=0.9),

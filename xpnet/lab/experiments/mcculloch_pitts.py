@@ -13,6 +13,10 @@ PAIRS = np.array(list(itertools.product([0.0, 1.0], repeat=2)))
 TABLES = {"AND": [0, 0, 0, 1], "OR": [0, 1, 1, 1], "XOR": [0, 1, 1, 0]}
 
 
+def is_xor(inputs, weights, threshold):
+    return to_numpy(mcculloch_pitts(asarray(inputs), weights, threshold)).tolist() == TABLES["XOR"]
+
+
 @experiment("S2", "McCulloch-Pitts units: blueberry table, AND, OR, NOT; XOR needs two levels")
 def run() -> Result:
     purple_round = asarray(np.array(list(OBJECTS.values()), dtype=np.float64))
@@ -21,6 +25,11 @@ def run() -> Result:
     a, b = asarray(PAIRS[:, 0]), asarray(PAIRS[:, 1])
     other_form = OR(AND(a, NOT(b)), AND(NOT(a), b))
 
+    # the second unit takes x1 + x2 - 2 AND(x1, x2)
+    both = AND(a, b)
+    triple = asarray(np.stack([PAIRS[:, 0], PAIRS[:, 1], to_numpy(both)], axis=1))
+    two_units = mcculloch_pitts(triple, [1, 1, -2], 1)
+
     # every unit on a grid of weights and thresholds: which truth tables come out?
     grid = np.arange(-3, 3.01, 0.5)
     units = [
@@ -28,6 +37,19 @@ def run() -> Result:
         for u, v, threshold in itertools.product(grid, repeat=3)
     ]
     made = {name: units.count(tuple(table)) for name, table in TABLES.items()}
+
+    # level by level: the output unit sees only hidden units, as many truth tables as there are on the grid
+    hidden = [np.array(table) for table in sorted(set(units))]
+    fewest = 1 + next(
+        n
+        for n in (1, 2)
+        if any(
+            is_xor(np.stack(chosen, axis=1), weights, threshold)
+            for chosen in itertools.combinations(hidden, n)
+            for weights in itertools.product((-1, 1), repeat=n)
+            for threshold in (-1, 0, 1, 2)
+        )
+    )
 
     def draw(figure):
         for axis, (name, table) in zip(figure.subplots(1, 3), TABLES.items(), strict=True):
@@ -40,12 +62,23 @@ def run() -> Result:
         "A McCulloch-Pitts unit draws one line between the inputs it answers with 1 and the others; many "
         "weights and thresholds draw the same one. XOR needs two lines, so two levels of units.",
         [
-            Check("blueberry, golf ball, violet, hot dog: eat", eat, deck=[1, 0, 0, 0]),
-            Check("AND", AND(a, b), deck=TABLES["AND"]),
-            Check("OR", OR(a, b), deck=TABLES["OR"]),
-            Check("NOT of 0, 1", NOT(asarray([0.0, 1.0])), deck=[1, 0]),
-            Check("XOR as (x1 + x2)(not x1 + not x2)", XOR(a, b), deck=TABLES["XOR"]),
-            Check("XOR as x1 not x2 + not x1 x2", other_form, deck=TABLES["XOR"]),
+            Check("blueberry, golf ball, violet, hot dog: eat", eat, deck="1 0 0 0", exact=[1, 0, 0, 0]),
+            Check("AND", AND(a, b), deck="0 0 0 1", exact=TABLES["AND"]),
+            Check("OR", OR(a, b), deck="0 1 1 1", exact=TABLES["OR"]),
+            Check("NOT of 0, 1", NOT(asarray([0.0, 1.0])), deck="1 0", exact=[1, 0]),
+            Check("XOR as (x1 + x2)(not x1 + not x2)", XOR(a, b), deck="0 1 1 0", exact=TABLES["XOR"]),
+            Check("XOR as x1 not x2 + not x1 x2", other_form, exact=TABLES["XOR"]),
+            Check(
+                "XOR with two units, the second of which sees the inputs, too", two_units, exact=TABLES["XOR"]
+            ),
+            Check(
+                "units for XOR if each sees one level only",
+                fewest,
+                deck="2",
+                exact=3,
+                kind="reading",
+                slip="two are enough if the second also sees the inputs: weights 1, 1, -2 and threshold 1",
+            ),
             Check("single units on the grid that compute XOR", made["XOR"], exact=0),
             Check("single units on the grid that compute AND", made["AND"], at_least=1),
             Check("single units on the grid that compute OR", made["OR"], at_least=1),

@@ -39,8 +39,11 @@ def run() -> Result:
 
     # the noise of a mean and variance that are estimated from a batch of n
     sizes = (2, 4, 16, 64, 256)
-    many = to_numpy(init.normal((256 * 64,), std=1.0)).astype(np.float64)
-    noise = [float(many.reshape(-1, n).mean(axis=1).std()) for n in sizes]
+    noise = []
+    for n in sizes:
+        one_batch = nn.BatchNorm1d(2000, momentum=1.0)  # remembers the last batch alone
+        one_batch(init.normal((n, 2000), std=1.0))
+        noise.append(float(to_numpy(one_batch.running_mean).std()))
 
     digits = load_digits().map(lambda x: (x - 4.9) / 6)
     train, validation = (part.to_backend() for part in split(digits, (0.8, 0.2)))
@@ -51,12 +54,12 @@ def run() -> Result:
         axes = figure.subplots(1, 2)
         axes[0].loglog(sizes, noise, "o", label="measured")
         axes[0].loglog(sizes, np.array(sizes) ** -0.5, label="1 / sqrt(n)")
-        axes[0].set(xlabel="batch size n", title="error of the batch's mean")
+        axes[0].set(xlabel="batch size n", ylabel="error of the batch's mean")
         axes[0].legend()
         axes[1].plot(BATCHES, batch_norm, "o-", label="batch norm")
         axes[1].plot(BATCHES, group_norm, "o-", label="group norm")
         axes[1].set_xscale("log", base=2)
-        axes[1].set(xlabel="batch size", title="validation loss after an epoch")
+        axes[1].set(xlabel="batch size", ylabel="validation loss after an epoch")
         axes[1].legend()
 
     same = lambda a, b: float(np.abs(to_numpy(a) - to_numpy(b)).max())

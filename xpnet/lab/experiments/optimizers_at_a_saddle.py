@@ -78,7 +78,14 @@ def run() -> Result:
             )
         ],
         [
-            race("All optimizers from a point beside the ridge", saddle, paths, (-1, 1.8), (-0.6, 1.8)),
+            race(
+                "All optimizers from a point beside the ridge",
+                saddle,
+                paths,
+                (-1, 1.8),
+                (-0.6, 1.8),
+                legend="upper right",
+            ),
             Picture(
                 "Height above the minimum",
                 lambda figure: progress(

@@ -2,21 +2,16 @@
 
 import numpy as np
 
-from xpnet import hessian, optim, tensor, to_numpy
+from xpnet import optim, tensor, to_numpy
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.lab.surfaces import RULES
 
-PARTICLES, SIGMA = 4000, 1.0  # many independent copies show the distribution
+CURVATURE, PARTICLES, SIGMA = 2.0, 4000, 1.0  # many independent copies show the distribution
 RATES = {"SGD": 0.1, "momentum": 0.02, "Nesterov": 0.02, "RMSProp": 0.05, "Adam": 0.05}
 
 
 def f(x):
     return x * x
-
-
-def curvature():
-    """f''."""
-    return float(hessian(f)(np.array(3.0)))
 
 
 def wander(optimizer, steps=150, start=3.0, reduce_at=None):
@@ -37,12 +32,12 @@ def wander(optimizer, steps=150, start=3.0, reduce_at=None):
 
 def sgd_variance(lr):
     """x <- (1 - lr c) x - lr noise: variance v = (1 - lr c)^2 v + lr^2 sigma^2."""
-    return lr * SIGMA**2 / (curvature() * (2 - lr * curvature()))
+    return lr * SIGMA**2 / (CURVATURE * (2 - lr * CURVATURE))
 
 
 def momentum_variance(lr, rho=0.9):
     """The variance of x_{k+1} = (1 + rho - lr c) x_k - rho x_{k-1} - lr noise, an AR(2) process."""
-    return lr * SIGMA**2 * (1 + rho) / (curvature() * (1 - rho) * (2 * (1 + rho) - lr * curvature()))
+    return lr * SIGMA**2 * (1 + rho) / (CURVATURE * (1 - rho) * (2 * (1 + rho) - lr * CURVATURE))
 
 
 @experiment("S2, S3", "optimizers with gradient noise, and what a smaller rate at the end does")

@@ -41,6 +41,7 @@ def run() -> Result:
                 axis.plot(range(1, EPOCHS + 1), losses, label=label)
             axis.set(title=f"{width} hidden units", xlabel="epoch", ylim=(0, 2.5))
         axis.legend()
+        figure.axes[0].set_ylabel("loss")
 
     return Result(
         "One hidden unit underfits: training and validation loss are both high and close. 256 units learn "

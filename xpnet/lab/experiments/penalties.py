@@ -34,6 +34,21 @@ def run() -> Result:
         ((p * p * p).sum() + F.l2([p], strength)).backward()
         optimizer.step()
         steps.append(p.numpy())
+    # decay with momentum: v = 0.9 v + (gradient + decay w), two steps on the gradient 1
+    q = tensor(np.array([2.0]), requires_grad=True)
+    optimizer, momentum = optim.SGD([q], lr=RATE, momentum=0.9, weight_decay=LAMBDA), []
+    for _ in range(2):
+        q.grad = asarray(np.ones(1))
+        optimizer.step()
+        momentum.append(q.numpy()[0])
+    v1 = 1 + LAMBDA * 2.0
+    after_one = 2.0 - RATE * v1
+    after_two = after_one - RATE * (0.9 * v1 + 1 + LAMBDA * after_one)
+    z = tensor(np.array([-2.0, 0.0, 3.0]), requires_grad=True)
+    F.l1([z.reshape(1, 3)], LAMBDA).backward()
+    # S1's sum over j runs to s_{j+1}; for a network 3-4-2 of ones the penalty counts its 20 weights
+    one = lambda shape, dtype: init.constant(shape, 1.0, dtype)
+    ones = nn.Sequential(nn.Linear(3, 4, weight_init=one), nn.Linear(4, 2, weight_init=one))
     decayed = w - RATE * (3 * w**2 + LAMBDA * w)
 
     # the mode of the posterior: w of a prior, y = w + noise of variance 1/2 in the data term sum (y - w)^2
@@ -71,6 +86,15 @@ def run() -> Result:
                 "S1: lambda/2m sum W^2", value["S1's L2"], exact=LAMBDA / (2 * M) * (w**2).sum(), rtol=1e-5
             ),
             *(Check(f"gradient of {name}", gradients[name], exact=exact[name], atol=1e-6) for name in exact),
+            Check("gradient of L1 at -2, 0, 3", z.grad, exact=LAMBDA * np.array([-1.0, 0, 1]), atol=1e-12),
+            Check(
+                "S1: sum of squares over a network 3-4-2 of ones",
+                F.l2(ones, 1.0),
+                deck=float("nan"),
+                exact=3.0 * 4 + 4 * 2,
+                slip="the last sum runs to s_{j+1}, its own index: s_{l+1}, the units of the next layer",
+            ),
+            Check("weight decay with momentum, two steps", momentum, exact=[after_one, after_two], atol=1e-9),
             Check("penalties give the bias a gradient (0: no)", float(bias_gradient is not None), exact=0.0),
             Check(
                 "largest difference between L2 in the loss and weight decay",

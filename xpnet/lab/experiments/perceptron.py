@@ -7,7 +7,8 @@ from xpnet.classic import mistake_bound, mistakes, perceptron, with_bias
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.lab.experiments.hebb import BIPOLAR, ONLY_FIRST, THREE
 
-SEPARATORS = {"AND": [1.0, 1, -1], "Hebb's failure": [1.0, 1, 1, -2]}  # by hand, no mistakes
+# by hand, no mistakes; and (R / gamma)^2 = R^2 |w|^2 / min (t w.x)^2
+SEPARATORS = {"AND": ([1.0, 1, -1], 3 * 3 / 1), "Hebb's failure": ([1.0, 1, 1, -2], 4 * 7 / 1)}
 TASKS = {
     "AND": (BIPOLAR, ONLY_FIRST),
     "Hebb's failure": (THREE, ONLY_FIRST),
@@ -28,7 +29,12 @@ def run() -> Result:
         checks.append(Check(f"{name}: share of 50 runs that converge", converged, exact=float(name != "XOR")))
         checks.append(Check(f"{name}: fewest mistakes of any weights", fewest, exact=int(name == "XOR")))
         if name in SEPARATORS:
-            bound = mistake_bound(x, target, asarray(np.array(SEPARATORS[name])))
+            separator, bound = SEPARATORS[name]
+            found = mistake_bound(x, target, asarray(np.array(separator)))
+            checks.append(Check(f"{name}: (R / gamma)^2", found, exact=bound, rtol=1e-6))
+            # from w = 0 every sample is a mistake
+            first = {tuple(to_numpy(run.weights)[:2][-1]) for run in runs}
+            checks.append(Check(f"{name}: different first corrections in 50 runs", len(first), exact=4))
             checks.append(Check(f"{name}: most updates in 50 runs", most, at_most=bound))
             rows.append([name, most, bound])
 
@@ -52,16 +58,17 @@ def run() -> Result:
         axis = figure.subplots()
         for name, trace in traces.items():
             data, wanted = TASKS[name]
-            axis.plot(
-                to_numpy(mistakes(with_bias(asarray(data)), asarray(wanted), asarray(trace))), label=name
-            )
-        axis.set(xlabel="update", ylabel="mistakes")
+            margins = wanted[:, None] * (to_numpy(with_bias(asarray(data))) @ trace.T)
+            axis.plot((margins <= 0).sum(axis=0), label=name)  # as the rule counts: w.x = 0 is a mistake
+        axis.set(xlabel="update", ylabel="mistakes, with w.x = 0")
         axis.legend()
 
     return Result(
         "The perceptron corrects one random mistake at a time; if a plane separates the classes it is done "
         "after at most (R / gamma)^2 corrections, on Hebb's failure set too; on XOR it never "
-        "ends. The error surface is made of flat steps: it has no gradient to follow.",
+        "ends. Two conventions meet: the slide's answer for w.x = 0 is the positive class, and its "
+        "algorithm counts w.x = 0 as a mistake for both; the surface has the first, the curves of learning "
+        "the second. The error surface is made of flat steps: it has no gradient to follow.",
         checks,
         [Table("Updates", ("task", "most in 50 runs", "(R/gamma)^2"), rows)],
         [

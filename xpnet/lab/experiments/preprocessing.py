@@ -43,6 +43,8 @@ def run() -> Result:
             axis.set_title(name, fontsize=9)
             axis.set_aspect("equal", "datalim")
         figure.axes[-1].axis("off")
+        figure.supxlabel("first feature")
+        figure.supylabel("second feature")
 
     return Result(
         "Centring moves the mean to 0, scaling gives each feature variance 1, the principal components "

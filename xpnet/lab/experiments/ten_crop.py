@@ -28,6 +28,9 @@ def run() -> Result:
         errors.append(np.abs(views[5 + k][0] - original[0][:, :, ::-1][:, *window]).max())
 
     scales = (256, 288, 320)
+    # each pixel of this picture is its column: scaled to width w, pixel j shows (j + 1/2) 340 / w - 1/2
+    columns = np.broadcast_to(np.arange(340.0, dtype=np.float32), (1, 3, 256, 340))
+    enlarged = [to_numpy(v)[0, 0, 100] for v in multi_scale(asarray(columns), scales, lambda x: [x])]
     many = [v.shape for v in multi_scale(asarray(original), scales, lambda x: ten_crop(x, 224))]
 
     # the mean of the views' probabilities
@@ -48,11 +51,20 @@ def run() -> Result:
         "each also flipped, are ten views, whose probabilities are averaged; several scales multiply the "
         "views and the cost. Flips alone are S5's 2 views, one image its 1.",
         [
-            Check("views of a picture", len(views), deck=10),
-            Check("of which without flips", len(five_crop(asarray(original), 224)), deck=5),
-            Check("size of a view", views[0].shape[2:], deck=[224, 224]),
+            Check("views of a picture", len(views), deck="10", exact=2 * (4 + 1)),
+            Check("of which without flips", len(five_crop(asarray(original), 224)), exact=4 + 1),
+            Check("size of a view", views[0].shape[2:], deck="224 224", exact=[224, 224]),
             Check("largest difference from the window it should be", max(errors), exact=0.0, atol=0),
             Check("views at three scales", len(many), exact=30),
+            *(
+                Check(
+                    f"shorter side {s}: columns 50 to 60 show",
+                    row[50:60],
+                    exact=(np.arange(50, 60) + 0.5) * 340 / (340 * s // 256) - 0.5,
+                    atol=1e-3,
+                )
+                for s, row in zip(scales, enlarged, strict=True)
+            ),
             Check("all of one size", len(set(many)), exact=1),
             Check("mean of the ten views' probabilities", together, exact=one_by_one, atol=1e-6),
         ],

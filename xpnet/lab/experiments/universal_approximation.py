@@ -52,6 +52,8 @@ def run() -> Result:
             axis.plot(X, f(X), "k", lw=1)
             axis.plot(X, trained if units == "trained" else curves[units])
             axis.set(title="40 tanh, trained" if units == "trained" else f"{units} sigmoids, by hand")
+            axis.set_xlabel("x")
+        figure.axes[0].set_ylabel("f(x)")
 
     return Result(
         "Steep sigmoids add up to a staircase, and with more units to any continuous function: the error "

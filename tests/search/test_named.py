@@ -1,0 +1,64 @@
+"""Everything that has a name can be made by it, and trains."""
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import functional as F
+from xpnet import nn, optim
+from xpnet.nn.perceptron import ACTIVATIONS
+from xpnet.optim.by_name import OPTIMIZERS
+from xpnet.search import Space, make, named
+from xpnet.search.named import KINDS
+
+pytestmark = pytest.mark.host
+X, Y = np.random.default_rng(0).normal(size=(8, 1, 8, 8)).astype(np.float32), np.arange(8) % 3
+
+
+@pytest.mark.parametrize("name", sorted(KINDS["model"]))
+def test_models_of_pictures(name):
+    if name == "resnet18":
+        with xpnet.init.to_be_loaded(1 << 30):
+            model = make("model", name)((1, 8, 8), 3)
+    else:
+        model = make("model", name)((1, 8, 8), 3)
+    assert model(X).shape == (8, 3)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS["optimizer"]))
+def test_rules_make_the_loss_smaller(name):
+    xpnet.manual_seed(0)
+    model = nn.Linear(64, 3)
+    rule, x = make("optimizer", name)(model), X.reshape(8, 64)
+    losses = []
+    for _ in range(20):
+        rule.zero_grad()
+        loss = F.cross_entropy(model(x), Y)
+        loss.backward()
+        rule.step()
+        losses.append(float(loss))
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", sorted(KINDS["schedule"]))
+def test_schedules_end_at_or_below_their_start(name):
+    rule = optim.SGD(nn.Linear(1, 1), lr=0.5)
+    schedule, rates = make("schedule", name)(rule, 12), []
+    for _ in range(12):
+        rates.append(rule.param_groups[0]["lr"])
+        rule.step()
+        schedule.step()
+    assert all(0 <= rate <= 0.5 for rate in rates)
+    assert (rates[-1] < 0.2) == (name != "constant")
+
+
+def test_names_are_those_of_the_tables():
+    assert set(KINDS["optimizer"]) == set(OPTIMIZERS)
+    assert set(KINDS["activation"]) == set(ACTIVATIONS)
+    for kind in KINDS:
+        space = Space({"x": named(kind)})
+        assert {space.sample(0, k)["x"] for k in range(300)} == set(KINDS[kind])
+    with pytest.raises(ValueError, match="no optimizer is called 'adm', did you mean 'adam'"):
+        named("optimizer", ["adm"])
+    with pytest.raises(ValueError, match="a kind is one of optimizer, activation"):
+        make("rule", "adam")

@@ -1,0 +1,215 @@
+"""Metrics of all data, losses of several outputs, samples that weigh differently."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import functional as F
+from xpnet import nn, optim
+from xpnet.data import Arrays, DataLoader, Dataset
+from xpnet.train import (
+    SeveralLosses,
+    Trainer,
+    accuracy,
+    average_precision,
+    evaluate,
+    mean_absolute_error,
+    r2,
+    roc_auc,
+    sample_weighted,
+    top_k_accuracy,
+    whole,
+)
+
+RNG = np.random.default_rng(0)
+N = 300
+TWO = RNG.integers(0, 2, N)
+SCORES = np.round(RNG.normal(size=(N, 1)) + TWO[:, None], 1).astype(np.float32)  # with ties
+MANY = RNG.integers(0, 4, N)
+LOGITS = (RNG.normal(size=(N, 4)) + 1.5 * np.eye(4)[MANY]).astype(np.float32)
+AMOUNTS = RNG.normal(size=(N, 2)).astype(np.float32)
+FOUND = (AMOUNTS + 0.5 * RNG.normal(size=(N, 2))).astype(np.float32)
+
+
+def softmax(z):
+    e = np.exp(z.astype(np.float64))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def against_rest(measure):
+    return lambda sk: np.mean([measure(sk)(k == MANY, softmax(LOGITS)[:, k]) for k in range(4)])
+
+
+METRICS = {  # metric, outputs, targets, what scikit-learn says
+    "roc_auc": (roc_auc, SCORES, TWO, lambda sk: sk.roc_auc_score(TWO, SCORES[:, 0])),
+    "roc_auc of two scores": (
+        roc_auc,
+        np.concatenate([-SCORES, SCORES], axis=1),
+        TWO,
+        lambda sk: sk.roc_auc_score(TWO, SCORES[:, 0]),
+    ),
+    "roc_auc of four": (
+        roc_auc,
+        LOGITS,
+        MANY,
+        lambda sk: sk.roc_auc_score(MANY, softmax(LOGITS), multi_class="ovr"),
+    ),
+    "average_precision": (
+        average_precision,
+        SCORES,
+        TWO,
+        lambda sk: sk.average_precision_score(TWO, SCORES[:, 0]),
+    ),
+    "average_precision of four": (
+        average_precision,
+        LOGITS,
+        MANY,
+        against_rest(lambda sk: sk.average_precision_score),
+    ),
+    "mae": (mean_absolute_error, FOUND, AMOUNTS, lambda sk: sk.mean_absolute_error(AMOUNTS, FOUND)),
+    "r2": (r2, FOUND, AMOUNTS, lambda sk: sk.r2_score(AMOUNTS, FOUND)),
+    "scikit-learn's of classes": (
+        lambda: whole(pytest.importorskip("sklearn.metrics").matthews_corrcoef, of="classes"),
+        LOGITS,
+        MANY,
+        lambda sk: sk.matthews_corrcoef(MANY, LOGITS.argmax(axis=1)),
+    ),
+    "scikit-learn's of probabilities": (
+        lambda: whole(pytest.importorskip("sklearn.metrics").brier_score_loss, "brier", of="probabilities"),
+        SCORES,
+        TWO,
+        lambda sk: sk.brier_score_loss(TWO, 1 / (1 + np.exp(-SCORES[:, 0].astype(np.float64)))),
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "outputs", "targets", "reference"), METRICS.values(), ids=METRICS)
+@pytest.mark.parametrize("batch", [7, 300])
+def test_a_metric_of_all_data_is_scikit_learns_whatever_the_batches(make, outputs, targets, reference, batch):
+    sk = pytest.importorskip("sklearn.metrics")
+    metric = make()
+    data = DataLoader(Dataset(outputs, targets), batch, shuffle=False)
+    loss = lambda output, target: F.mse_loss(output, output * 0)
+    others = [accuracy, top_k_accuracy(1)] if targets.ndim == 1 else []
+    found = evaluate(nn.Identity(), data, loss, [metric, *others])
+    assert found[metric.__name__] == pytest.approx(reference(sk), rel=1e-6)
+    if targets.ndim == 1:
+        assert found["accuracy"] == pytest.approx(found["top_1"])
+
+
+@pytest.mark.host
+def test_what_has_no_area_is_no_number():
+    assert np.isnan(roc_auc()(SCORES[:3], np.ones(3, np.int64)))
+    assert np.isnan(average_precision()(SCORES[:3], np.zeros(3, np.int64)))
+    labels = np.array([0, -100, 1, 1])
+    assert roc_auc()(np.float32([0, 9, 1, 2]), labels) == 1.0  # a label of -100 counts for nothing
+    with pytest.raises(ValueError, match="of must be one of outputs, classes, probabilities"):
+        whole(len, of="scores")
+    with pytest.raises(TypeError, match="expected a function"):
+        whole("auc")
+    with pytest.raises(TypeError, match="one output and one target"):
+        roc_auc()((SCORES, SCORES), TWO)
+
+
+class Two(nn.Module):
+    def __init__(self, by_name):
+        self.kind, self.size, self.by_name = nn.Linear(4, 3), nn.Linear(4, 1), by_name
+
+    def forward(self, x):
+        outputs = {"kind": self.kind(x), "size": self.size(x)}
+        return outputs if self.by_name else tuple(outputs.values())
+
+
+def sample(n=60):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(n, 4)).astype(np.float32)
+    return x, {"kind": rng.integers(0, 3, n), "size": x[:, :1] * 2}
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_several_outputs_have_losses_of_their_own(by_name):
+    x, y = sample()
+    targets = y if by_name else tuple(y.values())
+    xpnet.manual_seed(0)
+    model = Two(by_name)
+    step = SeveralLosses({"kind": F.cross_entropy, "size": F.mse_loss}, {"size": 0.5})
+    trainer = Trainer(model, None, optim.SGD(model, lr=0.1), step=step)
+    before = model.state_dict()
+    history = trainer.fit(DataLoader(Arrays((x, targets)), 60, shuffle=False), (x, targets), epochs=1)
+    assert history["train_loss"][0] == pytest.approx(
+        history["train_kind"][0] + 0.5 * history["train_size"][0], rel=1e-5
+    )
+    assert {"val_kind", "val_size", "val_loss"} <= set(history)
+    w = xpnet.to_numpy(before["size.weight"]), xpnet.to_numpy(before["size.bias"])
+    error = x @ w[0].T + w[1] - y["size"]
+    assert history["train_size"][0] == pytest.approx((error**2).mean(), rel=1e-4)
+    moved = xpnet.to_numpy(model.size.weight.data) - w[0]  # -lr weight d/dW
+    np.testing.assert_allclose(moved, -0.1 * 0.5 * 2 * (error * x).mean(axis=0, keepdims=True), rtol=1e-4)
+
+
+@pytest.mark.host
+def test_mistakes_of_several_losses_are_named():
+    x, y = sample()
+    with pytest.raises(ValueError, match="there is no loss 'kin'"):
+        SeveralLosses({"kind": F.cross_entropy}, {"kin": 1})
+    with pytest.raises(TypeError, match="kind is 'mse'"):
+        SeveralLosses({"kind": "mse"})
+    for by_name, step, message in (
+        (False, SeveralLosses({"kind": F.cross_entropy}), "1 losses, and 2 outputs"),
+        (
+            True,
+            SeveralLosses({"kinds": F.cross_entropy, "size": F.mse_loss}),
+            "outputs have no 'kinds', but kind, size",
+        ),
+    ):
+        model = Two(by_name)
+        trainer = Trainer(model, None, optim.SGD(model, lr=0.1), step=step)
+        with pytest.raises(ValueError, match=message):
+            trainer.fit((x, y), epochs=1)
+
+
+WEIGHED = {
+    "a function": (F.cross_entropy, "labels"),
+    "with an option": (partial(F.cross_entropy, label_smoothing=0.1), "labels"),
+    "of several numbers": (F.mse_loss, "numbers"),
+    "a module": (nn.CrossEntropyLoss(reduction="none"), "labels"),
+}
+
+
+@pytest.mark.parametrize(("loss", "kind"), WEIGHED.values(), ids=WEIGHED)
+def test_a_weight_is_so_many_copies_of_the_sample(loss, kind):
+    rng = np.random.default_rng(2)
+    z, counts = rng.normal(size=(6, 3)).astype(np.float32), np.array([1, 3, 0, 2, 1, 1])
+    y = rng.integers(0, 3, 6) if kind == "labels" else rng.normal(size=(6, 3)).astype(np.float32)
+    a, b = (xpnet.tensor(v, requires_grad=True) for v in (z, np.repeat(z, counts, axis=0)))
+    found = sample_weighted(loss)(a, (y, counts.astype(np.float32)))
+    expected = loss(b, np.repeat(y, counts, axis=0))
+    expected = expected.mean() if tuple(expected.shape) else expected
+    assert float(found.item()) == pytest.approx(float(expected.item()), rel=1e-5)
+    found.backward()
+    expected.backward()
+    ends = np.cumsum(counts)
+    of_copies = [xpnet.to_numpy(b.grad)[e - n : e].sum(axis=0) for e, n in zip(ends, counts, strict=True)]
+    np.testing.assert_allclose(xpnet.to_numpy(a.grad), of_copies, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_of_samples_are_trained_with_whatever_the_batches():
+    x, y = sample(61)
+    weights = np.random.default_rng(3).uniform(0, 2, 61).astype(np.float32)
+    loss = sample_weighted(F.cross_entropy)
+    data = (x, (y["kind"], weights))
+    model = nn.Linear(4, 3)
+    whole_, parts = (
+        evaluate(model, DataLoader(Arrays(data), n, shuffle=False), loss)["loss"] for n in (61, 8)
+    )
+    assert whole_ == pytest.approx(parts, rel=1e-5)
+    history = Trainer(model, loss, optim.Adam(model, lr=0.1)).fit(data, data, epochs=5)
+    assert history["val_loss"][-1] < history["val_loss"][0]
+    for target, message in (
+        (y["kind"], "the target is a pair"),
+        ((y["kind"], weights[:3]), r"expected \(61,\) weights, got \(3,\)"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            loss(model(xpnet.asarray(x)), target)

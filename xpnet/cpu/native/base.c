@@ -1,0 +1,3 @@
+#define LEVEL 0
+#define TABLE kernels_base
+#include "kernels.h"

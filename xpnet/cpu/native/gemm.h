@@ -1,0 +1,224 @@
+/* C = A B + C0 of float32 matrices with any strides (Goto & van de Geijn, 2008, "Anatomy of high-performance
+ * matrix multiplication"): A in panels of MR rows, B in panels of NR columns, a tile of C in registers.
+ *
+ * Every element of C is the sum over k in order, KC terms at a time: the same for any number of threads. */
+
+#define KC 384
+#define MC (8 * MR) /* rows packed in one task */
+#define NC (4 * NR)
+
+typedef struct {
+  long m, n, k;
+  const float *a, *b;
+  long a_row, a_column, b_row, b_column;
+  float *c;
+  long c_row;
+  int add;           /* to what C is already */
+  const float *bias; /* of a column, or NULL */
+  int relu;
+  long rows; /* of a task */
+  /* of one step over k */
+  long from, depth;
+  float *packed; /* A, or NULL: its rows are read as they are */
+} product;
+
+/* ---- tiles of C: MR rows of some vectors, in registers while terms are added ---- */
+
+INLINE void read_tile(const int vectors, const float *c, long c_row, vf sum[MR][NV]) {
+UNROLL(8)
+  for (int i = 0; i < MR; i++)
+UNROLL(3)
+    for (int j = 0; j < vectors; j++) sum[i][j] = load(c + i * c_row + j * W);
+}
+
+INLINE void write_tile(const int vectors, float *c, long c_row, vf sum[MR][NV]) {
+UNROLL(8)
+  for (int i = 0; i < MR; i++)
+UNROLL(3)
+    for (int j = 0; j < vectors; j++) store(c + i * c_row + j * W, sum[i][j]);
+}
+
+/* sum[i][j] += a(i) b[j]: one term, in which a(i) is an expression of i. */
+#define ADD_TERM(vectors, a, b)                                                                          \
+  do {                                                                                                   \
+    vf x[NV];                                                                                            \
+    UNROLL(3) for (int j = 0; j < vectors; j++) x[j] = load((b) + j * W);                                \
+    UNROLL(8) for (int i = 0; i < MR; i++) {                                                             \
+      vf w = splat(a);                                                                                   \
+      UNROLL(3) for (int j = 0; j < vectors; j++) sum[i][j] += w * x[j];                                 \
+    }                                                                                                    \
+  } while (0)
+
+/* c[i][j] += sum_k a[i a_row + k a_column] b[k][j], row k of b at `place[k]`, or at k stride if that is NULL. */
+INLINE void tile_of(const int vectors, long depth, const float *a, const long a_row, const long a_column,
+                    const float *b, long stride, const long *place, float *c, long c_row) {
+  vf sum[MR][NV];
+  read_tile(vectors, c, c_row, sum);
+  for (long k = 0; k < depth; k++, a += a_column) {
+    const float *term = b + (place ? place[k] : k * stride);
+    ADD_TERM(vectors, a[i * a_row], term);
+  }
+  write_tile(vectors, c, c_row, sum);
+}
+
+/* One function for each number of vectors, `name` and its number, and `name` to choose by it. */
+#define FOR_VECTORS(name, parameters, arguments, ...)                                                    \
+  static void name##_1 parameters { const int vectors = 1; __VA_ARGS__; }                                \
+  static void name##_2 parameters { const int vectors = 2 < NV ? 2 : NV; __VA_ARGS__; }                  \
+  static void name##_all parameters { const int vectors = NV; __VA_ARGS__; }                             \
+  INLINE void name##_by(long count, UNWRAP parameters) {                                                 \
+    (count == NV ? name##_all : count == 1 ? name##_1 : name##_2) arguments;                             \
+  }
+#define UNWRAP(...) __VA_ARGS__
+
+/* with A in panels of MR rows */
+FOR_VECTORS(tile_packed, (long depth, const float *a, const float *b, long stride, float *c, long c_row),
+            (depth, a, b, stride, c, c_row), tile_of(vectors, depth, a, 1, MR, b, stride, NULL, c, c_row))
+/* with MR rows of A as they are */
+FOR_VECTORS(tile_rows, (long depth, const float *a, long a_row, const float *b, long stride, float *c, long c_row),
+            (depth, a, a_row, b, stride, c, c_row), tile_of(vectors, depth, a, a_row, 1, b, stride, NULL, c, c_row))
+
+/* out[k out_row + i] = from[i row + k] for i < n, k < depth. */
+static void transposed(const float *from, long row, long n, long depth, float *out, long out_row) {
+  long i = 0;
+  for (; i + W <= n; i += W) {
+    long k = 0;
+    for (; k + W <= depth; k += W) {
+      vf r[W];
+UNROLL(16)
+      for (int l = 0; l < W; l++) r[l] = load(from + (i + l) * row + k);
+      transpose(r);
+UNROLL(16)
+      for (int l = 0; l < W; l++) store(out + (k + l) * out_row + i, r[l]);
+    }
+    for (; k < depth; k++)
+      for (int l = 0; l < W; l++) out[k * out_row + i + l] = from[(i + l) * row + k];
+  }
+  for (; i < n; i++)
+    for (long k = 0; k < depth; k++) out[k * out_row + i] = from[i * row + k];
+}
+
+/* out[k width + i] = from[i row + k column] for i < n, k < depth; zeros from n to width. */
+static void pack(const float *from, long row, long column, long n, long depth, long width, float *out) {
+  if (n < width) memset(out, 0, depth * width * sizeof *out);
+  if (column == 1)
+    transposed(from, row, n, depth, out, width);
+  else if (row == 1)
+    for (long k = 0; k < depth; k++) memcpy(out + k * width, from + k * column, n * sizeof *out);
+  else
+    for (long k = 0; k < depth; k++)
+      for (long i = 0; i < n; i++) out[k * width + i] = from[i * row + k * column];
+}
+
+/* Columns of B in panels of NR, one after the other; a row of B is read in one go. */
+static void pack_columns(const product *p, long column, long columns, float *out) {
+  const float *b = p->b + p->from * p->b_row + column * p->b_column;
+  if (p->b_column != 1) {
+    for (long j = 0; j < columns; j += NR) {
+      long width = at_most(NR, columns - j), wide = padded(width);
+      pack(b + j * p->b_column, p->b_column, p->b_row, width, p->depth, wide, out + j * p->depth);
+    }
+    return;
+  }
+  long whole = columns / NR * NR, rest = columns - whole, wide = padded(rest);
+  for (long k = 0; k < p->depth; k++, b += p->b_row) {
+    for (long j = 0; j < whole; j += NR) memcpy(out + j * p->depth + k * NR, b + j, NR * sizeof *out);
+    float *last = out + whole * p->depth + k * wide;
+    for (long j = 0; j < rest; j++) last[j] = b[whole + j];
+    for (long j = rest; j < wide; j++) last[j] = 0;
+  }
+}
+
+static void pack_rows(void *context, long index) {
+  const product *p = context;
+  long first = index * MC, last = at_most(p->m, first + MC);
+  for (long i = first; i < last; i += MR)
+    pack(p->a + i * p->a_row + p->from * p->a_column, p->a_row, p->a_column, at_most(MR, last - i), p->depth, MR,
+         p->packed + i * p->depth);
+}
+
+static void multiply(void *context, long index) {
+  const product *p = context;
+  long blocks = parts(p->m, p->rows), column = index / blocks * NC, row = index % blocks * p->rows;
+  long columns = at_most(NC, p->n - column), rows = at_most(p->rows, p->m - row), depth = p->depth;
+  int start = p->from == 0, finish = p->from + depth == p->k;
+  float *b = scratch(1, NC * KC * sizeof *b), edge[MR * NR];
+  pack_columns(p, column, columns, b);
+  for (long j = 0; j < columns; j += NR) {
+    long width = at_most(NR, columns - j), vectors = parts(width, W);
+    for (long i = 0; i < rows; i += MR) {
+      long height = at_most(MR, rows - i), c_row = p->c_row;
+      float *out = p->c + (row + i) * c_row + column + j, *c = out;
+      int partial = height < MR || width < vectors * W;
+      if (partial) {
+        c = edge, c_row = NR;
+        memset(edge, 0, sizeof edge);
+      }
+      if (start && !p->add)
+        for (long r = 0; r < height; r++)
+          if (p->bias)
+            memcpy(c + r * c_row, p->bias + column + j, width * sizeof *c);
+          else
+            memset(c + r * c_row, 0, width * sizeof *c);
+      else if (partial)
+        for (long r = 0; r < height; r++) memcpy(c + r * c_row, out + r * p->c_row, width * sizeof *c);
+      const float *panel = b + j * depth;
+      if (p->packed)
+        tile_packed_by(vectors, depth, p->packed + (row + i) * depth, panel, vectors * W, c, c_row);
+      else if (height == MR)
+        tile_rows_by(vectors, depth, p->a + (row + i) * p->a_row + p->from, p->a_row, panel, vectors * W, c, c_row);
+      else {
+        float *last = scratch(2, MR * KC * sizeof *last);
+        pack(p->a + (row + i) * p->a_row + p->from, p->a_row, 1, height, depth, MR, last);
+        tile_packed_by(vectors, depth, last, panel, vectors * W, c, c_row);
+      }
+      if (finish && p->relu)
+        for (long r = 0; r < height; r++)
+          for (long s = 0; s < width; s++) c[r * c_row + s] = c[r * c_row + s] <= 0 ? 0 : c[r * c_row + s];
+      if (partial)
+        for (long r = 0; r < height; r++) memcpy(out + r * p->c_row, c + r * c_row, width * sizeof *c);
+    }
+  }
+}
+
+static void multiply_all(product *p) {
+  long columns = parts(p->n, NC);
+  /* enough tasks for any number of threads, of the same size for all: B is packed once in each */
+  p->rows = columns >= 8 ? p->m : at_least(4 * MR, parts(parts(p->m, parts(8, columns)), MR) * MR);
+  int few = p->n <= 2 * NR && p->a_column == 1;
+  p->packed = few ? NULL : scratch(0, parts(p->m, MR) * MR * at_most(KC, p->k) * sizeof *p->packed);
+  for (p->from = 0; p->from < p->k; p->from += p->depth) {
+    p->depth = at_most(KC, p->k - p->from);
+    if (!few) share(parts(p->m, MC), pack_rows, p);
+    share(parts(p->m, p->rows) * columns, multiply, p);
+  }
+}
+
+/* gemm(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, bias, relu) */
+static void gemm(const argument *x) {
+  product p = {.a = x[0].f, .a_row = x[1].i, .a_column = x[2].i, .b = x[3].f, .b_row = x[4].i, .b_column = x[5].i,
+               .c = x[6].f, .c_row = x[7].i, .m = x[8].i, .n = x[9].i, .k = x[10].i, .bias = x[11].f, .relu = x[12].i};
+  multiply_all(&p);
+}
+
+/* ---- a product for each of a batch ---- */
+
+typedef struct {
+  product one;
+  long a_next, b_next, c_next;
+} batch;
+
+static void multiply_one(void *context, long index) {
+  const batch *k = context;
+  product p = k->one;
+  p.a += index * k->a_next, p.b += index * k->b_next, p.c += index * k->c_next;
+  multiply_all(&p);
+}
+
+/* batched_gemm(a, a_next, a_row, a_column, b, b_next, b_row, b_column, c, count, m, n, k): c is contiguous */
+static void batched_gemm(const argument *x) {
+  product p = {.a = x[0].f, .a_row = x[2].i, .a_column = x[3].i, .b = x[4].f, .b_row = x[6].i, .b_column = x[7].i,
+               .c = x[8].f, .c_row = x[11].i, .m = x[10].i, .n = x[11].i, .k = x[12].i};
+  batch k = {p, x[1].i, x[5].i, x[10].i * x[11].i};
+  share(x[9].i, multiply_one, &k);
+}

@@ -1,0 +1,203 @@
+"""Launches kernels/attention.cu: attention without its matrix of scores, one launch forward, two backward."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from xpnet.core.backend import Array
+from xpnet.core.places import namespace
+from xpnet.core.random import keep_threshold
+from xpnet.cuda import loader
+from xpnet.cuda.dropout import key_words
+from xpnet.cuda.element import ELEMENTS, Element, element
+from xpnet.functional.attention import attention as op
+from xpnet.functional.attention import check_shapes, mask_beside
+from xpnet.functional.attention import packed_attention as packed_op
+
+FILE = "attention.cu"
+DEPTHS = (32, 64, 128)  # features of a head, with zeros after them
+WAYS = ("forward", "queries", "keys")
+
+
+@cache
+def plan(way: str, t: Element, depth: int) -> tuple[str, int, int]:
+    """The kernel, its threads, and the rows that a block owns: as 48 KB and 128 registers a thread allow."""
+    warps, rows = (4, 2) if t.scalar is np.float64 else (8, 4)
+    if depth == 128 and way != "forward":
+        warps //= 2
+    return f"attention_{way}<{t.ctype}, {depth}, {warps}, {rows}>", 32 * warps, warps * rows
+
+
+def instances(arch: int) -> dict[str, list[str]]:
+    """Every kernel that this module launches on an architecture, by file."""
+    return {FILE: [plan(way, t, depth)[0] for t in ELEMENTS.values() for depth in DEPTHS for way in WAYS]}
+
+
+def _strides(a: Array, axes: int) -> tuple[Any, ...]:
+    """In elements, of the first axes: 0 for those of one element, which nobody steps along."""
+    return tuple(
+        np.int64(s // a.itemsize if n > 1 else 0) for s, n in zip(a.strides[:axes], a.shape, strict=False)
+    )
+
+
+def _rows(a: Array, lead: tuple[int, int]) -> Array:
+    """(samples, heads, rows, features), the features of a row side by side."""
+    a = namespace(a).reshape(a, (*lead, *a.shape[-2:]))
+    return a if a.shape[-1] <= 1 or a.strides[-1] == a.itemsize else loader.contiguous(a)
+
+
+def _like(a: Array, features: int) -> Array:
+    """Room for other features in the order of a's axes, so that heads are put together without a copy."""
+    n, heads, rows, _ = a.shape
+    if heads > 1 and abs(a.strides[1]) < abs(a.strides[2]):
+        return loader.empty(a, (n, rows, heads, features), a.dtype).transpose(0, 2, 1, 3)
+    return loader.empty(a, (n, heads, rows, features), a.dtype)
+
+
+def _wide(t: Element, *arrays: Array) -> int:
+    """A bit for each array whose rows may all be read in pieces of 16 bytes."""
+    bits = 0
+    for i, a in enumerate(arrays):
+        steps = [s for s, n in zip(a.strides[:3], a.shape, strict=False) if n > 1]
+        if a.shape[-1] % t.vector == 0 and all(x % 16 == 0 for x in (loader.address(a), *steps)):
+            bits |= 1 << i
+    return bits
+
+
+def _heads(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """Samples, heads of queries, and how many share one of keys; None if other axes broadcast."""
+    group = 1
+    if k != v or len(q) != len(k):
+        return None
+    if q != k:
+        if q[:-1] != k[:-1] or k[-1] != 1:
+            return None
+        group = q[-1]
+    if len(q) <= 2 or group == 1:
+        return math.prod(q[:-1]), q[-1] if q else 1, group
+    return math.prod(q[:-2]), q[-2] * q[-1], group
+
+
+@op.kernel("cupy")
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Any = None,
+    p: float = 0.0,
+    causal: bool = False,
+    scale: float | None = None,
+    draw: Any = None,
+) -> Any:
+    """See `xpnet.functional.scaled_dot_product_attention`."""
+    return _attend(q, k, v, mask, p, causal, scale, draw, None)
+
+
+@packed_op.kernel("cupy")
+def packed_attention(
+    x: Array, heads: int, mask: Any = None, p: float = 0.0, causal: bool = False, draw: Any = None
+) -> Any:
+    """See `xpnet.functional.attention.packed_attention`: its parts are read, and written, where they lie."""
+    x, (n, length, width) = loader.contiguous(x), x.shape
+    shape = (n, length, 3, heads, width // 3 // heads)
+
+    def parts(a: Array) -> Any:
+        return a.reshape(shape).transpose(2, 0, 3, 1, 4)
+
+    made: list[Array] = []
+
+    def rooms() -> Any:
+        made[:] = [loader.empty(x, x.shape, x.dtype)]
+        return parts(made[0])
+
+    q, k, v = parts(x)
+    done = _attend(q, k, v, mask, p, causal, None, draw, rooms)
+    if done is NotImplemented:
+        return done
+    y, of_parts = done
+
+    def pullback(dy: Array) -> tuple[Any, ...]:
+        dmask = of_parts(dy.reshape(n, length, heads, shape[-1]).transpose(0, 2, 1, 3))[3]
+        return made.pop(), None, dmask
+
+    return y.transpose(0, 2, 1, 3).reshape(n, length, width // 3), pullback
+
+
+def _attend(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Any,
+    p: float,
+    causal: bool,
+    scale: float | None,
+    draw: Any,
+    rooms: Callable[[], Any] | None,
+) -> Any:
+    """The output and the pullback, which writes to what `rooms` gives."""
+    t = element(q.dtype)
+    batch = check_shapes(q, k, v)
+    threshold = keep_threshold(p)
+    found = _heads(tuple(q.shape[:-2]), tuple(k.shape[:-2]), tuple(v.shape[:-2]))
+    length, keys, e, f = q.shape[-2], k.shape[-2], q.shape[-1], v.shape[-1]
+    if t is None or found is None or 0 in (*batch, length, keys, e, f) or max(e, f) > DEPTHS[-1]:
+        return NotImplemented
+    if p and not 0 < threshold < 2**32:
+        return NotImplemented
+    samples, heads, group = found
+    xp = namespace(q)
+    given = mask = None if mask is None else mask_beside(mask, q, (*batch, length, keys))
+    kind = 0
+    if mask is not None:
+        kind = 1 if mask.dtype == np.bool_ else 2
+        mask = xp.broadcast_to(mask, (*batch, length, keys))
+        mask = xp.reshape(mask, (samples, heads, length, keys))
+    inputs = q, k, v
+    q, k, v = _rows(q, (samples, heads)), *(_rows(a, (samples, heads // group)) for a in (k, v))
+    y = _like(q, f)
+    lse = loader.empty(q, (samples, heads, length), t.scalar)
+    depth = next(d for d in DEPTHS if d >= max(e, f))
+    scale = 1 / math.sqrt(e) if scale is None else scale
+    dropout = (np.int32(p > 0), np.uint32(threshold), t.scalar(1 / (1 - p)), *key_words(draw))
+    scores = (
+        *(mask, np.int32(kind), *((np.int64(0),) * 4 if mask is None else _strides(mask, 4))),
+        *(np.int32(causal), t.scalar(scale), *dropout),
+        *(np.int32(n) for n in (samples, heads, group, length, keys, e, f)),
+    )
+
+    def run(way: str, arrays: tuple[Array, ...], laid_out: tuple[Array, ...], *rows: Array) -> None:
+        name, threads, own = plan(way, t, depth)
+        tiles = loader.ceil_div(keys if way == "keys" else length, own)
+        blocks = tiles * samples * (heads // group if way == "keys" else heads)
+        strides = (s for a in laid_out for s in _strides(a, 3))
+        args = (*arrays, *strides, *scores, np.int32(_wide(t, *rows)))
+        loader.kernel(FILE, name)((blocks,), (threads,), args)
+
+    run("forward", (q, k, v, y, lse), (q, k, v, y), q, k, v)
+
+    def pullback(dy: Array) -> tuple[Any, ...]:
+        g = _rows(dy, (samples, heads))
+        delta = loader.empty(q, lse.shape, t.scalar)
+        dq, dk, dv = rooms() if rooms else (_like(q, e), _like(k, e), _like(v, f))
+        run("queries", (q, k, v, y, g, lse, delta, dq), (q, k, v, y, g, dq), q, k, v, g)
+        run("keys", (q, k, v, g, lse, delta, dk, dv), (q, k, v, g, dk, dv), q, k, v, g)
+
+        def of_mask(out: Array | None) -> Any:
+            """Of numbers: as large as the scores may be, and made by the body."""
+            wanted = op.body(*inputs, given, p, causal, scale, draw)[1](dy)[3]
+            return wanted if wanted is None else wanted(out)
+
+        gradients = (_shaped(d, a.shape) for d, a in zip((dq, dk, dv), inputs, strict=True))
+        return (*gradients, of_mask if kind == 2 else None)
+
+    return _shaped(y, (*batch, length, f)), pullback
+
+
+def _shaped(a: Array, shape: tuple[int, ...]) -> Array:
+    """No view where none is needed: a leaf adopts a gradient that is not one."""
+    return a if a.shape == shape else namespace(a).reshape(a, shape)

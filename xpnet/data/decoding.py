@@ -1,0 +1,86 @@
+"""From the bytes of a file to text."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import re
+import warnings
+from contextlib import suppress
+from os import PathLike
+
+from xpnet.core.reading import SMALL, printable, read_file
+
+_CONTROLS = bytes((*range(9), *range(14, 32)))
+_MARKS_OF_ENCODING = (  # the longer ones first: UTF-32 begins as UTF-16 does
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def decoded(path: str | PathLike[str], encoding: str | None = None) -> str:
+    """The text of a file, unpacked if it is gzipped.
+
+    Raises:
+        ValueError: it is no text, or of another encoding.
+    """
+    content = read_file(path)
+    if content.startswith(b"\x1f\x8b"):
+        content = unpacked(content)
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")):  # .xlsx, .xls
+        raise ValueError(f"{path}: a workbook or a zip file, not a text table: save it as CSV")
+    known = next((name for mark, name in _MARKS_OF_ENCODING if content.startswith(mark)), None)
+    if encoding is not None:
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise ValueError(f"{path}: no encoding is called {encoding!r}; such are utf-8, cp1252") from None
+    try:
+        text = content.decode(known or encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        if not known and not encoding and not _is_binary(content):
+            line = content.count(b"\n", 0, error.start) + 1
+            raise ValueError(
+                f"{path}, line {line}: not a text table in UTF-8: it has the byte "
+                f"{content[error.start]:02x}; say what it is written in, such as --encoding cp1252"
+            ) from error
+        raise
+    text = text.lstrip("\ufeff")
+    if encoding is not None and not known and not content.isascii():
+        with suppress(UnicodeDecodeError):
+            content.decode()
+            if codecs.lookup(encoding).name != "utf-8":
+                warnings.warn(
+                    f"{printable(path)}: it is written in UTF-8, but read as {encoding}", stacklevel=4
+                )
+    if re.match(r"\s*(<(!doctype|html|\?xml)|\[?\s*\{\s*\")", text, re.IGNORECASE):
+        raise ValueError(f"{path}: JSON, HTML or XML, not a text table: save it as CSV")
+    if _is_binary(text.encode(errors="surrogatepass") if known or encoding else content):
+        raise ValueError("it has bytes that no text has")
+    return text
+
+
+def _is_binary(content: bytes) -> bool:
+    """Whether there are control characters but for tabs and line ends."""
+    return len(content.translate(None, _CONTROLS)) < len(content)
+
+
+_TIMES = 100  # that text gets smaller by gzip, at most
+
+
+def unpacked(content: bytes) -> bytes:
+    """What a gzip file holds.
+
+    Raises:
+        ValueError: that is more than text can be packed into.
+    """
+    limit = _TIMES * len(content) + SMALL
+    with gzip.open(io.BytesIO(content)) as stream:
+        found = stream.read(limit + 1)
+    if len(found) > limit:
+        raise ValueError(f"it unpacks to more than {limit} bytes")
+    return found

@@ -1,0 +1,116 @@
+"""One encoded picture as an array of 8 bits a value."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from xpnet.core.reading import reading
+
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"
+)  # fmt: skip
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow knows others, some of them programs
+_ANY, _RATIO = 2**24, 1032  # bytes that any picture may have, and how many come of one at most (deflate)
+_WHITE = 224  # ink as bright as this does not show on white
+
+
+def decode(content: bytes, size: int | None, mode: str, name: str) -> np.ndarray:
+    """One encoded picture as (channels, height, width) uint8.
+
+    Raises:
+        ValueError: the picture is truncated, damaged or no picture.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    with reading(name, "a picture"):
+        try:
+            opened = Image.open(io.BytesIO(content), formats=_FORMATS)
+        except UnidentifiedImageError:  # whose words are about the stream
+            raise ValueError("no header of a picture" if content else "it is empty") from None
+        with opened as file:
+            _check_size(file, len(content))
+            upright: Any = ImageOps.exif_transpose(file)  # cameras store the rotation apart
+            picture = _opaque(_eight_bits(upright, file.format, name)).convert(mode)
+        array = np.asarray(picture if size is None else _centre(picture, size))
+        return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def has_frames(content: bytes) -> bool:
+    """Whether there are several pictures in a file, of which the first is taken: animations, pages."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as file:
+            return getattr(file, "n_frames", 1) > 1
+    except (OSError, ValueError, SyntaxError, EOFError):  # whoever decodes it says what is wrong
+        return False
+
+
+def _check_size(picture: Any, size: int) -> None:
+    """Refuse what its file of `size` bytes cannot hold, before memory is taken for the pixels."""
+    width, height = picture.size
+    pixel = {"1": 1 / 8, "L": 1, "P": 1, "LA": 2}.get(picture.mode, 3)
+    if width * height * pixel > _ANY + _RATIO * size:
+        raise ValueError(f"it says that it has {width} by {height} pixels, in a file of {size} bytes")
+
+
+def _centre(picture: Any, size: int) -> Any:
+    """The shorter side scaled to `size`, and the centre cut out: nothing outside of it is computed."""
+    from PIL import Image
+
+    scale = size / min(picture.size)
+    scaled = [max(size, round(n * scale)) for n in picture.size]
+    starts = [(n - size) // 2 for n in scaled]
+    places = list(zip(starts, scaled, picture.size, strict=True))
+    left, top = (start * n / wide for start, wide, n in places)
+    right, bottom = ((start + size) * n / wide for start, wide, n in places)
+    return picture.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
+
+
+def _eight_bits(picture: Any, format: str | None, name: str) -> Any:
+    """A picture with 8 bits a value: `convert` would cut off what is above 255.
+
+    Raises:
+        ValueError: 32-bit or float values, of which nobody knows what is white.
+    """
+    from PIL import Image
+
+    sixteen = picture.mode.startswith("I;16") or (picture.mode == "I" and format == "PNG")
+    if sixteen:
+        values = np.asarray(picture).astype(np.int64)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if picture.mode == "F":  # white is 1, unless the values are whole numbers up to 255
+        shares = np.asarray(picture)
+        if np.isfinite(shares).all() and shares.min() >= 0:
+            if shares.max() <= 1:
+                return Image.fromarray(np.rint(shares * 255).astype(np.uint8))
+            if shares.max() <= 255 and (shares == np.rint(shares)).all():
+                return Image.fromarray(shares.astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError(
+            f"{name}: values of {'32 bits' if picture.mode == 'I' else 'floats'}, whose white is not known; "
+            "save it with 8 or 16 bits, or floats from 0 to 1"
+        )
+    return picture
+
+
+def _opaque(picture: Any) -> Any:
+    """A picture on white, if it is transparent somewhere; on black, if what is drawn would not show there.
+
+    `convert` only drops the transparency: ink on nothing, which is stored as black, would be black on black.
+    """
+    from PIL import Image
+
+    if not picture.has_transparency_data:
+        return picture
+    drawn = picture.convert("RGBA")
+    alpha = np.asarray(drawn.getchannel("A"), dtype=np.float64)
+    if alpha.min() == 255:
+        return drawn.convert("RGB")
+    light = np.asarray(drawn.convert("RGB").convert("L"), dtype=np.float64)
+    bright = alpha.sum() > 0 and float((light * alpha).sum() / alpha.sum()) >= _WHITE
+    ground = Image.new("RGBA", drawn.size, (0, 0, 0, 255) if bright else (255, 255, 255, 255))
+    return Image.alpha_composite(ground, drawn).convert("RGB")

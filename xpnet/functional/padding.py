@@ -1,0 +1,89 @@
+"""More elements at the ends of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xpnet.core.arrays import pad as padded
+from xpnet.core.arrays import unpad
+from xpnet.core.backend import Array
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
+from xpnet.core.operators import getitem
+from xpnet.core.tensor import Tensor
+
+MODES = ("constant", "reflect", "replicate", "circular")
+
+
+@differentiable(forward="transposed")
+def constant_pad(x: Array, widths: Any, value: float = 0.0) -> tuple[Array, Pullback]:
+    """x with `before, after` elements of a value on each axis; the gradient is that of the inside."""
+    widths = list(widths)
+    return padded(x, widths, value), lambda dy: unpad(dy, widths)
+
+
+def pad(x: Array | Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """x with more elements at the ends of its last axes, or fewer.
+
+    Args:
+        x: any shape.
+        pad: (before, after) of the last axis, then of the one before it, and so on; negative ones take away.
+        mode: "constant"; "reflect", mirrored without the end itself; "replicate", the end again; "circular".
+        value: of a constant; default 0.
+
+    Returns:
+        x with both widths added to each of these axes.
+
+    Raises:
+        ValueError: an odd number of widths or too many, more than there is to mirror, or another mode.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> x = xpnet.asarray([1.0, 2.0, 3.0])
+    >>> F.pad(x, (1, 2)), F.pad(x, (2, 1), "reflect")
+    (array([0., 1., 2., 3., 0., 0.], dtype=float32), array([3., 2., 1., 2., 3., 2.], dtype=float32))
+    """
+    sides = [int(p) for p in pad]
+    if len(sides) % 2 or len(sides) > 2 * x.ndim:
+        raise ValueError(f"pad: expected (before, after) of at most {x.ndim} axes, got {tuple(pad)}")
+    pairs = list(zip(sides[::2], sides[1::2], strict=True))
+    if mode not in MODES:
+        raise ValueError(f"pad: mode must be one of {', '.join(MODES)}, got {mode!r}")
+    if mode != "constant" and value is not None:
+        raise ValueError(f"pad: mode {mode!r} takes no value")
+    for i, (before, after) in enumerate(pairs):
+        if x.shape[-1 - i] + before + after < 0 or (mode != "constant" and not x.shape[-1 - i]):
+            raise ValueError(f"pad: {before, after} does not fit axis {-1 - i} of shape {tuple(x.shape)}")
+    if mode == "constant":
+        return _constant(x, pairs, 0.0 if value is None else value)
+    for i, (before, after) in enumerate(pairs):
+        n = x.shape[-1 - i]
+        if before or after:
+            if mode == "circular":  # what is cut off does not come round
+                start, stop = max(-before, 0), n - max(-after, 0)
+                places = range(-max(before, 0), stop - start + max(after, 0))
+                index = [start + _place(mode, k, stop - start) for k in places]
+            else:
+                index = [_place(mode, k, n) for k in range(-before, n + after)]
+            x = getitem(x, (..., index, *(slice(None),) * i))
+    return x
+
+
+def _constant(x: Any, pairs: list[tuple[int, int]], value: float) -> Any:
+    lead = x.ndim - len(pairs)
+    cut = [slice(max(-b, 0), n - max(-a, 0)) for (b, a), n in zip(pairs[::-1], x.shape[lead:], strict=True)]
+    if any(min(p) < 0 for p in pairs):
+        x = getitem(x, (*(slice(None),) * lead, *cut))
+    widths = [(0, 0)] * lead + [(max(b, 0), max(a, 0)) for b, a in pairs[::-1]]
+    return constant_pad(x, tuple(widths), value)
+
+
+def _place(mode: str, k: int, n: int) -> int:
+    """Which of n elements is at place k, which may lie outside."""
+    if mode == "replicate":
+        return min(max(k, 0), n - 1)
+    if not (-n if mode == "circular" else 1 - n) <= k < (2 * n if mode == "circular" else 2 * n - 1):
+        raise ValueError(f"pad: mode {mode!r} has no element {k} of {n}: pad by less")
+    if mode == "circular":
+        return k % n
+    return abs(k) if k < n else 2 * (n - 1) - k

@@ -1,0 +1,433 @@
+"""Other sizes of images: along each axis, a sum of the elements that a mode looks at, times weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np  # of tables that the host makes
+
+from xpnet.core.arrays import arange, carries_gradients, constant, floating, keep, narrow, widen
+from xpnet.core.backend import Array, Backend, dtype_name
+from xpnet.core.convert import asarray
+from xpnet.core.node import Pullback
+from xpnet.core.op import differentiable
+from xpnet.core.operators import getitem, reshape, transpose
+from xpnet.core.places import backend_of, namespace
+from xpnet.core.tensor import Tensor, array_of
+from xpnet.functional.activations import maxout
+
+
+class Map(NamedTuple):
+    """The map of one axis.
+
+    Attributes:
+        mode: a key of `MODES`, or "mean".
+        n: elements before.
+        m: elements after.
+        scale: the distance of neighbours after, in elements before.
+        align: the ends stay where they are.
+    """
+
+    mode: str
+    n: int
+    m: int
+    scale: float
+    align: bool = False
+
+
+Taps = tuple[np.ndarray, np.ndarray]
+"""(m, k) places and their weights: each element after is a sum of k of those before."""
+
+
+def _nearest(how: Map) -> Taps:
+    shift = np.float32(0.5 if how.mode == "nearest-exact" else 0)
+    places = np.floor((np.arange(how.m, dtype=np.float32) + shift) * np.float32(how.scale))
+    return np.minimum(places, how.n - 1).astype(np.int64)[:, None], np.ones((how.m, 1))
+
+
+def _positions(how: Map) -> np.ndarray:
+    if how.align:
+        return np.arange(how.m) * ((how.n - 1) / (how.m - 1) if how.m > 1 else 0.0)
+    return (np.arange(how.m) + 0.5) * how.scale - 0.5
+
+
+def _linear(how: Map) -> Taps:
+    at = np.maximum(_positions(how), 0)
+    low = np.minimum(np.floor(at).astype(np.int64), how.n - 1)
+    part = np.clip(at - low, 0, 1)
+    return np.stack([low, np.minimum(low + 1, how.n - 1)], 1), np.stack([1 - part, part], 1)
+
+
+def _cubic(how: Map) -> Taps:
+    """Keys, 1981, with a = -0.75."""
+    at, a = _positions(how), -0.75
+    low = np.floor(at).astype(np.int64)
+    d = np.abs((at - low)[:, None] + np.array([1, 0, -1, -2]))
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return np.clip(low[:, None] + np.arange(-1, 3), 0, how.n - 1), np.where(d <= 1, near, far)
+
+
+def _mean(how: Map) -> Taps:
+    cells = _cells(how.n, how.m)
+    k = max(stop - start for start, stop in cells)
+    places = np.array([[min(start + j, stop - 1) for j in range(k)] for start, stop in cells])
+    sizes = np.array([[stop - start] for start, stop in cells])
+    return places, np.where(np.arange(k) < sizes, 1 / sizes, 0.0)
+
+
+def _cells(n: int, m: int) -> list[tuple[int, int]]:
+    """The m parts, nearly equal and perhaps overlapping, of n elements."""
+    return [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
+
+
+_TAPS: dict[str, Callable[[Map], Taps]] = {
+    "nearest": _nearest,
+    "nearest-exact": _nearest,
+    "linear": _linear,
+    "cubic": _cubic,
+    "mean": _mean,
+}
+
+
+def taps(how: Map) -> Taps:
+    """What each element after is made of."""
+    return _TAPS[how.mode](how)
+
+
+def _transposed(how: Map) -> Taps:
+    """What the gradient of each element before is made of."""
+    places, weights = taps(how)
+    users: list[list[tuple[int, float]]] = [[] for _ in range(how.n)]
+    for i, (row, row_weights) in enumerate(zip(places.tolist(), weights.tolist(), strict=True)):
+        for j, w in zip(row, row_weights, strict=True):
+            if w:
+                users[j].append((i, w))
+    k = max(1, *map(len, users))
+    filled = [u + [(u[-1][0] if u else 0, 0.0)] * (k - len(u)) for u in users]
+    table = np.array(filled).reshape(how.n, k, 2)
+    return table[..., 0].astype(np.int64), table[..., 1]
+
+
+@lru_cache(maxsize=64)
+def _there(how: Map, back: bool, dtype: str, backend: Backend) -> list[tuple[Array, Any, Any]]:
+    """Places, weights (None: all 1) and where they are not 0 (None: everywhere), one triple a tap."""
+    places, weights = _transposed(how) if back else taps(how)
+    found = []
+    for at, w in zip(places.T, weights.T, strict=True):
+        place = asarray(np.ascontiguousarray(at), backend=backend)
+        weight = None if (w == 1).all() else asarray(np.ascontiguousarray(w), dtype, backend=backend)
+        mask = None if w.all() or not back else asarray(np.ascontiguousarray(w != 0), backend=backend)
+        found.append((place, weight, mask))
+    return found
+
+
+@differentiable(forward="linear")
+def along_axes(x: Array, maps: tuple[Map, ...]) -> tuple[Array, Pullback]:
+    """The last axes of x in other sizes: each element is a sum of some along the axis, times weights."""
+    xp, count = namespace(x), len(maps)
+    wide = widen(x)
+    like = wide.data if carries_gradients(wide) else wide
+    dtype, backend = dtype_name(like.dtype), backend_of(like)
+
+    def through(z: Array, back: bool) -> Array:
+        for i, how in enumerate(maps):
+            axis = z.ndim - count + i
+            beside = (-1, *(1,) * (count - 1 - i))
+            total: Any = None
+            for place, weight, mask in _there(how, back, dtype, backend):
+                part = xp.take(z, place, axis=axis)
+                if mask is not None:
+                    part = keep(part, xp.broadcast_to(xp.reshape(mask, beside), part.shape))
+                if weight is not None:
+                    part = part * constant(backend.xp.reshape(weight, beside), z)
+                total = part if total is None else total + part
+            z = total
+        return narrow(z, x)
+
+    return through(wide, False), lambda dy: through(widen(dy), True)
+
+
+MODES = {  # the mode of an axis, and the numbers of axes
+    "nearest": ("nearest", (1, 2, 3)),
+    "nearest-exact": ("nearest-exact", (1, 2, 3)),
+    "area": ("mean", (1, 2, 3)),
+    "linear": ("linear", (1,)),
+    "bilinear": ("linear", (2,)),
+    "trilinear": ("linear", (3,)),
+    "bicubic": ("cubic", (2,)),
+}
+
+
+def interpolate(
+    x: Array | Tensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+) -> Tensor:
+    """Images, sequences or volumes in another size.
+
+    Args:
+        x: (N, C, L), (N, C, H, W) or (N, C, D, H, W).
+        size: of the result, one number or one an axis.
+        scale_factor: or how many times that of x.
+        mode: "nearest", "nearest-exact" or "area" of any; "linear", "bilinear" or "bicubic", "trilinear".
+        align_corners: the elements at the ends stay there, of the linear and cubic modes.
+        recompute_scale_factor: take the ratio of the sizes, which are whole, and not `scale_factor`.
+
+    Returns:
+        (N, C, ...) of that size.
+
+    Raises:
+        ValueError: both or neither of `size` and `scale_factor`, a mode for other axes, or nothing left.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.interpolate(xpnet.asarray([[[1.0, 3.0]]]), scale_factor=2)
+    array([[[1., 1., 3., 3.]]], dtype=float32)
+    >>> F.interpolate(xpnet.asarray([[[1.0, 3.0]]]), 3, mode="linear", align_corners=True)
+    array([[[1., 2., 3.]]], dtype=float32)
+    """
+    return along_axes(
+        floating("interpolate", x),
+        maps_of(tuple(x.shape), size, scale_factor, mode, align_corners, recompute_scale_factor),
+    )
+
+
+def maps_of(
+    shape: tuple[int, ...],
+    size: Any,
+    scale_factor: Any,
+    mode: str,
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+) -> tuple[Map, ...]:
+    """The map of each axis. Raises as `interpolate` does."""
+    name, axes = "interpolate", len(shape) - 2
+    if mode not in MODES:
+        raise ValueError(f"{name}: mode must be one of {', '.join(MODES)}, got {mode!r}")
+    own, numbers = MODES[mode]
+    if axes not in numbers:
+        words = {1: "(N, C, L)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"}
+        raise ValueError(
+            f"{name}: {mode} takes x of shape {' or '.join(words[n] for n in numbers)}, got {shape}"
+        )
+    if align_corners is not None and own not in ("linear", "cubic"):
+        raise ValueError(f"{name}: align_corners is not for mode {mode!r}")
+    if (size is None) == (scale_factor is None):
+        raise ValueError(f"{name}: pass size or scale_factor, one of them")
+    given = size if scale_factor is None else scale_factor
+    each: list[Any] = [given] * axes if isinstance(given, Real) else list(given)
+    if len(each) != axes:
+        raise ValueError(f"{name}: expected one number, or {axes} of them, got {given!r}")
+    sizes = [
+        int(s) if scale_factor is None else math.floor(n * s) for s, n in zip(each, shape[2:], strict=True)
+    ]
+    if min((*sizes, *shape[2:])) < 1:
+        raise ValueError(f"{name}: sizes must be at least 1, got {tuple(shape[2:])} and {tuple(sizes)}")
+    ratio = scale_factor is None or recompute_scale_factor or own == "mean"
+    scales = [n / m if ratio else 1 / s for n, m, s in zip(shape[2:], sizes, each, strict=True)]
+    return tuple(
+        Map(own, n, m, s, bool(align_corners)) for n, m, s in zip(shape[2:], sizes, scales, strict=True)
+    )
+
+
+def adaptive_sizes(name: str, shape: tuple[int, ...], output_size: Any, axes: int) -> list[int]:
+    """The sizes that a pool with `axes` axes is to give; None keeps one.
+
+    Raises:
+        ValueError: the numbers of axes do not fit.
+    """
+    each = list(output_size) if isinstance(output_size, tuple | list) else [output_size] * axes
+    if len(each) != axes or len(shape) not in (axes + 1, axes + 2) or not all(shape[-axes:]):
+        raise ValueError(
+            f"{name}: expected x of {axes + 2} axes, or {axes + 1} without N, and {axes} sizes, got {shape} "
+            f"and {output_size!r}"
+        )
+    sizes = [n if m is None else m for n, m in zip(shape[-axes:], each, strict=True)]
+    if not all(isinstance(m, int) and m > 0 for m in sizes):
+        raise ValueError(f"{name}: sizes must be whole numbers of at least 1, got {output_size!r}")
+    return sizes
+
+
+def _adaptive_mean(name: str, x: Any, output_size: Any, axes: int) -> Any:
+    shape = tuple(floating(name, x).shape)
+    sizes = adaptive_sizes(name, shape, output_size, axes)
+    return along_axes(x, tuple(Map("mean", n, m, n / m) for n, m in zip(shape[-axes:], sizes, strict=True)))
+
+
+def _side_by_side(x: Any, sizes: list[int]) -> Any:
+    """The elements of each cell, the last of a short one again: (..., *sizes, elements)."""
+    axes = len(sizes)
+    lead, split = tuple(x.shape[:-axes]), list[int]()
+    for i, (n, m) in enumerate(zip(x.shape[-axes:], sizes, strict=True)):
+        cells = _cells(n, m)
+        k = max(stop - start for start, stop in cells)
+        index = [min(start + j, stop - 1) for start, stop in cells for j in range(k)]
+        if index != list(range(n)):
+            x = getitem(x, (..., index, *(slice(None),) * (axes - 1 - i)))
+        split += [m, k]
+    first = len(lead)
+    order = (*range(first), *range(first, first + 2 * axes, 2), *range(first + 1, first + 2 * axes, 2))
+    x = transpose(reshape(x, (*lead, *split)), order)
+    return reshape(x, (*lead, *sizes, math.prod(split[1::2])))
+
+
+def _adaptive_max(name: str, x: Any, output_size: Any, axes: int, return_indices: bool) -> Any:
+    shape = tuple(floating(name, x).shape)
+    sizes, lead = adaptive_sizes(name, shape, output_size, axes), shape[:-axes]
+    parts = _side_by_side(x, sizes)
+    y = reshape(maxout(parts, parts.shape[-1]), (*lead, *sizes))
+    if not return_indices:
+        return y
+    values, spatial = array_of(parts), shape[-axes:]
+    table = _side_by_side(np.arange(math.prod(spatial)).reshape(spatial), sizes)  # where each element is
+    xp, rows = namespace(values), math.prod(sizes)
+    winner = xp.reshape(xp.astype(xp.argmax(values, axis=-1), xp.int64), (-1, rows))
+    flat = winner + table.shape[-1] * arange(rows, values)
+    places = xp.take(asarray(table.reshape(-1), backend=backend_of(values)), xp.reshape(flat, (-1,)))
+    return y, xp.reshape(places, (*lead, *sizes))
+
+
+def adaptive_avg_pool1d(x: Array | Tensor, output_size: int | tuple[int, ...]) -> Tensor:
+    """The means of `output_size` nearly equal parts of sequences.
+
+    Args:
+        x: (N, C, L) or (C, L).
+        output_size: L'.
+
+    Returns:
+        (N, C, L') or (C, L').
+
+    Raises:
+        ValueError: other numbers of axes, or a size below 1.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.adaptive_avg_pool1d(xpnet.asarray([[1.0, 2.0, 6.0]]), 2)
+    array([[1.5, 4. ]], dtype=float32)
+    """
+    return _adaptive_mean("adaptive_avg_pool1d", x, output_size, 1)
+
+
+def adaptive_avg_pool2d(x: Array | Tensor, output_size: int | tuple[int | None, ...] | None) -> Tensor:
+    """The means of nearly equal parts of images: as many as are asked for, whatever the image's size.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W).
+        output_size: one number or (H', W'); None keeps that of x.
+
+    Returns:
+        (N, C, H', W') or (C, H', W').
+
+    Raises:
+        ValueError: other numbers of axes, or a size below 1.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.adaptive_avg_pool2d(xpnet.asarray([[[1.0, 2.0], [4.0, 5.0]]]), 1)
+    array([[[3.]]], dtype=float32)
+    """
+    return _adaptive_mean("adaptive_avg_pool2d", x, output_size, 2)
+
+
+def adaptive_max_pool1d(
+    x: Array | Tensor, output_size: int | tuple[int, ...], return_indices: bool = False
+) -> Any:
+    """The maxima of `output_size` nearly equal parts of sequences; the first of equal ones has the gradient.
+
+    Args:
+        x: (N, C, L) or (C, L).
+        output_size: L'.
+        return_indices: whether the places of the maxima are wanted, too.
+
+    Returns:
+        (N, C, L') or (C, L'); with `return_indices` the pair of this and the places, int64.
+
+    Raises:
+        ValueError: other numbers of axes, or a size below 1.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.adaptive_max_pool1d(xpnet.asarray([[1.0, 2.0, 6.0]]), 2)
+    array([[2., 6.]], dtype=float32)
+    """
+    return _adaptive_max("adaptive_max_pool1d", x, output_size, 1, return_indices)
+
+
+def adaptive_max_pool2d(
+    x: Array | Tensor, output_size: int | tuple[int | None, ...] | None, return_indices: bool = False
+) -> Any:
+    """The maxima of nearly equal parts of images; the first of equal ones has the gradient.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W).
+        output_size: one number or (H', W'); None keeps that of x.
+        return_indices: whether the places of the maxima, h W + w, are wanted, too.
+
+    Returns:
+        (N, C, H', W') or (C, H', W'); with `return_indices` the pair of this and the places, int64.
+
+    Raises:
+        ValueError: other numbers of axes, or a size below 1.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.adaptive_max_pool2d(xpnet.asarray([[[1.0, 2.0], [4.0, 5.0]]]), (1, None))
+    array([[[4., 5.]]], dtype=float32)
+    """
+    return _adaptive_max("adaptive_max_pool2d", x, output_size, 2, return_indices)
+
+
+def pixel_shuffle(x: Array | Tensor, upscale_factor: int) -> Tensor:
+    """r^2 channels become an image r times as high and wide (Shi et al., 2016).
+
+    Args:
+        x: (..., C r^2, H, W).
+        upscale_factor: r.
+
+    Returns:
+        (..., C, r H, r W).
+
+    Raises:
+        ValueError: r^2 does not divide the channels.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.pixel_shuffle(xpnet.asarray([[[1.0]], [[2.0]], [[3.0]], [[4.0]]]), 2)
+    array([[[1., 2.],
+            [3., 4.]]], dtype=float32)
+    """
+    r, lead = upscale_factor, tuple(x.shape[:-3])
+    if x.ndim < 3 or r < 1 or x.shape[-3] % (r * r):
+        raise ValueError(f"pixel_shuffle: {tuple(x.shape)} has no multiple of {r}^2 channels, (..., C, H, W)")
+    c, h, w = x.shape[-3] // (r * r), x.shape[-2], x.shape[-1]
+    n = len(lead)
+    y = transpose(reshape(x, (*lead, c, r, r, h, w)), (*range(n), n, n + 3, n + 1, n + 4, n + 2))
+    return reshape(y, (*lead, c, h * r, w * r))
+
+
+def pixel_unshuffle(x: Array | Tensor, downscale_factor: int) -> Tensor:
+    """The opposite of `pixel_shuffle`: an image becomes r^2 channels of 1/r its height and width.
+
+    Args:
+        x: (..., C, r H, r W).
+        downscale_factor: r.
+
+    Returns:
+        (..., C r^2, H, W).
+
+    Raises:
+        ValueError: r does not divide height and width.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.pixel_unshuffle(xpnet.asarray([[[1.0, 2.0], [3.0, 4.0]]]), 2)[:, 0, 0]
+    array([1., 2., 3., 4.], dtype=float32)
+    """
+    r, lead = downscale_factor, tuple(x.shape[:-3])
+    if x.ndim < 3 or r < 1 or x.shape[-2] % r or x.shape[-1] % r:
+        raise ValueError(f"pixel_unshuffle: {r} does not divide the height and width of {tuple(x.shape)}")
+    c, h, w = x.shape[-3], x.shape[-2] // r, x.shape[-1] // r
+    n = len(lead)
+    y = transpose(reshape(x, (*lead, c, h, r, w, r)), (*range(n), n, n + 2, n + 4, n + 1, n + 3))
+    return reshape(y, (*lead, c * r * r, h, w))

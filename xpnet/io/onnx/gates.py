@@ -1,0 +1,58 @@
+"""Gated activations in operators of opset 18."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet import nn
+from xpnet.io.onnx.graph import Graph, Value, translates
+
+
+@translates(nn.Mish, nn.Hardswish)
+def elementwise(graph: Graph, layer: Any, x: Value) -> str:
+    """Operators that ONNX has."""
+    return graph.add({nn.Mish: "Mish", nn.Hardswish: "HardSwish"}[type(layer)], x.name)
+
+
+@translates(nn.Hardsigmoid)
+def hardsigmoid(graph: Graph, layer: nn.Hardsigmoid, x: Value) -> str:
+    """With PyTorch's slope, which is not ONNX's default."""
+    return graph.add("HardSigmoid", x.name, alpha=1 / 6, beta=0.5)
+
+
+@translates(nn.SiLU)
+def silu(graph: Graph, layer: nn.SiLU, x: Value) -> str:
+    """x sigmoid(x)."""
+    return graph.add("Mul", x.name, graph.add("Sigmoid", x.name))
+
+
+@translates(nn.LogSigmoid)
+def logsigmoid(graph: Graph, layer: nn.LogSigmoid, x: Value) -> str:
+    """-softplus(-x)."""
+    return graph.add("Neg", graph.add("Softplus", graph.add("Neg", x.name)))
+
+
+@translates(nn.LogSoftmax)
+def log_softmax(graph: Graph, layer: nn.LogSoftmax, x: Value) -> str:
+    """Along its axis."""
+    return graph.add("LogSoftmax", x.name, axis=layer.axis)
+
+
+@translates(nn.PReLU)
+def prelu(graph: Graph, layer: nn.PReLU, x: Value) -> str:
+    """The slopes broadcast from the channels' axis."""
+    shape = (layer.num_parameters, *(1,) * (len(x.shape) - 2)) if len(x.shape) > 1 else (1,)
+    return graph.add("PRelu", x.name, graph.constant(layer.weight.numpy().reshape(shape), x.dtype))
+
+
+@translates(nn.GLU, nn.SwiGLU)
+def glu(graph: Graph, layer: Any, x: Value) -> str:
+    """One half times the gate of the other."""
+    n = x.shape[layer.dim] // 2
+    a, b = (
+        graph.add("Slice", x.name, graph.axes(start), graph.axes(start + n), graph.axes(layer.dim))
+        for start in (0, n)
+    )
+    if isinstance(layer, nn.GLU):
+        return graph.add("Mul", a, graph.add("Sigmoid", b))
+    return graph.add("Mul", graph.add("Mul", a, graph.add("Sigmoid", a)), b)

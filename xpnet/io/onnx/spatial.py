@@ -1,0 +1,176 @@
+"""Convolutions of any axes, resizing and padding in operators of opset 18."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpnet import nn
+from xpnet.functional.images import padding_widths
+from xpnet.functional.resampling import Map, adaptive_sizes, maps_of, taps
+from xpnet.io.onnx.graph import Graph, Value, refuse, translates
+
+refuse("it takes several inputs, and a chain of layers has one")(nn.Bilinear)
+
+
+def _all(value: Any, axes: int) -> list[int]:
+    return [value] * axes if isinstance(value, int) else list(value)
+
+
+def _with_samples(layer: Any, x: Value, axes: int) -> None:
+    if len(x.shape) != axes + 2:
+        raise TypeError(f"{type(layer).__name__} of samples without an axis of channels is not ONNX's")
+
+
+def _pads(layer: Any, axes: int) -> list[int]:
+    """Before each axis, then after it."""
+    if not isinstance(layer.padding, str):
+        return _all(layer.padding, axes) * 2
+    spread = _all(layer.dilation, axes)
+    ends = [
+        padding_widths(layer.padding, (k, 1), 1, (d, 1))[0]
+        for k, d in zip(layer.kernel_size, spread, strict=True)
+    ]
+    return [before for before, _ in ends] + [after for _, after in ends]
+
+
+@translates(nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+def conv(graph: Graph, layer: Any, x: Value) -> str:
+    """The layouts are the same."""
+    axes = layer.axes
+    _with_samples(layer, x, axes)
+    bias = [] if layer.bias is None else [graph.constant(layer.bias, x.dtype)]
+    more = {"output_padding": _all(layer.output_padding, axes)} if layer.transposed else {}
+    return graph.add(
+        "ConvTranspose" if layer.transposed else "Conv",
+        x.name,
+        graph.constant(layer.weight, x.dtype),
+        *bias,
+        kernel_shape=list(layer.kernel_size),
+        strides=_all(layer.stride, axes),
+        pads=_pads(layer, axes),
+        dilations=_all(layer.dilation, axes),
+        group=layer.groups,
+        **more,
+    )
+
+
+@translates(nn.MaxPool1d, nn.AvgPool1d)
+def pool1d(graph: Graph, layer: Any, x: Value) -> str:
+    """Of windows."""
+    _with_samples(layer, x, 1)
+    average = isinstance(layer, nn.AvgPool1d)
+    options: dict[str, Any] = {"ceil_mode": int(layer.ceil_mode)}
+    if average:
+        options["count_include_pad"] = int(layer.count_include_pad)
+    else:
+        options["dilations"] = _all(layer.dilation, 1)
+    return graph.add(
+        "AveragePool" if average else "MaxPool",
+        x.name,
+        kernel_shape=_all(layer.kernel_size, 1),
+        strides=_all(layer.kernel_size if layer.stride is None else layer.stride, 1),
+        pads=_all(layer.padding, 1) * 2,
+        **options,
+    )
+
+
+def _along_axes(graph: Graph, maps: tuple[Map, ...], x: Value) -> str:
+    """Each axis through a matrix."""
+    name, n = x.name, len(x.shape)
+    for i, how in enumerate(maps):
+        axis = n - len(maps) + i
+        matrix = np.zeros((how.m, how.n))
+        places, weights = taps(how)
+        np.add.at(matrix, (np.arange(how.m)[:, None], places), weights)
+        last = [k for k in range(n) if k != axis] + [axis]
+        back = [last.index(k) for k in range(n)]
+        name = graph.add("Transpose", name, perm=last)
+        name = graph.add("MatMul", name, graph.constant(matrix.T, x.dtype))
+        name = graph.add("Transpose", name, perm=back)
+    return name
+
+
+@translates(nn.Upsample)
+def upsample(graph: Graph, layer: nn.Upsample, x: Value) -> str:
+    """Resize, where its scales are those of the sizes; else a matrix for each axis."""
+    options = (layer.mode, layer.align_corners, layer.recompute_scale_factor)
+    maps = maps_of(x.shape, layer.size, layer.scale_factor, *options)
+    whole = all(how.m % how.n == 0 and how.scale == how.n / how.m for how in maps)
+    if not whole or layer.mode not in ("nearest", "linear", "bilinear", "trilinear"):
+        return _along_axes(graph, maps, x)
+    scales = graph.constant([1.0, 1.0, *(how.m / how.n for how in maps)], np.float32)
+    if layer.mode == "nearest":
+        how: dict[str, Any] = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return graph.add("Resize", x.name, "", scales, mode="nearest", **how)
+    corners = "align_corners" if layer.align_corners else "half_pixel"
+    return graph.add("Resize", x.name, "", scales, mode="linear", coordinate_transformation_mode=corners)
+
+
+@translates(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+def adaptive_mean(graph: Graph, layer: Any, x: Value) -> str:
+    """A mean of everything, or a matrix for each axis."""
+    axes = layer.axes
+    _with_samples(layer, x, axes)
+    sizes = adaptive_sizes(type(layer).__name__, x.shape, layer.output_size, axes)
+    if all(m == 1 for m in sizes):
+        return graph.add("GlobalAveragePool", x.name)
+    maps = [Map("mean", n, m, n / m) for n, m in zip(x.shape[2:], sizes, strict=True)]
+    return _along_axes(graph, tuple(maps), x)
+
+
+@translates(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
+def adaptive_max(graph: Graph, layer: Any, x: Value) -> str:
+    """Along each axis, the elements of each part side by side, and their maximum."""
+    axes = layer.axes
+    _with_samples(layer, x, axes)
+    name, shape = x.name, list(x.shape)
+    sizes = adaptive_sizes(type(layer).__name__, x.shape, layer.output_size, axes)
+    for i, m in enumerate(sizes):
+        axis = 2 + i
+        places = taps(Map("mean", shape[axis], m, shape[axis] / m))[0]
+        name = graph.add("Gather", name, graph.constant(places.reshape(-1), np.int64), axis=axis)
+        name = graph.reshape(name, [0, *shape[1:axis], m, places.shape[1], *shape[axis + 1 :]])
+        name = graph.add("ReduceMax", name, graph.axes(axis + 1), keepdims=0)
+        shape[axis] = m
+    return name
+
+
+@translates(nn.PixelShuffle)
+def pixel_shuffle(graph: Graph, layer: nn.PixelShuffle, x: Value) -> str:
+    """Columns within rows within depth."""
+    _with_samples(layer, x, 2)
+    return graph.add("DepthToSpace", x.name, blocksize=layer.upscale_factor, mode="CRD")
+
+
+@translates(nn.PixelUnshuffle)
+def pixel_unshuffle(graph: Graph, layer: nn.PixelUnshuffle, x: Value) -> str:
+    """The opposite order of SpaceToDepth."""
+    _with_samples(layer, x, 2)
+    (c, h, w), r = x.shape[1:], layer.downscale_factor
+    split = graph.reshape(x.name, [0, c, h // r, r, w // r, r])
+    return graph.reshape(
+        graph.add("Transpose", split, perm=[0, 1, 3, 5, 2, 4]), [0, c * r * r, h // r, w // r]
+    )
+
+
+_PADS = [getattr(nn, name) for name in nn.__all__ if name[:-2].endswith("Pad")]  # ZeroPad2d and the like
+
+
+@translates(*_PADS)
+def pad(graph: Graph, layer: Any, x: Value) -> str:
+    """At the ends of the last axes; what goes around is gathered."""
+    axes = layer.axes
+    _with_samples(layer, x, axes)
+    widths = _all(layer.padding, 2 * axes)
+    before, after = widths[::2][::-1], widths[1::2][::-1]
+    if layer.mode != "circular":
+        pads = graph.axes(*[0, 0, *before, 0, 0, *after])
+        mode = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}[layer.mode]
+        return graph.add("Pad", x.name, pads, graph.constant(layer.value or 0.0, x.dtype), mode=mode)
+    name = x.name
+    for i, (b, a) in enumerate(zip(before, after, strict=True)):
+        n = x.shape[2 + i]
+        name = graph.add("Gather", name, graph.axes(*(k % n for k in range(-b, n + a))), axis=2 + i)
+    return name

@@ -1,0 +1,137 @@
+"""Losses of several outputs, and of samples that weigh differently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import Any
+
+from xpnet.core.checks import number
+from xpnet.core.convert import array_like, asarray
+from xpnet.core.op import no_grad
+from xpnet.core.operators import add, divide, multiply, reshape, sum
+from xpnet.core.places import backend_of, namespace
+from xpnet.core.tensor import array_of
+from xpnet.data.batch import parts_of
+from xpnet.functional.weighing import report
+from xpnet.train.run import Run
+
+Loss = Callable[[Any, Any], Any]
+
+
+class SeveralLosses:
+    """A step of a model of several outputs: the weighted sum of a loss of each, which are recorded, too.
+
+    Args:
+        losses: `loss(output, target)` by name: of the outputs and targets of that name where the model gives
+            a dict, else of those at that place, in this order.
+        weights: by name; default 1.
+
+    Raises:
+        ValueError: a weight for no loss, or a negative one; when it runs, another number of outputs.
+        TypeError: a loss is no function.
+
+    The Trainer gets it as its step, and no loss. Each loss becomes `train_<name>` and `val_<name>`.
+
+    >>> import numpy as np
+    >>> from xpnet import nn, optim
+    >>> from xpnet.functional import cross_entropy, mse_loss
+    >>> from xpnet.train import SeveralLosses, Trainer
+    >>> class Two(nn.Module):
+    ...     def __init__(self):
+    ...         self.kind, self.size = nn.Linear(4, 3), nn.Linear(4, 1)
+    ...     def forward(self, x):
+    ...         return {"kind": self.kind(x), "size": self.size(x)}
+    >>> model, x = Two(), np.ones((8, 4), np.float32)
+    >>> targets = {"kind": np.arange(8) % 3, "size": np.ones((8, 1), np.float32)}
+    >>> step = SeveralLosses({"kind": cross_entropy, "size": mse_loss}, {"size": 0.5})
+    >>> history = Trainer(model, None, optim.Adam(model), step=step).fit((x, targets), epochs=1)
+    >>> sorted(history)
+    ['lr', 'seconds', 'train_kind', 'train_loss', 'train_size']
+    """
+
+    def __init__(self, losses: Mapping[str, Loss], weights: Mapping[str, float] | None = None) -> None:
+        for name, loss in losses.items():
+            if not callable(loss):
+                raise TypeError(f"SeveralLosses: {name} is {loss!r}, expected a function of (output, target)")
+        unknown = set(weights or {}) - set(losses)
+        if unknown or not losses:
+            raise ValueError(f"SeveralLosses: there is no loss {min(unknown, default='at all')!r}")
+        self.losses = dict(losses)
+        check = lambda name, w: number("SeveralLosses", f"the weight of {name}", w, 0)
+        self.weights = {name: check(name, (weights or {}).get(name, 1.0)) for name in losses}
+        self.__name__ = "several losses " + ", ".join(f"{name} {w:g}" for name, w in self.weights.items())
+
+    def __call__(self, run: Run, batch: Any) -> dict[str, Any]:
+        """The sum under "loss", and each of them."""
+        inputs, named, target = parts_of(batch)
+        run.output = output = run.model(*inputs, **named)
+        outputs, targets = self._by_name("outputs", output), self._by_name("targets", target)
+        found = {name: loss(outputs[name], targets[name]) for name, loss in self.losses.items()}
+        total: Any = None
+        for name, value in found.items():
+            term = multiply(value, self.weights[name])
+            total = term if total is None else add(total, term)
+        return {**{name: array_of(value) for name, value in found.items()}, "loss": total}
+
+    def _by_name(self, what: str, values: Any) -> Mapping[str, Any]:
+        if isinstance(values, Mapping):
+            missing = [name for name in self.losses if name not in values]
+            if missing:
+                raise ValueError(f"SeveralLosses: the {what} have no {missing[0]!r}, but {', '.join(values)}")
+            return values
+        if not isinstance(values, tuple | list) or len(values) != len(self.losses):
+            n = len(values) if isinstance(values, tuple | list) else 1
+            raise ValueError(f"SeveralLosses: {len(self.losses)} losses, and {n} {what}")
+        return dict(zip(self.losses, values, strict=True))
+
+
+def sample_weighted(loss: Loss) -> Loss:
+    """A loss for samples that weigh differently: targets are pairs (target, weights), weights (n,).
+
+    Args:
+        loss: one that takes `reduction`, as all of `xpnet.functional` do, or gives a loss a sample.
+
+    Returns:
+        `loss(output, (target, weights))`, the sum of weights times losses divided by that of the weights.
+
+    Raises:
+        ValueError: when it is called, other shapes.
+        TypeError: when it is called, the target is no pair.
+
+    >>> import numpy as np
+    >>> from xpnet import asarray
+    >>> from xpnet.functional import mse_loss
+    >>> from xpnet.train import sample_weighted
+    >>> float(sample_weighted(mse_loss)(asarray([[1.0], [3.0]]), ([[0.0], [0.0]], [3.0, 1.0])))
+    3.0
+    """
+    try:
+        each: Loss = loss
+        if "reduction" in signature(loss).parameters:
+            each = lambda output, target: loss(output, target, reduction="none")  # type: ignore[call-arg]
+    except (TypeError, ValueError):  # no signature
+        each = loss
+
+    def weighted(output: Any, target: Any) -> Any:
+        if not isinstance(target, tuple | list) or len(target) != 2:
+            raise TypeError("sample_weighted: the target is a pair (target, weights), one weight a sample")
+        losses = each(output, target[0])
+        like = array_of(losses)
+        n = output.shape[0]
+        if not like.ndim or like.shape[0] != n:
+            shape = tuple(like.shape)
+            raise ValueError(f"sample_weighted: expected a loss of each of {n} samples, got {shape}")
+        weights = asarray(array_like(target[1]), str(like.dtype).rpartition(".")[2], backend=backend_of(like))
+        if tuple(weights.shape) != (n,):
+            raise ValueError(f"sample_weighted: expected ({n},) weights, got {tuple(weights.shape)}")
+        with no_grad():
+            total = namespace(weights).sum(weights)
+        if like.ndim > 1:
+            rows = reshape(losses, (n, -1))
+            losses = divide(sum(rows, axis=1), rows.shape[1])
+        report(total, n)
+        return divide(sum(multiply(losses, weights)), total)
+
+    weighted.__name__ = f"weighted {getattr(loss, '__name__', type(loss).__name__)}"
+    return weighted
