@@ -30,6 +30,19 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def limit(folder: Path) -> float:
+    """The step beyond which no run in this folder goes for now."""
+    for place in (folder, folder.parent):
+        if (place / "limit").exists():
+            return float((place / "limit").read_text())
+    return float("inf")
+
+
+def set_limit(folder: Path, step: float) -> None:
+    (folder / "limit.new").write_text(str(step))
+    (folder / "limit.new").replace(folder / "limit")
+
+
 def prepared(folder: Path, epochs: int, seed: int, callbacks: list[Any], **options: Any) -> tuple[Any, ...]:
     """A training with everything whose state could be lost: the trainer, its loader, what it validates on."""
     import xpnet
@@ -37,7 +50,14 @@ def prepared(folder: Path, epochs: int, seed: int, callbacks: list[Any], **optio
     from xpnet.data import DataLoader, load_digits, split
     from xpnet.data.augment import Augmentation
     from xpnet.functional import cross_entropy
-    from xpnet.train import EMA, CSVLogger, EarlyStopping, LearningRate, Trainer
+    from xpnet.train import EMA, Callback, CSVLogger, EarlyStopping, LearningRate, Trainer
+
+    class Hold(Callback):
+        """Waits at the step that the file names, so that each kill finds a run that is not at its end."""
+
+        def on_batch_end(self, run):
+            while run.step >= limit(folder):
+                time.sleep(0.001)
 
     class Jitter(Augmentation):
         """Noise that depends on seed, epoch and sample."""
@@ -58,6 +78,7 @@ def prepared(folder: Path, epochs: int, seed: int, callbacks: list[Any], **optio
         EMA(0.99),
         LearningRate(schedule, every="batch"),
         CSVLogger(folder / "log.csv"),
+        Hold(),
     ]
     trainer = Trainer(model, cross_entropy, optimizer, [*usual, *callbacks], **options)
     return trainer, loader, validation
@@ -159,18 +180,20 @@ class Watch:
     """The checkpoints of a folder: whole after each kill, and never an earlier one than before."""
 
     def __init__(self, folder: Path) -> None:
-        self.path, self.places, self.within = folder / "checkpoint.safetensors", [0], 0
+        self.path, self.places, self.within, self.seen = folder / "checkpoint.safetensors", [0], 0, 0
+
+    def stamp(self) -> int:
+        return self.path.stat().st_mtime_ns if self.path.exists() else 0
 
     def wait_for_more(self, lives: list[subprocess.Popen[str]]) -> None:
-        """Until one of them has written a checkpoint, or has ended."""
-        stamp = lambda: self.path.stat().st_mtime_ns if self.path.exists() else 0
-        before = stamp()
-        while stamp() == before and all(process.poll() is None for process in lives):
+        """Until one of them has written a checkpoint since the last look, or has ended."""
+        while self.stamp() == self.seen and all(process.poll() is None for process in lives):
             time.sleep(0.001)
 
     def look(self) -> None:
         from xpnet.train import load_checkpoint
 
+        self.seen = self.stamp()
         if self.path.exists():
             state = load_checkpoint(self.path)["state"]
             assert state["step"] >= self.places[-1], "a checkpoint went back"
@@ -207,11 +230,15 @@ def run(
     length = sum(lengths)
     say(f"undisturbed: {length:.1f} s of training")
 
+    updates = final(alone / runs[0])[1]["steps"]
+    stretch = updates // (kills + 1)  # of training for each kill
+    assert stretch > 5, f"{updates} updates with a checkpoint every 5 are too few for {kills} kills"
+    set_limit(killed, stretch)
     watches = [Watch(killed / name) for name in runs]
     lives = [start(killed, epochs, mode) for _ in range(2 if mode in ("two", "namespaces") else 1)]
     done = cut = 0
     while True:
-        if done < kills and not all((killed / name / "final.safetensors").exists() for name in runs):
+        if done < kills:
             victim = chance.randrange(len(lives))
             process = lives[victim]
             if chance.random() < 0.1:  # while it starts
@@ -225,15 +252,14 @@ def run(
             process.kill()
             code = process.wait()
             process.stdout.close()
-            if code == -signal.SIGKILL:
-                done += 1
-                cut += len(list(killed.rglob(".checkpoint*.tmp")))
-                for watch in watches:
-                    watch.look()
-                if (killed / "common.safetensors").exists():
-                    load_arrays(killed / "common.safetensors")
-            else:
-                assert code == 0, f"a life ended with {code}"
+            assert code == -signal.SIGKILL, f"a life ended with {code}"
+            done += 1
+            cut += len(list(killed.rglob(".checkpoint*.tmp")))
+            for watch in watches:
+                watch.look()
+            if (killed / "common.safetensors").exists():
+                load_arrays(killed / "common.safetensors")
+            set_limit(killed, (done + 1) * stretch if done < kills else updates + 1)
             lives[victim] = start(killed, epochs, mode)
             continue
         for process in lives:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.kills import final, keep, prepared
+from tests.kills import final, keep, prepared, set_limit
 from tests.mpi import MPIEXEC, ROOT
 
 
@@ -91,24 +91,26 @@ def run(kills: int, epochs: int, seed: int, folder: Path) -> dict[str, object]:
 
     done, places, victims = 0, [], {"rank 0": 0, "rank 1": 0, "both": 0}
     path = killed / "checkpoint.safetensors"
+    updates = final(alone)[1]["steps"]
+    set_limit(killed, updates // (kills + 1))  # each kill finds a run that is not at its end
     while not (killed / "final.safetensors").exists():
         process, pids = start(killed, epochs)
         if done < kills:
             time.sleep(chance.uniform(0, 1.6 * length / kills))
             victim = chance.choice(list(victims))
-            try:
-                for pid in {"rank 0": pids[:1], "rank 1": pids[1:], "both": pids}[victim]:
-                    os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:  # it has just finished
-                victim = ""
-        _, said = process.communicate()
-        if process.returncode:
-            assert victim, said
+            for pid in {"rank 0": pids[:1], "rank 1": pids[1:], "both": pids}[victim]:
+                os.kill(pid, signal.SIGKILL)
+            process.communicate()
+            assert process.returncode, "the ranks go on without one that was killed"
             assert ended(pids), "a rank outlives the other"
             done, victims[victim] = done + 1, victims[victim] + 1
+            set_limit(killed, (done + 1) * (updates // (kills + 1)) if done < kills else updates + 1)
             if path.exists():
                 places.append(load_checkpoint(path)["state"]["step"])  # whole, whatever was going on
                 assert places == sorted(places), "a checkpoint went back"
+        else:
+            _, said = process.communicate()
+            assert process.returncode == 0, said
     found, expected = final(killed), final(alone)
     assert found[0] == expected[0], "the weights differ"
     assert found[1] == expected[1], "the history differs"

@@ -13,4 +13,4 @@ def test_three_kills_of_ranks(tmp_path):
     from tests.kills_ranks import run
 
     figures = run(3, epochs=6, seed=2, folder=tmp_path)
-    assert figures["kills"] >= 2  # a life may end before its time is up
+    assert figures["kills"] == 3
