@@ -73,6 +73,7 @@ def every_kernel(n: int, c: int) -> None:
         F.scaled_dot_product_attention(draw(2, n, 4), draw(2, c, 4), draw(2, c, 3), rng.random((n, c)) < 0.8),
         F.scaled_dot_product_attention(draw(2, n, 4), draw(2, n, 4), draw(2, n, 3), is_causal=True),
         F.softmax(draw(n, c)),
+        F.embedding(labels, draw(c, n), padding_idx=0),
         F.cross_entropy(draw(n, c), labels, reduction="none"),
         F.batch_norm(draw(n, c), None, None, draw(c), draw(c), training=True),
         F.batch_norm(draw(2, c, n), None, None, draw(c), draw(c), training=True),

@@ -52,6 +52,7 @@ CASES = {
     "linear and ReLU": (F.linear_activation, [draw(300, 700), draw(500, 700), draw(500)]),
     "max_pool2d": (lambda x: F.max_pool2d(x, 2), [draw(16, 16, 64, 64)]),
     "relu": (F.relu, [draw(3, 100_003)]),
+    "embedding": (lambda w: F.embedding(Y1000, w, padding_idx=3), [draw(1000, 300)]),
     "dropout": (lambda x: F.dropout(x, 0.3), [draw(3, 100_003)]),
 }
 

@@ -336,3 +336,39 @@ def test_linear_with_relu_is_its_parts(shape, every_size):
         results.append([y.numpy(), *(t.grad for t in tensors)])
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    tokens=st.lists(st.integers(1, 9), max_size=2),
+    n=st.integers(1, 12),
+    d=st.integers(1, 200),
+    padding=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_embedding(tokens, n, d, padding, seed, every_size):
+    rng = np.random.default_rng(seed)
+    x, w = rng.integers(0, n, tokens), rng.normal(size=(n, d)).astype("float32")
+    dy = rng.normal(size=(*tokens, d)).astype("float32")
+    index = -1 if padding else None
+    if padding:
+        dy[x == n - 1] = np.nan  # which no row may see
+    before = len(every_size)
+    y, dw = gradients(lambda w: F.embedding(x, w, index), w, dtype="float32", dy=dy)
+    assert every_size[before:] == ["take_rows", "add_rows"]
+    np.testing.assert_array_equal(y, w[x])
+    exact = np.zeros((n, d))
+    np.add.at(exact, x[x != n - 1] if padding else x, dy[x != n - 1] if padding else dy)
+    assert_close(dw, exact)
+
+
+def test_embedding_of_views_and_a_gradient_that_is_there(every_size):
+    table = xpnet.tensor(np.arange(24, dtype="float32").reshape(4, 6), requires_grad=True)
+    x = np.array([3, 9, 0, 9, 3, 9])[::2].astype("int32")  # 3, 0, 3
+    for _ in range(2):  # the second one adds
+        F.embedding(x, table).backward(np.ones((3, 6), "float32"))
+    np.testing.assert_array_equal(table.grad, 2 * np.array([1, 0, 0, 2])[:, None] * np.ones((4, 6)))
+    turned = np.arange(24, dtype="float32").reshape(6, 4).T
+    np.testing.assert_array_equal(F.embedding(x, turned), turned[x])
+    with pytest.raises(IndexError, match="4 is out of range"):
+        F.embedding([0, 4], table)

@@ -14,6 +14,7 @@ if Native is not None:
         convolution,
         cross_entropy,
         dropout,
+        embedding,
         optimizers,
         pooling,
         products,

@@ -12,6 +12,7 @@
 #include "batch_norm.h"
 #include "row_norm.h"
 #include "dropout.h"
+#include "embedding.h"
 
 #define REAL float
 #define REAL_NAME(name) name##_f32
@@ -45,6 +46,8 @@ const kernel TABLE[] = {
     {"softmax_gradient", "rrwii", softmax_gradient},
     {"attention_weights", "rrrwdiiii", attention_weights},
     {"attention_scores_gradient", "rrrwdii", attention_scores_gradient},
+    {"take_rows", "rrwi", take_rows},
+    {"add_rows", "rrwii", add_rows},
     {"batch_norm", "rrrdwwwiii", batch_norm},
     {"batch_norm_gradient", "rrrrrwwwiii", batch_norm_gradient},
     {"dropout_f32", "rwidir", dropout_f32},
