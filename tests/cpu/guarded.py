@@ -78,6 +78,7 @@ def every_kernel(n: int, c: int) -> None:
         F.batch_norm(draw(n, c), None, None, draw(c), draw(c), training=True),
         F.batch_norm(draw(2, c, n), None, None, draw(c), draw(c), training=True),
         F.layer_norm(draw(n, c), c, draw(c), draw(c)),
+        F.rms_norm(draw(n, c), c, draw(c)),
         F.group_norm(draw(2, 6, n), 3, draw(6), draw(6)),
         F.linear(draw(n, c), draw(n + 1, c), draw(n + 1)),
         F.linear_activation(draw(n, c), draw(n + 1, c), draw(n + 1)),

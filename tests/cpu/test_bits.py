@@ -53,6 +53,7 @@ CASES = {
     "max_pool2d": (lambda x: F.max_pool2d(x, 2), [draw(16, 16, 64, 64)]),
     "relu": (F.relu, [draw(3, 100_003)]),
     "embedding": (lambda w: F.embedding(Y1000, w, padding_idx=3), [draw(1000, 300)]),
+    "rms norm": (lambda x, w: F.rms_norm(x, 500, w), [draw(4096, 500), draw(500)]),
     "dropout": (lambda x: F.dropout(x, 0.3), [draw(3, 100_003)]),
 }
 

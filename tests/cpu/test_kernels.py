@@ -225,6 +225,23 @@ def test_layer_norm(shape, n, affine, seed, every_size):
 
 @settings(max_examples=40, deadline=None)
 @given(
+    shape=st.lists(st.integers(1, 9), min_size=0, max_size=2),
+    n=st.integers(1, 90),
+    affine=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_rms_norm(shape, n, affine, seed, every_size):
+    rng = np.random.default_rng(seed)
+    x, parameters = rng.normal(3, 2, size=(*shape, n)).astype("float32"), [rng.uniform(0.5, 2, n)][:affine]
+    f = lambda t, *p: F.rms_norm(t, n, *p, eps=1e-2)
+    before, dy = len(every_size), rng.normal(size=x.shape)
+    found = gradients(f, x, *parameters, dtype="float32", dy=dy)
+    assert every_size[before:] == ["row_norm", "row_norm_gradient"]
+    assert_close(found, gradients(f, x, *parameters, dtype="float64", dy=dy), rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
     groups=st.integers(1, 4),
     channels=st.integers(1, 4),
     samples=st.integers(1, 5),

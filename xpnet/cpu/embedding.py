@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from xpnet.core.backend import Array
 from xpnet.core.node import Joint
 from xpnet.cpu.launch import FLOAT32, NOT_EMPTY, empty, fits, run, single

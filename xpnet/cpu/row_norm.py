@@ -1,4 +1,4 @@
-"""Layer and group norm of float32: rows of values that are standardised alone."""
+"""Layer, group and RMS norm of float32: rows of values that are standardised alone."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.cpu.launch import NOT_EMPTY, empty, fits, run, single
-from xpnet.functional import normalization
+from xpnet.cpu.launch import FLOAT32, NOT_EMPTY, empty, fits, run, single
+from xpnet.functional import normalization, rms
 
 
 def _rows(
-    x: np.ndarray, weight: Array | None, bias: Array | None, eps: float, n: int, channels: int, length: int
+    x: np.ndarray,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    n: int,
+    channels: int,
+    length: int,
+    centred: bool = True,
 ) -> Any:
     """y and the pullback to (x, a number, weight, bias); rows of n values, `length` of them to a channel."""
     rows = x.size // n
     sizes = rows, n, channels, length
-    y, (mean, inverse) = np.empty_like(x), empty((2, rows))
+    y, inverse, mean = np.empty_like(x), empty(rows), empty(rows) if centred else None
     run("row_norm", x, weight, bias, eps, y, mean, inverse, *sizes)
 
     def pullback(dy: Array) -> tuple[Any, ...]:
@@ -32,6 +39,16 @@ def _rows(
     return y, pullback
 
 
+def _last(x: Array, normalized_shape: int | tuple[int, ...], *parameters: Array | None) -> int:
+    """The values of a row, if the kernel takes these rows and their parameters, else 0."""
+    tail = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if x.dtype != np.float32 or not tail or x.shape[x.ndim - len(tail) :] != tail:
+        return 0
+    if any(a is not None and (a.shape != tail or not fits(a) or a.dtype != FLOAT32) for a in parameters):
+        return 0
+    return math.prod(tail) if x.size else 0
+
+
 @normalization.layer_norm.kernel("numpy", NOT_EMPTY)
 def layer_norm(
     x: Array,
@@ -41,13 +58,8 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Any:
     """Each row is in the cache from its sums to its result."""
-    tail = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if x.dtype != np.float32 or x.shape[x.ndim - len(tail) :] != tail or not x.size:
-        return NotImplemented
-    x, n = single(x), math.prod(tail)
-    if not fits(x, weight, bias) or any(a is not None and a.shape != tail for a in (weight, bias)):
-        return NotImplemented
-    return _rows(x, weight, bias, eps, n, n, 1)
+    n = _last(x, normalized_shape, weight, bias)
+    return _rows(single(x), weight, bias, eps, n, n, 1) if n else NotImplemented
 
 
 @normalization.group_norm.kernel("numpy", NOT_EMPTY)
@@ -61,3 +73,16 @@ def group_norm(
     if not fits(x, weight, bias) or any(a is not None and a.shape != (channels,) for a in (weight, bias)):
         return NotImplemented
     return _rows(x, weight, bias, eps, channels // num_groups * length, channels, length)
+
+
+@rms.rms_norm.kernel("numpy", NOT_EMPTY)
+def rms_norm(
+    x: Array, normalized_shape: int | tuple[int, ...], weight: Array | None = None, eps: float | None = None
+) -> Any:
+    """As layer norm, with nothing taken off."""
+    n = _last(x, normalized_shape, weight)
+    if not n:
+        return NotImplemented
+    eps = float(np.finfo(np.float32).eps) if eps is None else eps
+    y, pullback = _rows(single(x), weight, None, eps, n, n, 1, centred=False)
+    return y, lambda dy: pullback(dy)[:3]

@@ -1,9 +1,9 @@
-/* Layer and group norm: rows of n values, each standardised alone; a channel is `length` values of a row. */
+/* Layer, group and RMS norm: rows of n values, each standardised alone; a channel is `length` values of a row. */
 
 typedef struct {
   const float *x, *dy, *gamma, *beta;
   float *y, *dx;
-  double *mean, *inverse; /* of rows */
+  double *mean, *inverse; /* of rows; RMS norm has no mean, it takes off 0 */
   double eps, *partial;   /* sums of dgamma and dbeta, of each group of rows its own: (groups, 2, channels) */
   long rows, n, channels, length, groups; /* channels of all `rows / samples` rows of a sample */
 } row_norm;
@@ -25,17 +25,18 @@ static void row_task(void *context, long index) {
     for (long j = 0; j < n; j += 16) __builtin_prefetch(x + 2 * n + j);
     double sum, square, moment, spread;
     float shift = 0;
-    for (long j = 0; j < LOOK; j++) shift += x[place_of(j, LOOK, n)] / LOOK;
+    for (long j = 0; j < LOOK && k->mean; j++) shift += x[place_of(j, LOOK, n)] / LOOK;
     for (int turn = 0;; turn++) {
       sum = square = 0;
       for (long j = 0; j < n; j += STRETCH) stretch_sums(x + j, NULL, at_most(STRETCH, n - j), shift, &sum, &square);
-      moment = sum / n, spread = square / n - moment * moment;
+      moment = k->mean ? sum / n : 0, spread = square / n - moment * moment;
       if (turn || moment * moment <= 0.25 * spread) break;
       shift += (float)moment; /* those values are unlike the others, and would cost digits */
     }
     double mean = shift + moment;
     double inverse = 1 / sqrt((spread < 0 ? 0 : spread) + k->eps);
-    k->mean[i] = mean, k->inverse[i] = inverse;
+    if (k->mean) k->mean[i] = mean;
+    k->inverse[i] = inverse;
     float centre = (float)mean, scale = (float)inverse, rest = (float)((mean - centre) * inverse);
     long channel = channel_of(k, i);
     if (k->length == 1) {
@@ -58,7 +59,8 @@ static void row_gradient(const row_norm *k, long i, float *dgamma, float *dbeta,
   const float *restrict x = k->x + i * k->n, *restrict dy = k->dy + i * k->n;
   float *restrict dx = k->dx + i * k->n;
   long n = k->n, channel = channel_of(k, i), j = 0;
-  float centre = (float)k->mean[i], scale = (float)k->inverse[i], rest = (float)((k->mean[i] - centre) * k->inverse[i]);
+  double mean = k->mean ? k->mean[i] : 0;
+  float centre = (float)mean, scale = (float)k->inverse[i], rest = (float)((mean - centre) * k->inverse[i]);
   double sum = 0, product = 0; /* of g and g x^ */
   if (k->length == 1) {
     const float *gamma = k->gamma ? k->gamma + channel : NULL;
@@ -84,12 +86,12 @@ static void row_gradient(const row_norm *k, long i, float *dgamma, float *dbeta,
       double of_dy = 0, of_product = 0, gamma = k->gamma ? k->gamma[channel + c] : 1;
       for (j = c * k->length; j < (c + 1) * k->length; j += STRETCH)
         stretch_sums(x + j, dy + j, at_most(STRETCH, (c + 1) * k->length - j), centre, &of_dy, &of_product);
-      of_product = (of_product - (k->mean[i] - centre) * of_dy) * k->inverse[i];
+      of_product = (of_product - (mean - centre) * of_dy) * k->inverse[i];
       dbeta_wide[channel + c] += of_dy, dgamma_wide[channel + c] += of_product;
       sum += gamma * of_dy, product += gamma * of_product;
     }
   /* S1: dx = (g - mean(g) - x^ mean(g x^)) / sigma */
-  float mean_g = (float)(sum / n), mean_p = (float)(product / n);
+  float mean_g = k->mean ? (float)(sum / n) : 0, mean_p = (float)(product / n);
   if (k->length == 1) {
     const float *restrict gamma = k->gamma ? k->gamma + channel : NULL;
     if (gamma)
