@@ -185,7 +185,7 @@ static void multiply_all(product *p) {
   long columns = parts(p->n, NC);
   /* enough tasks for any number of threads, of the same size for all: B is packed once in each */
   p->rows = columns >= 8 ? p->m : at_least(4 * MR, parts(parts(p->m, parts(8, columns)), MR) * MR);
-  int few = p->n <= 2 * NR && p->a_column == 1;
+  int few = p->n <= FEW * NR && p->a_column == 1;
   p->packed = few ? NULL : scratch(0, parts(p->m, MR) * MR * at_most(KC, p->k) * sizeof *p->packed);
   for (p->from = 0; p->from < p->k; p->from += p->depth) {
     p->depth = at_most(KC, p->k - p->from);
