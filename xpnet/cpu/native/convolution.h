@@ -85,7 +85,7 @@ FOR_VECTORS(tile_runs, (const float *const *row, const long *offset, long runs, 
             (row, offset, runs, run, b, c, c_row), tile_runs_of(vectors, row, offset, runs, run, b, c, c_row))
 /* c[i][j] += sum_q a[q a_column + i] b[place[q] + j]: a tile whose terms are anywhere */
 FOR_VECTORS(tile_places, (const float *a, long a_column, const float *b, const long *place, long terms, float *c, long c_row),
-            (a, a_column, b, place, terms, c, c_row), tile_of(vectors, terms, a, 1, a_column, b, 0, place, c, c_row))
+            (a, a_column, b, place, terms, c, c_row), tile_of(vectors, terms, a, 1, a_column, b, 0, place, 0, c, c_row))
 
 /* Weights as rows_times_weights reads them: those of n columns and some elements of the window (`taps`, or all if
  * NULL), depth terms each; w[column w_column + term w_term + tap]. */
@@ -202,7 +202,7 @@ static void pointwise_task(void *context, long index) {
     for (long o = 0; o < v->out; o++)
       for (long q = 0; q < plane; q++) y[o * plane + q] = v->bias[g * v->out + o];
   }
-  multiply_all(&p);
+  multiply_all(&p, 1);
 }
 
 /* dw = dy x^T of a group, summed over some samples. */
@@ -216,7 +216,7 @@ static void pointwise_weight_task(void *context, long index) {
     product p = {.a = v->y + (n * v->outputs + g * v->out) * plane, .a_row = plane, .a_column = 1, .m = v->out,
                  .b = v->x + (n * v->channels + g * v->in) * plane, .b_row = 1, .b_column = plane, .n = v->in,
                  .c = dw, .c_row = v->in, .k = plane, .add = 1};
-    multiply_all(&p);
+    multiply_all(&p, 1);
   }
 }
 

@@ -16,7 +16,7 @@ typedef struct {
   int add;           /* to what C is already */
   const float *bias; /* of a column, or NULL */
   int relu;
-  long rows; /* of a task */
+  long rows, columns; /* of a task */
   /* of one step over k */
   long from, depth;
   float *packed; /* A, or NULL: its rows are read as they are */
@@ -49,11 +49,12 @@ UNROLL(3)
     }                                                                                                    \
   } while (0)
 
-/* c[i][j] += sum_k a[i a_row + k a_column] b[k][j], row k of b at `place[k]`, or at k stride if that is NULL. */
+/* c[i][j] += sum_k a[i a_row + k a_column] b[k][j], row k of b at `place[k]`, or at k stride if that is NULL; c is 0
+ * before if it is `fresh`, whatever is in it. */
 INLINE void tile_of(const int vectors, long depth, const float *a, const long a_row, const long a_column,
-                    const float *b, long stride, const long *place, float *c, long c_row) {
-  vf sum[MR][NV];
-  read_tile(vectors, c, c_row, sum);
+                    const float *b, long stride, const long *place, int fresh, float *c, long c_row) {
+  vf sum[MR][NV] = {0};
+  if (!fresh) read_tile(vectors, c, c_row, sum);
   for (long k = 0; k < depth; k++, a += a_column) {
     const float *term = b + (place ? place[k] : k * stride);
     ADD_TERM(vectors, a[i * a_row], term);
@@ -72,11 +73,16 @@ INLINE void tile_of(const int vectors, long depth, const float *a, const long a_
 #define UNWRAP(...) __VA_ARGS__
 
 /* with A in panels of MR rows */
-FOR_VECTORS(tile_packed, (long depth, const float *a, const float *b, long stride, float *c, long c_row),
-            (depth, a, b, stride, c, c_row), tile_of(vectors, depth, a, 1, MR, b, stride, NULL, c, c_row))
+FOR_VECTORS(tile_packed, (long depth, const float *a, const float *b, long stride, int fresh, float *c, long c_row),
+            (depth, a, b, stride, fresh, c, c_row), tile_of(vectors, depth, a, 1, MR, b, stride, NULL, fresh, c, c_row))
 /* with MR rows of A as they are */
-FOR_VECTORS(tile_rows, (long depth, const float *a, long a_row, const float *b, long stride, float *c, long c_row),
-            (depth, a, a_row, b, stride, c, c_row), tile_of(vectors, depth, a, a_row, 1, b, stride, NULL, c, c_row))
+FOR_VECTORS(tile_rows, (long depth, const float *a, long a_row, const float *b, long stride, int fresh, float *c, long c_row),
+            (depth, a, a_row, b, stride, fresh, c, c_row),
+            tile_of(vectors, depth, a, a_row, 1, b, stride, NULL, fresh, c, c_row))
+/* with MR rows of a transposed A as they are */
+FOR_VECTORS(tile_turned, (long depth, const float *a, long a_column, const float *b, long stride, int fresh, float *c, long c_row),
+            (depth, a, a_column, b, stride, fresh, c, c_row),
+            tile_of(vectors, depth, a, 1, a_column, b, stride, NULL, fresh, c, c_row))
 
 /* out[k out_row + i] = from[i row + k] for i < n, k < depth. */
 static void transposed(const float *from, long row, long n, long depth, float *out, long out_row) {
@@ -103,6 +109,8 @@ static void pack(const float *from, long row, long column, long n, long depth, l
   if (n < width) memset(out, 0, depth * width * sizeof *out);
   if (column == 1)
     transposed(from, row, n, depth, out, width);
+  else if (row == 1 && n == MR && width == MR)
+    for (long k = 0; k < depth; k++) memcpy(out + k * MR, from + k * column, MR * sizeof *out);
   else if (row == 1)
     for (long k = 0; k < depth; k++) memcpy(out + k * width, from + k * column, n * sizeof *out);
   else
@@ -139,8 +147,8 @@ static void pack_rows(void *context, long index) {
 
 static void multiply(void *context, long index) {
   const product *p = context;
-  long blocks = parts(p->m, p->rows), column = index / blocks * NC, row = index % blocks * p->rows;
-  long columns = at_most(NC, p->n - column), rows = at_most(p->rows, p->m - row), depth = p->depth;
+  long blocks = parts(p->m, p->rows), column = index / blocks * p->columns, row = index % blocks * p->rows;
+  long columns = at_most(p->columns, p->n - column), rows = at_most(p->rows, p->m - row), depth = p->depth;
   int start = p->from == 0, finish = p->from + depth == p->k;
   float *b = scratch(1, NC * KC * sizeof *b), edge[MR * NR];
   pack_columns(p, column, columns, b);
@@ -149,29 +157,26 @@ static void multiply(void *context, long index) {
     for (long i = 0; i < rows; i += MR) {
       long height = at_most(MR, rows - i), c_row = p->c_row;
       float *out = p->c + (row + i) * c_row + column + j, *c = out;
-      int partial = height < MR || width < vectors * W;
+      int partial = height < MR || width < vectors * W, fresh = start && !p->add && !p->bias;
       if (partial) {
         c = edge, c_row = NR;
         memset(edge, 0, sizeof edge);
       }
-      if (start && !p->add)
-        for (long r = 0; r < height; r++)
-          if (p->bias)
-            memcpy(c + r * c_row, p->bias + column + j, width * sizeof *c);
-          else
-            memset(c + r * c_row, 0, width * sizeof *c);
-      else if (partial)
+      if (start && !p->add && p->bias)
+        for (long r = 0; r < height; r++) memcpy(c + r * c_row, p->bias + column + j, width * sizeof *c);
+      else if (partial && !fresh)
         for (long r = 0; r < height; r++) memcpy(c + r * c_row, out + r * p->c_row, width * sizeof *c);
-      const float *panel = b + j * depth;
+      const float *panel = b + j * depth, *a = p->a + (row + i) * p->a_row + p->from * p->a_column;
       if (p->packed)
-        tile_packed_by(vectors, depth, p->packed + (row + i) * depth, panel, vectors * W, c, c_row);
-      else if (height == MR)
-        tile_rows_by(vectors, depth, p->a + (row + i) * p->a_row + p->from, p->a_row, panel, vectors * W, c, c_row);
-      else {
+        tile_packed_by(vectors, depth, p->packed + (row + i) * depth, panel, vectors * W, fresh, c, c_row);
+      else if (height < MR) {
         float *last = scratch(2, MR * KC * sizeof *last);
-        pack(p->a + (row + i) * p->a_row + p->from, p->a_row, 1, height, depth, MR, last);
-        tile_packed_by(vectors, depth, last, panel, vectors * W, c, c_row);
-      }
+        pack(a, p->a_row, p->a_column, height, depth, MR, last);
+        tile_packed_by(vectors, depth, last, panel, vectors * W, fresh, c, c_row);
+      } else if (p->a_column == 1)
+        tile_rows_by(vectors, depth, a, p->a_row, panel, vectors * W, fresh, c, c_row);
+      else
+        tile_turned_by(vectors, depth, a, p->a_column, panel, vectors * W, fresh, c, c_row);
       if (finish && p->relu)
         for (long r = 0; r < height; r++)
           for (long s = 0; s < width; s++) c[r * c_row + s] = c[r * c_row + s] <= 0 ? 0 : c[r * c_row + s];
@@ -181,11 +186,14 @@ static void multiply(void *context, long index) {
   }
 }
 
-static void multiply_all(product *p) {
-  long columns = parts(p->n, NC);
-  /* enough tasks for any number of threads, of the same size for all: B is packed once in each */
-  p->rows = columns >= 8 ? p->m : at_least(4 * MR, parts(parts(p->m, parts(8, columns)), MR) * MR);
-  int few = p->n <= FEW * NR && p->a_column == 1;
+/* `within` a task: one of several products that are made at once. */
+static void multiply_all(product *p, int within) {
+  /* enough tasks for any number of threads, of the same size for all: B is packed once in each, so that of few rows is
+   * rather cut up by columns */
+  p->columns = within || p->m >= p->n ? NC : at_most(NC, parts(parts(p->n, 8), NR) * NR);
+  long columns = parts(p->n, p->columns);
+  p->rows = within || columns >= 8 ? p->m : at_least(4 * MR, parts(parts(p->m, parts(8, columns)), MR) * MR);
+  int few = p->n <= FEW * NR && (p->a_column == 1 || p->a_row == 1);
   p->packed = few ? NULL : scratch(0, parts(p->m, MR) * MR * at_most(KC, p->k) * sizeof *p->packed);
   for (p->from = 0; p->from < p->k; p->from += p->depth) {
     p->depth = at_most(KC, p->k - p->from);
@@ -198,7 +206,7 @@ static void multiply_all(product *p) {
 static void gemm(const argument *x) {
   product p = {.a = x[0].f, .a_row = x[1].i, .a_column = x[2].i, .b = x[3].f, .b_row = x[4].i, .b_column = x[5].i,
                .c = x[6].f, .c_row = x[7].i, .m = x[8].i, .n = x[9].i, .k = x[10].i, .bias = x[11].f, .relu = x[12].i};
-  multiply_all(&p);
+  multiply_all(&p, 0);
 }
 
 /* ---- a product for each of a batch ---- */
@@ -212,7 +220,7 @@ static void multiply_one(void *context, long index) {
   const batch *k = context;
   product p = k->one;
   p.a += index * k->a_next, p.b += index * k->b_next, p.c += index * k->c_next;
-  multiply_all(&p);
+  multiply_all(&p, 1);
 }
 
 /* batched_gemm(a, a_next, a_row, a_column, b, b_next, b_row, b_column, c, count, m, n, k): c is contiguous */
