@@ -69,9 +69,9 @@ static void channels_last(const float *images, long channels, long height, long 
 
 /* c[i][j] += sum over runs and k of row[i][offset + k] b[k][j]: a tile with its rows anywhere. */
 INLINE void tile_runs_of(const int vectors, const float *const *row, const long *offset, long runs, long run,
-                         const float *b, float *c, long c_row) {
-  vf sum[MR][NV];
-  read_tile(vectors, c, c_row, sum);
+                         const float *b, int fresh, float *c, long c_row) {
+  vf sum[MR][NV] = {0};
+  if (!fresh) read_tile(vectors, c, c_row, sum);
   for (long r = 0; r < runs; r++) {
     const float *a[MR];
 UNROLL(8)
@@ -81,8 +81,10 @@ UNROLL(8)
   write_tile(vectors, c, c_row, sum);
 }
 
-FOR_VECTORS(tile_runs, (const float *const *row, const long *offset, long runs, long run, const float *b, float *c, long c_row),
-            (row, offset, runs, run, b, c, c_row), tile_runs_of(vectors, row, offset, runs, run, b, c, c_row))
+FOR_VECTORS(tile_runs,
+            (const float *const *row, const long *offset, long runs, long run, const float *b, int fresh, float *c, long c_row),
+            (row, offset, runs, run, b, fresh, c, c_row),
+            tile_runs_of(vectors, row, offset, runs, run, b, fresh, c, c_row))
 /* c[i][j] += sum_q a[q a_column + i] b[place[q] + j]: a tile whose terms are anywhere */
 FOR_VECTORS(tile_places, (const float *a, long a_column, const float *b, const long *place, long terms, float *c, long c_row),
             (a, a_column, b, place, terms, c, c_row), tile_of(vectors, terms, a, 1, a_column, b, 0, place, 0, c, c_row))
@@ -108,8 +110,7 @@ static void rows_times_weights(const convolution *v, const float *a, const long 
     memset(out, 0, wide * sizeof *out);
     memcpy(out, bias, outputs * sizeof *out);
     for (long q = 1; q < count; q++) memcpy(out + q * wide, out, wide * sizeof *out);
-  } else
-    memset(out, 0, count * wide * sizeof *out);
+  }
   for (long from = 0; from < runs; from += most) {
     long some = at_most(most, runs - from);
     for (long j = 0; j < wide; j += NR) {
@@ -118,7 +119,7 @@ static void rows_times_weights(const convolution *v, const float *a, const long 
       for (long q = 0; q < count; q += MR) {
         const float *row[MR];
         for (long i = 0; i < MR; i++) row[i] = a + place[at_most(q + i, count - 1)];
-        tile_runs_by(vectors, row, offset + from, some, v->run, b, out + q * wide + j, wide);
+        tile_runs_by(vectors, row, offset + from, some, v->run, b, !from && !bias, out + q * wide + j, wide);
       }
     }
   }
