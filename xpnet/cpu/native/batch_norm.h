@@ -51,7 +51,9 @@ static void scale_columns(void *context, long index) {
   const affine *f = context;
   const norm *k = f->norm;
   const float *restrict m = f->centre, *restrict g = f->scale, *restrict b = f->offset, *restrict s = f->slope;
-  long n = k->channels, from = index * at_least(1, SPAN / n), to = at_most(k->samples, from + at_least(1, SPAN / n));
+  /* the last rows first: the sums have read them last, and they may still be in a cache */
+  long n = k->channels, rows = at_least(1, SPAN / n), from = (parts(k->samples, rows) - 1 - index) * rows;
+  long to = at_most(k->samples, from + rows);
   for (long i = from; i < to; i++) {
     const float *restrict x = k->x + i * n, *restrict dy = k->dy + i * n;
     float *restrict out = k->y + i * n;

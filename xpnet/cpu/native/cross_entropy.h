@@ -77,6 +77,7 @@ INLINE float row_exponentials(const float *x, float top, long n, float *out) {
 static void wide_row(const entropy *e, long i, float *room) {
   long n = e->classes;
   const float *z = e->z + i * n;
+  for (long j = 0; j < n; j += 16) __builtin_prefetch(z + 2 * n + j);
   float *g = e->gradient ? e->gradient + i * n : room, top = row_largest(z, n), sum = row_exponentials(z, top, n, g);
   e->losses[i] = (top - z[e->y[i]]) + logf(sum);
   if (!e->gradient) return;
