@@ -1,9 +1,9 @@
 /* C = A B + C0 of float32 matrices with any strides (Goto & van de Geijn, 2008, "Anatomy of high-performance
  * matrix multiplication"): A in panels of MR rows, B in panels of NR columns, a tile of C in registers.
  *
- * Every element of C is the sum over k in order, KC terms at a time: the same for any number of threads. */
+ * Every element of C is the sum over k in order, at most KC terms at a time: the same for any number of threads. */
 
-#define KC 384
+#define KC 400
 #define MC (8 * MR) /* rows packed in one task */
 #define NC (4 * NR)
 
@@ -195,8 +195,9 @@ static void multiply_all(product *p, int within) {
   p->rows = within || columns >= 8 ? p->m : at_least(4 * MR, parts(parts(p->m, parts(8, columns)), MR) * MR);
   int few = p->n <= FEW * NR && (p->a_column == 1 || p->a_row == 1);
   p->packed = few ? NULL : scratch(0, parts(p->m, MR) * MR * at_most(KC, p->k) * sizeof *p->packed);
+  long depth = parts(p->k, parts(p->k, KC));
   for (p->from = 0; p->from < p->k; p->from += p->depth) {
-    p->depth = at_most(KC, p->k - p->from);
+    p->depth = at_most(depth, p->k - p->from);
     if (!few) share(parts(p->m, MC), pack_rows, p);
     share(parts(p->m, p->rows) * columns, multiply, p);
   }
