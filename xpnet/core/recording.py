@@ -90,7 +90,8 @@ class Recording:
         self._slots: dict[Hashable, tuple[np.ndarray, Array]] = {}
         self._used = 0
         self._watched: dict[int, tuple[Any, Callable[[], bool]]] = {}
-        self._held: list[Any] = []
+        self._parts: list[Any] = []  # the watched modules
+        self._held: tuple[list[Any], ...] = [], [], [], []
 
     @property
     def size(self) -> int:
@@ -153,16 +154,22 @@ class Recording:
                 self.checks.append(self._layers_hold)
             for part in module.modules():
                 self._watched[id(part)] = part, _unchanged(part)
+                self._parts.append(part)
 
     def _layers_hold(self) -> bool:
         """Whether each module has what it had; mostly all of it is the same, which is seen soon."""
-        now = [v for part, _ in self._watched.values() for v in vars(part).values()]
-        now += [a for v in now if type(v) is list for a in v]
-        now += [v._data for v in now if hasattr(v, "_data")]
-        if len(now) == len(self._held) and all(map(is_, now, self._held)):
-            return True
+        values = [v for part in self._parts for v in vars(part).values()]
+        held, lists, tensors, parts = self._held
+        if len(values) == len(held) and all(map(is_, values, held)):
+            now = [a for v in lists for a in v]
+            now += [v._data for v in tensors]
+            if len(now) == len(parts) and all(map(is_, now, parts)):
+                return True
         if all(holds() for _, holds in self._watched.values()):
-            self._held = now
+            lists = [v for v in values if type(v) is list]
+            inner = [a for v in lists for a in v]
+            tensors = [v for v in (*values, *inner) if hasattr(v, "_data")]
+            self._held = values, lists, tensors, [*inner, *(v._data for v in tensors)]
             return True
         return False
 

@@ -186,8 +186,11 @@ static void multiply(void *context, long index) {
   }
 }
 
+#define LITTLE (1 << 18) /* multiply-adds, a few microseconds: as long as threads take to come */
+
 /* `within` a task: one of several products that are made at once. */
 static void multiply_all(product *p, int within) {
+  within |= p->m * p->n * p->k < LITTLE;
   /* enough tasks for any number of threads, of the same size for all: B is packed once in each, so that of few rows is
    * rather cut up by columns */
   p->columns = within || p->m >= p->n ? NC : at_most(NC, parts(parts(p->n, 8), NR) * NR);
