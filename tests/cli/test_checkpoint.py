@@ -115,6 +115,7 @@ OTHERS = {
     "network": ["--model", "cnn", "--width", "4", "--dropout", "0.1", "--batch-size", "100"],
     "layers": ["--layers", "24,12", "--dropout", "0.4", "--seed", "3"],
     "augmentation": ["--model", "cnn", "--width", "4", "--augment", "standard", "--batch-size", "64"],
+    "smoothing": ["--model", "cnn", "--width", "4", "--augment", "strong", "--label-smoothing", "0.1"],
     "stopping": ["--layers", "16", "--patience", "1", "--monitor", "accuracy", "--schedule", "constant"],
 }
 OTHERS["decks"] = [

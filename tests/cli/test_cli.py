@@ -131,6 +131,22 @@ def test_the_decks_options():
     assert report["training"]["l1"] == 0.25
 
 
+def test_label_smoothing_shares_a_part_of_each_target():
+    losses = []
+    for part in ("0", "0.25", "0.5"):
+        assert main(["train", "digits", "--epochs", "1", "--lr", "1e-9", "--dropout", "0", "--plot", "none",
+                     "--label-smoothing", part, "--json", "a.json"]) == 0  # fmt: skip
+        losses.append(json.loads(Path("a.json").read_text())["history"]["val_loss"][0])
+    assert losses[1] == pytest.approx((losses[0] + losses[2]) / 2, rel=1e-5)  # linear in the target
+    assert losses[0] != pytest.approx(losses[2], rel=1e-4)
+
+
+@pytest.mark.parametrize("model", ["vae", "autoencoder"])
+def test_label_smoothing_is_for_classes(model, capsys):
+    assert main(["train", "digits", "--model", model, "--label-smoothing", "0.1"]) == 2
+    assert "--label-smoothing is for classes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["--activation", "tanh"], ["--no-batch-norm"]])
 def test_options_of_the_mlp_are_for_it(words, capsys):
     assert main(["train", "digits", "--model", "cnn", *words]) == 2

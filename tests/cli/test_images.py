@@ -124,15 +124,29 @@ def test_mnist_and_digits_with_a_cnn(capsys):
 
 
 def test_digits_are_not_mirrored():
-    from xpnet.cli.pictures import standard_augmentation
+    from xpnet.cli.pictures import augmentation
     from xpnet.data import Dataset, Draw
 
     left = np.zeros((50, 1, 8, 8), np.float32)
     left[..., 2:6, :4] = np.linspace(1, 2, 4)
-    augment = standard_augmentation(Dataset(left - 1, np.zeros(50)), mirrored=False)
+    augment = augmentation(Dataset(left - 1, np.zeros(50)), mirrored=False, strong=False)
     out, _ = augment(left - 1, np.zeros(50), Draw(0, 0, np.arange(50)))
     assert out.min() == -1  # the empty ground goes on
     assert all((np.diff(row[row > -1]) > 0).all() for row in out[:, 0, 3])
+
+
+def test_a_strong_augmentation_cuts_a_square_out():
+    from xpnet.cli.pictures import augmentation
+    from xpnet.data import Dataset, Draw
+
+    x, y = np.ones((6, 3, 8, 8), np.float32), np.zeros(6)
+    usual, strong = (
+        augmentation(Dataset(x, y), True, strong)(x, y, Draw(0, 0, np.arange(6)))[0]
+        for strong in (False, True)
+    )
+    cut = (usual != 0) & (strong == 0)
+    assert 0 < cut.sum(axis=(1, 2, 3)).max() <= 3 * 4 * 4
+    assert np.array_equal(np.where(cut, 0, usual), strong)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ def run_settings(settings: TrainSettings, setup: Setup, epochs: int) -> dict[str
         "lr": setup.optimizer.param_groups[0]["lr"],
         "weight-decay": settings.weight_decay,
         "l1": settings.l1,
+        "label-smoothing": settings.label_smoothing,
         "activation": settings.activation,
         "batch-norm": not settings.no_batch_norm,
         "init": settings.init,

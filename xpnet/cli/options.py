@@ -233,6 +233,12 @@ def add_network(parser: argparse.ArgumentParser) -> Any:
     )
     group.add_argument("--weight-decay", type=decay, metavar="X", help="of the weights (default: 0)")
     group.add_argument(
+        "--label-smoothing",
+        type=probability,
+        metavar="X",
+        help="the part of each target that all classes share; losses are of such targets (default: 0)",
+    )
+    group.add_argument(
         "--seed", type=int, help="of weights, shuffles, dropout, validation split (default: 0)"
     )
     return group

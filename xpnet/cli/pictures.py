@@ -6,24 +6,26 @@ import numpy as np
 
 from xpnet import asarray, to_numpy
 from xpnet.cli.output import write_pictures
-from xpnet.data import Augmentation, Compose, Dataset, Draw, RandomCrop, RandomFlip
+from xpnet.data import Augmentation, Compose, Cutout, Dataset, Draw, RandomCrop, RandomFlip
 from xpnet.data.preprocessing import Preprocessing
 
 _COLUMNS, _ROWS = 8, 5
 
 
-def standard_augmentation(training: Dataset, mirrored: bool) -> Augmentation:
+def augmentation(training: Dataset, mirrored: bool, strong: bool) -> Augmentation:
     """Random crops of pictures padded by an eighth (He et al., 2016), and mirroring.
 
     Args:
         training: standardised pictures; those that may not be mirrored are of ink on an empty ground, which
             goes on beyond their edge.
         mirrored: whether a mirrored picture is of the same class.
+        strong: a square of half a side is set to the ground, too (DeVries & Taylor, 2017: 16 of 32 pixels).
     """
     height, width = training.x.shape[2:]
     ground = 0.0 if mirrored else float(to_numpy(training.x[:1000, ...]).min())
     crop = RandomCrop((height, width), padding=max(1, min(height, width) // 8), value=ground)
-    return Compose([crop, RandomFlip()] if mirrored else [crop])
+    steps: list[Augmentation] = [crop, RandomFlip()] if mirrored else [crop]
+    return Compose([*steps, Cutout(max(1, min(height, width) // 2), ground)] if strong else steps)
 
 
 def write_samples(path: str | None, training: Dataset, scaler: Preprocessing) -> None:

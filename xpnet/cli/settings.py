@@ -100,6 +100,7 @@ class NetworkSettings(SourceSettings):
     batch_size: int | None = None
     dropout: float | tuple[float, ...] | None = None
     weight_decay: float = 0.0
+    label_smoothing: float = 0.0
     seed: int = 0
     augment: str = "none"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from xpnet import manual_seed, nn, optim, to_numpy
 from xpnet.cli.data import SOURCES, choose_backend, divided
 from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.cli.model import CODES, DROPOUT, FLAT, MODELS, RATES, TEXT, draw_weights
-from xpnet.cli.pictures import standard_augmentation
+from xpnet.cli.pictures import augmentation
 from xpnet.cli.settings import TABLE, NetworkSettings
 from xpnet.cli.table import TableData, read_table_data
 from xpnet.cli.text import next_token_accuracy, next_token_loss, read_text
@@ -45,6 +46,7 @@ class Setup:
     optimizer: optim.Optimizer
     loader: DataLoader
     table: TableData | None = None  # what is known of the columns, if the data are a table
+    label_smoothing: float = 0.0
 
     @property
     def task(self) -> str:
@@ -64,7 +66,8 @@ class Setup:
         if self.kind == "vae":
             return elbo_loss
         if self.task == "classification":
-            return cross_entropy
+            smoothing = self.label_smoothing
+            return partial(cross_entropy, label_smoothing=smoothing) if smoothing else cross_entropy
         return next_token_loss if self.task == "text" else mse_loss
 
     @property
@@ -189,8 +192,8 @@ def prepare(settings: NetworkSettings, name: str, data: Data | None = None, inte
         size = settings.size or SOURCES[name].size
         pictures, validation, test, scaler, table = data or read_data(settings, name, kind, size, intervals)
         augment = None
-        if settings.augment == "standard":
-            augment = standard_augmentation(pictures, SOURCES[name].mirrored)
+        if settings.augment != "none":
+            augment = augmentation(pictures, SOURCES[name].mirrored, settings.augment == "strong")
         training, late_flatten = pictures, augment is not None and kind == "mlp"
         if kind in FLAT:  # takes flat samples; pictures to be augmented are flattened batch by batch
             validation, test = validation.map(flatten), test.map(flatten)
@@ -199,6 +202,8 @@ def prepare(settings: NetworkSettings, name: str, data: Data | None = None, inte
             training, validation, test = (Dataset(d.x, d.x, d.name) for d in (training, validation, test))
         shape = list(validation.x.shape[1:])
         regression = table is not None and table.target.class_names is None
+        if settings.label_smoothing and (regression or kind in (*TEXT, *CODES)):
+            raise BadInputError("--label-smoothing is for classes: the network predicts none here")
         if kind in (*TEXT, *CODES):
             classes = len(scaler) if isinstance(scaler, Vocabulary) else 0
         else:
@@ -226,7 +231,7 @@ def prepare(settings: NetworkSettings, name: str, data: Data | None = None, inte
     )
     return Setup(
         name, kind, size, pictures, training, validation, test, scaler, augment, shape, network, model,
-        optimizer, loader, table,
+        optimizer, loader, table, settings.label_smoothing,
     )  # fmt: skip
 
 

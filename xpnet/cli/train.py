@@ -77,8 +77,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     training.add_argument(
         "--augment",
-        choices=("none", "standard"),
-        help="standard: random crops of padded pictures, mirrored except for digits (default: none)",
+        choices=("none", "standard", "strong"),
+        metavar="NAME",
+        help="standard: random crops of padded pictures, mirrored except for digits; strong: and a square "
+        "is cut out (default: none)",
     )
     training.add_argument(
         "--ensemble",
@@ -111,7 +113,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--monitor",
         choices=("loss", "accuracy"),
-        help="which of the two; the weights of its best epoch are kept (default: loss)",
+        metavar="NAME",
+        help="loss or accuracy; the weights of its best epoch are kept (default: loss)",
     )
     ranks.add_argument(
         "--parallel",
@@ -328,6 +331,7 @@ def _train_into(files: Files, name: str, settings: Settings, group: Communicator
             "schedule": settings.schedule,
             "weight_decay": settings.weight_decay,
             "l1": settings.l1,
+            "label_smoothing": settings.label_smoothing,
             "batch_size": loader.batch_size,
             "epochs": trainer.history.epochs,
             "best_epoch": stopping.best_epoch + 1,
