@@ -67,8 +67,8 @@ def product(
         a = namespace(a).ascontiguousarray(a)
     if way.copied[1]:
         b = namespace(b).ascontiguousarray(b)
-    if out is None or out.shape != way.shape or out.dtype != dtype or not out.flags.c_contiguous:
-        out = namespace(a).empty(way.shape, dtype=dtype)
+    if out is None or out.shape != way.shape or out.dtype != dtype or not loader.is_contiguous(out):
+        out = loader.empty(a, way.shape, dtype)
     pa, pb, pc, pbias = a.data.ptr, b.data.ptr, out.data.ptr, 0
     if bias is not None:
         bias = loader.contiguous(bias)
