@@ -18,11 +18,11 @@ from xpnet import nn, optim
 
 # kernels and products of one step
 LAUNCHES = [
-    (TinyMLP(32), 9),
-    (MnistMLP(128), 13),
-    (BatchNormDropoutMLP(256), 19),
-    (CifarMLP(256), 13),
-    (CNNStep(8), 47),
+    (TinyMLP(32), 8),
+    (MnistMLP(128), 12),
+    (BatchNormDropoutMLP(256), 16),
+    (CifarMLP(256), 12),
+    (CNNStep(8), 46),
     (CNNStep(32), 47),
     (CNNStep(128), 51),
 ]

@@ -1,6 +1,7 @@
 """Matrix products through cuBLASLt, against NumPy in float64."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,6 +83,7 @@ def test_linear_adds_the_bias_in_the_product(cupy, used, shape, dtype):
     assert len(used) == 1
     dy = rng.standard_normal((n, outputs))
     y.backward(xpnet.asarray(dy, dtype))
+    assert len(used) == 3  # of which one sums up the gradient of the bias
     dy = host(xpnet.to_numpy(xpnet.asarray(dy, dtype))).astype(np.float64)
     tolerance = TOLERANCE.get(dtype, 2e-2)
     for found, want in (
@@ -92,6 +94,34 @@ def test_linear_adds_the_bias_in_the_product(cupy, used, shape, dtype):
     ):
         found = host(xpnet.to_numpy(found)).astype(np.float64)
         np.testing.assert_allclose(found, want, rtol=tolerance, atol=tolerance * 3 * max(shape) ** 0.5)
+
+
+@pytest.mark.parametrize("frozen", ["weight", "bias", "refused", None])
+def test_the_gradient_of_the_bias(cupy, used, frozen, monkeypatch):
+    """By the product for dW where there is one that can; added to what is there."""
+    from xpnet.cuda import cublaslt, gemm
+
+    sums = []
+    ours = gemm.arrays
+    counted = SimpleNamespace(matmul=ours.matmul, sum_rows=lambda *a: sums.append(1) or ours.sum_rows(*a))
+    monkeypatch.setattr(gemm, "arrays", counted)
+    if frozen == "refused":
+        find = cublaslt.plan
+        monkeypatch.setattr(
+            cublaslt, "plan", lambda d, p, *a: None if p.epilogue == cublaslt.SUMS else find(d, p, *a)
+        )
+    layer = xpnet.nn.Linear(5, 3).to("cupy")
+    if frozen in ("weight", "bias"):
+        getattr(layer, frozen).requires_grad = False
+    x = xpnet.asarray(np.random.default_rng(0).standard_normal((4, 5)), "float32")
+    for _ in range(2):
+        layer(x).sum().backward()
+    assert len(sums) == (2 if frozen in ("weight", "refused") else 0)
+    if frozen != "bias":
+        np.testing.assert_allclose(xpnet.to_numpy(layer.bias.grad), np.full(3, 8.0))
+    if frozen != "weight":
+        want = np.broadcast_to(2 * xpnet.to_numpy(x).sum(0), (3, 5))
+        np.testing.assert_allclose(xpnet.to_numpy(layer.weight.grad), want, rtol=1e-5)
 
 
 def test_out_is_written(cupy, used):

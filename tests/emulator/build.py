@@ -83,7 +83,7 @@ def cached(name: str, parts: list[str], make: Callable[[Path], None]) -> Path:
 
 
 @functools.cache
-def _headers() -> Path:
+def _headers(instrument: tuple[str, ...] = ()) -> Path:
     """A folder with the emulator's header, precompiled: parsing NVIDIA's is the slow part."""
 
     def make(folder: Path) -> None:
@@ -91,6 +91,7 @@ def _headers() -> Path:
         shutil.copy(HERE / "xpemu.h", folder)
         gxx(
             *flags(),
+            *instrument,
             f"-I{cuda_include()}",
             "-x",
             "c++-header",
@@ -99,7 +100,7 @@ def _headers() -> Path:
             folder / "xpemu.h.gch",
         )
 
-    return cached("headers", [(HERE / "xpemu.h").read_text(), str(cuda_include())], make)
+    return cached("headers", [(HERE / "xpemu.h").read_text(), str(cuda_include()), *instrument], make)
 
 
 @functools.cache
@@ -141,8 +142,10 @@ def translate(source: str) -> str:
     return source
 
 
-def kernels(code: str, names: tuple[str, ...], defines: tuple[str, ...], arch: int) -> Path:
-    """A shared library with the kernels `names` of `code`."""
+def kernels(
+    code: str, names: tuple[str, ...], defines: tuple[str, ...], arch: int, instrument: tuple[str, ...] = ()
+) -> Path:
+    """A shared library with the kernels `names` of `code`; `instrument`: more options."""
     macros = [f"#define {d.removeprefix('-D').replace('=', ' ', 1)}" for d in defines if d.startswith("-D")]
     register = [f"XPEMU_REGISTER({i}, {name})" for i, name in enumerate(names)]
     unit = "\n".join(
@@ -152,7 +155,11 @@ def kernels(code: str, names: tuple[str, ...], defines: tuple[str, ...], arch: i
     def make(out: Path) -> None:
         source = out.with_suffix(".cpp")
         source.write_text(unit + "\n")
-        include = [f"-I{_headers()}", f"-I{cuda_include()}", "-include", "xpemu.h"]
-        gxx(*flags(), *include, "-shared", source, "-o", out)
+        include = [f"-I{_headers(instrument)}", f"-I{cuda_include()}", "-include", "xpemu.h"]
+        if not instrument:
+            return gxx(*flags(), *include, "-shared", source, "-o", out)
+        compiled = out.with_suffix(".o")  # linked without the runtime that the option stands for
+        gxx(*flags(), *instrument, *include, "-c", source, "-o", compiled)
+        gxx("-shared", compiled, "-o", out)
 
-    return cached("kernel.so", [unit, _headers().name], make)
+    return cached("kernel.so", [unit, _headers(instrument).name, *instrument], make)

@@ -63,34 +63,6 @@ def _matches(letter: str, dtype: np.dtype) -> bool:
     return letter == "v" or (dtype.kind in "iub" and dtype.itemsize == _SIZES[letter])
 
 
-class EmuModule:
-    """Same constructor and `get_function` as `cupy.RawModule`, and the architecture to stand in for."""
-
-    def __init__(
-        self,
-        *,
-        code: str,
-        options: Sequence[str] = (),
-        name_expressions: Sequence[str] = (),
-        enable_cooperative_groups: bool = False,
-        arch: int = 90,
-        **_: Any,
-    ) -> None:
-        names = tuple(name_expressions)
-        if "XP_MUTANT" in os.environ:
-            from tests.kernels import ladder
-
-            code = ladder.mutate(code)
-        _runtime()
-        self._library = ctypes.CDLL(str(build.kernels(code, names, tuple(options), arch)))
-        self._index = {name: i for i, name in enumerate(names)}
-        self._cooperative = enable_cooperative_groups
-
-    def get_function(self, name: str) -> EmuKernel:
-        """The kernel of that name expression."""
-        return EmuKernel(self._library, self._index[name], name, self._cooperative)
-
-
 class EmuKernel:
     """One kernel; `stats` holds counts of the last launch, `cluster` its `__cluster_dims__`."""
 
@@ -150,3 +122,34 @@ class EmuKernel:
         self.stats = dict(zip(("switches", "barriers", "warp_ops", "static_shared"), stats, strict=True))
         if failed:
             raise EmuError(f"{self.name}: {message.value.decode()}")
+
+
+class EmuModule:
+    """Same constructor and `get_function` as `cupy.RawModule`, and the architecture to stand in for."""
+
+    kernel = EmuKernel
+    instrument: tuple[str, ...] = ()  # more of g++'s options
+
+    def __init__(
+        self,
+        *,
+        code: str,
+        options: Sequence[str] = (),
+        name_expressions: Sequence[str] = (),
+        enable_cooperative_groups: bool = False,
+        arch: int = 90,
+        **_: Any,
+    ) -> None:
+        names = tuple(name_expressions)
+        if "XP_MUTANT" in os.environ:
+            from tests.kernels import ladder
+
+            code = ladder.mutate(code)
+        _runtime()
+        self._library = ctypes.CDLL(str(build.kernels(code, names, tuple(options), arch, self.instrument)))
+        self._index = {name: i for i, name in enumerate(names)}
+        self._cooperative = enable_cooperative_groups
+
+    def get_function(self, name: str) -> EmuKernel:
+        """The kernel of that name expression."""
+        return self.kernel(self._library, self._index[name], name, self._cooperative)

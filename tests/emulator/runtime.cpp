@@ -33,6 +33,7 @@ struct Fiber {
     State state;
     void *tsan = nullptr, *fake = nullptr;
     unsigned block, thread, mask;
+    unsigned waits = 0;          // barriers and warp operations so far
     unsigned atomics = 0;        // recent atomics, whose edges a later fence completes (acquire side)
     void* atomic_at[8];
     bool fenced = false;         // a fence makes later atomics release everything before it
@@ -190,6 +191,7 @@ static void fiber_main() {
 extern "C" unsigned xpemu_barrier(int scope, int vote, unsigned predicate, const char* file, int line) {
     Fiber* f = current;
     Block& B = blocks[f->block];
+    ++f->waits;
     f->file = file;
     f->line = line;
     char* token;
@@ -222,6 +224,7 @@ extern "C" void xpemu_warp(int op, unsigned mask, const void* v, int size, int s
     Fiber* f = current;
     Warp& W = blocks[f->block].warps[f->ctx.warp];
     unsigned lane = f->ctx.lane;
+    ++f->waits;
     f->file = file;
     f->line = line;
     f->mask = mask;
@@ -262,6 +265,12 @@ extern "C" void xpemu_warp(int op, unsigned mask, const void* v, int size, int s
     to_scheduler();
     if (tsan && op == OP_SYNCWARP) __tsan_acquire(token);
 }
+// the running block, and how often its running thread has waited for others
+extern "C" uint64_t xpemu_moment(void) {
+    const Context& c = current->ctx;
+    return (((uint64_t)c.bid.z * c.gdim.y + c.bid.y) * c.gdim.x + c.bid.x) << 32 | current->waits;
+}
+
 extern "C" void xpemu_fence(void) {
     if (!tsan) return;
     for (unsigned i = 0; i < current->atomics && i < 8; ++i) __tsan_acquire(current->atomic_at[i]);
@@ -359,6 +368,7 @@ static void run_group(const unsigned* g, const unsigned* b, uint64_t index, bool
             f->ctx.bdim = {b[0], b[1], b[2]};
             f->ctx.gdim = {g[0], g[1], g[2]};
             f->ctx.dynamic = B.dynamic;
+            f->waits = 0;
             f->ctx.lane = t & 31;
             f->ctx.warp = t >> 5;
             f->ctx.rank = solo ? 0 : i;

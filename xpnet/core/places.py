@@ -134,6 +134,8 @@ def device_key(array: Array) -> Any:
     """The device of an array as a key of a dict: `cupy.cuda.Device` has no hash."""
     if isinstance(array, NUMPY):
         return None
+    if _NAMES.get(type(array)) == "cupy":
+        return array.data.device_id  # without making an object for the device
     place = device(array)
     return getattr(place, "id", place)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ FUNCTIONS = {
 """The functor of each activation."""
 
 
+@cache
 def _alone(way: str, act: str, t: Element) -> str:
     return f"{way}<{act}, {t.ctype}, {t.vector}, {BLOCK}>"
 
@@ -75,7 +76,7 @@ def elementwise(act: str, x: Array, p: float = 0.0, *, file: str = FILE, keeps_i
     forward, backward = both(act, t)
     x = loader.contiguous(x)
     shape, dtype, n = x.shape, x.dtype, x.size
-    grid, tail = (loader.flat_blocks(n, t.vector * BLOCK),), (t.scalar(p), np.int64(n))
+    grid, tail = (loader.flat_blocks(n, t.vector * BLOCK),), (t.scalar(p), loader.int64(n))
 
     def launch(kernel: str, *arrays: Array) -> Array:
         out = loader.empty(x, shape, dtype)
@@ -151,7 +152,8 @@ def tiles(
     if summed and rows <= FEW_ROWS:  # one launch, no second one for the sums of chunks
         lanes, chunk = min(lanes, 8), max(1, rows)
         across = loader.ceil_div(columns, lanes * vec)
-    return Tiles((across, max(1, loader.ceil_div(rows, chunk))), vec, np.int32(lanes), np.int64(chunk))
+    grid = across, max(1, loader.ceil_div(rows, chunk))
+    return Tiles(grid, vec, loader.int32(lanes), loader.int64(chunk))
 
 
 def _width(t: Element, columns: int, *arrays: Array | None) -> int:
@@ -180,9 +182,9 @@ def _bias_gradient(
     cut = tiles(rows, columns, vec, loader.target().multiprocessors, MOST_PARTS, summed=True)
     several = cut.grid[1] > 1 or t.scalar != out.dtype
     sums = loader.empty(dy, (cut.grid[1], columns), t.scalar) if several else out
-    sizes = (np.int64(rows), np.int64(columns), cut.lanes, cut.chunk)
+    sizes = (loader.int64(rows), loader.int64(columns), cut.lanes, cut.chunk)
     run = loader.kernel(FILE, _gradient(act, t, t.wide, vec))
-    run(cut.grid, (BLOCK,), (dy, np.int64(ldy), kept, bias, dx, sums, p, *sizes))
+    run(cut.grid, (BLOCK,), (dy, loader.int64(ldy), kept, bias, dx, sums, p, *sizes))
     if several:
         add_parts(t, sums, out)
     return out
@@ -192,10 +194,17 @@ def add_parts(t: Element, sums: Array, out: Array) -> None:
     """out = the sum of the rows of `sums`, as one chunk."""
     parts, columns = sums.shape
     vec = _width(t.wide, columns, sums)
-    cut = tiles(parts, columns, vec, 1, summed=True)  # one chunk
-    sizes = (np.int64(parts), np.int64(columns), cut.lanes, np.int64(parts))
-    args = (sums, np.int64(columns), None, None, None, out, t.scalar(0), *sizes)
-    loader.kernel(FILE, _gradient("Identity", t.wide, t, vec))((cut.grid[0], 1), (BLOCK,), args)
+    name, grid, ld, tail = _adding(t, parts, columns, vec)
+    loader.kernel(FILE, name)(grid, (BLOCK,), (sums, ld, None, None, None, out, *tail))
+
+
+@lru_cache(1024)
+def _adding(t: Element, parts: int, columns: int, vec: int) -> tuple[str, tuple[int, int], Any, Any]:
+    """What `add_parts` launches: kernel, grid, row stride, and what comes after the arrays."""
+    cut = tiles(parts, columns, vec, 1, summed=True)
+    ld = np.int64(columns)
+    tail = t.scalar(0), np.int64(parts), ld, cut.lanes, np.int64(parts)
+    return _gradient("Identity", t.wide, t, vec), (cut.grid[0], 1), ld, tail
 
 
 @arrays.sum_rows.kernel("cupy")
@@ -229,7 +238,7 @@ def bias_forward(activation: str, t: Element, alpha: float, x: Array, bias: Arra
     vec = _width(t, columns, x, bias, y)
     cut = tiles(rows, columns, vec, loader.target().multiprocessors)
     run = loader.kernel(FILE, _with_bias(FUNCTIONS[activation], t, vec))
-    sizes = (np.int64(rows), np.int64(columns), cut.lanes, cut.chunk)
+    sizes = (loader.int64(rows), loader.int64(columns), cut.lanes, cut.chunk)
     run(cut.grid, (BLOCK,), (x, bias, y, t.scalar(alpha), *sizes))
     return y
 
@@ -249,7 +258,9 @@ def bias_pullback(
     shape, columns = kept.shape, kept.shape[-1]
 
     def pullback(dy: Array, room: Array | None) -> tuple[Array, Array]:
-        dy = loader.contiguous(dy).reshape(kept.size // columns, columns)
+        dy = loader.contiguous(dy)
+        if dy.ndim != 2:
+            dy = dy.reshape(kept.size // columns, columns)
         dx = loader.empty(kept, shape, kept.dtype)
         dbias = loader.room(room, bias)
         _bias_gradient(FUNCTIONS[activation], t, t.scalar(alpha), dy, columns, kept, bias, dx, dbias)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,16 +38,22 @@ def instances(arch: int) -> dict[str, list[str]]:
     return {FILE: [plan(way, t, depth)[0] for t in ELEMENTS.values() for depth in DEPTHS for way in WAYS]}
 
 
-def _strides(a: Array, axes: int) -> tuple[Any, ...]:
+@lru_cache(1024)
+def _strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int, axes: int = 3
+) -> tuple[np.int64, ...]:
     """In elements, of the first axes: 0 for those of one element, which nobody steps along."""
-    return tuple(
-        np.int64(s // a.itemsize if n > 1 else 0) for s, n in zip(a.strides[:axes], a.shape, strict=False)
-    )
+    return tuple(np.int64(s // itemsize if n > 1 else 0) for s, n in zip(strides[:axes], shape, strict=False))
+
+
+def _strides_of(mask: Array | None) -> tuple[np.int64, ...]:
+    return (loader.int64(0),) * 4 if mask is None else _strides(mask.shape, mask.strides, mask.itemsize, 4)
 
 
 def _rows(a: Array, lead: tuple[int, int]) -> Array:
     """(samples, heads, rows, features), the features of a row side by side."""
-    a = namespace(a).reshape(a, (*lead, *a.shape[-2:]))
+    if a.ndim != 4 or a.shape[:2] != lead:
+        a = namespace(a).reshape(a, (*lead, *a.shape[-2:]))
     return a if a.shape[-1] <= 1 or a.strides[-1] == a.itemsize else loader.contiguous(a)
 
 
@@ -59,14 +65,20 @@ def _like(a: Array, features: int) -> Array:
     return loader.empty(a, (n, heads, rows, features), a.dtype)
 
 
-def _wide(t: Element, *arrays: Array) -> int:
+@lru_cache(1024)
+def _is_wide(shape: tuple[int, ...], strides: tuple[int, ...], vector: int) -> bool:
+    """Whether all rows may be read in pieces of 16 bytes if the first may."""
+    steps = (s for s, n in zip(strides[:3], shape, strict=False) if n > 1)
+    return shape[-1] % vector == 0 and all(s % 16 == 0 for s in steps)
+
+
+def _wide(t: Element, *arrays: Array) -> np.int32:
     """A bit for each array whose rows may all be read in pieces of 16 bytes."""
     bits = 0
     for i, a in enumerate(arrays):
-        steps = [s for s, n in zip(a.strides[:3], a.shape, strict=False) if n > 1]
-        if a.shape[-1] % t.vector == 0 and all(x % 16 == 0 for x in (loader.address(a), *steps)):
+        if loader.address(a) % 16 == 0 and _is_wide(a.shape, a.strides, t.vector):
             bits |= 1 << i
-    return bits
+    return loader.int32(bits)
 
 
 def _heads(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> tuple[int, int, int] | None:
@@ -163,19 +175,19 @@ def _attend(
     lse = loader.empty(q, (samples, heads, length), t.scalar)
     depth = next(d for d in DEPTHS if d >= max(e, f))
     scale = 1 / math.sqrt(e) if scale is None else scale
-    dropout = (np.int32(p > 0), np.uint32(threshold), t.scalar(1 / (1 - p)), *key_words(draw))
+    dropout = (loader.int32(p > 0), loader.uint32(threshold), t.scalar(1 / (1 - p)), *key_words(draw))
     scores = (
-        *(mask, np.int32(kind), *((np.int64(0),) * 4 if mask is None else _strides(mask, 4))),
-        *(np.int32(causal), t.scalar(scale), *dropout),
-        *(np.int32(n) for n in (samples, heads, group, length, keys, e, f)),
+        *(mask, loader.int32(kind), *_strides_of(mask)),
+        *(loader.int32(causal), t.scalar(scale), *dropout),
+        *map(loader.int32, (samples, heads, group, length, keys, e, f)),
     )
 
     def run(way: str, arrays: tuple[Array, ...], laid_out: tuple[Array, ...], *rows: Array) -> None:
         name, threads, own = plan(way, t, depth)
         tiles = loader.ceil_div(keys if way == "keys" else length, own)
         blocks = tiles * samples * (heads // group if way == "keys" else heads)
-        strides = (s for a in laid_out for s in _strides(a, 3))
-        args = (*arrays, *strides, *scores, np.int32(_wide(t, *rows)))
+        strides = [s for a in laid_out for s in _strides(a.shape, a.strides, a.itemsize)]
+        args = (*arrays, *strides, *scores, _wide(t, *rows))
         loader.kernel(FILE, name)((blocks,), (threads,), args)
 
     run("forward", (q, k, v, y, lse), (q, k, v, y), q, k, v)

@@ -66,6 +66,7 @@ def _run(name: str, p: Plan, args: tuple[Any, ...]) -> None:
     kernel((p.grid,), (BLOCK,), (*args, *p.geometry), shared_mem=p.shared)
 
 
+@cache
 def _combined(what: str, t: Element) -> str:
     return f"bn_combine_{what}<{t.ctype}>"
 
@@ -74,7 +75,7 @@ def _combine(what: str, p: Plan, t: Element, args: tuple[Any, ...]) -> None:
     """Launch a kernel that combines the parts of each tile."""
     kernel = loader.kernel(TWO_READS, _combined(what, t))
     channels = p.geometry[4]
-    kernel((p.tiles,), (BLOCK,), (*args, channels, np.int32(p.parts), np.int32(p.width)))
+    kernel((p.tiles,), (BLOCK,), (*args, channels, loader.int32(p.parts), loader.int32(p.width)))
 
 
 class Case:
@@ -88,7 +89,7 @@ class Case:
         self.planes, self.segment = (self.values, 1) if self.columns else (shape[0], math.prod(shape[2:]))
         self.count = t.scalar(self.values)
         flags = (dtype is not None and dtype != t.scalar for dtype in dtypes)
-        self.narrow = np.int32(sum(flag << i for i, flag in enumerate(flags)))
+        self.narrow = loader.int32(sum(flag << i for i, flag in enumerate(flags)))
         self.step = COLUMNS_VEC * 16 // t.vector
 
 
@@ -137,7 +138,7 @@ class _Call:
         self.t, self.scalar = case.t, case.t.scalar
         self.weight, self.bias = weight, bias
         self.running, self.narrow, self.count = running, case.narrow, case.count
-        self.eps, self.relu = self.scalar(eps), np.int32(relu)
+        self.eps, self.relu = self.scalar(eps), loader.int32(relu)
         self.variant = None if variant is None else VARIANTS[variant]
         self.saved = loader.empty(x, (3, case.channels), self.scalar)
 
@@ -188,7 +189,7 @@ class _Call:
             *affine,
             *running,
             self.narrow,
-            np.int32(fixed),
+            loader.int32(fixed),
             self.eps,
             self.relu,
         )
@@ -221,7 +222,7 @@ class _Call:
                 *inputs[1:],
                 count,
             )
-            _run("bn_backward", p, (*args, np.int32(p.held), self.relu))
+            _run("bn_backward", p, (*args, loader.int32(p.held), self.relu))
             return dx, dweight, dbias
         whole = dx if fixed else None
         _run("bn_sums", p, (x, dy, y, dresidual, whole, partial, *inputs, self.relu))

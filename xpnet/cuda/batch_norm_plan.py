@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from xpnet.cuda import loader
 from xpnet.cuda.element import Element
 
@@ -145,13 +143,13 @@ def plan(
     def made(group: int, t: _Tiling, parts: int, groups: int) -> Plan:
         held = loader.ceil_div(t.items, t.rows * parts) * BLOCK
         geometry = (
-            np.int64(shape.planes),
-            np.int64(shape.channels * (1 if shape.columns else shape.segment)),
-            np.int32(shape.segment),
-            np.int32(t.pieces),
-            np.int32(shape.channels),
-            np.int32(t.tx),
-            np.int32(parts),
+            loader.int64(shape.planes),
+            loader.int64(shape.channels * (1 if shape.columns else shape.segment)),
+            loader.int32(shape.segment),
+            loader.int32(t.pieces),
+            loader.int32(shape.channels),
+            loader.int32(t.tx),
+            loader.int32(parts),
         )
         return Plan(
             group=group,

@@ -10,7 +10,6 @@ import numpy as np
 
 from xpnet.core.arrays import sum_in_float32
 from xpnet.core.backend import Array
-from xpnet.core.places import namespace
 from xpnet.core.precision import get_matmul_precision
 from xpnet.cuda import cudnn, loader
 from xpnet.cuda.element import ELEMENTS, Element, element
@@ -107,6 +106,7 @@ def _depthwise_weight(t: Element) -> str:
     return f"depthwise_weight<{t.ctype}, {BLOCK}>"
 
 
+@cache
 def _add(t: Element) -> str:
     return f"add_parts<{t.ctype}, {ADD}>"
 
@@ -219,7 +219,7 @@ def plan(
         gradient, parts, chunk = weight_gradient()
     numbers = (n, c, h, w, o, p, q, r, s, *g.stride, *g.padding, *g.dilation, groups)
     shape = tuple(map(np.int32, numbers))
-    made = Plan(shape, (n, o, p, q), forward, backward, gradient, parts, np.int32(chunk))
+    made = Plan(shape, (n, o, p, q), forward, backward, gradient, parts, loader.int32(chunk))
     grids = [launch.grid for launch in (made.forward, made.backward, made.weight)]
     return made if all(g[0] <= MOST and max(g[1:]) < 1 << 16 for g in grids) else None
 
@@ -256,17 +256,17 @@ def conv2d(
     made = plan(t, x.shape, weight.shape, *options, here.arch, here.multiprocessors, precision)
     if made is None:
         return NotImplemented
-    xp, x, weight = namespace(x), loader.contiguous(x), loader.contiguous(weight)
+    x, weight = loader.contiguous(x), loader.contiguous(weight)
 
     def run(launch: Launch, *args: Any) -> None:
         loader.kernel(launch.file, launch.kernel)(launch.grid, launch.block, (*args, *made.shape))
 
-    y = xp.empty(made.output, dtype=x.dtype)
+    y = loader.empty(x, made.output, x.dtype)
     if y.size:
         run(made.forward, x, weight, None if bias is None else loader.contiguous(bias), y)
 
     def by_x(dy: Array) -> Array:
-        dx = xp.empty(x.shape, dtype=x.dtype)
+        dx = loader.empty(x, x.shape, x.dtype)
         if dx.size:
             run(made.backward, dy, weight, None, dx)
         return dx
@@ -280,14 +280,13 @@ def conv2d(
         def total(like: Array, first: int, out: Array | None) -> Array:
             """The sum over all parts, from an element on; the parts are made for weight and bias at once."""
             if not sums:
-                sums.append(xp.empty((made.parts, length), dtype=t.scalar))
-                run(made.weight, x, dy, sums[0], np.int32(with_bias), made.chunk)
-            if out is None or out.dtype != x.dtype or out.shape != like.shape or not out.flags.c_contiguous:
-                out = xp.empty(like.shape, dtype=x.dtype)
+                sums.append(loader.empty(x, (made.parts, length), t.scalar))
+                run(made.weight, x, dy, sums[0], loader.int32(with_bias), made.chunk)
+            out = loader.room(None if out is None or out.shape != like.shape else out, like)
             lanes = min(ADD, max(32, ADD // loader.power_of_two(made.parts)))
-            sizes = (np.int64(like.size), np.int64(length), np.int32(made.parts), np.int32(lanes))
+            sizes = (*map(loader.int64, (like.size, length)), *map(loader.int32, (made.parts, lanes)))
             grid = (loader.ceil_div(like.size, lanes),)
-            loader.kernel(FILE, _add(t))(grid, (ADD,), (sums[0], np.int64(first), out, *sizes))
+            loader.kernel(FILE, _add(t))(grid, (ADD,), (sums[0], loader.int64(first), out, *sizes))
             return out
 
         return (

@@ -84,14 +84,17 @@ def small(t: Element, n: int, classes: int, smooth: bool) -> str | None:
     return f"xent_small<{t.ctype}, {lanes}, {ONE}, {str(smooth).lower()}>"
 
 
+@cache
 def _totals(t: Element) -> str:
     return f"xent_totals<{t.accumulator}, {SMALL}>"
 
 
+@cache
 def _sum(t: Element, out: Element) -> str:
     return f"xent_sum<{t.accumulator}, {out.ctype}, {ONE}>"
 
 
+@cache
 def _scale(t: Element) -> str:
     return f"xent_scale<{t.ctype}, {t.vector}, {SMALL}>"
 
@@ -121,13 +124,13 @@ class _Call:
         eps: float,
         mean: bool,
     ) -> None:
-        self.logits, self.ldx = logits, np.int64(ldx)
+        self.logits, self.ldx = logits, loader.int64(ldx)
         self.t, self.scalar = t, t.scalar
         n, classes = logits.shape
         self.rows, self.smooth = n, eps != 0
-        self.n, self.classes, self.ignore = np.int64(n), np.int32(classes), np.int64(ignore)
-        self.eps, self.mean = self.scalar(eps), np.int32(mean)
-        self.target, self.wide = target, np.int32(target.dtype.itemsize == 8)
+        self.n, self.classes, self.ignore = loader.int64(n), loader.int32(classes), loader.int64(ignore)
+        self.eps, self.mean = self.scalar(eps), loader.int32(mean)
+        self.target, self.wide = target, loader.int32(target.dtype.itemsize == 8)
         self.weight = weight
         aligned = loader.address(logits) % 16 == 0 and ldx % t.vector == 0
         self.plan = plan(t, classes, aligned, loader.target().arch, self.smooth)
@@ -156,7 +159,7 @@ class _Call:
             self.totals,
             self.mean,
             dy,
-            np.int32(dy is not None and dy.ndim),
+            loader.int32(dy is not None and dy.ndim),
             self.n,
             self.classes,
             self.ignore,
@@ -194,13 +197,13 @@ class _Call:
             kernel((blocks,), (ONE,), (losses, parts, self.n, None))
             losses, n = parts, blocks
         kernel = loader.kernel(FILE, _sum(self.t, self.t))
-        kernel((1,), (ONE,), (losses, value, np.int64(n), self.totals if self.mean else None))
+        kernel((1,), (ONE,), (losses, value, loader.int64(n), self.totals if self.mean else None))
 
     def scale(self, dx: Array, ldd: Any, dy: Array) -> Array:
         """dx * dy, into a new array: dx may be asked for again."""
         out = loader.empty(dx, self.logits.shape, self.logits.dtype)
         kernel = loader.kernel(FILE, _scale(self.t))
-        args = (dx, ldd, out, np.int64(self.classes), dy, np.int32(dy.ndim), self.n, self.classes)
+        args = (dx, ldd, out, loader.int64(self.classes), dy, loader.int32(dy.ndim), self.n, self.classes)
         kernel((loader.blocks_for(self.rows, SMALL // 32),), (SMALL,), args)
         return out
 
@@ -276,7 +279,7 @@ def cross_entropy(
     mean = reduction == "mean"
     call = _Call(t, logits, ldx, labels, weight, ignore_index, label_smoothing, mean)
     (n, classes), dtype = logits.shape, logits.dtype
-    ldd = call.ldx if inplace else np.int64(classes)
+    ldd = call.ldx if inplace else loader.int64(classes)
 
     def room() -> Array:
         return logits if inplace else loader.empty(logits, (n, classes), dtype)

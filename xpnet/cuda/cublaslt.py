@@ -14,6 +14,7 @@ from ctypes import byref, c_int, c_int64, c_size_t, c_uint64, c_void_p
 from typing import Any, NamedTuple
 
 NONE, RELU, BIAS = 1, 2, 4  # cublasLtEpilogue_t: RELU and BIAS are bits
+SUMS = 512  # BGRADB: the sum of each row of op(B)^T, written to where the bias lies
 FLOAT32, TF32, BF16, FLOAT64 = 68, 77, 75, 70  # cublasComputeType_t
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
 WORKSPACE = 32 << 20  # bytes at most, as NVIDIA recommends for Hopper
@@ -45,7 +46,10 @@ class Matrix(NamedTuple):
 
 
 class Product(NamedTuple):
-    """C = op(A) op(B), for each of a batch; then the epilogue, whose bias has an element a row of C."""
+    """C = op(A) op(B), for each of a batch; then the epilogue, whose bias has an element a row of C.
+
+    Of SUMS, what is written has one a column.
+    """
 
     dtype: str
     compute: int
@@ -182,7 +186,7 @@ def plan(device: int, product: Product, alignment: int, bias: int) -> Plan | Non
         bias: the address of a bias, or 0.
 
     Returns:
-        The plan; None, with a warning the first time, if cuBLASLt refuses it.
+        The plan; None if cuBLASLt refuses it, with a warning the first time if that costs more than a launch.
     """
     plans = _of_thread.__dict__.setdefault("plans", {})
     key = device, product, alignment
@@ -195,6 +199,7 @@ def plan(device: int, product: Product, alignment: int, bias: int) -> Plan | Non
             plans[key] = Plan(handles[device], product, alignment, bias)
         except RuntimeError as error:
             plans[key] = None
-            warnings.warn(f"{error}; CuPy's product is used instead", RuntimeWarning, stacklevel=2)
+            if product.epilogue != SUMS:  # without, the same product follows
+                warnings.warn(f"{error}; CuPy's product is used instead", RuntimeWarning, stacklevel=2)
     found: Plan | None = plans[key]
     return found

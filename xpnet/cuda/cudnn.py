@@ -23,6 +23,7 @@ from xpnet.core.backend import Array, namespace_of
 from xpnet.core.context import Setting, Within
 from xpnet.core.places import namespace
 from xpnet.core.precision import get_matmul_precision
+from xpnet.cuda.element import element
 from xpnet.functional.convolution import Geometry
 
 log = logging.getLogger("xpnet.cuda")
@@ -226,9 +227,10 @@ def conv2d(x: Array, weight: Array, bias: Array | None, g: Geometry) -> Any:
     What is channels last stays so; another order is copied. With `matmul_precision` other than float32,
     tensor cores may round float32.
     """
-    dtype = x.dtype.name
-    if dtype not in TYPES or 0 in x.shape:
+    t = element(x.dtype)
+    if t is None or t.dtype not in TYPES or 0 in x.shape:
         return NotImplemented
+    dtype = t.dtype
     last, tf32 = is_channels_last(x), dtype == "float32" and get_matmul_precision() != "float32"
     made = graphs(dtype, tf32, x.shape, weight.shape, bias is not None, last, g, x.data.device_id)
     if made is None:

@@ -9,7 +9,6 @@ import numpy as np
 
 from xpnet.core import random
 from xpnet.core.backend import Array
-from xpnet.core.places import namespace
 from xpnet.core.random import Key, keep_threshold
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
@@ -37,11 +36,11 @@ def instances(arch: int) -> dict[str, list[str]]:
 def key_words(key: Key | None) -> tuple[Any, ...]:
     """The key as the kernels take it: seed low, seed high, step, stream; or where seed, stream, step lie."""
     if key is None:
-        return None, *(np.uint32(0),) * 4
+        return None, *(loader.uint32(0),) * 4
     if not isinstance(key.seed, int):
-        return key.seed, *(np.uint32(0),) * 4
-    words = (key.seed, key.seed >> 32, key.step, key.stream)
-    return None, *(np.uint32(w & 0xFFFFFFFF) for w in words)
+        return key.seed, *(loader.uint32(0),) * 4
+    low, high = loader.uint32(key.seed & 0xFFFFFFFF), loader.uint32(key.seed >> 32 & 0xFFFFFFFF)
+    return None, low, high, np.uint32(key.step & 0xFFFFFFFF), loader.uint32(key.stream & 0xFFFFFFFF)
 
 
 @op.kernel("cupy")
@@ -51,14 +50,14 @@ def philox_dropout(x: Array, p: float, key: Key) -> Any:
     if t is None or not 0 < threshold < 2**32:
         return NotImplemented
     name, elements = _plan(t)
-    tail = (t.scalar(1 / (1 - p)), np.uint32(threshold), *key_words(key), np.int64(x.size))
+    tail = (t.scalar(1 / (1 - p)), loader.uint32(threshold), *key_words(key), loader.int64(x.size))
 
     def apply(a: Array, gradient: bool) -> Array:
         a = loader.contiguous(a)
         y = loader.empty(a, a.shape, a.dtype)
         if a.size:
             grid = (loader.ceil_div(a.size, elements),)
-            loader.kernel(FILE, name)(grid, (BLOCK,), (a, y, np.int32(gradient), *tail))
+            loader.kernel(FILE, name)(grid, (BLOCK,), (a, y, loader.int32(gradient), *tail))
         return y
 
     return apply(x, False), lambda dy: apply(dy, True)
@@ -70,9 +69,9 @@ def philox(counter: Array, key: Key) -> Any:
     if counter.dtype != np.int64 or counter.ndim != 1:
         return NotImplemented
     n = counter.size
-    words = namespace(counter).empty((n, 4), dtype=np.int64)
+    words = loader.empty(counter, (n, 4), np.int64)
     if n:
         run = loader.kernel(FILE, PHILOX)
-        args = (loader.contiguous(counter), words, *key_words(key), np.int64(n))
+        args = (loader.contiguous(counter), words, *key_words(key), loader.int64(n))
         run((loader.ceil_div(n, BLOCK),), (BLOCK,), args)
     return tuple(words[:, i] for i in range(4))

@@ -75,23 +75,23 @@ def take(weight: Array, numbers: Array, padding_idx: int | None) -> Any:
     y = loader.empty(weight, (*numbers.shape, d), weight.dtype)
     vec = _vector(t, d, weight, y)
     pieces = count * d // vec
-    sizes = (np.uint32(pieces), np.uint32(d // vec), np.int64(n), np.int32(OP))
+    sizes = (loader.uint32(pieces), loader.uint32(d // vec), loader.int64(n), loader.int32(OP))
     run = loader.kernel(FILE, _take(t, number, vec))
     run((loader.ceil_div(pieces, BLOCK),), (BLOCK,), (weight, numbers, y, *sizes, note_on(weight)))
-    padding = np.int64(-1 if padding_idx is None else padding_idx % n)
+    padding = loader.int64(-1 if padding_idx is None else padding_idx % n)
 
     def into(dy: Array, room: dict[int, Array]) -> tuple[Any, ...]:
         dy, out = loader.contiguous(dy), loader.room(room.get(0), weight)
         starts, order = loader.empty(weight, (n + 1,), np.int32), loader.empty(weight, (count,), np.int32)
         rows = min(ORDER, loader.ceil_div(n, loader.target().multiprocessors))
         run = loader.kernel(FILE, _order(number))
-        sizes = (np.int32(count), np.int64(n), padding, np.int32(rows))
+        sizes = (loader.int32(count), loader.int64(n), padding, loader.int32(rows))
         run((loader.ceil_div(n, rows),), (ORDER,), (numbers, starts, order, *sizes))
         vec = _vector(t, d, dy, out)
         lanes = min(32, loader.power_of_two(d // vec))
         groups = min(BLOCK // lanes, loader.power_of_two(loader.ceil_div(count, 4 * n)))  # 4 tokens a thread
         grid = (loader.ceil_div(n, BLOCK // lanes // groups), loader.ceil_div(d // vec, lanes))
-        cut = (np.int64(n), np.int32(d // vec), np.int32(lanes), np.int32(groups))
+        cut = (loader.int64(n), loader.int32(d // vec), loader.int32(lanes), loader.int32(groups))
         loader.kernel(FILE, _add(t, vec))(grid, (BLOCK,), (dy, starts, order, out, *cut))
         return (out,)
 

@@ -6,8 +6,6 @@ import math
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from xpnet.core.backend import Array
 from xpnet.cuda import loader
 from xpnet.cuda.activations import both, elementwise
@@ -69,7 +67,7 @@ def _gate(act: str, x: Array, dim: int) -> Any:
         vec = 1 if bits % 16 else t.vector
         pieces = x.size // 2 // vec
         run = loader.kernel(FILE, _halves(way, act, t, vec))
-        sizes = (np.uint32(pieces), np.uint32(half // vec))
+        sizes = (loader.uint32(pieces), loader.uint32(half // vec))
         run((loader.ceil_div(pieces, BLOCK),), (BLOCK,), (*given, out, *sizes))
         return out
 

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from xpnet.core import arrays
 from xpnet.core.backend import Array
+from xpnet.core.node import Joint
 from xpnet.core.places import namespace
 from xpnet.core.precision import get_matmul_precision as _precision
 from xpnet.cuda import cublaslt, loader
-from xpnet.cuda.cublaslt import BIAS, NONE, RELU, Matrix, Product
+from xpnet.cuda.cublaslt import BIAS, NONE, RELU, SUMS, Matrix, Product
 from xpnet.cuda.element import element
 from xpnet.functional.linear import linear as linear_op
 
@@ -42,7 +43,12 @@ class _Way(NamedTuple):
 
 
 def product(
-    a: Array, b: Array, out: Array | None = None, bias: Array | None = None, relu: bool = False
+    a: Array,
+    b: Array,
+    out: Array | None = None,
+    bias: Array | None = None,
+    relu: bool = False,
+    sums: Array | None = None,
 ) -> Any:
     """a @ b (+ bias) in one launch: (..., m, k), (..., k, n) -> (..., m, n), with at most one batch axis.
 
@@ -52,6 +58,7 @@ def product(
         out: where the result goes, if it is contiguous.
         bias: (n,), added to each row.
         relu: max(0, ...) at the end.
+        sums: (m,), contiguous, instead of the last two: the sums of the rows of `a` are written there.
 
     Returns:
         The product, or NotImplemented.
@@ -59,7 +66,7 @@ def product(
     dtype = a.dtype
     if dtype != b.dtype or loader.is_replaced() or not _is_available():  # the emulator has kernels alone
         return NotImplemented
-    epilogue = (BIAS if bias is not None else 0) + (RELU if relu else 0) or NONE
+    epilogue = (BIAS if bias is not None else 0) + (RELU if relu else 0) or (NONE if sums is None else SUMS)
     way = _way(dtype, a.shape, a.strides, b.shape, b.strides, epilogue, _precision())
     if way is None:
         return NotImplemented
@@ -67,12 +74,14 @@ def product(
         a = namespace(a).ascontiguousarray(a)
     if way.copied[1]:
         b = namespace(b).ascontiguousarray(b)
-    if out is None or out.shape != way.shape or out.dtype != dtype or not out.flags.c_contiguous:
-        out = namespace(a).empty(way.shape, dtype=dtype)
+    if out is None or out.shape != way.shape or out.dtype != dtype or not loader.is_contiguous(out):
+        out = loader.empty(a, way.shape, dtype)
     pa, pb, pc, pbias = a.data.ptr, b.data.ptr, out.data.ptr, 0
     if bias is not None:
         bias = loader.contiguous(bias)
         pbias = bias.data.ptr
+    elif sums is not None:
+        pbias = sums.data.ptr
     bits = (pa | pb | pc | pbias) & 255 or 256
     device = a.data.device_id
     plan = cublaslt.plan(device, way.product, bits & -bits, pbias)
@@ -142,7 +151,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Any:
 
 @linear_op.kernel("cupy")
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Any:
-    """See `xpnet.functional.linear`: the bias is added by the product."""
+    """See `xpnet.functional.linear`: one product adds the bias, that for dW sums its gradient up."""
     if bias is None or x.ndim < 2 or bias.dtype != x.dtype or bias.shape != weight.shape[:1]:
         return NotImplemented
     rows = rows_of(x)
@@ -150,15 +159,24 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Any:
     if y is NotImplemented:
         return y
 
-    def pullback(dy: Array) -> tuple[Any, ...]:
-        dy = dy.reshape(y.shape)
+    def into(dy: Array, room: dict[int, Array]) -> tuple[Any, ...]:
+        dy, summed = dy.reshape(y.shape), []
+
+        def by_weight(out: Array | None) -> Array:
+            sums = loader.room(room.get(2), bias)
+            made = product(dy.T, rows, out, sums=sums)
+            if made is NotImplemented:
+                return arrays.matmul(dy.T, rows, out)
+            summed.append(sums)
+            return made
+
         return (
             lambda out: arrays.matmul(dy, weight).reshape(x.shape),
-            lambda out: arrays.matmul(dy.T, rows, out),
-            lambda out: arrays.sum_rows(dy, out),
+            by_weight,
+            lambda out: summed.pop() if summed else arrays.sum_rows(dy, out),
         )
 
-    return y.reshape(*x.shape[:-1], y.shape[1]), pullback
+    return y.reshape(*x.shape[:-1], y.shape[1]), Joint(into)
 
 
 def rows_of(x: Array) -> Array:

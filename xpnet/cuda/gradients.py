@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
-
-import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.core.places import namespace
@@ -17,10 +16,12 @@ BLOCK = 256
 ADD = 1024  # threads of the block that adds up the parts
 
 
+@cache
 def _name(kernel: str, t: Element) -> str:
     return f"{kernel}<{t.ctype}, {t.vector}, {BLOCK}>"
 
 
+@cache
 def _add(t: Element) -> str:
     return f"add_parts<{t.accumulator}, {ADD}>"
 
@@ -35,15 +36,15 @@ def instances(arch: int) -> dict[str, list[str]]:
 def sum_of_squares(x: Array) -> Any:
     """See `xpnet.optim.gradients.sum_of_squares`: the order of additions depends on the size alone."""
     t = element(x.dtype)
-    if t is None or not x.flags.c_contiguous:
+    if t is None or not loader.is_contiguous(x):
         return NotImplemented
-    xp, n = namespace(x), x.size
+    n = x.size
     # at least 8 pieces a thread; the device's size must not change the sum
     blocks = max(1, min(1024, n // (8 * t.vector * BLOCK)))
-    out, parts = xp.empty((), dtype=t.scalar), xp.empty(blocks, dtype=t.scalar)
+    out, parts = loader.empty(x, (), t.scalar), loader.empty(x, (blocks,), t.scalar)
     run = loader.kernel(FILE, _name("squares", t))
-    run((blocks,), (BLOCK,), (x, parts, np.int64(n)))
-    loader.kernel(FILE, _add(t))((1,), (ADD,), (parts, out, np.int32(blocks)))
+    run((blocks,), (BLOCK,), (x, parts, loader.int64(n)))
+    loader.kernel(FILE, _add(t))((1,), (ADD,), (parts, out, loader.int32(blocks)))
     return out
 
 
@@ -51,10 +52,11 @@ def sum_of_squares(x: Array) -> Any:
 def clip_to_norm(x: Array, norm: Array, max_norm: float) -> Any:
     """See `xpnet.optim.gradients.clip_to_norm`: reads the norm on the device; a small one costs no pass."""
     t = element(x.dtype)
-    if t is None or norm.dtype != t.scalar or not x.flags.c_contiguous:
+    if t is None or norm.dtype != t.scalar or not loader.is_contiguous(x):
         return NotImplemented
     if x.size:
         norm = namespace(x).asarray(norm)  # NumPy's square root of a 0-d array is a scalar
         grid = (loader.flat_blocks(x.size, t.vector * BLOCK),)
-        loader.kernel(FILE, _name("clip", t))(grid, (BLOCK,), (x, norm, t.scalar(max_norm), np.int64(x.size)))
+        args = (x, norm, t.scalar(max_norm), loader.int64(x.size))
+        loader.kernel(FILE, _name("clip", t))(grid, (BLOCK,), args)
     return None

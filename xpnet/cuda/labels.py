@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ BLOCK = 256
 _LABELS = {np.dtype("int32"): "int", np.dtype("int64"): "i64"}
 
 
+@cache
 def _name(t: Element, label: str) -> str:
     return f"check_labels<{t.ctype}, {label}, {BLOCK}>"
 
@@ -33,13 +35,13 @@ def check_labels(target: Array, dtype: Any, classes: int, ignore_index: int | No
     t = element(np.dtype(dtype))
     if t is None:
         return NotImplemented
-    xp = namespace(target)
     if target.dtype not in _LABELS:
-        target = xp.astype(target, np.int64)
-    labels, rows = xp.empty(target.shape, dtype=np.int64), xp.empty(target.shape, dtype=dtype)
+        target = namespace(target).astype(target, np.int64)
+    labels = loader.empty(target, target.shape, np.int64)
+    rows = loader.empty(target, target.shape, dtype)
     if target.size:
         kernel = loader.kernel(FILE, _name(t, _LABELS[target.dtype]))
-        arrays = (loader.contiguous(target), labels, rows, np.int64(target.size), np.int64(classes))
-        options = (np.int32(ignore_index is not None), np.int64(ignore_index or 0), np.int32(op))
+        arrays = (loader.contiguous(target), labels, rows, loader.int64(target.size), loader.int64(classes))
+        options = (loader.int32(ignore_index is not None), loader.int64(ignore_index or 0), loader.int32(op))
         kernel((loader.ceil_div(target.size, BLOCK),), (BLOCK,), (*arrays, *options, note_on(target)))
     return labels, rows

@@ -183,6 +183,14 @@ def kernel(file: str, name: str, *, cluster: int = 1, shared: int = 0, cooperati
     return here.build(file, name, cluster, shared, cooperative) if found is None else found
 
 
+# ---- scalars ----------------------------------------------------------------------------------------------
+
+# making a NumPy scalar takes longer than finding the kernel, and sizes and flags are the same in every step
+int32 = functools.lru_cache(4096)(np.int32)
+int64 = functools.lru_cache(4096)(np.int64)
+uint32 = functools.lru_cache(4096)(np.uint32)
+
+
 # ---- arrays as kernels see them ---------------------------------------------------------------------------
 
 

@@ -58,15 +58,15 @@ def attention_weights(s: Array, scale: float, mask: Array | None = None, first: 
     lanes = next((lanes for lanes in LANES if n <= HELD * vec * lanes), None)
     if lanes is None:
         return NotImplemented
-    kind, strides = 0, [np.int64(0)] * 4
+    kind, strides = 0, [loader.int64(0)] * 4
     heads, length = (shape[-3] if s.ndim > 2 else 1), shape[-2]
     if mask is not None:
         xp, kind = namespace(s), 1 if mask.dtype == np.bool_ else 2
         mask = xp.reshape(xp.broadcast_to(mask, shape), (math.prod(shape[:-3]), heads, length, n))
-        strides = [np.int64(stride // mask.itemsize) for stride in mask.strides]
+        strides = [loader.int64(stride // mask.itemsize) for stride in mask.strides]
     block = max(128, lanes)
-    sizes = (np.int64(s.size // n), np.int32(n), t.scalar(scale), mask, np.int32(kind), *strides)
-    causal = (np.int32(heads), np.int32(length), np.int32(first is not None), np.int32(first or 0))
+    sizes = (loader.int64(s.size // n), loader.int32(n), t.scalar(scale), mask, loader.int32(kind), *strides)
+    causal = tuple(map(loader.int32, (heads, length, first is not None, first or 0)))
     grid = (loader.ceil_div(s.size // n, block // lanes),)
     loader.kernel(FILE, _weights(t, vec, lanes))(grid, (block,), (s, w, *sizes, *causal))
     return w
@@ -85,7 +85,7 @@ def scores_gradient(w: Array, dw: Array, total: Array, scale: float = 1.0) -> An
     bits = n * w.dtype.itemsize | loader.address(w) | loader.address(dw) | loader.address(ds)
     vec = 1 if bits % 16 else t.vector
     pieces = w.size // vec
-    sizes = (t.scalar(scale), np.uint32(pieces), np.uint32(n // vec))
+    sizes = (t.scalar(scale), loader.uint32(pieces), loader.uint32(n // vec))
     run = loader.kernel(FILE, _gradient(t, vec))
     run((loader.ceil_div(pieces, BLOCK),), (BLOCK,), (w, dw, total, ds, *sizes))
     return ds

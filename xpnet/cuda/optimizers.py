@@ -35,6 +35,7 @@ def _name(rule: str, theta: Element, grad: Element) -> str:
     return f"step<{rule}, {theta.ctype}, {grad.ctype}, {theta.vector}, {BLOCK}>"
 
 
+@cache
 def _look(grad: Element) -> str:
     return f"look<{grad.ctype}, {grad.vector}, {BLOCK}>"
 
@@ -113,9 +114,9 @@ def _step(rule: str, arrays: tuple[Array | None, ...], values: Values, h: Any, s
         under = (None, _NO, None, _NO)
     else:
         scale.taken.append(True)
-        under = (scale.state, np.int32(scale.undo), scale.known, np.int32(numbers.size // rows))
+        under = (scale.state, loader.int32(scale.undo), scale.known, loader.int32(numbers.size // rows))
     grid = (loader.flat_blocks(n, t.vector * BLOCK),)
-    run(grid, (BLOCK,), (theta, grad, *moments, numbers, np.int64(n), *under))
+    run(grid, (BLOCK,), (theta, grad, *moments, numbers, loader.int64(n), *under))
     return None
 
 
@@ -126,11 +127,11 @@ _NO = np.int32(0)
 def look(grads: Array, state: Array) -> Any:
     """See `xpnet.optim.scaled.look`."""
     g = element(grads.dtype)
-    if g is None or not grads.flags.c_contiguous:
+    if g is None or not loader.is_contiguous(grads):
         return NotImplemented
     if grads.size:
         grid = (loader.flat_blocks(grads.size, g.vector * BLOCK),)
-        loader.kernel(FILE, _look(g))(grid, (BLOCK,), (grads, state, np.int64(grads.size)))
+        loader.kernel(FILE, _look(g))(grid, (BLOCK,), (grads, state, loader.int64(grads.size)))
     return None
 
 
@@ -145,10 +146,10 @@ def adapt(state: Array, word: Array, seen: Array, constants: scaled.Constants) -
 def _fit(theta: Array, grad: Array, moments: tuple[Array | None, ...]) -> bool:
     """Whether all are contiguous and of one size, the moments of theta's dtype."""
     n, dtype = theta.size, theta.dtype
-    if not theta.flags.c_contiguous or not grad.flags.c_contiguous or grad.size != n:
+    if not loader.is_contiguous(theta) or not loader.is_contiguous(grad) or grad.size != n:
         return False
     for m in moments:
-        if m is not None and (m.dtype != dtype or m.size != n or not m.flags.c_contiguous):
+        if m is not None and (m.dtype != dtype or m.size != n or not loader.is_contiguous(m)):
             return False
     return True
 

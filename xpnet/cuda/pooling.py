@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.places import namespace
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional import pooling
@@ -22,15 +21,18 @@ MOST = (1 << 31) - (1 << 16)  # elements of an array: a thread's number is 32 bi
 _WINNERS = {"unsigned char": np.uint8, "int": np.int32}
 
 
+@cache
 def _max_pool(t: Element, where: str) -> str:
     places = "true" if where == "long long" else "false"
     return f"max_pool<{t.ctype}, {where}, {places}, {BLOCK}>"
 
 
+@cache
 def _max_pool_gradient(t: Element, where: str) -> str:
     return f"max_pool_gradient<{t.ctype}, {where}, {BLOCK}>"
 
 
+@cache
 def _average(way: str, t: Element) -> str:
     return f"{way}<{t.ctype}, {BLOCK}>"
 
@@ -88,14 +90,15 @@ def _max(x: Array, *options: Any) -> Any:
     if found is None:
         return NotImplemented
     t, made = found
-    xp, x = namespace(x), loader.contiguous(x)
+    x = loader.contiguous(x)
     where = "unsigned char" if made.elements < 256 else "int"
-    y, winner = xp.empty(made.output, dtype=x.dtype), xp.empty(made.output, dtype=_WINNERS[where])
-    _launch(_max_pool(t, where), y.size, x, y, winner, np.int32(y.size), *made.sizes)
+    y = loader.empty(x, made.output, x.dtype)
+    winner = loader.empty(x, made.output, _WINNERS[where])
+    _launch(_max_pool(t, where), y.size, x, y, winner, loader.int32(y.size), *made.sizes)
 
     def pullback(dy: Array) -> Array:
-        dx = xp.empty(x.shape, dtype=x.dtype)
-        count = np.int32(dx.size)
+        dx = loader.empty(x, x.shape, x.dtype)
+        count = loader.int32(dx.size)
         _launch(_max_pool_gradient(t, where), dx.size, loader.contiguous(dy), winner, dx, count, *made.sizes)
         return dx
 
@@ -125,23 +128,25 @@ def max_pool2d_indices(
     if found is None:
         return NotImplemented
     t, made = found
-    x, places = loader.contiguous(x), namespace(x).empty(made.output, dtype=np.int64)
-    _launch(_max_pool(t, "long long"), places.size, x, None, places, np.int32(places.size), *made.sizes)
+    x = loader.contiguous(x)
+    places = loader.empty(x, made.output, np.int64)
+    _launch(_max_pool(t, "long long"), places.size, x, None, places, loader.int32(places.size), *made.sizes)
     return places
 
 
 def _mean(x: Array, t: Element, made: Plan, padded: bool, divisor: int) -> Any:
-    xp, x = namespace(x), loader.contiguous(x)
+    x = loader.contiguous(x)
     # a window of eight elements and more is shared: its rows lie side by side
     lanes = 1 if made.elements < 8 else 8 if made.elements < 64 else 32
-    options = (np.int32(padded), np.int32(divisor), *made.sizes)
-    y = xp.empty(made.output, dtype=x.dtype)
-    _launch(_average("average_pool", t), y.size * lanes, x, y, np.int32(y.size), np.int32(lanes), *options)
+    options = (loader.int32(padded), loader.int32(divisor), *made.sizes)
+    y = loader.empty(x, made.output, x.dtype)
+    sizes = loader.int32(y.size), loader.int32(lanes)
+    _launch(_average("average_pool", t), y.size * lanes, x, y, *sizes, *options)
 
     def pullback(dy: Array) -> Array:
-        dx = xp.empty(x.shape, dtype=x.dtype)
+        dx = loader.empty(x, x.shape, x.dtype)
         kernel = _average("average_pool_gradient", t)
-        _launch(kernel, dx.size, loader.contiguous(dy), dx, np.int32(dx.size), *options)
+        _launch(kernel, dx.size, loader.contiguous(dy), dx, loader.int32(dx.size), *options)
         return dx
 
     return y, pullback

@@ -37,6 +37,7 @@ def _name(way: str, t: Element, vec: int, lanes: int, centred: bool) -> str:
     return f"row_{way}<{t.ctype}, {vec}, {lanes}, {str(centred).lower()}>"
 
 
+@cache
 def _sums(t: Element) -> str:
     return f"channel_sums<{t.ctype}, {SUMS}>"
 
@@ -94,8 +95,10 @@ def _normalize(
     p = plan(t, n, loader.address(x) % step == 0)
     if p is None or rows >= 2**31:
         return NotImplemented
-    narrow = np.int32(sum((a is not None and a.dtype != t.scalar) << i for i, a in enumerate((weight, bias))))
-    geometry = (np.int64(rows), *(np.int32(size) for size in (n, *shape)))
+    narrow = loader.int32(
+        (weight is not None and weight.dtype != t.scalar) + 2 * (bias is not None and bias.dtype != t.scalar)
+    )
+    geometry = (loader.int64(rows), *map(loader.int32, (n, *shape)))
     segment, per, groups = shape
     y, saved = loader.empty(x, x.shape, x.dtype), loader.empty(x, (1 + centred, rows), t.scalar)
     blocks = loader.ceil_div(rows, p.per_block)
@@ -120,8 +123,8 @@ def _normalize(
         if affine and not ordinary:
             channels = per * groups
             parts = loader.empty(x, (2, rows // groups, channels), t.scalar)
-            everything = np.int64(rows * per)
-            sums = (x, dy, saved, parts, np.int64(rows), everything, np.int32(segment), np.int32(per))
+            sizes = (*map(loader.int64, (rows, rows * per)), *map(loader.int32, (segment, per)))
+            sums = (x, dy, saved, parts, *sizes)
             launch = loader.kernel(FILE, _sums(t))
             launch((loader.ceil_div(rows * per, SUMS // 32),), (SUMS,), sums)
         found: list[Array | None] = []
@@ -129,7 +132,7 @@ def _normalize(
             found.append(None)
             if a is not None and parts is not None:
                 found[i] = out = loader.room(room.get(2 + i), a)
-                add_parts(t if a.dtype == x.dtype else t.wide, parts[i], out.reshape(-1))
+                add_parts(t if a.dtype == x.dtype else t.wide, parts[i], out)
         return dx, None, *found
 
     return y, Joint(into)
@@ -151,8 +154,12 @@ def layer_norm(
 def _length(x: Array, normalized_shape: Any, *parameters: Array | None) -> int | None:
     """Values of a row, if x and the parameters have the shapes that they must have."""
     tail = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    shapes = [x.shape[x.ndim - len(tail) :], *(a.shape for a in parameters if a is not None)]
-    return math.prod(tail) if all(tuple(shape) == tail for shape in shapes) else None
+    if x.shape[x.ndim - len(tail) :] != tail:
+        return None
+    for a in parameters:
+        if a is not None and a.shape != tail:
+            return None
+    return math.prod(tail)
 
 
 @rms.rms_norm.kernel("cupy")

@@ -8,8 +8,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from xpnet.core.backend import Array
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
@@ -68,7 +66,7 @@ def _softmax(x: Array, axis: int, dim: int | None, dtype: Any, log: bool) -> Any
             return False
         *names, block, per_block = p
         grid = (loader.ceil_div(rows, per_block),)
-        loader.kernel(FILE, names[way])(grid, (block,), (*arrays, np.int64(rows), np.int32(n)))
+        loader.kernel(FILE, names[way])(grid, (block,), (*arrays, loader.int64(rows), loader.int32(n)))
         return True
 
     if not run(0, x, y):

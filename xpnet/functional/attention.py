@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from xpnet.core import random
@@ -292,6 +293,7 @@ def check_shapes(q: Array, k: Array, v: Array) -> tuple[int, ...]:
         ) from None
 
 
+@lru_cache(256)
 def _together(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that several broadcast to."""
     longest = max(map(len, shapes))

@@ -6,7 +6,7 @@ struct Product {  // column-major C = alpha op(A) op(B) + beta C; types are cuda
     void* c;
     int type_a, type_b, type_c, type_scale;
     int64_t lda, ldb, ldc, stride_a, stride_b, stride_c;
-    int epilogue;  // of cuBLASLt: 1 none, or bits: 2 relu, 4 a bias for each row of C
+    int epilogue;  // of cuBLASLt: 1 none, or bits: 2 relu, 4 a bias for each row of C; 512 sums of columns of op(B), written
     const void* bias;
 };
 typedef int (*Gemm)(const Product*);

@@ -44,6 +44,7 @@ static std::string unfit(const LtProduct* p, const LtMatrix* a, const LtMatrix* 
     for (auto x : {a, b, c})
         if (x->ld < (int64_t)x->rows) return "a leading dimension is smaller than the rows";
     if (a->batch != c->batch || b->batch != c->batch) return "the batches differ";
+    if (p->epilogue == 512 && c->batch == 1) return "";
     if (p->epilogue & ~7) return "epilogue " + std::to_string(p->epilogue) + " is not emulated";
     return "";
 }
@@ -64,7 +65,7 @@ API cublasLtMatmul(LtHandle* h, LtProduct* p, const void* alpha, const void* a, 
     if (!why.empty()) return no_lt(why);
     if (c != d) return no_lt("C and D that differ are not emulated");
     if (algorithm && workspace_size < algorithm->workspace) return no_lt("the workspace is too small for the algorithm");
-    if (p->epilogue & 4 && !p->bias) return no_lt("the epilogue wants a bias, and there is none");
+    if (p->epilogue & (4 | 512) && !p->bias) return no_lt("the epilogue wants a bias, and there is none");
     int k = p->op_a ? ma->rows : ma->columns;
     Product product{p->op_a, p->op_b, (int)mc->rows, (int)mc->columns, k, mc->batch, nullptr, nullptr, a, b, d,
                     ma->type, mb->type, mc->type, p->scale, ma->ld, mb->ld, mc->ld, ma->stride, mb->stride, mc->stride,
@@ -75,7 +76,8 @@ API cublasLtMatmul(LtHandle* h, LtProduct* p, const void* alpha, const void* a, 
     Queue* q = at(s);
     int e = call(q, "a cuBLASLt product",
                  {{a, size(ma), false}, {b, size(mb), false}, {d, size(mc), true},
-                  {p->epilogue & 4 ? p->bias : nullptr, mc->rows * width(mc->type), false}, {workspace, workspace_size, true}},
+                  {p->epilogue & 4 ? p->bias : nullptr, mc->rows * width(mc->type), false},
+                  {p->epilogue == 512 ? p->bias : nullptr, mc->columns * width(mc->type), true}, {workspace, workspace_size, true}},
                  [=]() mutable {
                      product.alpha = kept.alpha, product.beta = kept.beta;
                      return gemm_callback(&product);
