@@ -118,14 +118,19 @@ def test_check_says_what_it_needs(arguments, error, match):
 
 @host
 def test_the_lab_notices_planted_faults():
-    """Three of `python -m tests.lab.faults`, which runs all; every text is in its module once."""
+    """Four of `python -m tests.lab.faults`, which runs all; every text is in its module once."""
     root = Path(xpnet.__file__).parent
     for name, fault in faults.FAULTS.items():
         source = root.joinpath(*fault.module.split(".")).with_suffix(".py").read_text()
         assert source.count(fault.right) == 1, name
         assert set(fault.seen_by.split()) <= set(catalogue()), name
     assert len(faults.FAULTS) >= 60
-    for name in ("elu: slope for alpha 1 only", "L1: slope 1 at 0", "HOG without its clip"):
+    for name in (
+        "elu: slope for alpha 1 only",
+        "L1: slope 1 at 0",
+        "SGD: a step up",
+        "kernel of SGD: no decay",
+    ):
         assert faults.run(name)
 
 
