@@ -5,8 +5,8 @@
 
 A fault is a text in a module, what replaces it, and the experiments that should see it. Nothing is written:
 a fresh process imports the module with the text replaced. Compiled kernels would run instead of most of these
-lines, so they are switched off, but for the faults in `xpnet.cpu`, which hands the kernels their work. What is
-compiled is compared with these lines by tests/cpu.
+lines, so they are switched off, but for the faults in `xpnet.cpu`, which hands the kernels their work. What
+is compiled is compared with these lines by tests/cpu.
 
 Before any fault, the experiments must have nothing to notice in either way of running.
 """
