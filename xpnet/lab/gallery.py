@@ -18,7 +18,7 @@ from xpnet.lab.items import items
 from xpnet.lab.svg import inline
 
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # RDF is no HTML
-STYLE = {"font.size": 12, "svg.hashsalt": "xpnet", "svg.fonttype": "none"}
+STYLE: Any = {"font.size": 12, "svg.hashsalt": "xpnet", "svg.fonttype": "none"}
 """Of all pictures: read at the back of a room."""
 
 DEMOS = {  # moving parts: experiment -> what page.js makes of it
