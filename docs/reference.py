@@ -7,6 +7,7 @@ on the page of the first of them, and linked from the others.
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import sys
 from pathlib import Path
@@ -73,6 +74,20 @@ def on_config(config: Any, **_: Any) -> Any:
     (section,) = (entry["Reference"] for entry in config["nav"] if "Reference" in entry)
     section += [{module: f"reference/{module}.md"} for module in plan()]
     return config
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """Let the search know names as people write them: xpnet.nn.Linear, not Linear alone.
+
+    Hooks run after the plugins: the index is written.
+    """
+    path = Path(config["site_dir"]) / "search" / "search_index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    for entry in index["docs"]:
+        page, _, name = entry["location"].partition("#")
+        if page.startswith("reference/") and name.startswith("xpnet."):
+            entry["title"] = name
+    path.write_text(json.dumps(index), encoding="utf-8")
 
 
 def on_files(files: Any, config: Any, **_: Any) -> Any:

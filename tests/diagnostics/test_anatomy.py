@@ -174,6 +174,9 @@ def test_rates_fall_from_the_last_layer_to_the_first():
     assert max(blocks[0]) < max(blocks[1]) < max(blocks[2])
     with pytest.raises(ValueError, match="decay must be above 0"):
         optim.layerwise_groups(model, 1.0, 2.0)
+    twice = nn.Linear(2, 2)  # a part that stands in two places is of the first
+    groups = optim.layerwise_groups(nn.Sequential(twice, nn.Linear(2, 2), twice), 1.0, 0.5)
+    assert [(len(g["params"]), g["lr"]) for g in groups] == [(2, 0.5), (2, 1.0)]
 
 
 def test_what_is_frozen_stays(backend):

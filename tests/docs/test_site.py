@@ -211,3 +211,27 @@ def test_the_switch_and_the_search(browser, site):
         page.locator("input[name=query]").fill("cross_entropy")
         found = page.locator(".md-search-result__item a[href*='#xpnet.functional.cross_entropy']")
         found.wait_for(state="attached")
+
+
+FIRST = {
+    "--resume": "how-to/resume.html",
+    "nn.Linear": "reference/xpnet.nn.html#xpnet.nn.Linear",
+    "xpnet.nn.Linear": "reference/xpnet.nn.html#xpnet.nn.Linear",
+    "F.cross_entropy": "reference/xpnet.functional.html#xpnet.functional.cross_entropy",
+    "optim.Adam": "reference/xpnet.optim.html#xpnet.optim.Adam",
+    "DataLoader": "reference/xpnet.data.html#xpnet.data.DataLoader",
+    "onnx": "how-to/onnx.html",
+}
+"""What people look for, and the page or the name that they should see first."""
+
+
+@pytest.mark.parametrize(("asked", "first"), FIRST.items())
+def test_the_search_finds_options_and_names_first(browser, site, asked, first):
+    with look(browser, f"file://{site}/index.html", viewport={"width": 1280, "height": 900}) as page:
+        page.locator("input[name=query]").fill(asked)
+        links = page.locator(".md-search-result__item").first.locator("a")  # a page, and places in it
+        links.first.wait_for(state="attached")
+        found = [str(link.get_attribute("href")).partition("#") for link in links.all()]
+    paths = {path.partition("?")[0].rpartition(f"{site.name}/")[2] for path, _, _ in found}
+    assert paths == {first.partition("#")[0]}
+    assert "#" not in first or next(name for _, _, name in found if name) == first.partition("#")[2]

@@ -4,11 +4,16 @@
     python -m tests.lab.faults NAME ...       run some
 
 A fault is a text in a module, what replaces it, and the experiments that should see it. Nothing is written:
-a fresh process imports the module with the text replaced.
+a fresh process imports the module with the text replaced. Compiled kernels would run instead of most of these
+lines, so they are switched off, but for the faults in `xpnet.cpu`, which hands the kernels their work. What
+is compiled is compared with these lines by tests/cpu.
+
+Before any fault, the experiments must have nothing to notice in either way of running.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -327,6 +332,46 @@ FAULTS = {
     ),
     "mistake bound without the square": Fault("classic", "/ margin**2", "/ margin", "perceptron"),
     "predict: 0 is negative": Fault("classic", "scores >= 0", "scores > 0", "perceptron hebb"),
+    # what the compiled kernels are told
+    "kernel of SGD: momentum forgets the gradient's sign": Fault(
+        "cpu.optimizers", "step == 1, h.lr, h.momentum", "step == 1, h.lr, -h.momentum", "momentum-forms"
+    ),
+    "kernel of SGD: Nesterov is momentum": Fault(
+        "cpu.optimizers", "1 - h.dampening, h.nesterov", "1 - h.dampening, False", "momentum-forms"
+    ),
+    "kernel of SGD: a step up": Fault(
+        "cpu.optimizers", "step == 1, h.lr", "step == 1, -h.lr", "gradient-descent-1d step-size"
+    ),
+    "kernel of SGD: no decay": Fault(
+        "cpu.optimizers", "h.nesterov, h.weight_decay)", "h.nesterov, 0.0)", "penalties"
+    ),
+    "kernel of SGD: the first step is not the first": Fault(
+        "cpu.optimizers", "arrays, step == 1, h.lr", "arrays, step >= 1, h.lr", "momentum-forms"
+    ),
+    "kernel of AdaGrad: eps on the other side of the root": Fault(
+        "cpu.optimizers",
+        "lr, h.eps, h.eps_inside",
+        "lr, h.eps, not h.eps_inside",
+        "epsilon-and-bias-correction",
+    ),
+    "kernel of Adam: no bias correction": Fault(
+        "cpu.optimizers", "adam.unbiased(h, step)", "adam.unbiased(h, 10**6)", "epsilon-and-bias-correction"
+    ),
+    "kernel of batch norm: biased running variance": Fault(
+        "cpu.batch_norm",
+        "momentum * var * (count / (count - 1))",
+        "momentum * var",
+        "batch-norm-statistics",
+    ),
+    "kernel of batch norm: the batch's statistics in prediction": Fault(
+        "cpu.batch_norm", "x.ndim < 2 or not training", "x.ndim < 2", "batch-norm-statistics"
+    ),
+    "kernel of batch norm: gradient without eps": Fault(
+        "cpu.batch_norm", "1 / np.sqrt(var + eps)", "1 / (var + eps)", "batch-norm-identity"
+    ),
+    "kernel of cross-entropy: the sum": Fault(
+        "cpu.cross_entropy", "scale = 1 / rows if", "scale = 1.0 if", "initial-loss overfit-20"
+    ),
     # search, ensembles
     "ensemble: the largest probability": Fault(
         "nn.container",
@@ -390,10 +435,27 @@ def first_notice(experiments: str) -> str:
     return ""
 
 
+def compiled(fault: Fault) -> bool:
+    """Whether its line runs with the compiled kernels; the other lines run without."""
+    return fault.module.startswith("cpu.")
+
+
+def control(with_kernels: bool) -> str:
+    """What the experiments notice without a fault: nothing."""
+    faults = [fault for fault in FAULTS.values() if compiled(fault) == with_kernels]
+    names = dict.fromkeys(name for fault in faults for name in fault.seen_by.split())
+    return _inside(" ".join(names), with_kernels, "control")
+
+
 def run(name: str) -> str:
     """A fault in a fresh process: what noticed it, or ""."""
+    return _inside(FAULTS[name].seen_by, compiled(FAULTS[name]), name)
+
+
+def _inside(experiments: str, with_kernels: bool, name: str) -> str:
     found = subprocess.run(
-        [sys.executable, "-m", "tests.lab.faults", "--inside", name],
+        [sys.executable, "-m", "tests.lab.faults", "--inside", name, experiments],
+        env={**os.environ, "XPNET_FUSED": str(int(with_kernels))},
         capture_output=True,
         text=True,
         check=False,
@@ -406,11 +468,15 @@ def run(name: str) -> str:
 def main(names: list[str]) -> int:
     """Run faults, two at a time."""
     if names[:1] == ["--inside"]:
-        plant(FAULTS[names[1]])
-        print(first_notice(FAULTS[names[1]].seen_by))
+        if names[1] in FAULTS:
+            plant(FAULTS[names[1]])
+        print(first_notice(names[2]))
         return 0
-    names = names or list(FAULTS)
     missed = []
+    if not names:
+        missed = [f"without a fault: {notice}" for notice in (control(True), control(False)) if notice]
+        print(*missed, sep="\n", end="\n" if missed else "", flush=True)
+    names = names or list(FAULTS)
     with ThreadPoolExecutor(2) as pool:
         for name, notice in zip(names, pool.map(run, names), strict=True):
             print(f"{'noticed' if notice else 'MISSED ':<9}{name}: {notice}", flush=True)

@@ -1,5 +1,6 @@
 """The page in a browser: it renders, its parts move, and their numbers are the library's."""
 
+import io
 import json
 from functools import partial
 
@@ -167,6 +168,80 @@ def test_a_network_learns_points_of_the_keyboard(opened):
         place.get_by_role("button", name="train 100 steps").click()
     assert words.text_content().endswith("after 300 steps")
     assert float(words.text_content().split()[1]) < 0.1 < before
+
+
+def pixels(page, canvas, points, xs, ys):
+    """The colours (n, 3) at points of a plot over these ranges, by what they are drawn on."""
+    places = [[(x - xs[0]) / (xs[1] - xs[0]), (ys[1] - y) / (ys[1] - ys[0])] for x, y in points]
+    found = canvas.evaluate(
+        """(canvas, places) => {
+          const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {
+            willReadFrequently: true,
+          });
+          copy.drawImage(canvas, 0, 0);
+          return places.map(([x, y]) => {
+            const at = [x * canvas.width, y * canvas.height].map(Math.round);
+            return [...copy.getImageData(...at, 1, 1).data].slice(0, 3);
+          });
+        }""",
+        places,
+    )
+    return np.array(found, dtype=float)
+
+
+def themes(page):
+    """The colours of class 2, class 1 and the paper: rows of (3, 3); a label of 0 or 1 is a row."""
+    said = page.evaluate("['two', 'one', 'paper'].map(colour)")
+    short = lambda c: c if len(c) == 7 else "#" + "".join(2 * digit for digit in c[1:])
+    return np.array([[int(short(c)[k : k + 2], 16) for k in (1, 3, 5)] for c in said], dtype=float)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_classes_have_their_own_colours(opened, scheme):
+    """Of dots, and of the area where a network answers with their class."""
+    opened.emulate_media(color_scheme=scheme)
+    place = demo(opened, "hidden-representation")
+    for _ in range(4):
+        place.get_by_role("button", name="train 100 steps").click()
+    assert float(place.locator("output.words").text_content().split()[1]) < 0.1
+    xor, labels = np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]]), np.array([0, 1, 1, 0])
+    canvas, ranges, colours = place.locator("canvas"), ((-3, 3), (-2, 2)), themes(opened)
+    np.testing.assert_allclose(pixels(opened, canvas, xor, *ranges), colours[labels], atol=3)
+    around = pixels(opened, canvas, xor + np.array([0.2, 0.0]), *ranges)  # outside the dots
+    mixed = (colours + colours[2]) / 2  # one sure answer: half of the class's colour on paper
+    np.testing.assert_allclose(around, mixed[labels], atol=25)
+    assert np.abs(mixed[0] - mixed[1]).max() > 50
+
+    place = demo(opened, "perceptron")
+    found = pixels(opened, place.locator("canvas"), [[1, 1], [1, -1], [-1, 1], [-1, -1]], *ranges)
+    np.testing.assert_allclose(found, colours[[1, 0, 0, 0]], atol=3)
+
+
+def test_decision_boundaries_have_the_colours_of_their_points(opened):
+    """Clouds of 100 points: dots of their class, some under others, on an area that answers for most."""
+    opened.evaluate("document.querySelector('main').append(element('div', {id: 'here'}))")
+    opened.evaluate("demos.boundary(document.getElementById('here'))")
+    points = np.array(opened.evaluate("lab.clouds(100)"))
+    inside = points[(abs(points[:, 0]) < 3.9) & (abs(points[:, 1]) < 2.9)]
+    canvas, colours = opened.locator("#here canvas"), themes(opened)
+    found = pixels(opened, canvas, inside[:, :2], (-4, 4), (-3, 3))
+    distance = np.abs(found[:, None] - colours[:2]).sum(axis=2)
+    assert np.mean(distance.argmin(axis=1) == inside[:, 2]) > 0.9
+    corners = pixels(opened, canvas, [[-3, -2], [3, 2]], (-4, 4), (-3, 3))  # of class 2 and of class 1
+    assert np.abs(corners[:, None] - colours[:2]).sum(axis=2).argmin(axis=1).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pixels_of_figures_follow_the_theme(opened, scheme):
+    """An animation is drawn on white: its corner is the page's paper, its labels are as light as text."""
+    image = pytest.importorskip("PIL.Image")
+    opened.emulate_media(color_scheme=scheme)
+    figure = opened.locator("section[aria-labelledby=optimizers-in-a-valley] figure img").first
+    figure.scroll_into_view_if_needed()
+    seen = np.asarray(image.open(io.BytesIO(figure.screenshot())).convert("RGB"), dtype=float)
+    np.testing.assert_allclose(seen[8, 8], themes(opened)[2], atol=8)
+    ink = seen.sum(axis=2).max() if scheme == "dark" else seen.sum(axis=2).min()
+    assert abs(ink - seen[8, 8].sum()) > 500
 
 
 def test_search_and_formulas(opened):

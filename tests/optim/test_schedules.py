@@ -236,6 +236,11 @@ MISTAKES = {
         ValueError,
         'must be "linear", "cosine"',
     ),
+    "stable": (
+        lambda o: optim.WarmupStableDecayLR(o, 1, -1, 1),
+        ValueError,
+        "WarmupStableDecayLR: stable must be at least 0, got -1",
+    ),
     "no length": (lambda o: optim.OneCycleLR(o, 1.0), ValueError, "pass total_steps, or epochs and"),
     "part": (
         lambda o: optim.OneCycleLR(o, 1.0, 9, pct_start=2),

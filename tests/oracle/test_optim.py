@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 
 import xpnet  # noqa: E402
 from xpnet import optim  # noqa: E402
+from xpnet.optim.line_search import Point, lowest_of_cubic  # noqa: E402
 
 STEPS = 100
 SHAPES = ((4, 3), (5,), (2, 3, 2))
@@ -246,6 +247,7 @@ SCHEDULES = [
     ("LambdaLR", {"lr_lambda": lambda t: 0.9**t}),
     ("LambdaLR", {"lr_lambda": [lambda t: 0.9**t, lambda t: 1 / (1 + t)]}),
     ("MultiStepLR", {"milestones": [3, 9, 9, 12], "gamma": 0.5}),
+    ("ConstantLR", {}),
     ("ConstantLR", {"factor": 0.2, "total_iters": 4}),
     ("LinearLR", {}),
     ("LinearLR", {"start_factor": 0.1, "end_factor": 0.5, "total_iters": 7}),
@@ -458,6 +460,13 @@ def test_a_bracket_is_left_from_near_its_ends_as_pytorch_does():
         rules[0].step(lambda: closure(rules[0], lambda: waves(a, xpnet.array_api.sin)))
         rules[1].step(lambda: closure(rules[1], lambda: waves(b, torch.sin)))
         close(a.numpy(), b.detach().numpy(), 1e-7)
+
+
+def test_two_points_in_one_place_have_no_cubic():
+    """Then the middle of the limits, as where the cubic has no minimum."""
+    point = lambda slope: Point(2.0, 0.0, np.zeros(1), slope)
+    assert lowest_of_cubic(point(-1.0), point(-1.0), (1.0, 5.0)) == 3
+    assert lowest_of_cubic(point(-1.0), point(1.0)) == 2
 
 
 @pytest.mark.parametrize("start", [(-1.2, 1.0), (3.0, -2.0)])

@@ -4,6 +4,6 @@
 `xpnet.lab.experiments`, meant to be read.
 """
 
-from xpnet.lab.experiment import Check, Experiment, Picture, Result, Table, catalogue, experiment
+from xpnet.lab.experiment import Check, Experiment, Picture, Result, Table, catalogue, experiment, report
 
-__all__ = ["Check", "Experiment", "Picture", "Result", "Table", "catalogue", "experiment"]
+__all__ = ["Check", "Experiment", "Picture", "Result", "Table", "catalogue", "experiment", "report"]

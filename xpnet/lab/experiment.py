@@ -290,3 +290,12 @@ def text(value: Any) -> str:
         for v in to_numpy(value).reshape(-1).tolist()
     ]
     return ", ".join(numbers if len(numbers) <= 12 else [*numbers[:4], "...", *numbers[-2:]])
+
+
+def report(what: str, value: Any) -> None:
+    """Print a number, or several, as the page writes them; code that is copied from the page ends with this.
+
+    >>> report("2 / lambda_max", 0.2402082)
+    2 / lambda_max: 0.2402
+    """
+    print(f"{what}: {text(to_numpy(value))}")

@@ -18,6 +18,9 @@ from xpnet.lab.items import items
 from xpnet.lab.svg import inline
 
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # RDF is no HTML
+STYLE: Any = {"font.size": 12, "svg.hashsalt": "xpnet", "svg.fonttype": "none"}
+"""Of all pictures: read at the back of a room."""
+
 DEMOS = {  # moving parts: experiment -> what page.js makes of it
     "step-size": 'data-demo="descent" data-surface="quadratic"',
     "optimizers-in-a-bowl": 'data-demo="descent" data-surface="bowl"',
@@ -124,31 +127,38 @@ def draw(picture: Picture, format: str) -> bytes:
     """
     try:
         import matplotlib as mpl
-        from matplotlib.figure import Figure  # without pyplot: no window system, no global state
     except ImportError:
         raise ImportError('pictures need matplotlib: pip install "xpnet[plot]"') from None
 
-    file = io.BytesIO()
-    if picture.frames:
-        from matplotlib.animation import FuncAnimation, PillowWriter
+    with mpl.rc_context(STYLE):
+        return _animated(picture) if picture.frames else _drawn(picture, format)
 
-        figure = Figure(figsize=picture.size)
 
-        def frame(k: int) -> list[Any]:
-            figure.clear()
-            picture.draw(figure, k)
-            return []
+def _drawn(picture: Picture, format: str) -> bytes:
+    from matplotlib.figure import Figure  # without pyplot: no window system, no global state
 
-        animation = FuncAnimation(figure, frame, frames=picture.frames, init_func=lambda: [])
-        with TemporaryDirectory() as folder:  # the writer wants a file's name
-            path = Path(folder) / "animation.gif"
-            animation.save(path, writer=PillowWriter(fps=10), dpi=100)
-            return path.read_bytes()
-    figure = Figure(figsize=picture.size, layout="constrained")
+    file, figure = io.BytesIO(), Figure(figsize=picture.size, layout="constrained")
     picture.draw(figure)
-    with mpl.rc_context({"svg.hashsalt": "xpnet", "svg.fonttype": "none"}):
-        figure.savefig(file, format=format, dpi=120, metadata=_NO_METADATA if format == "svg" else None)
+    figure.savefig(file, format=format, dpi=120, metadata=_NO_METADATA if format == "svg" else None)
     return file.getvalue()
+
+
+def _animated(picture: Picture) -> bytes:
+    from matplotlib.animation import FuncAnimation, PillowWriter
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=picture.size)
+
+    def frame(k: int) -> list[Any]:
+        figure.clear()
+        picture.draw(figure, k)
+        return []
+
+    animation = FuncAnimation(figure, frame, frames=picture.frames, init_func=lambda: [])
+    with TemporaryDirectory() as folder:  # the writer wants a file's name
+        path = Path(folder) / "animation.gif"
+        animation.save(path, writer=PillowWriter(fps=10), dpi=100)
+        return path.read_bytes()
 
 
 def _section(experiment: Experiment, result: Result) -> str:

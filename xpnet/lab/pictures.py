@@ -31,5 +31,5 @@ def show(axis: Any, picture: np.ndarray, title: str = "") -> None:
     """A (3, H, W) or (1, H, W) picture without ticks."""
     channels = picture.transpose(1, 2, 0)
     axis.imshow(np.clip(channels if channels.shape[2] == 3 else channels[:, :, 0], 0, 1), cmap="gray")
-    axis.set_title(title, fontsize=8)
+    axis.set_title(title, fontsize="small")
     axis.axis("off")

@@ -83,7 +83,7 @@ def race(
             axis.plot(*path[: now + 1].T, color=f"C{color}", lw=1)
             axis.plot(*path[min(now, len(path) - 1)], "o", color=f"C{color}", label=name)
         axis.set_title(f"step {now}")
-        axis.legend(loc=legend, fontsize=7)
+        axis.legend(loc=legend, fontsize="small")
 
     return Picture(title, draw, (6, 4), frames)
 
@@ -93,4 +93,4 @@ def progress(axis: Any, curves: dict[str, np.ndarray], ylabel: str) -> None:
     for name, values in curves.items():
         axis.semilogy(np.maximum(values, 1e-16), label=name)
     axis.set(xlabel="step", ylabel=ylabel)
-    axis.legend(fontsize=7)
+    axis.legend(fontsize="small")

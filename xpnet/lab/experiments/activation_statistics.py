@@ -82,9 +82,9 @@ def run() -> Result:
             figure.subplots(5, LAYERS, sharex=True), histograms.items(), strict=True
         ):
             for axis, count in zip(row, counts, strict=True):
-                axis.bar(np.linspace(-0.975, 0.975, 40), count, 0.05)
+                axis.stairs(count, np.linspace(-1, 1, 41), fill=True)
                 axis.set(yticks=[], xticks=[-1, 1], xlim=(-1.1, 1.1))
-            row[0].set_ylabel(name.replace(", ", "\n"), fontsize=9)
+            row[0].set_ylabel(name.replace(", ", "\n"), fontsize="small")
         figure.supxlabel("activation, from -1 to 1")
 
     def draw_deviations(figure):
@@ -93,14 +93,14 @@ def run() -> Result:
             (line,) = axis.semilogy(range(1, LAYERS + 1), deviations[name], "o", label=name)
             axis.semilogy(range(1, LAYERS + 1), THEORY[name], color=line.get_color())
         axis.set(xlabel="layer", ylabel="standard deviation")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize="small")
 
     def draw_means(figure):
         axis = figure.subplots()
         for name in SCHEMES:
             axis.plot(range(1, LAYERS + 1), means[name], "o-", label=name)
         axis.set(xlabel="layer", ylabel="mean")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize="small")
 
     return Result(
         "Weights of deviation 0.01 let the activations of a tanh network die out, weights of deviation 1 "

@@ -35,7 +35,7 @@ def run() -> Result:
             axis.loglog(k, found[:, 0], label=name)
         axis.loglog(k[seen], adagrad[seen, 1], "o", ms=3, label="AdaGrad, every tenth step")
         axis.set(xlabel="step", ylabel="update, gradient 1")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize="small")
 
     return Result(
         "AdaGrad adds up squared gradients, so with a constant gradient step k is rate/sqrt(k): it "

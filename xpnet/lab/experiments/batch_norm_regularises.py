@@ -60,7 +60,7 @@ def run() -> Result:
         axis.barh(where + 0.2, [a for a, _ in found.values()], 0.4, label="training, 15 % wrong labels")
         axis.barh(where - 0.2, [b for _, b in found.values()], 0.4, label="validation")
         axis.set(yticks=where, yticklabels=list(found), xlim=(0.4, 1), xlabel="accuracy")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize="small")
 
     return Result(
         "The funny way: behind batch norm a sample's value depends on who else is in its batch, a noise that "

@@ -58,12 +58,12 @@ def run() -> Result:
                     label=f"{scale:g} x He",
                 )
             axis.set(xlabel="epoch", ylim=(0, 3), title="batch norm" if norm else "without")
-            axis.legend(fontsize=7)
+            axis.legend(fontsize="small")
         for norm in (False, True):
             axes[2].semilogx(RATES, rates[norm], "o-", label="batch norm" if norm else "without")
         axes[2].set(xlabel="learning rate", ylabel="validation accuracy")
         axes[0].set_ylabel("training loss")
-        axes[2].legend(fontsize=7)
+        axes[2].legend(fontsize="small")
 
     name = {False: "without", True: "batch norm"}
     return Result(

@@ -72,7 +72,7 @@ def run() -> Result:
         for k, (rule, ratios) in enumerate(behind.items()):
             axis.bar(np.arange(3) + 0.16 * (k - 2), ratios, 0.16, label=rule)
         axis.set(xticks=range(3), xticklabels=list(tasks), yscale="log", ylabel="loss / the best rule's")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize="small")
 
     return Result(
         "Each rule at the best of three learning rates, on three tasks: Adam is not always first, but it is "

@@ -74,7 +74,7 @@ def run() -> Result:
             axis.plot(GRID, truth(GRID), "k--", label="truth")
             axis.set(title=f"order {order}", ylim=(-2.5, 2.5), xlabel="x")
         figure.axes[0].set_ylabel("y")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize="small")
 
     return Result(
         "Order 1 cannot follow the function (bias), order 5 follows the noise of each data set (variance), "

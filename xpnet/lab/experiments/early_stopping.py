@@ -66,7 +66,7 @@ def run() -> Result:
         axis.axvline(patient.epochs - 1, c="C2", ls="--", label="patience 8 stops")
         axis.axvline(h2o.epochs - 1, c="C3", ls="--", label="H2O's rule stops")
         axis.set(xlabel="epoch", ylabel="loss")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize="small")
 
     return Result(
         "The training loss falls on while the validation loss turns: from there on the network learns the "

@@ -59,13 +59,13 @@ def run() -> Result:
         axes[0].axvline(best, color="k", ls=":", label="best")
         axes[0].axvline(len(short["val_loss"]) - 1, color="C3", ls="--", label="stopped")
         axes[0].set(xlabel="epoch", ylabel="loss, a third of the labels wrong")
-        axes[0].legend(fontsize=7)
+        axes[0].legend(fontsize="small")
         c = np.geomspace(0.01, 10, 100)
         for k, t in enumerate((10, 100, 1000)):
             axes[1].semilogx(c, 1 - np.clip(1 - RATE * c, 0, 1) ** t, color=f"C{k}", label=f"{t} steps")
             axes[1].semilogx(c, c / (c + 1 / (RATE * t)), "--", color=f"C{k}")
         axes[1].set(xlabel="curvature", ylabel="share learnt; dashed: L2")
-        axes[1].legend(fontsize=7)
+        axes[1].legend(fontsize="small")
 
     return Result(
         "After t steps a direction of curvature c has learnt 1 - (1 - rate c)^t of its weight, close to the "

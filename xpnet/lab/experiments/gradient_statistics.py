@@ -64,7 +64,7 @@ def run() -> Result:
                 axis.semilogy(layers, exact, color=line.get_color())
         axes[0].set(xlabel="layer", ylabel="gradient of the activations")
         axes[1].set(xlabel="layer", ylabel="gradient of the weights")
-        axes[0].legend(fontsize=7)
+        axes[0].legend(fontsize="small")
 
     checks = [
         Check(f"RMS gradient by the activations of layers 1 to 9, {name}", ours, exact=exact, rtol=rtol)

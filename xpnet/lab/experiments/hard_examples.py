@@ -67,7 +67,7 @@ def run() -> Result:
             axes[1].plot(range(1, EPOCHS + 1), presented[name], label=name)
         axes[0].set(xlabel="epoch", ylabel="validation accuracy", ylim=(0.6, 1))
         axes[1].set(xlabel="epoch", ylabel="wrong labels among the samples", ylim=(0, 1))
-        axes[0].legend(fontsize=7)
+        axes[0].legend(fontsize="small")
 
     return Result(
         "In proportion to their loss, samples that are not learnt yet come more often. But a wrong label "

@@ -80,7 +80,7 @@ def run() -> Result:
             axis.semilogy(np.clip(shown, 1e-3, 1e6), label=f"{RATES[name]:g}, {name}")
         axis.axhline(3 * math.log(10), ls="--", c="k", lw=0.7, label="3 times the first")
         axis.set(xlabel="update", ylabel="loss (beyond 1e6 or not finite: 1e6)", ylim=(1e-3, 3e6))
-        axis.legend(fontsize=7)
+        axis.legend(fontsize="small")
 
     highest = {name: np.max(np.nan_to_num(values, nan=np.inf)) for name, (values, _, _) in runs.items()}
     explode = ("too high", "far too high", "beyond all numbers")

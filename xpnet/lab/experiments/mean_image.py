@@ -34,7 +34,7 @@ def run() -> Result:
         titles = ["picture", "mean image", "channel means", "minus mean image", "minus channel means"]
         for axis, picture, title in zip(axes, pictures, titles, strict=True):
             axis.imshow(np.clip(picture.transpose(1, 2, 0), 0, 1))
-            axis.set_title(title, fontsize=9)
+            axis.set_title(title, fontsize="small")
             axis.axis("off")
 
     mean = host[:1500].astype(np.float64)

@@ -100,7 +100,7 @@ def run() -> Result:
         left.plot(*ours.T, label="momentum")
         left.plot(*ours_nesterov.T, label="Nesterov, look-ahead point")
         left.plot(*paths["s4_nesterov"].T, ":", label="Nesterov, S2 = S4")
-        left.legend(fontsize=7)
+        left.legend(fontsize="small")
         right.semilogy(f(wrong.T), label="S2's code")
         right.semilogy(f(ours.T), label="momentum")
         right.set(xlabel="step", ylabel="f")

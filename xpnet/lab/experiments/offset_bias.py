@@ -31,7 +31,7 @@ def run() -> Result:
         axis = figure.subplots()
         axis.bar(range(len(MEANS)), [y.mean() for y in outputs.values()])
         axis.set(xticks=range(len(MEANS)), ylabel="mean output, inputs N(0, 1)")
-        axis.set_xticklabels(list(MEANS), fontsize=8)
+        axis.set_xticklabels(list(MEANS), fontsize="small")
 
     return Result(
         "For inputs of mean 0 ReLU's outputs have the mean 0.399; a small slope below 0 hardly changes it "

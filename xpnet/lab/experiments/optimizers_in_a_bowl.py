@@ -58,7 +58,7 @@ def run() -> Result:
         contours(left, bowl, (-2, 11), (-2.6, 2.6))
         for name in ("SGD", "momentum", "Adam"):
             left.plot(*paths[name][:40].T, "o-", ms=2, lw=1, label=name)
-        left.legend(fontsize=7)
+        left.legend(fontsize="small")
         progress(right, values, "f")
 
     return Result(

@@ -52,7 +52,7 @@ def run() -> Result:
         for name, curve in curves.items():
             left.semilogy(curve, label=name)
         left.set(xlabel="step", ylabel="mean square distance")
-        left.legend(fontsize=7)
+        left.legend(fontsize="small")
         right.semilogy(reduced)
         right.axhline(sgd_variance(0.1), ls=":", c="k")
         right.axhline(sgd_variance(0.01), ls=":", c="k")

@@ -40,7 +40,7 @@ def run() -> Result:
             axis.scatter(*to_numpy(cloud).T, s=2, c=np.arange(N) % 7, cmap="tab10")
             axis.axhline(0, color="k", lw=0.5)
             axis.axvline(0, color="k", lw=0.5)
-            axis.set_title(name, fontsize=9)
+            axis.set_title(name, fontsize="small")
             axis.set_aspect("equal", "datalim")
         figure.axes[-1].axis("off")
         figure.supxlabel("first feature")

@@ -58,11 +58,11 @@ def run() -> Result:
         for name, values in curves.items():
             left.plot(t, values, label=name)
         left.set(xlabel="epoch", ylabel="learning rate")
-        left.legend(fontsize=7)
+        left.legend(fontsize="small")
         right.semilogy(rates, label="learning rate")
         right.semilogy(losses, label="loss")
         right.set(xlabel="epoch")
-        right.legend(fontsize=7)
+        right.legend(fontsize="small")
 
     return Result(
         "Every schedule is a factor of the first rate and follows its formula; 0.95 per epoch is the "

@@ -51,7 +51,7 @@ def run() -> Result:
         axis.semilogx(MODELS, chosen, "s", label="the same one, on new data")
         axis.axhline(1 / CLASSES, color="k", ls=":")
         axis.set(xlabel="models compared", ylabel="accuracy")
-        axis.legend(fontsize=8)
+        axis.legend(fontsize="small")
 
     return Result(
         "Of 100 models that only guess among ten classes, the best one seems 18 % accurate on a test set of "

@@ -64,7 +64,7 @@ def run() -> Result:
             axis.semilogy(watch.ratios, ".-" if len(watch.ratios) < 20 else "-", label=f"rate {rate:g}")
         axis.axhline(1e-3, ls=":", c="k")
         axis.set(xlabel="update", ylabel="|update| / |W|")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize="small")
 
     return Result(
         "The ratio of an update to the weights tells whether a learning rate fits, whatever the scale of "
