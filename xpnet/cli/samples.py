@@ -18,7 +18,7 @@ from xpnet.data.dataset import check_finite
 from xpnet.data.folder import is_archive, pictures_in
 from xpnet.data.frame import COLUMNAR, Frame
 from xpnet.data.npy import read_npy, read_npz
-from xpnet.data.picture import SUFFIXES, decode
+from xpnet.data.picture import SUFFIXES, decode_one
 from xpnet.data.target import Target
 from xpnet.data.text import read_table
 from xpnet.io.model import Saved, numbers_of
@@ -139,7 +139,7 @@ def _any_size(path: str, channels: int, skip_damaged: bool) -> Samples:
         return Samples(
             found.x.astype(np.float32), np.arange(len(found.x)), found.names, None, tuple(found.notes)
         )
-    x = decode(read_file(path), None, mode, path)[None].astype(np.float32)
+    x = decode_one(read_file(path), None, mode, path)[None].astype(np.float32)
     return Samples(x, np.arange(1))
 
 
@@ -241,7 +241,7 @@ def _read(path: str, shape: Sequence[int], settings: ReadingSettings) -> np.ndar
                 f"the model takes flat samples, {shape}; for pictures, save it with metadata that say how "
                 'they lie in them, such as {"picture": [1, 28, 28]}'
             )
-        return decode(read_file(path), _side(shape), "L" if shape[0] == 1 else "RGB", path)
+        return decode_one(read_file(path), _side(shape), "L" if shape[0] == 1 else "RGB", path)
     if suffix == ".npy":
         return read_npy(path)
     if suffix == ".npz":
