@@ -14,6 +14,7 @@ import xpnet
 from tests.data.test_idx import write_mnist
 from xpnet.cli import main
 from xpnet.cli.model import load_model
+from xpnet.cli.settings import TrainSettings
 from xpnet.train import load_checkpoint
 
 pytest.importorskip("safetensors")
@@ -174,7 +175,7 @@ def _cut(path, epochs):
 
 
 def _words(name, value):
-    if value is None or value is False or name == "dataset":
+    if value is None or value is False or name == "dataset" or value == TrainSettings.defaults()[name]:
         return []
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return [f"--{name.replace('_', '-')}", *([] if value is True else [text])]

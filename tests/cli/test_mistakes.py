@@ -29,6 +29,9 @@ def place(tmp_path_factory):
     (folder / "titled.csv").write_text("Sales of 2020\n\n" + header + "1.5,Graz,2.5\n" * 9)
     (folder / "bad.toml").write_text("lr = = 3\n")
     (folder / "odd.toml").write_text("learning_rate = 3\n")
+    (folder / "refuse.toml").write_text('data = "digits"\nmissing = "refuse"\n')
+    (folder / "latin.txt").write_text("A line.\nCaf\xe9.\n" * 99, encoding="latin-1")
+    np.savez(folder / "pack.npz", np.arange(9))
     (folder / "junk.safetensors").write_bytes(b"junk")
     for kind in "ab":
         for part in ("pics", "odd/train", "odd/test"):
@@ -72,6 +75,26 @@ MISTAKES = {
     "train digits --decimal ,": "--decimal is for tables; the data are digits",
     "train digits --encoding cp1252": "--encoding is for tables; the data are digits",
     "train digits --header yes": "--header is for tables; the data are digits",
+    "train digits --missing refuse": "--missing is for tables; the data are digits",
+    "train digits --text ask": "--text is for tables; the data are digits",
+    "train images pics --delimiter ,": "--delimiter is for tables; the data are images",
+    "train table h.csv --target price --augment none": "--augment is for pictures",
+    "train images pics --activation relu": "--activation and --no-batch-norm are for --model mlp, not cnn",
+    "train digits --keep 2": "--keep is for --checkpoint FILE",
+    "doctor digits --text ask": "--text is for tables; the data are digits",
+    "search digits --missing refuse": "--missing is for tables; the data are digits",
+    "train --config refuse.toml": "--missing is for tables; the data are digits",
+    "train text pics/a/0.png": "0.png: not a text (--tokens byte takes any file)",
+    "train text pack.npz": "an Office document or a zip file, not a text: save it as plain text",
+    "train text old.xls": "an Office document or a zip file, not a text: save it as plain text",
+    "train text latin.txt": "line 2: not a text in UTF-8: it has the byte e9; say what it is written in",
+    "train text words.csv --decimal ,": "--decimal is for tables; the data are text",
+    "predict digits.safetensors pics/a/0.png --header no": "--header is for tables of text; pics/a/0.png is",
+    "predict digits.safetensors --decimal ,": "--decimal is for tables of text; the test set is none",
+    "predict h.safetensors new.csv --skip-damaged": "--skip-damaged is for pictures; new.csv is none",
+    "predict h.safetensors new.csv --top 2": "--top is for classes; the model predicts a number",
+    "predict digits.safetensors --probabilities": "--probabilities is for --output FILE.csv",
+    "report digits.safetensors pics --encoding utf-8": "--encoding is for tables of text; pics is none",
     "search digits --header yes": "--header is for tables; the data are digits",
     "doctor digits --missing mean": "--missing is for tables; the data are digits",
     "train digits --width 3": "the model is mlp, whose sizes --layers sets",

@@ -94,7 +94,7 @@ NETWORK = ("layers", "width", "dropout", "depth", "heads", "latent", "context")
 
 ALLOWED = tuple(dict.fromkeys(PARTS.values()))
 
-_NOT_KEPT = ("argv", "checkpoint", "resume", "allow", "config", "file", "run", "overwrite", "live")
+_NOT_KEPT = ("argv", "given", "checkpoint", "resume", "allow", "config", "file", "run", "overwrite", "live")
 
 
 def run_settings(settings: TrainSettings, setup: Setup, epochs: int) -> dict[str, Any]:
@@ -171,6 +171,8 @@ def run_checkpoint(settings: TrainSettings, setup: Setup, epochs: int) -> RunChe
     if path is None:
         if settings.checkpoint_every is not None:
             raise BadInputError("--checkpoint-every needs --checkpoint FILE")
+        if settings.asked("keep"):
+            raise BadInputError("--keep is for --checkpoint FILE")
         return None
     command, options = run_settings(settings, setup, epochs), kept_options(settings, setup.name)
     with bad_input():

@@ -75,6 +75,8 @@ class _CommandParser(_Parser):
         self.set_defaults(**module.Settings.defaults())
         args = expanded(args, self)
         self._refuse_unknown(args)
+        options = (self._option_string_actions.get(word.split("=")[0]) for word in args)
+        self.set_defaults(given=tuple({option.dest: None for option in options if option is not None}))
         found = super().parse_known_args(args, namespace)
         earlier = module.earlier_options(found[0]) if hasattr(module, "earlier_options") else {}
         if not earlier:

@@ -14,7 +14,7 @@ from xpnet.cli.help import nearest
 from xpnet.cli.settings import Interval, TrainSettings
 from xpnet.core.reading import read_file, reading
 
-_NOT_KEPT = ("argv", "config", "dataset", "file", "run", "overwrite", "resume", "allow", "live")
+_NOT_KEPT = ("argv", "given", "config", "dataset", "file", "run", "overwrite", "resume", "allow", "live")
 
 
 def expanded(args: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:

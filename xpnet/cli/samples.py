@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.cli.errors import BadInputError
 from xpnet.cli.settings import ReadingSettings
-from xpnet.cli.table import read
+from xpnet.cli.table import read, refuse_reading
 from xpnet.core.reading import read_file, reading
 from xpnet.data import Columns
 from xpnet.data.dataset import check_finite
@@ -80,6 +81,11 @@ def read_input(path: str, saved: Saved, settings: ReadingSettings, skip_damaged:
     """
     columns, shape = columns_of(saved), shape_of(saved)
     suffix = Path(path).suffix.lower()
+    pictures = suffix in SUFFIXES or Path(path).is_dir() or is_archive(Path(path))
+    if pictures or suffix in _ARRAYS:
+        refuse_reading(settings, path)
+    if skip_damaged and not pictures:
+        raise BadInputError(f"--skip-damaged is for pictures; {path} is none")
     if columns is not None:
         if suffix in (*_ARRAYS, *SUFFIXES) or Path(path).is_dir():
             raise ValueError(f"{path}: the model is one of a table: give it a table, such as a .csv")

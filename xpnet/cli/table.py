@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +11,10 @@ import numpy as np
 
 from xpnet.cli.data import divided
 from xpnet.cli.errors import BadInputError
-from xpnet.cli.settings import ReadingSettings, SourceSettings
+from xpnet.cli.settings import BackendSettings, ReadingSettings, SourceSettings
 from xpnet.core.reading import printable
 from xpnet.data import Columns, Dataset
-from xpnet.data.frame import Frame, read_frame
+from xpnet.data.frame import COLUMNAR, Frame, read_frame
 from xpnet.data.target import Target, describe_target, find_target
 from xpnet.data.text import alike
 
@@ -54,8 +55,21 @@ def stem_of(path: str) -> str:
     return name
 
 
+def refuse_reading(settings: ReadingSettings, source: str) -> None:
+    """Refuse options about how a table is written, for what is no table of text.
+
+    Raises:
+        BadInputError: there are some.
+    """
+    for field in fields(ReadingSettings):
+        if field.name not in BackendSettings.defaults() and getattr(settings, field.name) is not None:
+            raise BadInputError(f"--{field.name} is for tables of text; {source} is none: leave it out")
+
+
 def read(settings: ReadingSettings, path: str, asked: Sequence[int | str] = ()) -> Frame:
     """A table as the options say that it is written, with the columns that are asked for."""
+    if Path(path).suffix.lower() in COLUMNAR:
+        refuse_reading(settings, path)
     header = None if settings.header is None else settings.header == "yes"
     return read_frame(
         path,
