@@ -86,7 +86,6 @@ def test_ctrl_c_and_resume_are_one_run(capsys):
         (["--batch-size", "50"], "--batch-size 32", "--batch-size 50", "or --allow data\n"),
         (["--seed", "3"], "--seed 0", "--seed 3", "or --allow data\n"),
         (["--augment", "standard"], "--augment none", "--augment standard", "or --allow augmentation\n"),
-        (["--patience", "2"], "--patience 15", "--patience 2", "or --allow callbacks\n"),
         (["--monitor", "accuracy"], "--monitor loss", "--monitor accuracy", "or --allow callbacks\n"),
         (
             ["--schedule", "constant", "--lr", "1"],
@@ -146,6 +145,20 @@ def test_the_checkpoint_alone_restores_every_option(name, capsys):
     assert measured("part.json") == measured("whole.json")
     both = [json.loads(Path(f"{file}.json").read_text()) for file in ("part", "whole")]
     assert both[0]["training"] == both[1]["training"]
+
+
+@pytest.mark.parametrize("patience", [1, 9])
+def test_another_patience_counts_from_where_the_run_is(patience, capsys):
+    words = ["train", "digits", "--layers", "8", "--schedule", "constant", "--lr", "0.1", *FILES]
+    assert main([*words, "--epochs", "3", "--save", "none", "--checkpoint", "c"]) == 0
+    more = ["--epochs", "8", "--patience", str(patience)]
+    assert main([*words, *more, "--save", "whole.st", "--json", "whole.json"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", "c", *more, "--save", "part.st", "--json", "part.json"]) == 0
+    said = f"note: it stops after {patience} epochs without a better one; before, after 15"
+    assert said in capsys.readouterr().out
+    assert np.array_equal(theta("part.st"), theta("whole.st"))
+    assert measured("part.json") == measured("whole.json")
 
 
 def _cut(path, epochs):

@@ -85,7 +85,6 @@ PARTS = {
     "schedule": "callbacks",
     "epochs": "callbacks",
     "monitor": "callbacks",
-    "patience": "callbacks",
 }
 """The part of a run (`Trainer.fit(allow=...)`) that an option belongs to; others make the network."""
 
@@ -202,6 +201,8 @@ def check_resume(
     saved = _saved(str(path))
     there = saved["metadata"]["command"]
     changed = [key for key in command if key in there and there[key] != command[key]]
+    patience = there.get("patience", settings.patience)  # how long it goes on is nothing that it has learned
+    changed = [key for key in changed if key != "patience"]
     others = [key for key in changed if key != "epochs"]
     # another length needs no leave, whatever else is otherwise by leave; of another schedule, it is part
     longer = others != changed and "schedule" not in others
@@ -233,7 +234,11 @@ def check_resume(
     if note:
         print(f"note: {note}")
     if state["stop"]:
-        print(f"note: it had stopped, after {settings.patience} epochs without a better one")
+        print(f"note: it had stopped, after {patience} epochs without a better one, and stays so")
+    elif patience != settings.patience:
+        print(
+            f"note: it stops after {settings.patience} epochs without a better one; before, after {patience}"
+        )
     if longer:
         print(
             f"note: the learning rate goes on along a cosine of {command['epochs']} epochs, not of "
