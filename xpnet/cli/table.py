@@ -15,6 +15,7 @@ from xpnet.cli.settings import BackendSettings, ReadingSettings, SourceSettings
 from xpnet.core.reading import printable
 from xpnet.data import Columns, Dataset
 from xpnet.data.frame import COLUMNAR, Frame, read_frame
+from xpnet.data.mixtures import are_truths, first_code
 from xpnet.data.target import Target, describe_target, find_target
 from xpnet.data.text import alike
 
@@ -131,6 +132,13 @@ def read_table_data(settings: SourceSettings, seed: int, intervals: bool = False
             notes.append(f"classes of less than 5 rows can hardly be learned: {', '.join(rare[:5])}{more}")
         for one, other in alike(names):
             notes.append(f"classes {one!r} and {other!r} differ in case only, and count as two")
+        code = first_code(names)
+        if code is not None and str(int(code)) in names:
+            notes.append(f"classes {code!r} and {str(int(code))!r} count as two, as codes do")
+        if are_truths({name.lower() for name in names}):
+            notes.append(
+                f"{', '.join(map(repr, names))} count as {len(names)} classes, not as true and false"
+            )
     if target.why:
         notes.append(f"{target.why}: {target.task}; --task says otherwise")
 
