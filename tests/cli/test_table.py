@@ -495,7 +495,7 @@ def test_search_tries_no_batch_of_more_rows_than_there_are(tmp_path, capsys):
         (
             ("yes", "no", "TRUE"),
             ["TRUE", "no", "yes"],
-            "'TRUE', 'no', 'yes' count as 3 classes, not as true and",
+            "'TRUE', 'no', 'yes' count as 3 classes, not as",
         ),
     ],
 )

@@ -351,8 +351,8 @@ def test_codes_that_are_taken_for_numbers_are_said():
     table = {"zip": ["007", "7", "12", "99"], "hour": ["0.5", "00.5", "0", "1"]}
     columns = Columns().fit(table)
     assert columns.notes == [
-        "column 0 (zip): 007 begins with a zero, as codes do, and is taken for the number 7; --categories zip "
-        "takes all as names"
+        "column 0 (zip): 007 begins with a zero, as codes do, and is taken for the number 7; --categories "
+        "zip takes all as names"
     ]
     apart = Columns(categories=["zip"]).fit(table)
     assert apart.features[:4] == ["zip=007", "zip=12", "zip=7", "zip=99"]
