@@ -25,6 +25,20 @@ from xpnet.data.text import read_table
 from xpnet.io.model import Saved, numbers_of
 
 _ARRAYS = (".npy", ".npz")
+_OTHER_PICTURES = (
+    ".svg",
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jp2",
+    ".psd",
+    ".raw",
+    ".cr2",
+    ".nef",
+    ".dng",
+    ".pdf",
+    ".ico",
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,10 @@ def read_input(path: str, saved: Saved, settings: ReadingSettings, skip_damaged:
     columns, shape = columns_of(saved), shape_of(saved)
     suffix = Path(path).suffix.lower()
     pictures = suffix in SUFFIXES or Path(path).is_dir() or is_archive(Path(path))
+    if suffix in _OTHER_PICTURES:
+        raise ValueError(
+            f"{path}: pictures of that kind are not read: save it as one of {', '.join(SUFFIXES)}"
+        )
     if pictures or suffix in _ARRAYS:
         refuse_reading(settings, path)
     if skip_damaged and not pictures:
