@@ -14,6 +14,7 @@ import xpnet
 from tests.data.test_idx import write_mnist
 from xpnet.cli import main
 from xpnet.cli.model import load_model
+from xpnet.cli.settings import TrainSettings
 from xpnet.train import load_checkpoint
 
 pytest.importorskip("safetensors")
@@ -85,7 +86,6 @@ def test_ctrl_c_and_resume_are_one_run(capsys):
         (["--batch-size", "50"], "--batch-size 32", "--batch-size 50", "or --allow data\n"),
         (["--seed", "3"], "--seed 0", "--seed 3", "or --allow data\n"),
         (["--augment", "standard"], "--augment none", "--augment standard", "or --allow augmentation\n"),
-        (["--patience", "2"], "--patience 15", "--patience 2", "or --allow callbacks\n"),
         (["--monitor", "accuracy"], "--monitor loss", "--monitor accuracy", "or --allow callbacks\n"),
         (
             ["--schedule", "constant", "--lr", "1"],
@@ -148,6 +148,20 @@ def test_the_checkpoint_alone_restores_every_option(name, capsys):
     assert both[0]["training"] == both[1]["training"]
 
 
+@pytest.mark.parametrize("patience", [1, 9])
+def test_another_patience_counts_from_where_the_run_is(patience, capsys):
+    words = ["train", "digits", "--layers", "8", "--schedule", "constant", "--lr", "0.1", *FILES]
+    assert main([*words, "--epochs", "3", "--save", "none", "--checkpoint", "c"]) == 0
+    more = ["--epochs", "8", "--patience", str(patience)]
+    assert main([*words, *more, "--save", "whole.st", "--json", "whole.json"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", "c", *more, "--save", "part.st", "--json", "part.json"]) == 0
+    said = f"note: it stops after {patience} epochs without a better one; before, after 15"
+    assert said in capsys.readouterr().out
+    assert np.array_equal(theta("part.st"), theta("whole.st"))
+    assert measured("part.json") == measured("whole.json")
+
+
 def _cut(path, epochs):
     """Make the checkpoint one of an earlier epoch, by running the same command again for so long."""
     command = load_checkpoint(path)["metadata"]["options"]
@@ -175,7 +189,7 @@ def _cut(path, epochs):
 
 
 def _words(name, value):
-    if value is None or value is False or name == "dataset":
+    if value is None or value is False or name == "dataset" or value == TrainSettings.defaults()[name]:
         return []
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return [f"--{name.replace('_', '-')}", *([] if value is True else [text])]

@@ -29,6 +29,11 @@ def place(tmp_path_factory):
     (folder / "titled.csv").write_text("Sales of 2020\n\n" + header + "1.5,Graz,2.5\n" * 9)
     (folder / "bad.toml").write_text("lr = = 3\n")
     (folder / "odd.toml").write_text("learning_rate = 3\n")
+    (folder / "section.toml").write_text('data = "digits"\n[network]\nlayers = [3]\n')
+    (folder / "s.svg").write_text("<svg/>")
+    (folder / "refuse.toml").write_text('data = "digits"\nmissing = "refuse"\n')
+    (folder / "latin.txt").write_text("A line.\nCaf\xe9.\n" * 99, encoding="latin-1")
+    np.savez(folder / "pack.npz", np.arange(9))
     (folder / "junk.safetensors").write_bytes(b"junk")
     for kind in "ab":
         for part in ("pics", "odd/train", "odd/test"):
@@ -45,6 +50,7 @@ def place(tmp_path_factory):
         patch.setenv("XPNET_CACHE", str(folder / "cache"))
         assert main(shlex.split("train table h.csv --target price --epochs 1 --plot none")) == 0
         assert main(shlex.split("train digits --epochs 1 --plot none")) == 0
+        assert main(shlex.split("train digits --epochs 1 --plot none --run first")) == 0
     return folder
 
 
@@ -72,6 +78,26 @@ MISTAKES = {
     "train digits --decimal ,": "--decimal is for tables; the data are digits",
     "train digits --encoding cp1252": "--encoding is for tables; the data are digits",
     "train digits --header yes": "--header is for tables; the data are digits",
+    "train digits --missing refuse": "--missing is for tables; the data are digits",
+    "train digits --text ask": "--text is for tables; the data are digits",
+    "train images pics --delimiter ,": "--delimiter is for tables; the data are images",
+    "train table h.csv --target price --augment none": "--augment is for pictures",
+    "train images pics --activation relu": "--activation and --no-batch-norm are for --model mlp, not cnn",
+    "train digits --keep 2": "--keep is for --checkpoint FILE",
+    "doctor digits --text ask": "--text is for tables; the data are digits",
+    "search digits --missing refuse": "--missing is for tables; the data are digits",
+    "train --config refuse.toml": "--missing is for tables; the data are digits",
+    "train text pics/a/0.png": "0.png: not a text (--tokens byte takes any file)",
+    "train text pack.npz": "an Office document or a zip file, not a text: save it as plain text",
+    "train text old.xls": "an Office document or a zip file, not a text: save it as plain text",
+    "train text latin.txt": "line 2: not a text in UTF-8: it has the byte e9; say what it is written in",
+    "train text words.csv --decimal ,": "--decimal is for tables; the data are text",
+    "predict digits.safetensors pics/a/0.png --header no": "--header is for tables of text; pics/a/0.png is",
+    "predict digits.safetensors --decimal ,": "--decimal is for tables of text; the test set is none",
+    "predict h.safetensors new.csv --skip-damaged": "--skip-damaged is for pictures; new.csv is none",
+    "predict h.safetensors new.csv --top 2": "--top is for classes; the model predicts a number",
+    "predict digits.safetensors --probabilities": "--probabilities is for --output FILE.csv",
+    "report digits.safetensors pics --encoding utf-8": "--encoding is for tables of text; pics is none",
     "search digits --header yes": "--header is for tables; the data are digits",
     "doctor digits --missing mean": "--missing is for tables; the data are digits",
     "train digits --width 3": "the model is mlp, whose sizes --layers sets",
@@ -81,7 +107,7 @@ MISTAKES = {
     "train digits --json pics": "it is a folder",
     "train digits --plot x.gif": "ends in .png, .svg, .pdf or .csv",
     "train digits --report x.txt": "ends in .html",
-    "train digits --resume nope.ckpt": "no such file",
+    "train digits --resume nope.ckpt": "nope.ckpt: no such file",
     "train digits --resume digits.safetensors": "not a checkpoint",
     "train digits --run ../x": "expected the name of a folder in runs",
     "train digits --run ''": "expected the name of a folder in runs",
@@ -93,7 +119,19 @@ MISTAKES = {
     "train images pics --size 1 --model vit --plot none --save none": "for pictures of 2 pixels a side",
     "train --config nope.toml": "no such file",
     "train --config bad.toml": "at line 1",
-    "train --config odd.toml": "'learning_rate' is no option of xpnet train",
+    "train --config odd.toml": "'learning_rate' is no option of xpnet train; did you mean '--lr'?",
+    "train --config section.toml": "[network] begins a section, and there are none",
+    "train digits --learning-rate 0.1": "did you mean '--lr'?",
+    "train digits --l2 0.1": "did you mean '--weight-decay'?",
+    "train digits --activation Relu": "did you mean 'relu'?",
+    "train digits --optimizer ADAM": "did you mean 'adam'?",
+    "train digits --resume zzz": "zzz: no such file, nor such a run; runs are first",
+    "train --resume firts": "no such file, nor such a run; did you mean 'first'?",
+    "runs firts": "did you mean 'first'?",
+    "parity --ranks 0": "'0' is a word too many: --ranks takes no value (see xpnet parity --help)",
+    "predict digits.safetensors s.svg": "pictures of that kind are not read: save it as one of .jpg, .jpeg",
+    "predict h.safetensors new.csv x.csv": "'x.csv' is a word too many (see xpnet predict --help)",
+    "serve digits.safetensors 8000": "'8000' is a word too many (see xpnet serve --help)",
     "train --help trainin": "did you mean 'training'?",
     "train table": "xpnet train table FILE.csv --target COLUMN",
     "train table nope.csv": "no such file",
@@ -151,7 +189,8 @@ MISTAKES = {
     "doctor nope": "choose from 'digits'",
     "parity --backends numpy": "expected two of numpy",
     "lab nothing": "`xpnet lab` lists them",
-    "runs nope": "xpnet train digits --run NAME makes one",
+    "runs nope": "runs: no run 'nope'; there are first",
+    "runs --folder pics": "xpnet train digits --run NAME makes one",
     "fly": "choose from 'train'",
 }
 

@@ -182,6 +182,16 @@ def test_a_row_is_answered(target, serve):
     assert client.json({"row": row})[0] == 200  # it goes on
 
 
+def test_an_unknown_category_is_said(serve):
+    trained("price")
+    client, row = serve("homes.safetensors"), {k: v[0] for k, v in houses().items() if k != "price"}
+    assert "notes" not in client.json({"row": row})[1]
+    code, answer = client.json({"row": row | {"city": "Atlantis"}})
+    assert code == 200
+    assert "(city) has 1 values that were not in the training set" in answer["notes"][0]
+    assert "'Atlantis'" in answer["notes"][0]
+
+
 def test_a_picture_is_answered(serve):
     image = pytest.importorskip("PIL.Image")
     import io
@@ -195,6 +205,10 @@ def test_a_picture_is_answered(serve):
     code, reply = client.ask("POST", "/predict", file.getvalue(), Content_Type="image/png")
     expected = xpnet.load("digits.safetensors").predict_class(test.x[:1].reshape(1, 64))
     assert (code, json.loads(reply)["prediction"]) == (200, expected[0])
+    frames, moving = [image.new("L", (8, 8), value) for value in (9, 200)], io.BytesIO()
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    code, reply = client.ask("POST", "/predict", moving.getvalue(), Content_Type="image/gif")
+    assert (code, ["first picture is taken" in note for note in json.loads(reply)["notes"]]) == (200, [True])
     code, reply = client.ask("POST", "/predict", b"no picture", Content_Type="image/png")
     assert (code, b"not a picture" in reply) == (400, True)
 

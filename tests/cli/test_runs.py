@@ -171,13 +171,56 @@ def test_runs_are_compared(capsys):
     ]
     best = max(reports, key=lambda name: reports[name]["test"]["accuracy"])
     assert [line.split()[0] for line in lines[1:]] == [best, *(name for name in reports if name != best)]
-    assert lines[1].split()[-3:-1] == ["1", "0.125"]
+    assert lines[1].split()[-4:-1] == ["1", "0.125", "accuracy"]
     assert lines[1].split()[-1] == f"{reports[best]['test']['accuracy']:.4g}"
     assert main(["runs", "a"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     pytest.importorskip("matplotlib")
     assert main(["runs", "--plot", "r.svg"]) == 0
     assert Path("r.svg").read_text().startswith("<?xml")
+
+
+def test_runs_are_compared_within_a_task_and_data(capsys):
+    Path("t.csv").write_text("x,y\n" + "".join(f"{i % 17},{2.5 * (i % 17) + i % 3}\n" for i in range(60)))
+    more = ["--epochs", "2", "--target", "y", "--task", "regression", "--plot", "none"]
+    assert main(["train", "table", "t.csv", *more, "--lr", "0.01", "--run", "low"]) == 0
+    assert main(["train", "table", "t.csv", *more, "--lr", "0.05", "--epochs", "9", "--run", "high"]) == 0
+    assert main([*QUICK, "--run", "digits"]) == 0
+    reports = {name: Path("runs", name, "report.json") for name in ("low", "high", "digits")}
+    accuracy = json.loads(reports["digits"].read_text())["test"]["accuracy"]
+    for name, r2 in (("low", accuracy - 0.1), ("high", accuracy + 0.1)):  # the digits would be between them
+        report = json.loads(reports[name].read_text())
+        report["test"]["r2"] = r2
+        reports[name].write_text(json.dumps(report))
+    capsys.readouterr()
+    assert main(["runs"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    found = [(line[0], line[-2], line[-1]) for line in lines]
+    assert found == [
+        ("digits", "accuracy", f"{accuracy:.4g}"),
+        ("high", "r2", f"{accuracy + 0.1:.4g}"),
+        ("low", "r2", f"{accuracy - 0.1:.4g}"),
+    ]
+
+
+def test_a_run_that_was_killed_is_listed_as_unfinished(capsys):
+    assert main([*QUICK, "--run", "done"]) == 0
+    assert main([*QUICK, "--run", "killed", "--lr", "0.002"]) == 0
+    losses = json.loads(Path("runs/killed/report.json").read_text())["history"]["val_loss"]
+    Path("runs/killed/report.json").unlink()
+    Path("runs/early").mkdir()  # killed before its first checkpoint
+    Path("runs/early/config.toml").write_text(Path("runs/killed/config.toml").read_text())
+    capsys.readouterr()
+    assert main(["runs"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [(line[0], line[-2] if line[0] == "done" else line[-1]) for line in lines] == [
+        ("done", "accuracy"),
+        ("early", "unfinished"),
+        ("killed", "unfinished"),
+    ]
+    best = losses.index(min(losses)) + 1
+    assert lines[2][-5:] == ["0.002", str(len(losses)), str(best), f"{min(losses):.4g}", "unfinished"]
+    assert lines[1][-3:] == ["0.002", "0", "unfinished"]
 
 
 def test_runs_refuses_in_one_line(capsys):

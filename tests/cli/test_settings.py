@@ -18,7 +18,11 @@ from xpnet.cli.settings import TrainSettings
 pytestmark = pytest.mark.host
 
 REQUIRED = {"predict": ["m"], "generate": ["m"], "export": ["m", "o"], "report": ["m"], "serve": ["m"]}
-UNASKED = {"train": {"argv"}, "doctor": {"augment"}}  # fields without an option
+UNASKED = {
+    "train": {"argv", "given"},
+    "doctor": {"augment", "given"},
+    "search": {"given"},
+}  # fields without an option
 
 
 def read(words):

@@ -485,3 +485,41 @@ def test_search_tries_no_batch_of_more_rows_than_there_are(tmp_path, capsys):
     size = re.search(r"--batch-size (\d+)", capsys.readouterr().out)
     assert size is not None
     assert 20 < int(size[1]) < 40  # all of the training part
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "said"),
+    [
+        (("007", "7", "12"), ["7", "12", "007"], "classes '007' and '7' count as two, as codes do"),
+        (("01", "02", "03"), ["01", "02", "03"], None),
+        (
+            ("yes", "no", "TRUE"),
+            ["TRUE", "no", "yes"],
+            "'TRUE', 'no', 'yes' count as 3 classes, not as",
+        ),
+    ],
+)
+@pytest.mark.parametrize("plain", [False, True], ids=["polars", "standard library"])
+def test_labels_that_look_alike_are_classes_of_their_own(labels, names, said, plain, capsys, monkeypatch):
+    if plain:
+        monkeypatch.setattr("xpnet.data.frame.find_spec", lambda name: None)
+    Path("t.csv").write_text("a,kind\n" + "".join(f"{i / 7:.3f},{labels[i % 3]}\n" for i in range(60)))
+    words = [
+        "--target",
+        "kind",
+        "--task",
+        "classification",
+        "--epochs",
+        "1",
+        "--plot",
+        "none",
+        "--json",
+        "r.json",
+    ]
+    assert main(["train", "table", "t.csv", *words]) == 0
+    assert json.loads(Path("r.json").read_text())["class_names"] == names
+    out = capsys.readouterr().out
+    assert said is None or f"note: {said}" in out
+    assert ("note: classes" in out) == bool(said and "classes '" in said)
+    assert main(["predict", "t.safetensors", "t.csv", "--output", "p.csv"]) == 0
+    assert {line.split(",")[-1] for line in Path("p.csv").read_text().split()[1:]} == {*labels}

@@ -1,5 +1,7 @@
 """Texts, pictures given back, transformers of pictures: trained, saved, resumed and used by the commands."""
 
+import codecs
+import gzip
 import json
 from pathlib import Path
 
@@ -76,7 +78,8 @@ def test_a_run_of_text_goes_on_with_the_same_bits(capsys):
     [
         (["train", "text"], "text needs --path FILE"),
         (["train", "text", "abc.txt", "--context", "5000"], "are too few for windows of 5000"),
-        (["train", "text", "latin.txt", "--tokens", "character"], "not UTF-8 at byte 0: try --tokens byte"),
+        (["train", "text", "latin.txt"], "line 1: not a text in UTF-8: it has the byte e9; say what it is"),
+        (["train", "text", "latin.txt", "--encoding", "nope"], "no encoding is called 'nope'"),
         (["train", "text", "abc.txt", "--model", "cnn"], "for text it is one of gpt, lstm"),
         (["train", "digits", "--model", "gpt"], "gpt and lstm are for text"),
         (["train", "digits", "--context", "3"], "--context is for --model gpt, lstm; the model is mlp"),
@@ -99,11 +102,33 @@ def test_mistakes_are_one_line(words, message, capsys):
     assert error.count("\n") == 1
 
 
-def test_bytes_that_are_no_utf8_are_trained_on_as_bytes(capsys):
-    Path("latin.txt").write_bytes(b"\xe9t\xe9 " * 500)
-    assert main(["train", "text", "latin.txt", *SMALL, "--epochs", "1"]) == 0
+def test_bytes_are_trained_on_where_they_are_asked_for(capsys):
+    Path("latin.txt").write_bytes(b"\xe9t\xe9 \0" * 500)
+    assert main(["train", "text", "latin.txt", *SMALL, "--epochs", "1", "--tokens", "byte"]) == 0
     assert main(["generate", "latin.safetensors", "--length", "5"]) == 0
     assert xpnet.load("latin.safetensors").preprocessing.level == "byte"
+
+
+@pytest.mark.parametrize(
+    ("content", "more"),
+    [
+        ("日本語の文章。\r\n".encode(), []),
+        ("Привет, мир — שלום".encode(), []),
+        ("été".encode("utf-16"), []),
+        ("été".encode("utf-8-sig"), []),
+        ("été".encode("latin-1"), ["--encoding", "latin-1"]),
+        ("été".encode("cp037"), ["--encoding", "cp037"]),
+        (b'\x1b[31mred\x1b[0m\f {"json": <html>}', []),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_texts_of_any_language_and_encoding(content, more, packed):
+    text = content.decode(more[1] if more else "utf-16" if content[:1] in b"\xff\xfe" else "utf-8-sig")
+    mark = next((m for m in (codecs.BOM_UTF8, codecs.BOM_UTF16) if content.startswith(m)), b"")
+    content = mark + content.removeprefix(mark) * 400
+    Path("t.txt").write_bytes(gzip.compress(content) if packed else content)
+    assert main(["train", "text", "t.txt", *SMALL, "--epochs", "1", *more]) == 0
+    assert xpnet.load("t.safetensors").preprocessing.symbols == sorted({*text})
 
 
 def test_a_model_of_text_is_used_by_generate_only(capsys):

@@ -214,7 +214,7 @@ def test_texts_as_numbers_of_vectors():
 
 def test_numbers_that_are_names():
     table = {"zip": ["01234", "501", "501.0", "1234"], "n": [0.5, 1, 2, 4]}
-    assert Columns(categories=["zip"]).fit(table).features == ["zip=1234", "zip=501", "n"]
+    assert Columns(categories=["zip"]).fit(table).features == ["zip=01234", "zip=1234", "zip=501", "n"]
 
 
 def test_unknown_categories_are_said_and_count_as_none():
@@ -345,3 +345,49 @@ def test_a_class_that_training_has_not_seen_is_refused():
     target = describe_target(as_frame({"y": ["a", "b"]}), 0, None)
     with pytest.raises(ValueError, match="'c' is none of the classes of the training set"):
         target.values(as_frame({"y": ["a", "c"]}))
+
+
+def test_codes_that_are_taken_for_numbers_are_said():
+    table = {"zip": ["007", "7", "12", "99"], "hour": ["0.5", "00.5", "0", "1"]}
+    columns = Columns().fit(table)
+    assert columns.notes == [
+        "column 0 (zip): 007 begins with a zero, as codes do, and is taken for the number 7; --categories "
+        "zip takes all as names"
+    ]
+    apart = Columns(categories=["zip"]).fit(table)
+    assert apart.features[:4] == ["zip=007", "zip=12", "zip=7", "zip=99"]
+    assert apart.transform(table)[:, :4].sum(axis=0).tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind", "said"),
+    [
+        (
+            ["yes", "no", "1", "FALSE", "True", "yes"],
+            "bool",
+            "'1', 'True', 'yes' are taken for true, 'FALSE', 'no'",
+        ),
+        (["yes", "no", "TRUE", "False", "on", "off"], "bool", "are taken for true"),
+        (["yes", "no", "NO", "Yes", "no", "yes"], "bool", ""),
+        (["y", "n", "t", "y", "n", "t"], "onehot", ""),
+        (["yes", "no", "maybe", "true", "no", "yes"], "onehot", ""),
+    ],
+)
+def test_ways_to_say_true_and_false_are_one(texts, kind, said):
+    table = {"ok": texts, "n": [1.5, 2, 3, 4, 5, 6.5]}
+    columns = Columns().fit(table)
+    assert columns.columns[0]["kind"] == kind
+    assert [said in note and "--categories ok keeps them apart" in note for note in columns.notes] == [
+        True
+    ] * bool(said)
+    if said:
+        truth = [float(text.lower() in ("yes", "true", "1", "on")) for text in texts]
+        assert columns.transform(table)[:, 0].tolist() == truth
+        gone = Columns(missing="mean").fit({"ok": [*texts, None], "n": [*table["n"], 7]})
+        assert gone.transform({"ok": [None], "n": [1]})[0, 0] == 0.5
+        assert Columns(categories=["ok"]).fit(table).columns[0]["kind"] == "onehot"
+
+
+def test_one_word_among_ones_and_zeros_is_refused():
+    with pytest.raises(ValueError, match="'yes' is not a number, as others in the column are"):
+        Columns().fit({"ok": ["1", "0", "yes", "no", "1", "0"], "n": range(6)})

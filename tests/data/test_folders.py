@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -18,7 +19,8 @@ from tests.cli.test_images import bars
 from tests.data.test_images import picture
 from xpnet.cli import main
 from xpnet.data import ImageFolder
-from xpnet.data.folder import decode, layout_of
+from xpnet.data.folder import decode, layout_of, pictures_in
+from xpnet.data.picture import decode_one
 
 image = pytest.importorskip("PIL.Image")
 pytest.importorskip("safetensors")
@@ -54,7 +56,6 @@ LAYOUTS = {
     "some deeper": (["a/1.png", "a/2024/2.png", "b/3.png"], {"a": 2, "b": 1}),
     "around and deeper": (["f/a/x/1.png", "f/a/y/2.png", "f/b/x/3.png"], {"a": 2, "b": 1}),
     "one part": (["train/a/1.png", "train/b/2.png"], {"a": 1, "b": 1}),
-    "classes called as parts": (["train/1.png", "test/2.png"], {"train": 1, "test": 1}),
     "a hidden copy": (["a/1.png", "b/2.png", "__MACOSX/a/._1.png", ".b/2.png"], {"a": 1, "b": 1}),
 }
 
@@ -100,8 +101,8 @@ def test_what_is_left_out_is_counted(extra, count, recwarn):
         (["set/a/1.png", "set/b/2.png", "set/c/x.heic", "set/d/x.heic"], "no pictures are in c, d: no class"),
         (["Cat/1.png", "cat/2.png"], "classes 'Cat' and 'cat' are called alike"),
         (["\u00e9/1.png", "e\u0301/2.png"], "are called alike, and count as two"),
-        (["a/1.png", "b/2.gif"], "of 1 files the first picture is taken, such as b/2.gif"),
-        (["a/1.png", "b/2.tif"], "of 1 files the first picture is taken, such as b/2.tif"),
+        (["a/1.png", "b/2.gif"], "of 1 files the first picture is taken, such as data: b/2.gif"),
+        (["a/1.png", "b/2.tif"], "of 1 files the first picture is taken, such as data: b/2.tif"),
     ],
 )
 def test_what_counts_otherwise_than_it_looks_is_said(names, said):
@@ -138,6 +139,9 @@ def test_a_zip_file_of_windows():
         (["train", "TEST"], ["train", "TEST"]),
         (["training_set", "test_set"], ["training_set", "test_set"]),
         (["seg_train/seg_train", "seg_test/seg_test"], ["seg_train", "seg_test"]),
+        (["train", "eval"], ["train", "eval"]),
+        (["training", "Dev", "tEsT"], ["training", "Dev", "tEsT"]),
+        (["TRAIN", "evaluation"], ["TRAIN", "evaluation"]),
         (["TrainImages", "ValImages", "TestImages"], ["TrainImages", "ValImages", "TestImages"]),
         (["train", "bus"], []),  # a train is a train
         (["train_station", "test_tube"], []),
@@ -151,6 +155,44 @@ def test_folders_that_are_parts(folders, parts):
         assert ImageFolder("data", part=parts[0], cache=False).class_names == ["a", "b"]
     else:
         assert ImageFolder("data", cache=False).class_names == sorted(folders)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["train/1.png", "test/2.png"], "train, test are called as parts.*expected such as test/cat/1.jpg"),
+        (["train/a/1.png", "train/b/2.png", "c/3.png"], "train is called as a part.*c beside it none"),
+        (["val/a/1.png", "dev/a/2.png", "train/a/3.png"], "dev and val are called as the same part"),
+    ],
+)
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_folders_called_as_parts_that_are_none_are_refused(names, said, form, capsys):
+    root = tree("data", *names)
+    path = str(root if form == "folder" else packed(root))
+    assert re.search(
+        said.replace("train, test", "test, train"), fails(["train", "images", path, *QUICK], capsys)
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (["test/1.png"], "parts of a data set are train; left out: test"),
+        (["test/1.png", "docs/1.png"], "parts of a data set are train; left out: docs, test"),
+        (["val/lying/1.png", "val/standing/1.png", "misc/c/2.png"], "are train, val; left out: misc"),
+    ],
+)
+def test_folders_beside_parts_are_said_to_be_left_out(others, said):
+    bars(Path("data/train"), 20)
+    tree("data", *others)
+    with pytest.warns(UserWarning, match=said):
+        assert main(["train", "images", "data", *QUICK]) == 0
+
+
+def test_a_class_called_as_a_part_is_said(recwarn):
+    data = ImageFolder(tree("data", "train/1.png", "bus/2.png"), cache=False)
+    assert data.class_names == ["bus", "train"]
+    assert "train count as classes, as bus, and not as parts of a data set" in str(recwarn[0].message)
 
 
 def test_parts_are_not_classes():
@@ -225,6 +267,41 @@ def test_every_depth_gives_the_same_shades(content, mode):
 def test_depths_without_a_white_are_refused(dtype):
     with pytest.raises(ValueError, match=r"x: values of .* whose white is not known"):
         decode(encoded((RAMP * 4369).astype(dtype), "TIFF"), None, "L", "x")
+
+
+@pytest.mark.parametrize(("bits", "said"), [(10, True), (12, True), (14, True), (16, False)])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_fewer_bits_than_the_file_has_are_said(bits, said, kind, recwarn):
+    for name, white in (("a", 2**bits - 1), ("b", 2 ** (bits - 1))):  # it is the brightest of all that counts
+        (Path("data") / name).mkdir(parents=True)
+        content = encoded((RAMP / 15 * white).astype(np.uint16), kind)
+        (Path("data") / name / f"1.{kind.lower()}").write_bytes(content)
+    warnings.simplefilter("always")
+    for _ in range(2):  # from the cache, too
+        ImageFolder("data")
+    line = (
+        f"none above {2**bits - 1}, and white is 65535: were they of {bits} bits, save them with values times"
+    )
+    assert [line in str(w.message) for w in recwarn] == [True, True] * said
+    notes = pictures_in(Path("data"), None, "L").notes
+    assert [line in note and note.endswith(str(2 ** (16 - bits))) for note in notes] == [True] * said
+
+
+def test_one_picture_is_doubted_as_a_folder_is():
+    from PIL import Image
+
+    frames, file = [Image.fromarray(np.full((8, 8), v, dtype=np.uint8)) for v in (9, 200)], io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    with pytest.warns(UserWarning, match="of 1 files the first picture is taken, such as x.gif"):
+        assert (decode_one(file.getvalue(), None, "L", "x.gif") == 9).all()
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_grey_maps_of_8_and_16_bits(wide):
+    values = RAMP * (4369 if wide else 17)
+    head = f"P5 16 16 {65535 if wide else 255}\n".encode()
+    array = decode(head + values.astype(">u2" if wide else np.uint8).tobytes(), None, "L", "x.pgm")
+    assert (array == RAMP * 17).all()
 
 
 # ---- nowhere to keep anything ----

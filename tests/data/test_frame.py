@@ -336,3 +336,39 @@ def test_load_csv_gives_the_same_by_either_reader(seed, file, monkeypatch):
     fast = result()
     monkeypatch.setattr(frames, "find_spec", lambda name: None)
     assert fast == result()
+
+
+@pytest.mark.parametrize("form", ["frame", "parquet", "feather"])
+@pytest.mark.parametrize(
+    ("make", "kept"),
+    [
+        (lambda pd: pd.Index(["u", "v", "w"], name="city"), ["u", "v", "w"]),
+        (lambda pd: pd.RangeIndex(10, 40, 10, name="city"), ["10", "20", "30"]),
+        (lambda pd: pd.Index([5, 3, 9]), None),
+        (lambda pd: pd.RangeIndex(3), None),
+    ],
+    ids=["texts", "range", "unnamed", "usual"],
+)
+def test_an_index_of_pandas_is_a_column_if_it_has_a_name(form, make, kept, tmp_path, recwarn):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("polars")
+    feather = pytest.importorskip("pyarrow.feather")
+    table, path = pd.DataFrame({"x": [1.5, 2.5, 3.5]}, index=make(pd)), tmp_path / f"t.{form}"
+    if form == "parquet":
+        table.to_parquet(path)
+    elif form == "feather":
+        feather.write_feather(table, path)
+    frame = as_frame(table) if form == "frame" else read_frame(path)
+    assert frame.names == (["x"] if kept is None else ["x", "city"])
+    if kept is not None:
+        assert frame.columns[1].texts.tolist() == kept
+    unnamed = form != "frame" and not isinstance(table.index, pd.RangeIndex) and kept is None
+    assert ["has no name, and is left out" in str(w.message) for w in recwarn] == [True] * unnamed
+
+
+def test_two_levels_of_an_index_are_two_columns_but_not_twice():
+    pd = pytest.importorskip("pandas")
+    index = pd.MultiIndex.from_tuples([("u", 2019), ("v", 2020)], names=["city", "year"])
+    frame = as_frame(pd.DataFrame({"x": [1.5, 2.5], "year": [1, 2]}, index=index))
+    assert frame.names == ["x", "year", "city"]
+    assert frame.columns[1].numbers.tolist() == [1, 2]

@@ -181,3 +181,12 @@ def test_points_among_semicolons_are_said(library, file, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_csv(file("a;y\n1.100;0\n2;1\n0.250;1\n"))  # no thousands begin with 0
+
+
+def test_labels_that_begin_with_a_zero(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("1.5,007\n2.5,7\n3.5,12\n")
+    with pytest.warns(UserWarning, match="label 007 begins with a zero, and is taken for the number 7"):
+        assert load_csv(path).y.tolist() == [7, 7, 12]
+    found = load_csv(path, classes=True)
+    assert [found.class_names[k] for k in found.y] == ["007", "7", "12"]

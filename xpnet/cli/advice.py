@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from xpnet.cli.settings import NetworkSettings, TrainSettings
 
-_NAMES = ("dataset", "data", "file", "path", "config")
+_NAMES = ("dataset", "data", "file", "path", "config", "given")
 
 
 def doctor_command(settings: TrainSettings) -> str:

@@ -85,7 +85,6 @@ PARTS = {
     "schedule": "callbacks",
     "epochs": "callbacks",
     "monitor": "callbacks",
-    "patience": "callbacks",
 }
 """The part of a run (`Trainer.fit(allow=...)`) that an option belongs to; others make the network."""
 
@@ -94,7 +93,7 @@ NETWORK = ("layers", "width", "dropout", "depth", "heads", "latent", "context")
 
 ALLOWED = tuple(dict.fromkeys(PARTS.values()))
 
-_NOT_KEPT = ("argv", "checkpoint", "resume", "allow", "config", "file", "run", "overwrite", "live")
+_NOT_KEPT = ("argv", "given", "checkpoint", "resume", "allow", "config", "file", "run", "overwrite", "live")
 
 
 def run_settings(settings: TrainSettings, setup: Setup, epochs: int) -> dict[str, Any]:
@@ -172,6 +171,8 @@ def run_checkpoint(settings: TrainSettings, setup: Setup, epochs: int) -> RunChe
     if path is None:
         if settings.checkpoint_every is not None:
             raise BadInputError("--checkpoint-every needs --checkpoint FILE")
+        if settings.asked("keep"):
+            raise BadInputError("--keep is for --checkpoint FILE")
         return None
     command, options = run_settings(settings, setup, epochs), kept_options(settings, setup.name)
     with bad_input():
@@ -201,6 +202,8 @@ def check_resume(
     saved = _saved(str(path))
     there = saved["metadata"]["command"]
     changed = [key for key in command if key in there and there[key] != command[key]]
+    patience = there.get("patience", settings.patience)  # how long it goes on is nothing that it has learned
+    changed = [key for key in changed if key != "patience"]
     others = [key for key in changed if key != "epochs"]
     # another length needs no leave, whatever else is otherwise by leave; of another schedule, it is part
     longer = others != changed and "schedule" not in others
@@ -232,7 +235,11 @@ def check_resume(
     if note:
         print(f"note: {note}")
     if state["stop"]:
-        print(f"note: it had stopped, after {settings.patience} epochs without a better one")
+        print(f"note: it had stopped, after {patience} epochs without a better one, and stays so")
+    elif patience != settings.patience:
+        print(
+            f"note: it stops after {settings.patience} epochs without a better one; before, after {patience}"
+        )
     if longer:
         print(
             f"note: the learning rate goes on along a cosine of {command['epochs']} epochs, not of "

@@ -75,12 +75,23 @@ class _CommandParser(_Parser):
         self.set_defaults(**module.Settings.defaults())
         args = expanded(args, self)
         self._refuse_unknown(args)
+        options = (self._option_string_actions.get(word.split("=")[0]) for word in args)
+        self.set_defaults(given=tuple({option.dest: None for option in options if option is not None}))
         found = super().parse_known_args(args, namespace)
+        if found[1]:
+            self._refuse_extra(args, found[1][0])
         earlier = module.earlier_options(found[0]) if hasattr(module, "earlier_options") else {}
         if not earlier:
             return found
         self.set_defaults(**earlier)  # what is not given is as it was in the run that is resumed
         return super().parse_known_args(args, namespace)
+
+    def _refuse_extra(self, args: Sequence[str], word: str) -> NoReturn:
+        """A word too many, which may be meant as the value of the option before it."""
+        before = args[args.index(word) - 1] if word in args[1:] else ""
+        action = self._option_string_actions.get(before)
+        taken = action is not None and action.nargs == 0
+        self.error(f"{word!r} is a word too many{f': {before} takes no value' if taken else ''}")
 
     def _refuse_unknown(self, args: Sequence[str]) -> None:
         """Before their values are taken for something else."""

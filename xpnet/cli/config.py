@@ -14,7 +14,7 @@ from xpnet.cli.help import nearest
 from xpnet.cli.settings import Interval, TrainSettings
 from xpnet.core.reading import read_file, reading
 
-_NOT_KEPT = ("argv", "config", "dataset", "file", "run", "overwrite", "resume", "allow", "live")
+_NOT_KEPT = ("argv", "given", "config", "dataset", "file", "run", "overwrite", "resume", "allow", "live")
 
 
 def expanded(args: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
@@ -37,6 +37,10 @@ def expanded(args: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
     for key, value in table.items():
         option = "--" + key.replace("_", "-")
         action = parser._option_string_actions.get(option)
+        if isinstance(value, dict):
+            raise BadInputError(
+                f"{path}: [{key}] begins a section, and there are none: write all options above it"
+            )
         if action is None or key in _NOT_KEPT:
             near = nearest(option, parser._option_string_actions)
             raise BadInputError(f"{path}: {key!r} is no option of {parser.prog}{near}")

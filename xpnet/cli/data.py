@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,9 @@ def _images(path: str | None, size: int | None = None, skip_damaged: bool = Fals
         raise MissingFileError(f"{path}: no such file or folder")
     if Path(path).suffix.lower() in (".csv", ".tsv", *COLUMNAR):
         raise BadInputError(f"{path} is a table, which is trained on by: xpnet train table {path}")
-    names = layout_of(Path(path)).parts
+    _, names, left = layout_of(Path(path))
+    if names and left:
+        warnings.warn(left, stacklevel=2)
     if names and "train" not in names:
         raise BadInputError(f"{path} has {' and '.join(names.values())}, and no folder called train")
     whole: Dataset = ImageFolder(path, size, part=names.get("train"), skip_damaged=skip_damaged)

@@ -94,7 +94,24 @@ def details(parser: argparse.ArgumentParser, group: Any) -> str:
     return formatter.format_help()
 
 
+_SYNONYMS = {
+    "learning-rate": "lr", "batch": "batch-size", "hidden": "layers", "hidden-layers": "layers",
+    "l2": "weight-decay", "wd": "weight-decay", "label": "target", "labels": "target", "output": "save",
+    "out": "save", "gpu": "backend", "sep": "delimiter", "separator": "delimiter", "name": "run",
+    "early-stopping": "patience", "continue": "resume", "num-epochs": "epochs", "n-epochs": "epochs",
+    "image-size": "size", "amp": "precision",
+}  # fmt: skip
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """What was meant, as the end of a message; "" if nothing is near."""
-    found = difflib.get_close_matches(word, [str(name) for name in known], 1, 0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    """What was meant, as the end of a message; "" if nothing is near.
+
+    >>> from xpnet.cli.help import nearest
+    >>> nearest("Relu", ["elu", "relu"]), nearest("--learning_rate", ["--lr"])
+    ("; did you mean 'relu'?", "; did you mean '--lr'?")
+    """
+    names = {str(name).lower(): str(name) for name in known}
+    plain = word.lower().lstrip("-").replace("_", "-")
+    same = "--" + _SYNONYMS.get(plain, plain)  # options only: others have no dashes
+    found = [same] if same in names else difflib.get_close_matches(word.lower(), names, 1, 0.6)
+    return f"; did you mean {names[found[0]]!r}?" if found else ""

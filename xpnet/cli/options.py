@@ -123,7 +123,9 @@ def delimiter(text: str) -> str:
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """How a table of text is read."""
-    group = parser.add_argument_group("reading", "how a table is written; default: as it says itself")
+    group = parser.add_argument_group(
+        "reading", "how a table, or a text, is written; default: as it says itself"
+    )
     group.add_argument("--delimiter", type=delimiter, metavar="MARK", help="one of , ; | tab space ...")
     group.add_argument("--decimal", choices=(".", ","), help="the decimal mark")
     group.add_argument("--encoding", metavar="NAME", help="utf-8, cp1252, ...")
@@ -204,9 +206,7 @@ def add_network(parser: argparse.ArgumentParser) -> Any:
         "--latent", type=count, metavar="N", help="numbers of an autoencoder's code (default: 8)"
     )
     group.add_argument("--context", type=count, metavar="N", help="tokens of a window of text (default: 128)")
-    group.add_argument(
-        "--tokens", choices=LEVELS, help="of text (default: character, byte if the file is not UTF-8)"
-    )
+    group.add_argument("--tokens", choices=LEVELS, help="of text (default: character)")
     group.add_argument(
         "--size",
         type=count,

@@ -18,6 +18,7 @@ from xpnet.cli.model import check_kind
 from xpnet.cli.options import add_data, add_reading, count, probability
 from xpnet.cli.samples import Samples, fit, read_input, shape_of
 from xpnet.cli.settings import DataSettings
+from xpnet.cli.table import refuse_reading
 from xpnet.core.reading import printable, reading
 from xpnet.data.frame import COLUMNAR
 from xpnet.data.picture import SUFFIXES
@@ -85,11 +86,19 @@ def run(settings: Settings) -> int:
         with reading(settings.model, "a model for prediction"):
             shape_of(saved), saved.class_names, usual_level(saved.metadata.get("intervals"))
         level = _level(saved, settings.interval)
+        for option in ("top", "probabilities"):
+            if saved.task == "regression" and getattr(settings, option) != getattr(Settings, option):
+                raise BadInputError(f"--{option} is for classes; the model predicts a number")
+        if settings.probabilities and not settings.output:
+            raise BadInputError("--probabilities is for --output FILE.csv, which holds them")
         if asked is not None:
             if settings.data or settings.path:
                 raise BadInputError("give --input FILE, or --data and --path, not both")
             found, source = read_input(asked, saved, settings, settings.skip_damaged), asked
         else:
+            refuse_reading(settings, "the test set")
+            if settings.skip_damaged:
+                raise BadInputError("--skip-damaged is for pictures that are given: leave it out")
             found, source = _test_set(settings, saved)
         with reading(settings.model, "a model for these samples"):
             scores = saved.predict(found.x)

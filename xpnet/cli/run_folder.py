@@ -12,6 +12,7 @@ from typing import Any
 
 from xpnet.cli.config import as_toml
 from xpnet.cli.errors import BadInputError, bad_input
+from xpnet.cli.help import nearest
 from xpnet.cli.run_page import LIVE
 from xpnet.cli.settings import TrainSettings
 from xpnet.io.writing import atomic_write
@@ -28,6 +29,10 @@ def checkpoint_of(text: str) -> str:
             raise argparse.ArgumentTypeError(f"{folder} holds no {CHECKPOINT}, so there is nothing to resume")
         if folder.is_dir():
             return str(folder / CHECKPOINT)
+    if not Path(text).exists():
+        runs = sorted(path.parent.name for path in Path(RUNS).glob(f"*/{CHECKPOINT}"))
+        there = f"{nearest(text, runs)}; runs are {', '.join(runs)}" if runs else f", and {RUNS} has none"
+        raise argparse.ArgumentTypeError(f"{text}: no such file, nor such a run{there}")
     return text
 
 

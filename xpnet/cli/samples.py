@@ -10,20 +10,35 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.cli.errors import BadInputError
 from xpnet.cli.settings import ReadingSettings
-from xpnet.cli.table import read
+from xpnet.cli.table import read, refuse_reading
 from xpnet.core.reading import read_file, reading
 from xpnet.data import Columns
 from xpnet.data.dataset import check_finite
 from xpnet.data.folder import is_archive, pictures_in
 from xpnet.data.frame import COLUMNAR, Frame
 from xpnet.data.npy import read_npy, read_npz
-from xpnet.data.picture import SUFFIXES, decode
+from xpnet.data.picture import SUFFIXES, decode_one
 from xpnet.data.target import Target
 from xpnet.data.text import read_table
 from xpnet.io.model import Saved, numbers_of
 
 _ARRAYS = (".npy", ".npz")
+_OTHER_PICTURES = (
+    ".svg",
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jp2",
+    ".psd",
+    ".raw",
+    ".cr2",
+    ".nef",
+    ".dng",
+    ".pdf",
+    ".ico",
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,15 @@ def read_input(path: str, saved: Saved, settings: ReadingSettings, skip_damaged:
     """
     columns, shape = columns_of(saved), shape_of(saved)
     suffix = Path(path).suffix.lower()
+    pictures = suffix in SUFFIXES or Path(path).is_dir() or is_archive(Path(path))
+    if suffix in _OTHER_PICTURES:
+        raise ValueError(
+            f"{path}: pictures of that kind are not read: save it as one of {', '.join(SUFFIXES)}"
+        )
+    if pictures or suffix in _ARRAYS:
+        refuse_reading(settings, path)
+    if skip_damaged and not pictures:
+        raise BadInputError(f"--skip-damaged is for pictures; {path} is none")
     if columns is not None:
         if suffix in (*_ARRAYS, *SUFFIXES) or Path(path).is_dir():
             raise ValueError(f"{path}: the model is one of a table: give it a table, such as a .csv")
@@ -139,7 +163,7 @@ def _any_size(path: str, channels: int, skip_damaged: bool) -> Samples:
         return Samples(
             found.x.astype(np.float32), np.arange(len(found.x)), found.names, None, tuple(found.notes)
         )
-    x = decode(read_file(path), None, mode, path)[None].astype(np.float32)
+    x = decode_one(read_file(path), None, mode, path)[None].astype(np.float32)
     return Samples(x, np.arange(1))
 
 
@@ -241,7 +265,7 @@ def _read(path: str, shape: Sequence[int], settings: ReadingSettings) -> np.ndar
                 f"the model takes flat samples, {shape}; for pictures, save it with metadata that say how "
                 'they lie in them, such as {"picture": [1, 28, 28]}'
             )
-        return decode(read_file(path), _side(shape), "L" if shape[0] == 1 else "RGB", path)
+        return decode_one(read_file(path), _side(shape), "L" if shape[0] == 1 else "RGB", path)
     if suffix == ".npy":
         return read_npy(path)
     if suffix == ".npz":

@@ -306,7 +306,7 @@ def _common(settings: Settings, name: str) -> TrainSettings:
     return TrainSettings(
         dataset=name,
         path=settings.path,
-        **{key: getattr(settings, key) for key in TABLE},
+        **{key: getattr(settings, key) for key in (*TABLE, "given")},
         backend=settings.backend,
         device=settings.device,
         seed=settings.seed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
+import warnings
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
@@ -21,7 +22,7 @@ from xpnet.cli.samples import columns_of, fit, shape_of
 from xpnet.cli.serve_page import page_of
 from xpnet.cli.settings import BackendSettings
 from xpnet.core.reading import printable, reading
-from xpnet.data.picture import decode
+from xpnet.data.picture import decode_one
 from xpnet.io.intervals import usual_level
 from xpnet.io.model import Saved, load, probabilities_of
 
@@ -106,10 +107,16 @@ class Answers:
         Raises:
             ValueError: saying what is wrong with it.
         """
-        with self._lock:  # a model works for one at a time
+        with self._lock, warnings.catch_warnings(record=True) as said:  # a model works for one at a time
+            warnings.simplefilter("always")
             sample = self._sample(content, kind)
             scores = self.saved.predict(sample)
             ends = None if self.level is None else self.saved.predict_interval(sample, self.level)
+        notes = [*dict.fromkeys(printable(warning.message) for warning in said)]
+        return {**self._answer(scores, ends), **({"notes": notes} if notes else {})}
+
+    def _answer(self, scores: Any, ends: tuple[Any, Any] | None) -> dict[str, Any]:
+        """A number, with its interval, or classes with their probabilities."""
         if self.saved.task == "regression":
             answer: dict[str, Any] = {"prediction": float(to_numpy(scores)[0, 0])}
             if ends is not None:
@@ -129,7 +136,7 @@ class Answers:
             if self.picture is None:
                 raise ValueError("the model takes no pictures")
             side = self.picture[1] if self.picture[1] == self.picture[2] else None
-            pixels = decode(content, side, "L" if self.picture[0] == 1 else "RGB", "the picture")
+            pixels = decode_one(content, side, "L" if self.picture[0] == 1 else "RGB", "the picture")
             return fit(pixels[None].astype(np.float32), self.shape or self.picture, "the picture")
         asked = json.loads(content)
         if not isinstance(asked, dict):

@@ -32,6 +32,10 @@ function show(data) {
     const line = document.createElement("p");
     line.textContent = data.interval; out.append(line);
   }
+  for (const note of data.notes || []) {
+    const line = document.createElement("p");
+    line.className = "error"; line.textContent = note; out.append(line);
+  }
   const table = document.createElement("table");
   for (const [name, p] of data.probabilities || []) {
     const row = table.insertRow();

@@ -59,7 +59,10 @@ class DataSettings(ReadingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSettings(DataSettings):
-    """Which data, and what is learned from a table; `dataset` and `file` mean data and path."""
+    """Which data, and what is learned from a table; `dataset` and `file` mean data and path.
+
+    `given` are the names of the options that the command has.
+    """
 
     dataset: str | None = None
     file: str | None = None
@@ -70,6 +73,12 @@ class SourceSettings(DataSettings):
     text: str = "ask"
     categories: tuple[str, ...] | None = None
     drop: tuple[str, ...] | None = None
+    given: tuple[str, ...] = field(default=(), compare=False)
+
+    def asked(self, *names: str) -> list[str]:
+        """Those of some options that were given, be it with the usual value, or have another one."""
+        usual = self.defaults()
+        return [name for name in names if name in self.given or getattr(self, name) != usual[name]]
 
 
 # what only a table has

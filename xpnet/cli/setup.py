@@ -129,16 +129,18 @@ def check_options(settings: NetworkSettings, name: str, kind: str) -> None:
     if name == "table":
         if kind != "mlp":
             raise BadInputError(f"--model {kind} is for pictures; a table takes mlp")
-        if settings.augment != "none":
+        if settings.asked("augment"):
             raise BadInputError("--augment is for pictures")
     else:
-        given = [key for key in TABLE if getattr(settings, key) != getattr(NetworkSettings, key)]
+        given = settings.asked(*TABLE)
+        if name == "text" and "encoding" in given:
+            given.remove("encoding")
         if given:
             raise BadInputError(f"--{given[0]} is for tables; the data are {name}")
     if (name == "text") != (kind in TEXT):
         fit = ", ".join(TEXT) if name == "text" else "gpt and lstm are for text"
         raise BadInputError(f"--model {kind}: {'for text it is one of ' if name == 'text' else ''}{fit}")
-    if settings.augment != "none" and kind in (*TEXT, *CODES):
+    if settings.asked("augment") and kind in (*TEXT, *CODES):
         raise BadInputError(f"--augment is for pictures with classes; the model is {kind}")
     if settings.layers and kind not in FLAT:
         raise BadInputError(f"--layers is for --model mlp; --width sets the channels of the {kind}")
@@ -153,7 +155,7 @@ def check_options(settings: NetworkSettings, name: str, kind: str) -> None:
         if getattr(settings, option) is not None and kind not in kinds:
             layers = ", whose sizes --layers sets" if option == "width" else ""
             raise BadInputError(f"--{option} is for --model {', '.join(kinds)}; the model is {kind}{layers}")
-    if _other_than_usual(settings) and kind != "mlp":
+    if settings.asked("activation", "no_batch_norm") and kind != "mlp":
         raise BadInputError(f"--activation and --no-batch-norm are for --model mlp, not {kind}")
     if settings.skip_damaged and name != "images":
         raise BadInputError("--skip-damaged is for images")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from xpnet.cli.data import divided
 from xpnet.cli.errors import BadInputError
-from xpnet.cli.settings import ReadingSettings, SourceSettings
+from xpnet.cli.settings import BackendSettings, ReadingSettings, SourceSettings
 from xpnet.core.reading import printable
 from xpnet.data import Columns, Dataset
-from xpnet.data.frame import Frame, read_frame
+from xpnet.data.frame import COLUMNAR, Frame, read_frame
+from xpnet.data.mixtures import are_truths, first_code
 from xpnet.data.target import Target, describe_target, find_target
 from xpnet.data.text import alike
 
@@ -54,8 +56,21 @@ def stem_of(path: str) -> str:
     return name
 
 
+def refuse_reading(settings: ReadingSettings, source: str) -> None:
+    """Refuse options about how a table is written, for what is no table of text.
+
+    Raises:
+        BadInputError: there are some.
+    """
+    for field in fields(ReadingSettings):
+        if field.name not in BackendSettings.defaults() and getattr(settings, field.name) is not None:
+            raise BadInputError(f"--{field.name} is for tables of text; {source} is none: leave it out")
+
+
 def read(settings: ReadingSettings, path: str, asked: Sequence[int | str] = ()) -> Frame:
     """A table as the options say that it is written, with the columns that are asked for."""
+    if Path(path).suffix.lower() in COLUMNAR:
+        refuse_reading(settings, path)
     header = None if settings.header is None else settings.header == "yes"
     return read_frame(
         path,
@@ -117,6 +132,13 @@ def read_table_data(settings: SourceSettings, seed: int, intervals: bool = False
             notes.append(f"classes of less than 5 rows can hardly be learned: {', '.join(rare[:5])}{more}")
         for one, other in alike(names):
             notes.append(f"classes {one!r} and {other!r} differ in case only, and count as two")
+        code = first_code(names)
+        if code is not None and str(int(code)) in names:
+            notes.append(f"classes {code!r} and {str(int(code))!r} count as two, as codes do")
+        if are_truths({name.lower() for name in names}):
+            notes.append(
+                f"{', '.join(map(repr, names))} count as {len(names)} classes, not as true and false"
+            )
     if target.why:
         notes.append(f"{target.why}: {target.task}; --task says otherwise")
 

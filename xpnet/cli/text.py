@@ -10,8 +10,9 @@ from xpnet import functional as F
 from xpnet.cli.errors import BadInputError
 from xpnet.cli.settings import NetworkSettings
 from xpnet.core.operators import reshape
-from xpnet.core.reading import read_file
+from xpnet.core.reading import read_file, reading
 from xpnet.data import Dataset, Vocabulary
+from xpnet.data.decoding import decoded
 from xpnet.data.vocabulary import LEVELS, windows
 from xpnet.train import accuracy
 
@@ -44,20 +45,15 @@ def read_text(settings: NetworkSettings) -> tuple[Dataset, Dataset, Dataset, Voc
     """
     if settings.path is None:
         raise BadInputError("text needs --path FILE, a file with any text, a megabyte or so")
-    content, level = read_file(settings.path), settings.tokens
-    text: str | bytes = content
-    if level != "byte":
-        try:
-            text = content.decode()
-        except UnicodeDecodeError as error:
-            if level is not None:
-                raise BadInputError(
-                    f"{settings.path}: not UTF-8 at byte {error.start}: try --tokens byte"
-                ) from None
-            level = "byte"
-    if not content:
+    level = settings.tokens or LEVELS[0]
+    if level == "byte" and settings.encoding is None:
+        text: str | bytes = read_file(settings.path)
+    else:
+        with reading(settings.path, "a text (--tokens byte takes any file)"):
+            text = decoded(settings.path, settings.encoding, table=False)
+    if not text:
         raise BadInputError(f"{settings.path} is empty")
-    vocabulary = Vocabulary(level or LEVELS[0]).fit(text)
+    vocabulary = Vocabulary(level).fit(text)
     numbers, length = vocabulary.transform(text), settings.context or CONTEXT
     ends = 8 * len(numbers) // 10, 9 * len(numbers) // 10
     least = 10 * (length + 1)

@@ -21,7 +21,7 @@ import numpy as np
 
 from xpnet.core.reading import printable, sync
 
-_LAYOUT, _SUMS = 4, "checksums.json"  # raised when the content of an entry changes its meaning
+_LAYOUT, _SUMS = 5, "checksums.json"  # raised when the content of an entry changes its meaning
 
 
 def cache_folder() -> Path:

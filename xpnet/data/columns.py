@@ -13,8 +13,9 @@ import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.core.reading import printable
-from xpnet.data.dates import EXAMPLES, days_of, doubt_of, form_of, odd_date
+from xpnet.data.dates import EXAMPLES, days_of, doubt_of, form_of
 from xpnet.data.frame import Column, Frame, as_frame
+from xpnet.data.mixtures import FALSE, TRUE, are_truths, first_code, refuse_mixture
 from xpnet.data.preprocessing import Preprocessing, Standardize
 from xpnet.data.table import label_key
 from xpnet.data.text import (
@@ -25,7 +26,6 @@ from xpnet.data.text import (
     is_numbering,
     short,
     shown,
-    written_otherwise,
 )
 
 POLICIES = ("refuse", "mean", "median", "drop", "indicator")
@@ -36,7 +36,6 @@ TEXTS = ("ask", "onehot", "hash", "embed")
 
 _MANY, _BUCKETS = 100, 32
 _BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"}, {"on", "off"})
-_TRUE = {"true", "yes", "t", "y", "on", "1"}
 _INDEX = re.compile(
     r"|unnamed: 0|index|row|nr|no|#|number|(.*[ _])?id|rowid|rownames|.*[a-z]Id", re.IGNORECASE
 )
@@ -198,6 +197,7 @@ class Columns(Preprocessing):
     ) -> dict[str, Any] | None:
         """What a column is; None: it is left out."""
         title = f"column {frame.title(j)}"
+        name = str(j) if frame.names is None else short(frame.names[j])
         frame.check_values(j)
         if self.missing == "refuse" and not column.missing.all():
             self._refuse(frame, j, column, trained=False)
@@ -220,6 +220,12 @@ class Columns(Preprocessing):
             doubt = doubt_of(values[present])
             if doubt:
                 self.notes.append(f"{title}: {doubt}")
+            code = first_code(column.texts) if (values[present] == np.rint(values[present])).all() else None
+            if code is not None:
+                self.notes.append(
+                    f"{title}: {code} begins with a zero, as codes do, and is taken for the number "
+                    f"{float(code):g}; --categories {name} takes all as names"
+                )
             return self._filled({"kind": "number"}, values[present], column.missing)
         texts = column.texts
         if all(value == texts[present[0]] for value in texts[present]) and not column.missing[rows].any():
@@ -228,6 +234,15 @@ class Columns(Preprocessing):
         known = texts[~column.missing].tolist()
         if not category:
             words = {value.lower() for value in known}
+            mixed = are_truths(words) and 2 * sum(map(is_number, known)) < len(known)
+            if mixed:
+                says = [[repr(w) for w in sorted({*known}) if w.lower() in of] for of in (TRUE, FALSE)]
+                self.notes.append(
+                    f"{title}: {', '.join(says[0])} are taken for true, {', '.join(says[1])} for false"
+                    f"{', a missing one for half' if column.missing.any() else ''}; --categories "
+                    f"{name} keeps them apart"
+                )
+                return {"kind": "bool", "values": sorted(words)}
             if any(words <= pair for pair in _BOOLEANS) and len(words) == 2:
                 if column.missing.any():  # as a text: a missing one is a third value
                     return {"kind": "onehot", "values": ["", *sorted(set(known))]}
@@ -239,7 +254,7 @@ class Columns(Preprocessing):
                 kept[~column.missing] = days
                 found = {"kind": "date", **({} if form == "date" else {"form": form})}
                 return self._filled(found, kept[present], column.missing)
-            self._refuse_mixture(frame, j, column)
+            refuse_mixture(frame, j, column)
         names = sorted({_category(value) for value in texts[present]})
         self.notes += [
             f"{title}: categories {a!r} and {b!r} differ in case only, and count as two"
@@ -275,38 +290,6 @@ class Columns(Preprocessing):
                 )
             what = f"says that the value is missing, as {gone.size} do in this column: {advice}"
             raise frame.fault(int(gone[0]), j, what)
-
-    def _refuse_mixture(self, frame: Frame, j: int, column: Column) -> None:
-        """A column of numbers with odd fields among them is no column of texts."""
-        numeric = np.array([is_number(value) for value in column.texts])
-        present = ~column.missing
-        if 2 * numeric[present].sum() >= present.sum():
-            odd = int(np.flatnonzero(~numeric & present)[0])
-            name = str(j) if frame.names is None else short(frame.names[j])
-            raise frame.fault(
-                odd,
-                j,
-                f"is not a number, as others in the column are: mend it, or take all as names "
-                f"(--categories {name})",
-            )
-        rows = np.flatnonzero(present)
-        form = form_of(column.texts[rows].tolist())
-        if form is not None:
-            name = str(j) if frame.names is None else short(frame.names[j])
-            place, what = odd_date(column.texts[rows].tolist(), form)
-            advice = f"take all as names (--categories {name}), or leave the column out (--drop {name})"
-            raise frame.fault(int(rows[place]), j, f"{what}: mend it, {advice}")
-        strange = written_otherwise(column.texts[rows].tolist())
-        if strange is not None:
-            place, what = strange
-            title = str(j) if frame.names is None else short(frame.names[j])
-            how = {"a date": "2024-01-31", "a time of day": "13:05"}.get(what, "1234.5")
-            raise frame.fault(
-                int(rows[place]),
-                j,
-                f"is {what}: write {how}, take all as names (--categories {title}), or "
-                f"leave the column out (--drop {title})",
-            )
 
     def complete(self, x: Any) -> np.ndarray:
         """Which rows have a value in every column that is used, (n,) bool."""
@@ -457,7 +440,7 @@ class Columns(Preprocessing):
         return column.numbers
 
     def _booleans(self, frame: Frame, j: int, column: Column, words: list[str]) -> np.ndarray:
-        known = {word: float(word in _TRUE) for word in (*words, "true", "false", "1", "0", "1.0", "0.0")}
+        known = {word: float(word in TRUE) for word in (*words, "true", "false", "1", "0", "1.0", "0.0")}
         known["1.0"] = 1.0
         values = np.zeros(len(frame))
         for i, text in enumerate(column.texts):
@@ -490,7 +473,7 @@ class Columns(Preprocessing):
 
 
 def _category(text: str) -> str:
-    """The name of a category: 1, 1.0 and +1 are one."""
+    """The name of a category: 1, 1.0 and +1 are one, 001 is another."""
     key = label_key(text)
     return str(key) if isinstance(key, int) else text
 

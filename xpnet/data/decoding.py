@@ -22,8 +22,13 @@ _MARKS_OF_ENCODING = (  # the longer ones first: UTF-32 begins as UTF-16 does
 )
 
 
-def decoded(path: str | PathLike[str], encoding: str | None = None) -> str:
+def decoded(path: str | PathLike[str], encoding: str | None = None, table: bool = True) -> str:
     """The text of a file, unpacked if it is gzipped.
+
+    Args:
+        path: the file.
+        encoding: what it is written in; default: as its byte order mark says, else UTF-8.
+        table: whether it is to be a table, in which there is no control character.
 
     Raises:
         ValueError: it is no text, or of another encoding.
@@ -31,8 +36,10 @@ def decoded(path: str | PathLike[str], encoding: str | None = None) -> str:
     content = read_file(path)
     if content.startswith(b"\x1f\x8b"):
         content = unpacked(content)
+    kind = "text table" if table else "text"
     if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")):  # .xlsx, .xls
-        raise ValueError(f"{path}: a workbook or a zip file, not a text table: save it as CSV")
+        what = "a workbook or a zip file" if table else "an Office document or a zip file"
+        raise ValueError(f"{path}: {what}, not a {kind}: save it as {'CSV' if table else 'plain text'}")
     known = next((name for mark, name in _MARKS_OF_ENCODING if content.startswith(mark)), None)
     if encoding is not None:
         try:
@@ -45,7 +52,7 @@ def decoded(path: str | PathLike[str], encoding: str | None = None) -> str:
         if not known and not encoding and not _is_binary(content):
             line = content.count(b"\n", 0, error.start) + 1
             raise ValueError(
-                f"{path}, line {line}: not a text table in UTF-8: it has the byte "
+                f"{path}, line {line}: not a {kind} in UTF-8: it has the byte "
                 f"{content[error.start]:02x}; say what it is written in, such as --encoding cp1252"
             ) from error
         raise
@@ -57,9 +64,12 @@ def decoded(path: str | PathLike[str], encoding: str | None = None) -> str:
                 warnings.warn(
                     f"{printable(path)}: it is written in UTF-8, but read as {encoding}", stacklevel=4
                 )
-    if re.match(r"\s*(<(!doctype|html|\?xml)|\[?\s*\{\s*\")", text, re.IGNORECASE):
+    if table and re.match(r"\s*(<(!doctype|html|\?xml)|\[?\s*\{\s*\")", text, re.IGNORECASE):
         raise ValueError(f"{path}: JSON, HTML or XML, not a text table: save it as CSV")
-    if _is_binary(text.encode(errors="surrogatepass") if known or encoding else content):
+    if not table:
+        if "\0" in text:
+            raise ValueError("it has bytes that no text has")
+    elif _is_binary(text.encode(errors="surrogatepass") if known or encoding else content):
         raise ValueError("it has bytes that no text has")
     return text
 

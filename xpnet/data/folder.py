@@ -16,8 +16,9 @@ import numpy as np
 
 from xpnet.core.reading import MissingFileError, UnreadableFileError, printable, read_file, reading
 from xpnet.data.cache import cached_arrays, walk
+from xpnet.data.column import listed
 from xpnet.data.dataset import Dataset
-from xpnet.data.picture import SUFFIXES, decode, has_frames
+from xpnet.data.picture import SUFFIXES, Doubts, decode
 from xpnet.data.tar import members, open_tar, read_member
 from xpnet.data.text import alike
 from xpnet.data.zip import is_zip, zip_members
@@ -114,12 +115,12 @@ def _decode(
     place = {name: i for i, name in enumerate(names)}
     x: Any = None
     damaged: dict[int, str] = {}
-    said, moving = [layout.left] if layout.left else [], []
+    said, doubts = [layout.left] if layout.left else [], Doubts()
     for name, content in _files(path, content=True):
         if name not in place:
             continue
         try:
-            picture = decode(content, size, mode, f"{path}: {name}")
+            picture = decode(content, size, mode, f"{path}: {name}", doubts)
         except ValueError as error:
             if not skip_damaged:
                 raise UnreadableFileError(
@@ -127,8 +128,6 @@ def _decode(
                 ) from error
             damaged[place[name]] = printable(name) if len(str(error)) > 300 else str(error)
             continue
-        if name.suffix.lower() in _OF_FRAMES and has_frames(content):
-            moving.append(printable(name))
         if x is None:
             if (
                 shutil.disk_usage(folder).free < len(names) * picture.nbytes
@@ -146,8 +145,7 @@ def _decode(
     if x is None:
         raise ValueError(f"{path}: no picture in it can be read: {next(iter(damaged.values()))}")
     x.flush()
-    if moving:
-        said.append(f"{path}: of {len(moving)} files the first picture is taken, such as {moving[0]}")
+    said += doubts.notes()
     said += [f"{path}: classes {a!r} and {b!r} are called alike, and count as two" for a, b in alike(classes)]
     if said:
         np.save(folder / "left.npy", np.array(said))
@@ -174,31 +172,35 @@ def _without(x: Any, names: list[Any], damaged: dict[int, str], folder: Path) ->
 
 PARTS = {
     "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
+    "validation": ("val", "valid", "validation", "dev", "eval", "evaluation"),
     "test": ("test", "testing"),
 }
 """The names that folders of the parts of a data set have, in any case."""
 
-_OF_FRAMES = (".gif", ".tif", ".tiff", ".webp", ".png")
+
+def _kind_of(folder: str) -> str | None:
+    """The part of a data set that a folder is called as, with nothing else in its name."""
+    return next((kind for kind, names in PARTS.items() if folder.lower() in names), None)
 
 
-def _parts_among(folders: set[str]) -> dict[str, str]:
+def _parts_among(folders: set[str]) -> dict[str, list[str]]:
     """Those of train, validation and test: by their names, or by names that differ in nothing else.
 
     >>> from xpnet.data.folder import _parts_among
     >>> _parts_among({"seg_train", "seg_test", "notes"})
-    {'train': 'seg_train', 'test': 'seg_test'}
+    {'train': ['seg_train'], 'test': ['seg_test']}
     """
-    groups: dict[tuple[str, ...], dict[str, str]] = {}
+    groups: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for folder in sorted(folders):
         words = [word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+|[0-9]+", folder)]
+        words = [folder.lower()] if _kind_of(folder) else words  # such as tRain
         kinds = [kind for kind, names in PARTS.items() if {*words} & {*names}]
         if len(kinds) == 1:
             rest = tuple(word for word in words if word not in PARTS[kinds[0]])
-            groups.setdefault(rest, {}).setdefault(kinds[0], folder)
-    found = {kind: groups.get((), {})[kind] for kind in PARTS if kind in groups.get((), {})}
+            groups.setdefault(rest, {}).setdefault(kinds[0], []).append(folder)
     pairs = [group for rest, group in groups.items() if rest and len(group) > 1]
-    return {kind: pairs[0][kind] for kind in PARTS if kind in pairs[0]} if pairs and not found else found
+    found = groups.get((), pairs[0] if pairs else {})
+    return {kind: found[kind] for kind in PARTS if kind in found}
 
 
 class Layout(NamedTuple):
@@ -206,7 +208,7 @@ class Layout(NamedTuple):
 
     Attributes:
         pictures: the class of each picture, by its name.
-        parts: the folders of train, validation and test, if there are two or more.
+        parts: the folders of train, validation and test, if they are parts and no classes.
         left: how many files are left out, in words; "" if none.
     """
 
@@ -231,12 +233,17 @@ def layout_of(path: Path, part: str | None = None) -> Layout:
     files = [name for name, _ in _files(path, content=False, others=True)]
     pictures = [name.parts for name in files if _is_picture(name) and len(name.parts) > 1]
     depth = _descend(pictures, 0)
-    parts = _parts_among({p[depth] for p in pictures if len(p) > depth + 2})
-    if part is not None:
+    doubt = ""
+    if part is None:
+        found = _parts_in(
+            path, {p[depth] for p in pictures}, {p[depth] for p in pictures if len(p) > depth + 2}
+        )
+        if found.parts:
+            return found
+        doubt = found.left
+    else:
         pictures = [p for p in pictures if len(p) > depth + 1 and p[depth] == part]
         depth = _descend(pictures, depth + 1)
-    elif len(parts) > 1:
-        return Layout({}, parts)
     found_in = {PurePosixPath(*p): p[depth] for p in pictures if len(p) > depth + 1}
     if not found_in:
         inside = path if part is None else f"{path}: {part}"
@@ -252,7 +259,7 @@ def layout_of(path: Path, part: str | None = None) -> Layout:
         and in_part(name)
         and (_is_picture(name) or name.parts[: depth + 1] in classes)
     ]
-    said = []
+    said = [doubt] if doubt else []
     if left:
         said.append(f"{len(left)} files are left out, such as {printable(left[0])}")
         said.append(f"pictures are {', '.join(SUFFIXES)} in class folders")
@@ -268,6 +275,41 @@ def layout_of(path: Path, part: str | None = None) -> Layout:
         more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
         said.append(f"no pictures are in {', '.join(map(printable, empty[:3]))}{more}: no class")
     return Layout(found_in, {}, f"{path}: {'; '.join(said)}" if said else "")
+
+
+def _parts_in(path: Path, folders: set[str], deep: set[str]) -> Layout:
+    """The parts among folders, of which `deep` ones have folders in them; what is doubtful or left out.
+
+    Raises:
+        ValueError: folders of parts, in which there are no classes, or beside which there are some.
+    """
+    found = _parts_among(deep)
+    named = sorted(folder for folder in folders if _kind_of(folder))
+    parts = {kind: names[0] for kind, names in found.items()}
+    others = sorted(folders - {*named, *parts.values()})
+    if len(parts) > 1 or (parts and (len(named) > 1 or not others)):
+        twice = next((names for names in found.values() if len(names) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"{path}: {' and '.join(twice)} are called as the same part of a data set: leave one of them"
+            )
+        out = sorted(folders - {*parts.values()})
+        said = f"{path}: parts of a data set are {', '.join(parts.values())}; left out: {listed(out)}"
+        return Layout({}, parts, said if out else "")
+    if len(named) > 1 and not others:
+        raise ValueError(
+            f"{path}: {', '.join(named)} are called as parts of a data set, and have no class folders; "
+            f"expected such as {named[0]}/cat/1.jpg"
+        )
+    if parts and deep == {*named}:
+        raise ValueError(
+            f"{path}: {named[0]} is called as a part of a data set and has folders in it, {listed(others)} "
+            f"beside it none: train on {named[0]} alone, or give it another name, if it is a class"
+        )
+    if named and others:
+        said = f"{', '.join(named)} count as classes, as {listed(others)}, and not as parts of a data set"
+        return Layout({}, {}, said)
+    return Layout({}, {})
 
 
 def _descend(pictures: list[tuple[str, ...]], depth: int) -> int:
@@ -347,21 +389,18 @@ def pictures_in(path: Path, size: int | None, mode: str, skip_damaged: bool = Fa
         ValueError: no pictures, a damaged one, or pictures of several sizes.
     """
     found: dict[str, np.ndarray] = {}
-    damaged, others, moving = [], [], []
+    damaged, others, doubts = [], [], Doubts()
     with reading(path, "a folder or an archive of pictures"):
         for name, content in _files(path, content=True, others=True):
             if not _is_picture(name):
                 others.append(printable(name))
                 continue
             try:
-                found[str(name)] = decode(content, size, mode, f"{path}: {name}")
+                found[str(name)] = decode(content, size, mode, f"{path}: {name}", doubts)
             except ValueError as error:
                 if not skip_damaged:
                     raise UnreadableFileError(f"{error}; --skip-damaged leaves such out") from error
                 damaged.append(str(error))
-                continue
-            if name.suffix.lower() in _OF_FRAMES and has_frames(content):
-                moving.append(printable(name))
         if not found:
             raise ValueError(f"{path}: no pictures ({', '.join(SUFFIXES)})")
         names = sorted(found)
@@ -370,5 +409,5 @@ def pictures_in(path: Path, size: int | None, mode: str, skip_damaged: bool = Fa
             raise ValueError(f"{path}: {odd} has another size than {names[0]}")
     notes = [f"{len(others)} other files are left out, such as {others[0]}"] if others else []
     notes += [f"{len(damaged)} damaged pictures are left out: {'; '.join(damaged[:3])}"] if damaged else []
-    notes += [f"of {len(moving)} files the first picture is taken, such as {moving[0]}"] if moving else []
+    notes += doubts.notes()
     return Pictures(np.stack([found[name] for name in names]), names, notes)

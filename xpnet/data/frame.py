@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -293,8 +294,44 @@ def _columnar(path: Path) -> Frame:
     with reading(path, "a Parquet or Feather file"):
         check_file(path)
         parquet = path.suffix.lower() in COLUMNAR[:2]
-        content = io.BytesIO(path.read_bytes())
-        return as_frame(pl.read_parquet(content) if parquet else pl.read_ipc(content), str(path))
+        content = path.read_bytes()
+        stream = io.BytesIO(content)
+        table = pl.read_parquet(stream) if parquet else pl.read_ipc(stream)
+        unnamed = [name for name in table.columns if _UNNAMED.fullmatch(name)]
+        if unnamed:
+            warnings.warn(
+                f"{printable(path)}: the index of pandas has no name, and is left out: give it "
+                "one (df.index.name), and it is a column",
+                stacklevel=5,
+            )
+        table = table.drop(unnamed).with_columns(
+            pl.Series(name, values) for name, values in _ranges(content, len(table), table.columns)
+        )
+        return as_frame(table, str(path))
+
+
+_UNNAMED = re.compile(r"__index_level_\d+__")  # as pandas stores an index without a name
+
+
+def _ranges(content: bytes, rows: int, columns: Sequence[str]) -> list[tuple[str, range]]:
+    """Named indices of pandas that count: they are no column of the file, and stand in its metadata only."""
+    start = content.rfind(b'{"index_columns"')
+    if start < 0:
+        return []
+    try:
+        known, _ = json.JSONDecoder().raw_decode(content[start:].decode(errors="replace"))
+        found = [
+            (index["name"], range(index["start"], index["stop"], index["step"]))
+            for index in known["index_columns"]
+            if isinstance(index, dict) and index["kind"] == "range"
+        ]
+    except (ValueError, KeyError, TypeError):  # of somebody else
+        return []
+    return [
+        (name, values)
+        for name, values in found
+        if isinstance(name, str) and name not in columns and len(values) == rows
+    ]
 
 
 # ---- data frames and arrays ----
@@ -307,6 +344,8 @@ def is_table(x: Any) -> bool:
 
 def as_frame(x: Any, source: str = "the table") -> Frame:
     """A table as a `Frame`: of pandas, polars or Arrow, a dict of columns, a structured or a plain array.
+
+    The index of a data frame of pandas is a column, the last one, if it has a name.
 
     Args:
         x: the table.
@@ -337,6 +376,12 @@ def as_frame(x: Any, source: str = "the table") -> Frame:
         if [*x.columns] == [*range(x.shape[1])]:  # numbered, not named
             return Frame([_of_values("", x.iloc[:, j]) for j in range(x.shape[1])], False, source)
         pairs = [(str(name), x.iloc[:, j]) for j, name in enumerate(x.columns)]
+        labels = x.index  # one with a name is a column, as in the files that pandas writes
+        levels = [
+            (name, labels.get_level_values(k)) for k, name in enumerate(labels.names) if name is not None
+        ]
+        taken = {name for name, _ in pairs}
+        pairs += [(str(name), level.to_series()) for name, level in levels if str(name) not in taken]
     elif isinstance(x, Mapping):
         pairs = [(str(name), values) for name, values in x.items()]
     else:

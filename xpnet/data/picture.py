@@ -3,22 +3,73 @@
 from __future__ import annotations
 
 import io
+import warnings
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from xpnet.core.reading import reading
+from xpnet.core.reading import printable, reading
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"
 )  # fmt: skip
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow knows others, some of them programs
+_OF_FRAMES = ("GIF", "TIFF", "WEBP", "PNG")
+_MOST_OF_16 = 14  # bits of 16 that cameras and scanners leave dark
 _ANY, _RATIO = 2**24, 1032  # bytes that any picture may have, and how many come of one at most (deflate)
 _WHITE = 224  # ink as bright as this does not show on white
 
 
-def decode(content: bytes, size: int | None, mode: str, name: str) -> np.ndarray:
+@dataclass
+class Doubts:
+    """What in pictures that were decoded may be meant otherwise than it was taken.
+
+    Attributes:
+        moving: names of files with several pictures, of which the first was taken: animations, pages.
+        deep: names of files of 16 bits a value.
+        brightest: the largest value in those.
+    """
+
+    moving: list[str] = field(default_factory=list)
+    deep: list[str] = field(default_factory=list)
+    brightest: int = 0
+
+    def notes(self) -> list[str]:
+        """A line for each doubt."""
+        found = []
+        if self.moving:
+            found.append(f"of {len(self.moving)} files the first picture is taken, such as {self.moving[0]}")
+        bits = self.brightest.bit_length()
+        if self.deep and bits <= _MOST_OF_16:
+            found.append(
+                f"{len(self.deep)} files of 16 bits a value, such as {self.deep[0]}, have none above "
+                f"{self.brightest}, and white is 65535: were they of {max(bits, 8)} bits, save them with "
+                f"values times {2 ** (16 - max(bits, 8))}"
+            )
+        return found
+
+
+def decode_one(content: bytes, size: int | None, mode: str, name: str) -> np.ndarray:
+    """As `decode`, with a warning of what is doubtful."""
+    doubts = Doubts()
+    array = decode(content, size, mode, name, doubts)
+    for note in doubts.notes():
+        warnings.warn(note, stacklevel=3)
+    return array
+
+
+def decode(
+    content: bytes, size: int | None, mode: str, name: str, doubts: Doubts | None = None
+) -> np.ndarray:
     """One encoded picture as (channels, height, width) uint8.
+
+    Args:
+        content: the file.
+        size: side of a square that is cut from its centre; None: all of it.
+        mode: "RGB" or "L".
+        name: what messages call it.
+        doubts: takes what is doubtful.
 
     Raises:
         ValueError: the picture is truncated, damaged or no picture.
@@ -33,17 +84,22 @@ def decode(content: bytes, size: int | None, mode: str, name: str) -> np.ndarray
         with opened as file:
             _check_size(file, len(content))
             upright: Any = ImageOps.exif_transpose(file)  # cameras store the rotation apart
-            picture = _opaque(_eight_bits(upright, file.format, name)).convert(mode)
+            doubts = Doubts() if doubts is None else doubts
+            if _has_frames(content, file.format):
+                doubts.moving.append(printable(name))
+            picture = _opaque(_eight_bits(upright, file.format, name, doubts)).convert(mode)
         array = np.asarray(picture if size is None else _centre(picture, size))
         return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
-def has_frames(content: bytes) -> bool:
-    """Whether there are several pictures in a file, of which the first is taken: animations, pages."""
+def _has_frames(content: bytes, format: str | None) -> bool:
+    """Whether a file holds several pictures; counting them moves the stream, so it is opened once more."""
     from PIL import Image
 
+    if format not in _OF_FRAMES:
+        return False
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as file:
+        with Image.open(io.BytesIO(content), formats=[format]) as file:
             return getattr(file, "n_frames", 1) > 1
     except (OSError, ValueError, SyntaxError, EOFError):  # whoever decodes it says what is wrong
         return False
@@ -70,7 +126,7 @@ def _centre(picture: Any, size: int) -> Any:
     return picture.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
 
 
-def _eight_bits(picture: Any, format: str | None, name: str) -> Any:
+def _eight_bits(picture: Any, format: str | None, name: str, doubts: Doubts) -> Any:
     """A picture with 8 bits a value: `convert` would cut off what is above 255.
 
     Raises:
@@ -78,9 +134,11 @@ def _eight_bits(picture: Any, format: str | None, name: str) -> Any:
     """
     from PIL import Image
 
-    sixteen = picture.mode.startswith("I;16") or (picture.mode == "I" and format == "PNG")
+    sixteen = picture.mode.startswith("I;16") or (picture.mode == "I" and format in ("PNG", "PPM"))
     if sixteen:
         values = np.asarray(picture).astype(np.int64)
+        doubts.deep.append(printable(name))
+        doubts.brightest = max(doubts.brightest, int(values.max()))
         return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if picture.mode == "F":  # white is 1, unless the values are whole numbers up to 255
         shares = np.asarray(picture)

@@ -13,6 +13,7 @@ from xpnet.core.incoming import ordinary
 from xpnet.core.reading import printable, reading
 from xpnet.data.dataset import Dataset
 from xpnet.data.frame import Column, Frame, fast_frame, frame_of, say_points
+from xpnet.data.mixtures import first_code
 from xpnet.data.npy import read_npz
 from xpnet.data.text import (
     EMPTY,
@@ -136,6 +137,7 @@ def _simple(
     if classes is False or (classes is None and not whole):
         return x, y.astype(np.float32), None
     exact = whole and np.abs(y).max() < 2**53 and max(map(len, column.texts)) <= 15
+    exact = exact and first_code(column.texts) is None
     return (x, y.astype(np.int64), None) if exact else None
 
 
@@ -201,9 +203,16 @@ def _targets(table: Table, column: int, classes: bool | None) -> tuple[np.ndarra
         for i, field in enumerate(fields):
             if is_missing(field):
                 raise table.fault(i, column, f"says that the value is missing{option}")
-    keys = [label_key(field) for field in fields]
+    keys = [_value_key(field) if classes is None else label_key(field) for field in fields]
     whole = all(isinstance(key, int) for key in keys)
     if whole and max(abs(int(key)) for key in keys) < 2**63:
+        code = first_code(fields)
+        if code is not None:
+            warnings.warn(
+                f"{printable(table.path)}: the label {code} begins with a zero, and is taken for the number "
+                f"{int(code)}; classes=True keeps it as a text",
+                stacklevel=4,
+            )
         return np.array(keys, dtype=np.int64), None
     if all(numeric) and classes is None:
         if whole:
@@ -224,7 +233,12 @@ def _targets(table: Table, column: int, classes: bool | None) -> tuple[np.ndarra
 
 
 def label_key(field: str) -> int | Decimal | str:
-    """What makes two fields one class: the exact value of numbers, whole or not, else the text."""
+    """What makes two fields one class: the text of codes such as 007, the exact value of other numbers."""
+    return field if first_code([field]) is not None else _value_key(field)
+
+
+def _value_key(field: str) -> int | Decimal | str:
+    """The exact value of numbers, whole or not, else the text."""
     if not is_number(field):
         return field
     value = Decimal(field)
