@@ -63,6 +63,18 @@ def test_own_pictures_are_told_apart(capsys):
     assert "1 samples from pictures/standing/3.png" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("side", "shown"), [(32, 32), (30, 28), (5, 8), (90, 64)])
+def test_pictures_are_not_scaled_up_beyond_a_step(side, shown):
+    image = pytest.importorskip("PIL.Image")
+    for k, name in enumerate(("dark", "light")):
+        (Path("pictures") / name).mkdir(parents=True)
+        for i in range(20):
+            image.new("RGB", (side, side + 3), (100 * k + i,) * 3).save(f"pictures/{name}/{i}.png")
+    options = ["--width", "2", "--epochs", "1", "--plot", "none", "--grid", "none", "--json", "r.json"]
+    assert main(["train", "images", "pictures", *options]) == 0
+    assert json.loads(Path("r.json").read_text())["shape"] == [3, shown, shown]
+
+
 def test_own_test_set():
     bars(Path("pictures/train"))
     bars(Path("pictures/test"), per_class=3)

@@ -12,7 +12,7 @@ from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.cli.settings import BackendSettings, DataSettings
 from xpnet.core.reading import MissingFileError
 from xpnet.data import Dataset, ImageFolder, load_cifar10, load_digits, load_mnist, split
-from xpnet.data.folder import layout_of
+from xpnet.data.folder import layout_of, shorter_sides
 from xpnet.data.frame import COLUMNAR
 
 Parts = tuple[Dataset, Dataset | None, Dataset]
@@ -114,6 +114,18 @@ def _images(path: str | None, size: int | None = None, skip_damaged: bool = Fals
     if len(rest.class_names or ()) < 2:
         raise BadInputError(f"{path}: one class folder, {rest.class_names}; there must be two or more")
     return rest, parts.get("validation"), test
+
+
+def usual_size(name: str, path: str | None) -> int | None:
+    """The side that pictures are scaled to if nobody says: no larger than they are, in steps of 4 pixels."""
+    most = SOURCES[name].size
+    if most is None or path is None:
+        return most
+    try:
+        sides = shorter_sides(Path(path))
+    except Exception:  # whatever it is: reading the pictures says it
+        return most
+    return min(most, max(8, max(sides) // 4 * 4)) if sides else most
 
 
 def _table(path: str | None, size: int | None = None) -> Parts:

@@ -211,7 +211,7 @@ def add_network(parser: argparse.ArgumentParser) -> Any:
         "--size",
         type=count,
         metavar="N",
-        help="side that the pictures of images are scaled and cut to (default: 64)",
+        help="side that the pictures of images are scaled and cut to (default: 64, less if they are smaller)",
     )
     group.add_argument(
         "--skip-damaged", action="store_true", help="leave out pictures of images that cannot be read"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet import manual_seed, nn, optim, to_numpy
-from xpnet.cli.data import SOURCES, choose_backend, divided
+from xpnet.cli.data import SOURCES, choose_backend, divided, usual_size
 from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.cli.model import CODES, DROPOUT, FLAT, MODELS, RATES, TEXT, draw_weights
 from xpnet.cli.pictures import augmentation
@@ -191,7 +191,7 @@ def prepare(settings: NetworkSettings, name: str, data: Data | None = None, inte
     with bad_input():
         choose_backend(settings)
         manual_seed(settings.seed)
-        size = settings.size or SOURCES[name].size
+        size = settings.size or usual_size(name, settings.path)
         pictures, validation, test, scaler, table = data or read_data(settings, name, kind, size, intervals)
         augment = None
         if settings.augment != "none":
