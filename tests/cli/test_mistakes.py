@@ -55,6 +55,7 @@ def place(tmp_path_factory):
 
 
 MISTAKES = {
+    "export digits.safetensors h.csv": "h.csv: the name of an ONNX file ends in .onnx",
     "train digts": "did you mean 'digits'?",
     "train digits --epoch 3": "did you mean '--epochs'?",
     "train digits --epochs 0": "expected a whole number of at least 1",

@@ -100,6 +100,21 @@ def test_a_config_repeats_a_run_and_options_prevail():
     assert not np.array_equal(first, other)
 
 
+def test_a_config_names_no_files_of_its_run_and_its_data_from_anywhere(tmp_path, monkeypatch):
+    Path("t.csv").write_text("a,y\n" + "1.5,u\n2.5,v\n3.5,u\n0.5,v\n" * 9)
+    table = ["train", "table", "t.csv", "--target", "y", "--epochs", "1"]
+    assert main([*table, "--run", "a", "--report", "page.html", "--plot", "none"]) == 0
+    before = Path("page.html").read_bytes()
+    config = Path("runs/a/config.toml").resolve()
+    assert "page.html" not in config.read_text()
+    assert 'plot = "none"' in config.read_text()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["train", "--config", str(config), "--run", "b"]) == 0
+    assert Path("runs/b/report.html").exists()
+    assert config.parents[2].joinpath("page.html").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -391,3 +391,18 @@ def test_ways_to_say_true_and_false_are_one(texts, kind, said):
 def test_one_word_among_ones_and_zeros_is_refused():
     with pytest.raises(ValueError, match="'yes' is not a number, as others in the column are"):
         Columns().fit({"ok": ["1", "0", "yes", "no", "1", "0"], "n": range(6)})
+
+
+def test_numbers_that_a_float_does_not_tell_apart_are_said_to_be():
+    frame = {"uid": [str(2**64 + k) for k in range(4)], "x": [1.5, 2.0, 3.0, 5.0], "y": [1.5, 2.5, 3.5, 4.5]}
+    (note,) = Columns().fit(frame, target="y").notes
+    assert "everywhere to the 16 digits of a number (--categories uid takes names): left out" in note
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [(["0", "1"], "0 and 1"), ([str(2**53), str(2**53 + 2)], f"'{2**53}' and '{2**53 + 2}'")],
+)
+def test_two_values_of_a_target_are_told_apart(texts, said):
+    found = describe_target(as_frame({"y": texts * 4}), 0, None)
+    assert found.why.endswith(f"has two values, {said}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,6 +16,7 @@ from xpnet.cli.settings import Interval, TrainSettings
 from xpnet.core.reading import read_file, reading
 
 _NOT_KEPT = ("argv", "given", "config", "dataset", "file", "run", "overwrite", "resume", "allow", "live")
+_FILES = ("checkpoint", "save", "plot", "grid", "preview", "json", "report")
 
 
 def expanded(args: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
@@ -57,11 +59,18 @@ def expanded(args: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
 
 
 def as_toml(settings: TrainSettings, data: str) -> str:
-    """The options of a run that are not the defaults, as `--config` reads them."""
+    """The options of a run that are not the defaults, as `--config` reads them from any folder.
+
+    The files of the run are not among them: another run would write over them.
+    """
     usual = TrainSettings.defaults()
     found: dict[str, Any] = {"data": data}
     for field in fields(settings):
         value = getattr(settings, field.name)
+        if field.name in _FILES and value != "none":
+            continue
+        if field.name == "path" and value is not None:
+            value = os.path.abspath(value)
         if field.name not in (*_NOT_KEPT, "data") and value != usual[field.name]:
             found[field.name.replace("_", "-")] = _interval(value) if isinstance(value, Interval) else value
     return "".join(f"{key} = {_value(value)}\n" for key, value in found.items())

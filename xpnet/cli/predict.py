@@ -17,6 +17,7 @@ from xpnet.cli.measures import coverage, coverage_line, measures_line, regressio
 from xpnet.cli.model import check_kind
 from xpnet.cli.options import add_data, add_reading, count, probability
 from xpnet.cli.samples import Samples, fit, read_input, shape_of
+from xpnet.cli.samples import read_samples as read_samples  # its name before it moved
 from xpnet.cli.settings import DataSettings
 from xpnet.cli.table import refuse_reading
 from xpnet.core.reading import printable, reading

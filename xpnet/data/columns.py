@@ -215,7 +215,11 @@ class Columns(Preprocessing):
                 self.notes.append(f"{title} {how} the rows: left out")
                 return None
             if values[present].min() == values[present].max() and not column.missing[rows].any():
-                self.notes.append(f"{title} is {values[present][0]:g} everywhere: left out")
+                same = len(set(column.texts[present].tolist())) == 1 or abs(values[present][0]) < 2**53
+                how = (
+                    "" if same else f" to the 16 digits of a number (--categories {name} takes names)"
+                )
+                self.notes.append(f"{title} is {values[present][0]:g} everywhere{how}: left out")
                 return None
             doubt = doubt_of(values[present])
             if doubt:

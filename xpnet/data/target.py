@@ -141,7 +141,10 @@ def _found_task(frame: Frame, index: int, column: Column, title: str) -> tuple[s
         return "regression", f"column {title} has numbers that are not whole"
     different = np.unique(values)
     if len(different) <= 2:
-        return "classification", f"column {title} has two values, {different[0]:g} and {different[-1]:g}"
+        first, last = (f"{value:g}" for value in (different[0], different[-1]))
+        if first == last:  # they differ in digits that are not shown, or as 7 and 007 do
+            first, last = (shown(text) for text in (min(column.texts), max(column.texts)))
+        return "classification", f"column {title} has two values, {first} and {last}"
     raise ValueError(
         f"{frame.source}: the target, column {title}, has {len(different)} different whole numbers, from "
         f"{different[0]:g} to {different[-1]:g}: are they classes or amounts? --task "
