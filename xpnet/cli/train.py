@@ -79,8 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--augment",
         choices=("none", "standard", "strong"),
         metavar="NAME",
-        help="standard: random crops of padded pictures, mirrored except for digits; strong: and a square "
-        "is cut out (default: none)",
+        help="standard: random crops, mirrored except for digits; strong: a square cut out, too (default: none)",
     )
     training.add_argument(
         "--ensemble",
@@ -98,12 +97,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--l1", type=decay, metavar="X", help="penalty X times the sum of the weights' sizes (default: 0)"
     )
-    training.add_argument(
-        "--epochs",
-        type=count,
-        metavar="N",
-        help="epochs at most (default: 50 for digits, 10 for mnist, else 30)",
-    )
+    epochs = "epochs at most (default: 50 for digits, 10 for mnist, else 30)"
+    training.add_argument("--epochs", type=count, metavar="N", help=epochs)
     training.add_argument(
         "--patience",
         type=count,
@@ -404,7 +399,7 @@ def _files(settings: Settings, name: str) -> Files:
         for path in (model, curves, settings.json, grid, preview):
             if path is not None:
                 check_writable(path)
-    plain = settings.plot is None and curves is not None and curves.endswith(".csv")
+    plain = settings.plot is None and (curves or "").endswith(".csv")
     hint = ' (for a picture: pip install "xpnet[plot]")' if plain else ""
     return Files(model, curves, settings.json, page, grid, preview, hint)
 

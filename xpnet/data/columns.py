@@ -216,9 +216,7 @@ class Columns(Preprocessing):
                 return None
             if values[present].min() == values[present].max() and not column.missing[rows].any():
                 same = len(set(column.texts[present].tolist())) == 1 or abs(values[present][0]) < 2**53
-                how = (
-                    "" if same else f" to the 16 digits of a number (--categories {name} takes names)"
-                )
+                how = "" if same else f" to the 16 digits of a number (--categories {name} takes names)"
                 self.notes.append(f"{title} is {values[present][0]:g} everywhere{how}: left out")
                 return None
             doubt = doubt_of(values[present])
