@@ -79,7 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--augment",
         choices=("none", "standard", "strong"),
         metavar="NAME",
-        help="standard: random crops, mirrored except for digits; strong: a square cut out, too (default: none)",
+        help="standard: random crops, mirrored except for digits; strong: a square cut out (default: none)",
     )
     training.add_argument(
         "--ensemble",
