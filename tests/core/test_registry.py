@@ -245,3 +245,31 @@ def test_a_body_that_mixes_devices_has_its_argument_named():
         xpnet.DeviceError, match=r"add: y is on array_api_strict .*, the first argument on numpy"
     ):
         add(np.ones(1, np.float32), y)
+
+
+def test_a_thread_that_comes_while_kernels_load_waits_for_them(monkeypatch):
+    begun, go_on, order = threading.Event(), threading.Event(), []
+
+    def load():
+        dispatch.load_kernels("slow")  # an op on its way: the loading thread itself goes on
+        begun.set()
+        assert go_on.wait(10)
+        order.append("loaded")
+
+    def ask():
+        dispatch.load_kernels("slow")
+        order.append("asked")
+
+    monkeypatch.setitem(dispatch.unloaded, "slow", load)
+    first = threading.Thread(target=dispatch.load_kernels, args=("slow",))
+    first.start()
+    assert begun.wait(10)
+    second = threading.Thread(target=ask)
+    second.start()
+    second.join(0.05)
+    assert "slow" in dispatch.unloaded  # the quick way is closed, too
+    go_on.set()
+    first.join(10)
+    second.join(10)
+    assert order == ["loaded", "asked"]
+    assert "slow" not in dispatch.unloaded

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable
 from functools import wraps
 from inspect import signature
+from threading import RLock
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 from weakref import WeakSet
 
@@ -111,11 +112,21 @@ unloaded: dict[str, Callable[[], object]] = {}
 """What registers the kernels of a backend, until its first array arrives; `xpnet` fills it."""
 
 
+_loading = RLock()  # a thread that comes while another one loads waits: the bodies would give it other bits
+_begun: set[str] = set()  # by the thread that has the lock, which may meet an op on its way
+
+
 def load_kernels(backend: str) -> None:
     """Register the kernels of a backend if that has not been done."""
-    load = unloaded.pop(backend, None)
-    if load is not None:
-        load()
+    with _loading:
+        if backend not in unloaded or backend in _begun:
+            return
+        _begun.add(backend)
+        try:
+            unloaded[backend]()
+        finally:
+            _begun.discard(backend)
+            del unloaded[backend]
 
 
 def run(
