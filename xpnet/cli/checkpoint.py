@@ -201,9 +201,9 @@ def check_resume(
     path = settings.resume
     saved = _saved(str(path))
     there = saved["metadata"]["command"]
-    changed = [key for key in command if key in there and there[key] != command[key]]
     patience = there.get("patience", settings.patience)  # how long it goes on is nothing that it has learned
-    changed = [key for key in changed if key != "patience"]
+    known = [key for key in command if key in there and key != "patience"]
+    changed = [key for key in known if there[key] != command[key]]
     others = [key for key in changed if key != "epochs"]
     # another length needs no leave, whatever else is otherwise by leave; of another schedule, it is part
     longer = others != changed and "schedule" not in others

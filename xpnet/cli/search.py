@@ -17,7 +17,7 @@ import numpy as np
 from xpnet import get_backend, optim, to_numpy
 from xpnet.cli import output
 from xpnet.cli.colour import strong
-from xpnet.cli.data import SOURCES, choose, choose_backend, usual_size
+from xpnet.cli.data import SOURCES, choose, choose_backend
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
 from xpnet.cli.executors import make_executor
 from xpnet.cli.model import versions
@@ -299,7 +299,7 @@ def _data(common: TrainSettings) -> Data:
     name = choose(common, "digits")
     source = SOURCES[name]
     choose_backend(common)
-    return read_data(common, name, common.model or source.model, usual_size(name, common.path))
+    return read_data(common, name, common.model or source.model)
 
 
 def _common(settings: Settings, name: str) -> TrainSettings:

@@ -166,13 +166,17 @@ def check_options(settings: NetworkSettings, name: str, kind: str) -> None:
 
 
 class Data(NamedTuple):
-    """The parts of a data set, and what they were scaled by; with what is known of a table."""
+    """The parts of a data set, and what they were scaled by; with what is known of a table.
+
+    `size` is the side that pictures were scaled to, if they were.
+    """
 
     training: Dataset
     validation: Dataset
     test: Dataset
     scaler: Preprocessing
     table: TableData | None = None
+    size: int | None = None
 
 
 def prepare(settings: NetworkSettings, name: str, data: Data | None = None, intervals: bool = False) -> Setup:
@@ -191,8 +195,7 @@ def prepare(settings: NetworkSettings, name: str, data: Data | None = None, inte
     with bad_input():
         choose_backend(settings)
         manual_seed(settings.seed)
-        size = settings.size or usual_size(name, settings.path)
-        pictures, validation, test, scaler, table = data or read_data(settings, name, kind, size, intervals)
+        pictures, validation, test, scaler, table, size = data or read_data(settings, name, kind, intervals)
         augment = None
         if settings.augment != "none":
             augment = augmentation(pictures, SOURCES[name].mirrored, settings.augment == "strong")
@@ -248,9 +251,7 @@ def make_network(
     return model, make_optimizer(settings.optimizer, model, lr, settings.weight_decay)
 
 
-def read_data(
-    settings: NetworkSettings, name: str, kind: str, size: int | None, intervals: bool = False
-) -> Data:
+def read_data(settings: NetworkSettings, name: str, kind: str, intervals: bool = False) -> Data:
     """Training, validation and test set, standardised and on the backend, and the statistics used."""
     if name == "table":
         table = read_table_data(settings, settings.seed, intervals)
@@ -260,6 +261,7 @@ def read_data(
         first, middle, last, vocabulary = read_text(settings)
         return Data(first.to_backend(), middle.to_backend(), last.to_backend(), vocabulary)
     source = SOURCES[name]
+    size = settings.size or usual_size(name, settings.path)
     skip = {"skip_damaged": True} if settings.skip_damaged else {}
     training, validation, test = source.load(settings.path, size, **skip)
     if validation is None:
@@ -269,7 +271,7 @@ def read_data(
     scaler = Standardize(per_feature=False) if kind in FLAT else ChannelMean()
     scaler.fit(training.x)
     training, validation, test = (d.map(scaler.transform).to_backend() for d in (training, validation, test))
-    return Data(training, validation, test, scaler)
+    return Data(training, validation, test, scaler, size=size)
 
 
 def _network(

@@ -90,7 +90,6 @@ class Recording:
         self._slots: dict[Hashable, tuple[np.ndarray, Array]] = {}
         self._used = 0
         self._watched: dict[int, tuple[Any, Callable[[], bool]]] = {}
-        self._parts: list[Any] = []  # the watched modules
         self._held: tuple[list[Any], ...] = [], [], [], []
 
     @property
@@ -154,11 +153,10 @@ class Recording:
                 self.checks.append(self._layers_hold)
             for part in module.modules():
                 self._watched[id(part)] = part, _unchanged(part)
-                self._parts.append(part)
 
     def _layers_hold(self) -> bool:
         """Whether each module has what it had; mostly all of it is the same, which is seen soon."""
-        values = [v for part in self._parts for v in vars(part).values()]
+        values = [v for part, _ in self._watched.values() for v in vars(part).values()]
         held, lists, tensors, parts = self._held
         if len(values) == len(held) and all(map(is_, values, held)):
             now = [a for v in lists for a in v]

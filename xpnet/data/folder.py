@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import re
 import shutil
 import warnings
@@ -20,7 +19,7 @@ from xpnet.core.reading import MissingFileError, UnreadableFileError, printable,
 from xpnet.data.cache import cached_arrays, walk
 from xpnet.data.column import listed
 from xpnet.data.dataset import Dataset
-from xpnet.data.picture import SUFFIXES, Doubts, decode
+from xpnet.data.picture import SUFFIXES, Doubts, decode, shorter_side
 from xpnet.data.tar import members, open_tar, read_member
 from xpnet.data.text import alike
 from xpnet.data.zip import is_zip, zip_members
@@ -366,16 +365,8 @@ def _is_picture(name: PurePosixPath) -> bool:
 
 def shorter_sides(path: Path, most: int = 200) -> list[int]:
     """Pixels of the shorter side of the first pictures below a folder or in an archive, by their headers."""
-    from PIL import Image, UnidentifiedImageError
-
-    sides: list[int] = []
-    for _, content in islice(_files(path, content=True), most):
-        try:
-            with Image.open(io.BytesIO(content)) as picture:
-                sides.append(min(picture.size))
-        except (UnidentifiedImageError, OSError, ValueError):  # whoever decodes it says what is wrong
-            continue
-    return sides
+    sides = [shorter_side(content) for _, content in islice(_files(path, content=True), most)]
+    return [side for side in sides if side is not None]
 
 
 class Pictures(NamedTuple):

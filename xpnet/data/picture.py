@@ -92,6 +92,17 @@ def decode(
         return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
+def shorter_side(content: bytes) -> int | None:
+    """Pixels of the shorter side of an encoded picture, by its header; None if that cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as file:
+            return min(file.size)
+    except (OSError, ValueError):  # whoever decodes it says what is wrong
+        return None
+
+
 def _has_frames(content: bytes, format: str | None) -> bool:
     """Whether a file holds several pictures; counting them moves the stream, so it is opened once more."""
     from PIL import Image
