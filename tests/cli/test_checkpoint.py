@@ -18,16 +18,9 @@ from xpnet.cli.settings import TrainSettings
 from xpnet.train import load_checkpoint
 
 pytest.importorskip("safetensors")
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("folder")]
 
 RUN = ["train", "digits", "--plot", "none", "--layers", "16", "--epochs", "6"]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with xpnet.use_backend("numpy"):
-        yield tmp_path
 
 
 def theta(path):

@@ -17,17 +17,9 @@ from xpnet.cli.model import load_model
 from xpnet.data import load_digits, split
 
 pytest.importorskip("safetensors")
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("folder")]
 
 QUICK = ["train", "digits", "--epochs", "2"]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Each test in an empty folder, with the default backend put back afterwards."""
-    monkeypatch.chdir(tmp_path)
-    with xpnet.use_backend("numpy"):
-        yield tmp_path
 
 
 @pytest.fixture(scope="module")

@@ -17,14 +17,7 @@ from xpnet.cli.serve import Answers, make_server
 from xpnet.data import Standardize, load_digits, split
 
 pytest.importorskip("safetensors")
-pytestmark = pytest.mark.host
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with xpnet.use_backend("numpy"):
-        yield tmp_path
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("folder")]
 
 
 def trained(target):

@@ -11,16 +11,9 @@ import xpnet
 from xpnet.cli import main
 
 pytest.importorskip("safetensors")
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("folder")]
 
 QUICK = ["train", "digits", "--epochs", "2"]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with xpnet.use_backend("numpy"):
-        yield tmp_path
 
 
 def names(path="."):

@@ -17,16 +17,9 @@ from xpnet.cli.settings import TrainSettings
 from xpnet.cli.table import read_table_data, stem_of
 
 pytest.importorskip("safetensors")
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("folder")]
 
 N = 300
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with xpnet.use_backend("numpy"):
-        yield tmp_path
 
 
 def houses(n=N):

@@ -14,16 +14,9 @@ from xpnet.data import Vocabulary
 from xpnet.data.vocabulary import windows
 
 pytest.importorskip("safetensors")
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("folder")]
 
 SMALL = ["--depth", "1", "--width", "16", "--context", "16", "--plot", "none", "--lr", "0.02"]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with xpnet.use_backend("numpy"):
-        yield tmp_path
 
 
 def make_text(path="abc.txt", n=4000, letters="abcdeé"):
