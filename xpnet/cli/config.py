@@ -16,7 +16,7 @@ from xpnet.cli.settings import Interval, TrainSettings
 from xpnet.core.reading import read_file, reading
 
 _NOT_KEPT = ("argv", "given", "config", "dataset", "file", "run", "overwrite", "resume", "allow", "live")
-_FILES = ("checkpoint", "save", "plot", "grid", "preview", "json", "report")
+_RESULTS = ("save", "plot", "grid", "preview", "json", "report")
 
 
 def expanded(args: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
@@ -61,13 +61,13 @@ def expanded(args: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
 def as_toml(settings: TrainSettings, data: str) -> str:
     """The options of a run that are not the defaults, as `--config` reads them from any folder.
 
-    The files of the run are not among them: another run would write over them.
+    The files of its results are not among them: another run would write over them.
     """
     usual = TrainSettings.defaults()
     found: dict[str, Any] = {"data": data}
     for field in fields(settings):
         value = getattr(settings, field.name)
-        if field.name in _FILES and value != "none":
+        if field.name in _RESULTS and value != "none":
             continue
         if field.name == "path" and value is not None:
             value = os.path.abspath(value)

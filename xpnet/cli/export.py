@@ -52,9 +52,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings) -> int:
     """Write the ONNX file, and where there is onnxruntime compare its output with xpnet's; the exit code."""
     with bad_input():
+        check_apart([settings.output], [settings.model])
         if not settings.output.lower().endswith(".onnx"):
             raise BadInputError(f"{settings.output}: the name of an ONNX file ends in .onnx")
-        check_apart([settings.output], [settings.model])
         saved = load(settings.model)
         with reading(settings.model, "a model"):
             shape = settings.shape or shape_of(saved)

@@ -198,7 +198,7 @@ static void multiply_all(product *p, int within) {
   p->rows = within || columns >= 8 ? p->m : at_least(4 * MR, parts(parts(p->m, parts(8, columns)), MR) * MR);
   int few = p->n <= FEW * NR && (p->a_column == 1 || p->a_row == 1);
   p->packed = few ? NULL : scratch(0, parts(p->m, MR) * MR * at_most(KC, p->k) * sizeof *p->packed);
-  long depth = parts(p->k, parts(p->k, KC));
+  long depth = parts(p->k, at_least(1, parts(p->k, KC)));
   for (p->from = 0; p->from < p->k; p->from += p->depth) {
     p->depth = at_most(depth, p->k - p->from);
     if (!few) share(parts(p->m, MC), pack_rows, p);
