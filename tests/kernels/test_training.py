@@ -45,8 +45,9 @@ def test_five_steps_with_every_kernel(launch: Launch, monkeypatch: pytest.Monkey
         losses, theta = train()
     with launch.on(order=3), registered(launch, *cuda.launchers()) as counted:
         found, trained = train()
-    products = {name: counted.pop(name, 0) for name in ("linear", "matmul")}  # by cuBLAS, where it is
-    assert set(products.values()) == ({5, 35} if launch.gpu else {0}), products
+    products = {name: counted.pop(name, 0) for name in ("linear", "matmul")}
+    # by cuBLAS, where it is: in a step 2 of the first layer, 3 of the second, 1 of the last, whose own op has two
+    assert set(products.values()) == ({5, 30} if launch.gpu else {0}), products
     assert counted == Counter({
         "batch_norm_relu": 5, "philox_dropout": 5, "linear_activation": 5, "cross_entropy": 5, "sum_rows": 5,
         "sum_of_squares": 5, "clip_to_norm": 5, "adam_step": 5, "philox": counted["philox"],
