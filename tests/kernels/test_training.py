@@ -50,7 +50,8 @@ def test_five_steps_with_every_kernel(launch: Launch, monkeypatch: pytest.Monkey
     assert set(products.values()) == ({5, 30} if launch.gpu else {0}), products
     assert counted == Counter({
         "batch_norm_relu": 5, "philox_dropout": 5, "linear_activation": 5, "cross_entropy": 5,
-        "sum_rows": 0 if launch.gpu else 5, "sum_of_squares": 5, "clip_to_norm": 5, "adam_step": 5, "philox": counted["philox"],
+        "sum_rows": 0 if launch.gpu else 5, "sum_of_squares": 5, "clip_to_norm": 5, "adam_step": 5,
+        "philox": counted["philox"],
     })  # fmt: skip
     np.testing.assert_allclose(found, losses, rtol=2e-6)
     np.testing.assert_allclose(trained, theta, rtol=1e-4, atol=2e-6)
