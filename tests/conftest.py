@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 import xpnet
 from xpnet.core.backend import BACKENDS, Backend
 
+from . import skipped
 from .browser import chromium
 
 # the fake second device shows every array that is made on the default device by mistake
@@ -31,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="numpy,array_api_strict",
         help="comma-separated backends that every test runs on (default: numpy,array_api_strict)",
     )
+    parser.addoption("--skipped", action="store_true", help="only what the last run without it skipped")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"--backend: unknown {', '.join(sorted(unknown))}; one of {', '.join(BACKENDS)}"
         )
+    skipped.configure(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
