@@ -4,6 +4,7 @@ Counted on the device of tests/cupy_on_cpu, since a GPU does not tell.
 """
 
 import gc
+import os
 
 import numpy as np
 import pytest
@@ -24,7 +25,9 @@ LAUNCHES = [
     (CifarMLP(256), 12),
     (CNNStep(8), 46),
     (CNNStep(32), 47),
-    (CNNStep(128), 51),
+    pytest.param(
+        CNNStep(128), 51, marks=pytest.mark.skipif("XP_LADDER" not in os.environ, reason="takes a minute")
+    ),
 ]
 
 
