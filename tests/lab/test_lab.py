@@ -34,13 +34,13 @@ MISSING = 0
 
 
 EVERYWHERE = {name: e for name, e in catalogue().items() if not e.on_cifar10}
-LONG = set(  # their thousands of steps take minutes on the emulated device; their ops have tests there
-    """activation-statistics augmentation bagging batch-norm-regularises batch-norm-training best-overall
-    coarse-to-fine cross-validation curriculum depth dropout-training early-stopping-as-l2 gradient-noise
-    gradient-statistics grid-search hard-examples hidden-dropout-ratios init-rules l1-sparsity leaky-or-relu
-    learning-rate-too-low-or-high local-minimum many-saddles norm-layers optimizers-at-a-saddle
-    optimizers-in-a-valley optimizers-with-noise""".split()
-)
+# their thousands of steps take minutes on the emulated device; their ops have tests there
+LONG = """
+activation-statistics augmentation bagging batch-norm-regularises batch-norm-training best-overall coarse-to-fine
+cross-validation curriculum depth dropout-training early-stopping-as-l2 gradient-noise gradient-statistics
+grid-search hard-examples hidden-dropout-ratios init-rules l1-sparsity leaky-or-relu learning-rate-too-low-or-high
+local-minimum many-saddles norm-layers optimizers-at-a-saddle optimizers-in-a-valley optimizers-with-noise
+"""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def results():
 def test_experiment(name, backend):
     if backend == "array_api_strict":
         pytest.skip("ten times slower; every op has tests of its own there")
-    if backend != "numpy" and name in LONG and "XP_LADDER" not in os.environ:
+    if backend != "numpy" and name in LONG.split() and "XP_LADDER" not in os.environ:
         pytest.skip("long: XP_LADDER=1 runs it")
     experiment = catalogue()[name]
     state = xpnet.random.generator_state()
