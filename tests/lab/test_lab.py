@@ -36,10 +36,11 @@ MISSING = 0
 EVERYWHERE = {name: e for name, e in catalogue().items() if not e.on_cifar10}
 # their thousands of steps take minutes on the emulated device; their ops have tests there
 LONG = """
-activation-statistics augmentation bagging batch-norm-regularises batch-norm-training best-overall coarse-to-fine
-cross-validation curriculum depth dropout-training early-stopping-as-l2 gradient-noise gradient-statistics
-grid-search hard-examples hidden-dropout-ratios init-rules l1-sparsity leaky-or-relu learning-rate-too-low-or-high
-local-minimum many-saddles norm-layers optimizers-at-a-saddle optimizers-in-a-valley optimizers-with-noise
+activation-statistics augmentation bagging batch-norm-regularises batch-norm-training best-overall
+coarse-to-fine cross-validation curriculum depth dropout-training early-stopping-as-l2 gradient-noise
+gradient-statistics grid-search hard-examples hidden-dropout-ratios init-rules l1-sparsity leaky-or-relu
+learning-rate-too-low-or-high local-minimum many-saddles norm-layers optimizers-at-a-saddle
+optimizers-in-a-valley optimizers-with-noise
 """
 
 
