@@ -95,7 +95,7 @@ def both(call: Callable[[], Any], dy: Any) -> None:
     if dy is None:
         return
     if isinstance(made[1], Joint):
-        made[1].into(dy, {})
+        made[1](dy)
         return
     gradients = made[1](dy)
     for gradient in gradients if isinstance(gradients, tuple) else ():

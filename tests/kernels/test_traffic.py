@@ -17,7 +17,6 @@ import pytest
 
 from tests.emulator import build
 from tests.emulator.traffic import traffic
-from xpnet.core.node import Joint
 from xpnet.core.random import Key
 from xpnet.cuda import (
     activations,
@@ -182,10 +181,7 @@ def test_moves_its_floor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         if floor.backward is None:
             return
         dy = np.ones_like(made[0])
-        if isinstance(made[1], Joint):
-            made[1].into(dy, {})
-        else:
-            made[1](dy)
+        made[1](dy)
         assert moved() == pytest.approx(floor.backward, abs=1e-3)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.node import Joint
+from xpnet.core.node import Joint, Room
 from xpnet.core.places import namespace
 from xpnet.cuda import loader
 from xpnet.cuda.batch_norm_plan import (
@@ -197,7 +197,7 @@ class _Call:
         return y
 
     def backward(
-        self, dy: Array, y: Array | None, dresidual: Array | None, fixed: bool, room: dict[int, Array]
+        self, dy: Array, y: Array | None, dresidual: Array | None, fixed: bool, room: Room
     ) -> tuple[Array | None, ...]:
         """dx, dweight, dbias; `y` where the mask of the ReLU cannot be made from x alone."""
         x = self.x
@@ -288,7 +288,7 @@ def normalize(
     add = residual is not None
     kept = y if relu and add else None
 
-    def into(dy: Array, room: dict[int, Array]) -> tuple[Array | None, ...]:
+    def into(dy: Array, room: Room) -> tuple[Array | None, ...]:
         if dy.dtype != x.dtype:
             dy = namespace(x).astype(dy, x.dtype)
         dy = loader.contiguous(dy)
@@ -336,7 +336,7 @@ def batch_norm_relu(
         return made
     y, pullback = made
 
-    def into(dy: Array, room: dict[int, Array]) -> tuple[Array | None, ...]:
+    def into(dy: Array, room: Room) -> tuple[Array | None, ...]:
         *found, dresidual = pullback.into(dy, room)
         return *found, None, None, None, dresidual
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.node import Joint
+from xpnet.core.node import Joint, Room
 from xpnet.cuda import loader
 from xpnet.cuda.activations import add_parts
 from xpnet.cuda.element import ELEMENTS, Element, element
@@ -105,7 +105,7 @@ def _normalize(
     args = (x, weight, bias, narrow, y, saved, t.scalar(eps), *geometry)
     loader.kernel(FILE, _name("forward", t, p.vec, p.lanes, centred))((blocks,), p.block, args)
 
-    def into(dy: Array, room: dict[int, Array]) -> tuple[Any, ...]:
+    def into(dy: Array, room: Room) -> tuple[Any, ...]:
         dy = loader.contiguous(dy)
         q = plan(t, n, (loader.address(x) | loader.address(dy)) % step == 0)
         assert q is not None or p.vec > 1
