@@ -129,7 +129,6 @@ FLOORS: dict[str, Floor] = {
         normalized("two reads"), PLANES, 3, 5, "x, and backward dy, twice: the data do not fit on the chip"
     ),
     "cross entropy with its gradient": Floor(losses, WIDE, 2 + 1 / 1024),  # the label's logit for the loss
-    "cross entropy in place": Floor(lambda x: losses(x, inplace=True), WIDE, 2 + 1 / 1024),
     "cross entropy, smoothed": Floor(lambda x: losses(x, label_smoothing=0.1), WIDE, 2 + 2 / 1024),
     "cross entropy of ten classes": Floor(
         losses,
