@@ -31,6 +31,7 @@ from xpnet.cuda.batch_norm_plan import (
     slab_bytes,
 )
 from xpnet.cuda.element import ELEMENTS, Element, element
+from xpnet.cuda.layout import is_channels_last
 from xpnet.functional import normalization
 
 
@@ -268,6 +269,9 @@ def normalize(
         residual: of x's shape, added before the ReLU; its gradient is the pullback's last result.
         variant: "block", "cluster", "grid" or "two reads" instead of the one that `plan` chooses.
     """
+    if not channels_last and is_channels_last(x) and (residual is None or residual.shape == x.shape):
+        statistics = running_mean, running_var, weight, bias, training, momentum, eps
+        return _channels_last(x, residual, relu, *statistics)
     arrays = (weight, bias, running_mean, running_var)
     kinds = tuple([None if a is None else (a.shape, a.dtype) for a in arrays])
     case = _case(x.dtype, x.shape, channels_last, kinds)
@@ -299,6 +303,22 @@ def normalize(
         return (dx, None, None, dweight, dbias, dresidual) if add else (dx, None, None, dweight, dbias)
 
     return y, Joint(into)
+
+
+def _channels_last(x: Array, residual: Array | None, relu: bool, *statistics: Any) -> Any:
+    """Of images in that order, which stays; a residual and dy in another are copied."""
+    turned = lambda a: None if a is None else a.transpose(0, 2, 3, 1)
+    back = lambda a: None if a is None else a.transpose(0, 3, 1, 2)
+    made = normalize(turned(x), *statistics, residual=turned(residual), relu=relu, channels_last=True)
+    if made is NotImplemented:
+        return made
+    y, pullback = made
+
+    def into(dy: Array, room: Room) -> tuple[Array | None, ...]:
+        dx, *found = pullback.into(turned(dy), room)
+        return back(dx), *found[:4], *map(back, found[4:])
+
+    return back(y), Joint(into)
 
 
 @normalization.batch_norm.kernel("cupy")
