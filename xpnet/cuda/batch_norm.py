@@ -269,7 +269,8 @@ def normalize(
         residual: of x's shape, added before the ReLU; its gradient is the pullback's last result.
         variant: "block", "cluster", "grid" or "two reads" instead of the one that `plan` chooses.
     """
-    if not channels_last and is_channels_last(x) and (residual is None or residual.shape == x.shape):
+    dense, fits = loader.is_contiguous(x), residual is None or residual.shape == x.shape
+    if not dense and not channels_last and fits and is_channels_last(x):
         statistics = running_mean, running_var, weight, bias, training, momentum, eps
         return _channels_last(x, residual, relu, *statistics)
     arrays = (weight, bias, running_mean, running_var)
@@ -287,7 +288,7 @@ def normalize(
             return NotImplemented
         residual = loader.contiguous(residual)
     running = (running_mean, running_var) if has else (None, None)
-    call = _Call(case, loader.contiguous(x), weight, bias, running, eps, relu, variant)
+    call = _Call(case, x if dense else loader.contiguous(x), weight, bias, running, eps, relu, variant)
     y = call.forward(residual, fixed, training and has, momentum)
     add = residual is not None
     kept = y if relu and add else None
