@@ -80,8 +80,10 @@ def step_columns() -> list[Column]:
     return [
         XpnetColumn("cupy", fused=True, captured=True),
         XpnetColumn("cupy", fused=True, captured=True, precision="tf32"),
+        XpnetColumn("cupy", fused=True, captured=True, precision="bf16"),
         TorchColumn("cuda", captured=True),
         TorchColumn("cuda", captured=True, precision="tf32"),
+        TorchColumn("cuda", captured=True, precision="bf16"),
         TorchColumn("cuda", compiled=True, mode="reduce-overhead"),
     ]
 
@@ -119,12 +121,17 @@ def measure_all(
     import cupy
 
     settings = dataclasses.replace(SETTINGS, memory=int(0.9 * cupy.cuda.runtime.memGetInfo()[0]))
+    if machine.emulated():  # where no time means anything
+        settings = dataclasses.replace(settings, rounds=2, budget=0.1)
     run = Run(
         machine.now(),
         machine.describe(THREADS),
         {**machine.versions(), "sources": machine.sources()},
         {"device": True, "only": only, **dataclasses.asdict(settings)},
-        limits.best((c.device, limits.of_column(c, THREADS)) for c in ordinary),
+        limits.best(
+            (c.device, limits.of_column(c, THREADS))
+            for c in [*ordinary, *(s for s in steps if s.precision != "float32")]
+        ),
         missing,
     )
     run.add_columns(steps)
@@ -166,6 +173,7 @@ def table(run: Run) -> dict[str, dict[str, Any]]:
                 "of_copy": share,
                 "of_floor": run.floor(case, column) / middle,
                 "to_torch": quartiles(of)[1] if of else None,
+                "launches": m.launches,
             }
         found[case] = row
     return found

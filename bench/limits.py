@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
 
-from bench.cases.base import Case
 from bench.columns import Column, NumpyColumn, TorchColumn, XpnetColumn
 from bench.columns.device import DeviceRandom
 from bench.machine import emulated
@@ -27,17 +26,19 @@ class Limit:
     """Attributes:
     bandwidth: bytes read plus bytes written a second, by a copy larger than the cache.
     rate: float32 operations a second, in a large square product.
+    rates: likewise of products in other precisions, by their names.
     """
 
     bandwidth: float
     rate: float
+    rates: dict[str, float] = field(default_factory=dict)
 
-    def floor(self, case: Case) -> tuple[float, str]:
-        """The least time for a case, and what sets it.
+    def floor(self, work: int, flops: int, precision: str = "float32") -> tuple[float, str]:
+        """The least time for so many bytes and operations of products, and what sets it.
 
         A case whose data stay in the cache from one run to the next can take less than its bytes say.
         """
-        moving, counting = case.bytes / self.bandwidth, case.flops / self.rate
+        moving, counting = work / self.bandwidth, flops / self.rates.get(precision, self.rate)
         return (moving, "bytes") if moving >= counting else (counting, "products")
 
 
@@ -50,6 +51,16 @@ def of_column(column: Column, threads: int, quick: bool = False) -> dict[str, fl
         size, n = 1 << 20, 64
     if isinstance(column, NumpyColumn):
         copies, product = [_numpy_copy(size, threads)], _numpy_product(n)
+    elif column.precision != "float32":
+        if isinstance(column, TorchColumn):
+            with column.active(), column.casts():
+                product = _torch_product(column, n)
+        elif isinstance(column, XpnetColumn):
+            with column.active(), column.casts():
+                product = _xpnet_product(column, n)
+        else:
+            return {}
+        return {column.precision: 2 * n**3 / product}
     elif isinstance(column, TorchColumn) and not column.compiled:
         copies, product = [_torch_copy(column, size)], _torch_product(column, n)
     elif isinstance(column, XpnetColumn) and device == "cuda" and column.fused:
@@ -69,14 +80,18 @@ def best(found: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str, Limit]:
     for device, reached in found:
         by_device.setdefault(device, []).extend([reached] if reached else [])
     for device, reached in by_device.items():
-        if not reached:
+        if not any("bandwidth" in r for r in reached):
             raise ValueError(
                 f"the limits of {device} are measured with cupy or torch: select one of these too"
             )
-    return {
-        device: Limit(*(max(r[what] for r in reached) for what in ("bandwidth", "rate")))
-        for device, reached in by_device.items()
-    }
+    limits = {}
+    for device, reached in by_device.items():
+        most = {
+            what: max(r.get(what, 0.0) for r in reached)
+            for what in dict.fromkeys(w for r in reached for w in r)
+        }
+        limits[device] = Limit(most.pop("bandwidth"), most.pop("rate"), most)
+    return limits
 
 
 def _best(run: Callable[[], object]) -> float:
@@ -123,6 +138,13 @@ def _torch_product(column: Column, n: int) -> float:
     a = torch.randn(n, n, device=column.device)
     out = torch.empty_like(a)
     return _repeated(column, lambda _: torch.matmul(a, a, out=out))
+
+
+def _xpnet_product(column: Column, n: int) -> float:
+    from xpnet.functional import linear
+
+    a = DeviceRandom().standard_normal((n, n))
+    return _repeated(column, lambda _: linear(a, a))
 
 
 def _cupy_copy(column: Column, size: int) -> float:

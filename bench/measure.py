@@ -38,6 +38,7 @@ def measure(case: Case, columns: Iterable[Column], settings: Settings, rng: Any 
         try:
             m.error = station.prepare(case, inputs, reference)
             m.repeats = station.calibrate(settings.turn)
+            m.launches = station.launches()
         except (NotExpressibleError, WrongResultError) as reason:
             m.missing = str(reason)
         except Exception as error:  # one column's failure must not end the run, and is reported

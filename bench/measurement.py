@@ -20,6 +20,7 @@ class Measurement:
         repeats: pieces of work a turn.
         error: the error of the results over its tolerance.
         load: processes that worked beside every turn.
+        launches: of one piece of work, where the device counts them: that of tests/cupy_on_cpu does.
     """
 
     case: str
@@ -30,6 +31,7 @@ class Measurement:
     error: float | None = None
     missing: str | None = None
     load: int = 0
+    launches: int | None = None
 
     def fail(self, error: Exception) -> None:
         """There are no times, because of this."""

@@ -58,7 +58,9 @@ def _titles() -> list[tuple[str, str]]:
 
 def limit_text(limit: Limit) -> str:
     """Bandwidth and rate."""
-    return f"copy {amount(limit.bandwidth, 'B/s')}, matrix product {amount(limit.rate, 'FLOP/s')}"
+    rates = [f"{name} {amount(rate, 'FLOP/s')}" for name, rate in limit.rates.items()]
+    product = f"matrix product {amount(limit.rate, 'FLOP/s')}"
+    return ", ".join([f"copy {amount(limit.bandwidth, 'B/s')}", product, *rates])
 
 
 def case_table(run: Run, key: str, found: Iterable[Measurement]) -> str:
@@ -81,7 +83,8 @@ def case_table(run: Run, key: str, found: Iterable[Measurement]) -> str:
         if base is not None:
             r1, r2, r3 = quartiles(ratios(m, base))
             row += f"{r2:6.2f} x {base.column} [{r1:.2f} .. {r3:.2f}]".ljust(36)
-        lines.append(row + f"{run.floor(key, m.column) / middle:6.0%} of floor's speed")
+        row += f"{run.floor(key, m.column) / middle:6.0%} of floor's speed"
+        lines.append(row + (f", {m.launches} launches" if m.launches else ""))
     return "\n".join(lines)
 
 

@@ -50,11 +50,13 @@ class Run:
 
     def add_columns(self, columns: Iterable[Column]) -> None:
         """Note the columns that run."""
-        self.columns = {c.key: {"title": c.title, "device": c.device} for c in columns}
+        self.columns = {
+            c.key: {"title": c.title, "device": c.device, "precision": c.precision} for c in columns
+        }
 
     def add(self, case: Case, found: list[Measurement]) -> None:
         """Note one case, with a floor a device."""
-        floors = {device: limit.floor(case) for device, limit in self.limits.items()}
+        floors = {device: limit.floor(case.bytes, case.flops) for device, limit in self.limits.items()}
         self.cases[case.key] = {
             "name": f"{case.group} {case.name}",
             "label": case.label,
@@ -75,8 +77,12 @@ class Run:
         return sorted({m.load for m in self.measurements if m.seconds})
 
     def floor(self, case: str, column: str) -> float:
-        """The least time of a case on a column's device."""
-        return self.cases[case]["floor"][self.columns[column]["device"]]
+        """The least time of a case on a column's device, with products of its precision."""
+        found, precision = self.cases[case], self.columns[column].get("precision", "float32")
+        device = self.columns[column]["device"]
+        if precision == "float32":
+            return found["floor"][device]
+        return self.limits[device].floor(found["bytes"], found["flops"], precision)[0]
 
     def baseline(self, case: str, column: str, load: int = 0) -> Measurement | None:
         """What a column's time is divided by in this case."""

@@ -15,7 +15,8 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-ROUGH = 64  # times the tolerance, for products of rounded inputs
+ROUGH = {"float32": 1, "tf32": 64, "bf16": 512}
+"""Times the tolerance: inputs of products are rounded to 2^-11 or 2^-8 instead of 2^-24."""
 
 
 class WrongResultError(Exception):
@@ -39,9 +40,7 @@ class Station:
         checked = case.checked()
         with self.column.active():
             program = checked.build(self.column, inputs)
-            # inputs rounded to ten bits of mantissa: 2^-11 instead of float32's 2^-24
-            rough = 1 if self.column.precise else ROUGH
-            error = checked.verify(program.results(), reference) / rough
+            error = checked.verify(program.results(), reference) / ROUGH[self.column.precision]
             if not error <= 1:
                 raise WrongResultError(f"WRONG RESULT: {error:.3g} times the tolerance")
             self.program = program if checked is case else case.build(self.column, inputs)
@@ -58,6 +57,17 @@ class Station:
             repeats *= 4
             seconds = self.turn(repeats)[0] * self.program.steps
         return max(1, round(turn / seconds))
+
+    def launches(self) -> int | None:
+        """Kernels, products and graphs of one piece of work; None where no device counts them."""
+        try:
+            import cpucuda
+        except ImportError:
+            return None
+        assert self.program is not None
+        with self.column.active(), cpucuda.count() as n:
+            self.column.seconds(self.program.run, self._indices(1))
+        return int(n.launches + n.products + n.graphs) // self.program.steps
 
     def turn(self, repeats: int) -> tuple[float, int]:
         """Seconds for one piece of work, over `repeats` runs, and how often another process took the CPU.

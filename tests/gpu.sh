@@ -36,7 +36,9 @@ for module in array_api_compat array_api_strict xdist execnet; do # what the mac
     echo "gpu.sh: $name is missing: run tests/gpu.sh --prepare where there is a network, and bring wheels/ along"
 done
 if [ ! -d "$site/cudnn" ] && ls wheels/nvidia_cudnn_frontend-* > /dev/null 2>&1; then # its import would take seconds
-  "$python" -m pip install -q --no-index --no-deps --no-compile --find-links wheels --target "$site" nvidia-cudnn-frontend
+  "$python" -m pip install -q --no-index --no-deps --no-compile --find-links wheels --target "$site" \
+    nvidia-cudnn-frontend 2> /dev/null ||
+    echo "gpu.sh: the wheels of nvidia-cudnn-frontend are for another Python: GPU_PYTHON=3.x tests/gpu.sh --prepare"
 fi
 export PYTHONPATH=$PWD:$site${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 exec "$python" -m tests.gpu "$@"

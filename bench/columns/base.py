@@ -24,7 +24,7 @@ class Column:
     key: str
     title: str
     steps_only: bool = False  # whether it differs from another column in whole training steps alone
-    precise: bool = True  # whether products of float32 numbers are made in float32
+    precision: str = "float32"  # of products of float32 numbers: "float32", "tf32", or "bf16" for autocast
     library: ClassVar[str] = ""
     library_title: ClassVar[str] = ""
     device: str = "cpu"
@@ -38,6 +38,10 @@ class Column:
 
     def active(self) -> AbstractContextManager[Any]:
         """The state in which programs are built, checked and timed."""
+        return nullcontext()
+
+    def casts(self) -> AbstractContextManager[Any]:
+        """Autocast, where that is the column's precision: around one step, whose weights it casts once."""
         return nullcontext()
 
     def array(self, host: np.ndarray) -> Any:

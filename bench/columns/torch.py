@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ class TorchColumn(Column):
         compiled: whether losses and optimizers go through `torch.compile`.
         mode: of that.
         captured: whether training steps are CUDA graphs, as PyTorch's notes on CUDA write them.
-        precision: of float32 products, "float32" or "tf32".
+        precision: of products: "float32", "tf32", or "bf16", which is `torch.autocast`.
     """
 
     library, library_title = "torch", "PyTorch"
@@ -40,7 +40,6 @@ class TorchColumn(Column):
         self.key = "-".join([name, *(["cuda"] if device == "cuda" else []), *ways])
         title = ("torch.compile" if compiled else "torch eager") + f" on {device}"
         self.title = ", ".join([title, *ways])
-        self.precise = precision == "float32"
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -57,7 +56,17 @@ class TorchColumn(Column):
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = before
 
     def whole(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        return _torch_graph(step) if self.captured else step
+        def cast(*arrays: Any) -> Any:
+            with self.casts():
+                return step(*arrays)
+
+        chosen = cast if self.precision == "bf16" else step
+        return _torch_graph(chosen) if self.captured else chosen
+
+    def casts(self) -> AbstractContextManager[Any]:
+        import torch
+
+        return torch.autocast(self.device, torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
     def missing(self) -> str | None:
         reason = import_error("torch")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ class XpnetColumn(Column):
         backend: its name.
         fused: whether kernels run.
         captured: whether training steps are captured, with `xpnet.capture`.
-        precision: of float32 products.
+        precision: of products: "float32", "tf32", or "bf16", which is `xpnet.autocast`.
     """
 
     library = library_title = "xpnet"
@@ -31,7 +31,7 @@ class XpnetColumn(Column):
         self.key = "-".join(["xpnet", *(["cupy"] if backend == "cupy" else []), *chosen])
         titles = {"unfused": "fused kernels off", "captured": "captured steps"}
         self.title = ", ".join([f"xpnet {backend}", *(titles.get(way, way) for way in chosen)])
-        self.precise, self.steps_only = precision == "float32", captured
+        self.steps_only = captured
 
     def missing(self) -> str | None:
         import xpnet
@@ -54,14 +54,24 @@ class XpnetColumn(Column):
         with (
             xpnet.use_backend(self.backend),
             xpnet.fused(self.fused),
-            xpnet.matmul_precision(self.precision),
+            xpnet.matmul_precision("tf32" if self.precision == "tf32" else "float32"),
         ):
             yield
+
+    def casts(self) -> AbstractContextManager[Any]:
+        import xpnet
+
+        return xpnet.autocast("bf16") if self.precision == "bf16" else nullcontext()
 
     def whole(self, step: Callable[..., Any]) -> Callable[..., Any]:
         import xpnet
 
-        return xpnet.capture(step) if self.captured else step
+        def cast(*arrays: Any) -> Any:
+            with self.casts():
+                return step(*arrays)
+
+        chosen = cast if self.precision == "bf16" else step
+        return xpnet.capture(chosen) if self.captured else chosen
 
     def array(self, host: np.ndarray) -> Any:
         import xpnet

@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from bench import machine, report, results, rounds
+from bench import limits, machine, report, results, rounds
 from bench.__main__ import main
 from bench.cases import cases
 from bench.cases.dropout import Dropout
@@ -203,6 +203,37 @@ def test_goals_name_cases_and_columns_that_exist():
         else:
             assert any(key.startswith(goal.cases) for key in keys)
         assert {goal.column, goal.against or goal.column} <= known
+
+
+def test_the_floor_of_a_column_is_that_of_its_products():
+    """Where their rate was measured; the bytes are the same."""
+    found = limits.best(
+        [
+            ("cpu", {"bandwidth": 1e9, "rate": 1e9}),
+            ("cpu", {"bandwidth": 2e9, "rate": 5e8}),
+            ("cpu", {"bf16": 3e9}),
+            ("cpu", {"bf16": 4e9}),
+        ]
+    )["cpu"]
+    assert found == limits.Limit(2e9, 1e9, {"bf16": 4e9})
+    assert found.floor(2, 4000) == found.floor(2, 4000, "tf32") == (4e-6, "products")
+    assert found.floor(2, 4000, "bf16") == (1e-6, "products")
+    assert found.floor(4000, 4000, "bf16") == (2e-6, "bytes")
+    assert "matrix product 1.00 GFLOP/s, bf16 4.00 GFLOP/s" in report.limit_text(found)
+    run = made_up(1e-3)
+    run.limits["cpu"] = limits.Limit(1e10, 1e11, {"bf16": 1e13})
+    exact = run.floor(CASE, OWN)
+    run.columns[OWN]["precision"] = "bf16"
+    assert run.cases[CASE]["bytes"] / 1e10 == run.floor(CASE, OWN) < exact
+    with pytest.raises(ValueError, match="select one of these too"):
+        limits.best([("cpu", {"bf16": 3e9})])
+
+
+def test_launches_stand_beside_the_time():
+    run = made_up(1e-3)
+    assert "launches" not in report.case_table(run, CASE, run.measurements)
+    run.measurements[0].launches = 8
+    assert report.case_table(run, CASE, run.measurements).count("of floor's speed, 8 launches") == 1
 
 
 def test_a_busy_machine_is_named():

@@ -169,7 +169,7 @@ def step(arrays: list[Any], dy: Any, options: dict[str, Any]) -> list[np.ndarray
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize(("x", "weight", "options"), CASES)
 def test_the_kernels_and_cudnn_agree(frontend, cupy, x, weight, options, last, bias) -> None:
-    from xpnet.cuda import cudnn
+    from xpnet.cuda import cudnn, layout
 
     rng = np.random.default_rng(0)
     arrays = [cupy.asarray(rng.standard_normal(s, np.float32)) for s in (x, weight, weight[:1])][: 2 + bias]
@@ -177,11 +177,11 @@ def test_the_kernels_and_cudnn_agree(frontend, cupy, x, weight, options, last, b
     dy = cupy.asarray(rng.standard_normal(want_y.shape, np.float32))
     want = step(arrays, dy, options)
     assert frontend == []
-    arrays[0] = cudnn.ordered(arrays[0], last)
+    arrays[0] = layout.ordered(arrays[0], last)
     with cudnn.use_cudnn():
         y = F.conv2d(*arrays, **options)
         found = step(arrays, dy, options)
-    assert cudnn.is_channels_last(y) == last
+    assert layout.is_channels_last(y) == last
     assert frontend == ["forward", "forward", "by_x", "by_weight"]
     for a, b in zip(found, want, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
@@ -232,3 +232,50 @@ def test_by_default_it_takes_what_it_was_faster_with(frontend, cupy) -> None:
         assert wanted("f4", 16, 3)
     with cudnn.use_cudnn(False):
         assert not wanted("f4", 64, 64)
+
+
+class Rounding(Graph):
+    """One that may round, and does not."""
+
+    def deselect_numeric_notes(self, notes: list[str]) -> None:
+        assert notes == ["nondeterministic"]
+        super().deselect_numeric_notes([*notes, "tf32", "tensor cores"])
+
+
+def test_the_images_of_a_model_keep_their_order(frontend, cupy, monkeypatch) -> None:
+    """Of one that is channels last: they are copied on the way in, and around what knows one order alone."""
+    from tests.nn.test_memory_format import network, step
+    from xpnet.cuda import cudnn, layout, loader
+
+    monkeypatch.setattr(cudnn.frontend(), "pygraph", Rounding)
+    model, other = network().to("cupy"), network().to("cupy")
+    other.load_state_dict(model.state_dict())
+    x = xpnet.asarray(np.random.default_rng(0).standard_normal((3, 3, 10, 9)), "float32")
+    want = [step(model, x) for _ in range(2)]
+    copied: list[tuple[int, ...]] = []
+
+    def watched(function: Any) -> Any:
+        def call(a: Any, *rest: Any) -> Any:
+            made = function(a, *rest)
+            if made is not a and a.shape[0] == len(x):  # no weight
+                copied.append(a.shape)
+            return made
+
+        return call
+
+    monkeypatch.setattr(loader, "contiguous", watched(loader.contiguous))
+    for module in (cudnn, layout):
+        monkeypatch.setattr(module, "ordered", watched(module.ordered))
+    # into the first convolution, into and out of the maximum pool, into the mean
+    forward = [x.shape, (3, 4, 8, 7), (3, 4, 4, 3), (3, 5, 4, 3)]
+    # out of the mean, into and out of the pool; and CuPy's sum of the gradients of a residual's two ways
+    backward = [(3, 5, 4, 3), (3, 4, 4, 3), (3, 4, 8, 7), (3, 8, 7, 4)]
+    assert not frontend
+    other.to(memory_format="channels_last")
+    with xpnet.matmul_precision("tf32"):
+        for wanted in want:
+            copied.clear()
+            for a, b in zip(step(other, x), wanted, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+            assert copied == [*forward, *backward]
+    assert frontend.count("forward") == frontend.count("by_x") == 2 * 4

@@ -124,6 +124,43 @@ def test_the_gradient_of_the_bias(cupy, used, frozen, monkeypatch):
         np.testing.assert_allclose(xpnet.to_numpy(layer.weight.grad), want, rtol=1e-5)
 
 
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("activation", [None, "ReLU", "GELU"])
+def test_the_product_is_added_to_a_gradient_that_is_there(cupy, used, activation, refused, monkeypatch):
+    """By cuBLASLt, where it takes that; a layer that is used twice adds to what its other use has left."""
+    from xpnet.cuda import cublaslt
+
+    if refused:
+        find = cublaslt.plan
+        monkeypatch.setattr(cublaslt, "plan", lambda d, p, *a: None if p.adds else find(d, p, *a))
+    layers = [xpnet.nn.Linear(5, 5)] + ([getattr(xpnet.nn, activation)()] if activation else [])
+    model, layer = xpnet.nn.Sequential(*layers).to("cupy"), layers[0]
+    x = xpnet.asarray(np.random.default_rng(0).standard_normal((4, 5)), "float32")
+    model(x).sum().backward()
+    once = layer.weight.grad.copy()
+    for added in (1, 2, 3):
+        model(x).sum().backward()
+        assert sum(plan.product.adds for plan in used) == (0 if refused else added)
+        np.testing.assert_allclose(layer.weight.grad.get(), (1 + added) * once.get(), rtol=1e-5)
+    layer.zero_grad()
+    model(model(x)).sum().backward()
+    assert sum(plan.product.adds for plan in used) == (0 if refused else 4)
+    with xpnet.fused(False):
+        same = xpnet.nn.Sequential(*layers)
+        found = layer.weight.grad.copy()
+        layer.zero_grad()
+        same(same(x)).sum().backward()
+    np.testing.assert_allclose(found.get(), layer.weight.grad.get(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_weight_that_is_there_twice_is_no_place_to_add_to(cupy):
+    """In one op, which knows nothing of its other gradient for it."""
+    w = xpnet.tensor(np.eye(3, dtype=np.float32) * 2, requires_grad=True)
+    for total in (1, 2):
+        F.linear(w, w, xpnet.asarray(np.zeros(3, np.float32))).sum().backward()
+        np.testing.assert_allclose(xpnet.to_numpy(w.grad), np.full((3, 3), 4.0 * total))
+
+
 def test_out_is_written(cupy, used):
     a = cupy.asarray(np.random.default_rng(0).standard_normal((4, 4), np.float32))
     out = cupy.empty((4, 4), np.float32)

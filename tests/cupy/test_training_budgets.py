@@ -75,7 +75,7 @@ CASES = {  # launches and products of one update
     "own step": (network, batches, {"step": with_measure}, 20),
     "by hand": (network, batches, {"step": by_hand}, 19),
     "average": (network, batches, {"callbacks": [EMA(0.9)]}, 22),
-    "accumulate": (network, batches, {"accumulate": 2}, 77),
+    "accumulate": (network, batches, {"accumulate": 2}, 59),
 }
 
 

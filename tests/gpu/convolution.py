@@ -100,15 +100,15 @@ def ours(case: Case, x: Any, weight: Any, dy: Any) -> Results:
 def by_cudnn(case: Case, x: Any, weight: Any, dy: Any, last: bool) -> Results:
     """cuDNN alone: arrays in its order, results where they are made."""
     import xpnet
-    from xpnet.cuda import cudnn
+    from xpnet.cuda import cudnn, layout
     from xpnet.functional.convolution import geometry
 
     g, tf32 = geometry(x, weight, *case.options), xpnet.get_matmul_precision() == "tf32"
     made = cudnn.graphs(x.dtype.name, tf32, x.shape, weight.shape, False, last, g, x.data.device_id)
     if made is None:
         raise ValueError("cuDNN refuses it; the log says why")
-    x, w, dy = (cudnn.ordered(a, last) for a in (x, weight, dy))
-    y, dx, dw = (cudnn.empty(a.shape, a, last) for a in (dy, x, w))
+    x, w, dy = (layout.ordered(a, last) for a in (x, weight, dy))
+    y, dx, dw = (layout.empty(a.shape, a, last) for a in (dy, x, w))
 
     def run(way: str, result: Any, *arrays: Any) -> Callable[[], Any]:
         tensors = dict(zip((cudnn.X, cudnn.WEIGHT, cudnn.Y), arrays, strict=True))

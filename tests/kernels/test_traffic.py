@@ -17,7 +17,6 @@ import pytest
 
 from tests.emulator import build
 from tests.emulator.traffic import traffic
-from xpnet.core.node import Joint
 from xpnet.core.random import Key
 from xpnet.cuda import (
     activations,
@@ -130,7 +129,6 @@ FLOORS: dict[str, Floor] = {
         normalized("two reads"), PLANES, 3, 5, "x, and backward dy, twice: the data do not fit on the chip"
     ),
     "cross entropy with its gradient": Floor(losses, WIDE, 2 + 1 / 1024),  # the label's logit for the loss
-    "cross entropy in place": Floor(lambda x: losses(x, inplace=True), WIDE, 2 + 1 / 1024),
     "cross entropy, smoothed": Floor(lambda x: losses(x, label_smoothing=0.1), WIDE, 2 + 2 / 1024),
     "cross entropy of ten classes": Floor(
         losses,
@@ -182,10 +180,7 @@ def test_moves_its_floor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         if floor.backward is None:
             return
         dy = np.ones_like(made[0])
-        if isinstance(made[1], Joint):
-            made[1].into(dy, {})
-        else:
-            made[1](dy)
+        made[1](dy)
         assert moved() == pytest.approx(floor.backward, abs=1e-3)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from xpnet.core.backend import Array
 from xpnet.core.context import Setting, active, autocasts, casting
-from xpnet.core.node import Joint, Node, argument_name, as_taken, parents
+from xpnet.core.node import Joint, Node, Room, argument_name, as_taken, parents
 from xpnet.core.tracing import traced
 from xpnet.core.versions import check, last
 
@@ -122,15 +122,19 @@ def _passed_on(dy: Array, parents: Any) -> bool:
     return any(g is dy or getattr(g, "base", None) is dy for g in waiting)
 
 
-def _room(parents: Any) -> dict[int, Array]:
-    """Where the gradients of leaves can be written at once, by position."""
-    room = {
-        i: p._grad
-        for i, p in parents
-        if p._pullback is None and p._parents is not None and not p._filled and p._grad is not None
-    }
-    # a leaf that is there twice has one gradient for two
-    return room if len({id(out) for out in room.values()}) == len(room) else {}
+def _room(parents: Any) -> Room:
+    """Where the gradients of leaves can be written, or added, at once."""
+    room, seen = Room(), set()
+    for i, p in parents:
+        if p._pullback is None and p._parents is not None and p._grad is not None:
+            if id(p) in seen:  # a leaf that is there twice has one gradient for two
+                return Room()
+            seen.add(id(p))
+            if not p._filled:
+                room[i] = p._grad
+            elif not active[0]:
+                room.sums[i] = p._grad
+    return room
 
 
 def check_gradient(gradient: Array, node: Node, i: int, parent: Node) -> None:

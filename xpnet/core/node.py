@@ -15,22 +15,34 @@ Pullback = Callable[[Any], Any]
 """From the gradient of an op's output to those of its positional arguments: see `xpnet.core.op`."""
 
 
-class Joint:
-    """The pullback of an op that makes several gradients at once.
+class Room(dict[int, Array]):
+    """Where the gradients of leaves go, by position: arrays of their shape and dtype, to be overwritten.
 
     Attributes:
-        into: a function of dy and `room`, which has, by position, arrays for gradients of leaves: of their
-            shape and dtype, to be overwritten.
+        sums: likewise, of leaves that have a gradient: to add to it, and then to return this very array.
+    """
+
+    __slots__ = ("sums",)
+
+    def __init__(self) -> None:
+        self.sums: dict[int, Array] = {}
+
+
+class Joint:
+    """The pullback of an op that makes several gradients at once, or adds to those that are there.
+
+    Attributes:
+        into: a function of dy and a `Room`.
     """
 
     __slots__ = ("into",)
 
-    def __init__(self, into: Callable[[Any, dict[int, Array]], Any]) -> None:
+    def __init__(self, into: Callable[[Any, Room], Any]) -> None:
         self.into = into
 
     def __call__(self, dy: Any) -> Any:
         """The gradients, in memory of their own."""
-        return self.into(dy, {})
+        return self.into(dy, Room())
 
 
 LENT = 2  # `_filled` of a gradient that somebody outside may have kept
@@ -170,7 +182,8 @@ class Node:
         two leaves must not share memory.
         """
         if self._filled:
-            self._grad += gradient
+            if gradient is not self._grad:  # what a `Joint` has added to already
+                self._grad += gradient
             self._kept = None
             return
         if fresh and self._flat is None and getattr(gradient, "base", gradient) is None:  # not a view

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.core.backend import Array
-from xpnet.core.node import Joint
+from xpnet.core.node import Joint, Room
 from xpnet.cpu.launch import FLOAT32, NOT_EMPTY, empty, fits, run, single
 from xpnet.functional.embedding import beside, rows_of
 
@@ -24,7 +24,7 @@ def rows(weight: Array, x: Any, padding_idx: int | None = None) -> Any:
     y = empty((*places.shape, d), FLOAT32)
     run("take_rows", single(weight), places, y, d)
 
-    def into(dy: Array, room: dict[int, Array]) -> tuple[Array]:
+    def into(dy: Array, room: Room) -> tuple[Array]:
         dweight = room[0] if 0 in room and fits(room[0]) else empty((n, d), FLOAT32)
         run("add_rows", single(dy), places, dweight, d, -1 if padding_idx is None else padding_idx % n)
         return (dweight,)

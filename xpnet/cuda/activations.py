@@ -11,7 +11,7 @@ import numpy as np
 from xpnet.core import arrays
 from xpnet.core.backend import Array
 from xpnet.core.node import Joint
-from xpnet.cuda import loader
+from xpnet.cuda import layout, loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional import activations
 from xpnet.functional.linear import bias_activation as bias_activation_op
@@ -74,19 +74,19 @@ def elementwise(act: str, x: Array, p: float = 0.0, *, file: str = FILE, keeps_i
     if t is None or not p >= 0:  # from y alone, the sign of x is known for a alpha of at least 0
         return NotImplemented
     forward, backward = both(act, t)
-    x = loader.contiguous(x)
-    shape, dtype, n = x.shape, x.dtype, x.size
+    x = layout.dense(x)
+    n = x.size
     grid, tail = (loader.flat_blocks(n, t.vector * BLOCK),), (t.scalar(p), loader.int64(n))
 
     def launch(kernel: str, *arrays: Array) -> Array:
-        out = loader.empty(x, shape, dtype)
+        out = layout.empty(x.shape, x, not loader.is_contiguous(x))
         if n:
             loader.kernel(file, kernel)(grid, (BLOCK,), (*arrays, out, *tail))
         return out
 
     y = launch(forward, x)
     kept = x if keeps_input else y
-    return y, lambda dy: launch(backward, loader.contiguous(dy), kept)
+    return y, lambda dy: launch(backward, layout.like(dy, x), kept)
 
 
 @activations.relu.kernel("cupy")
@@ -168,7 +168,7 @@ def _width(t: Element, columns: int, *arrays: Array | None) -> int:
 def _bias_gradient(
     act: str,
     t: Element,
-    p: Any,
+    p: float,
     dy: Array,
     ldy: int,
     kept: Array | None,
@@ -179,15 +179,35 @@ def _bias_gradient(
     """dx and the sum of its rows, to `out`: one pass, and a small one over the blocks' sums."""
     rows, columns = dy.shape
     vec = _width(t, columns if ldy % t.vector == 0 else 1, dy, kept, bias, dx)
-    cut = tiles(rows, columns, vec, loader.target().multiprocessors, MOST_PARTS, summed=True)
-    several = cut.grid[1] > 1 or t.scalar != out.dtype
-    sums = loader.empty(dy, (cut.grid[1], columns), t.scalar) if several else out
-    sizes = (loader.int64(rows), loader.int64(columns), cut.lanes, cut.chunk)
-    run = loader.kernel(FILE, _gradient(act, t, t.wide, vec))
-    run(cut.grid, (BLOCK,), (dy, loader.int64(ldy), kept, bias, dx, sums, p, *sizes))
+    name, grid, sizes = _summing(act, t, rows, columns, vec, loader.target().multiprocessors)
+    several = grid[1] > 1 or t.scalar != out.dtype
+    sums = loader.empty(dy, (grid[1], columns), t.scalar) if several else out
+    loader.kernel(FILE, name)(
+        grid, (BLOCK,), (dy, loader.int64(ldy), kept, bias, dx, sums, t.scalar(p), *sizes)
+    )
     if several:
         add_parts(t, sums, out)
     return out
+
+
+@lru_cache(1024)
+def _summing(
+    act: str, t: Element, rows: int, columns: int, vec: int, multiprocessors: int
+) -> tuple[str, tuple[int, int], tuple[Any, ...]]:
+    """What `_bias_gradient` launches first: kernel, grid, and what comes last."""
+    cut = tiles(rows, columns, vec, multiprocessors, MOST_PARTS, summed=True)
+    sizes = loader.int64(rows), loader.int64(columns), cut.lanes, cut.chunk
+    return _gradient(act, t, t.wide, vec), cut.grid, sizes
+
+
+@lru_cache(1024)
+def _adding_bias(
+    act: str, t: Element, rows: int, columns: int, vec: int, multiprocessors: int
+) -> tuple[str, tuple[int, int], tuple[Any, ...]]:
+    """What `bias_forward` launches: kernel, grid, and what comes last."""
+    cut = tiles(rows, columns, vec, multiprocessors)
+    sizes = loader.int64(rows), loader.int64(columns), cut.lanes, cut.chunk
+    return _with_bias(act, t, vec), cut.grid, sizes
 
 
 def add_parts(t: Element, sums: Array, out: Array) -> None:
@@ -218,7 +238,7 @@ def sum_rows(x: Array, out: Array | None = None) -> Any:
         return NotImplemented
     if out is None or out.dtype != x.dtype or not loader.is_contiguous(out):
         out = loader.empty(x, x.shape[1:], x.dtype)
-    return _bias_gradient("Identity", t, t.scalar(0), x, ldx, None, None, None, out)
+    return _bias_gradient("Identity", t, 0.0, x, ldx, None, None, None, out)
 
 
 def slope(activation: str, p: float | None) -> float | None:
@@ -235,11 +255,9 @@ def bias_forward(activation: str, t: Element, alpha: float, x: Array, bias: Arra
     columns = x.shape[-1]
     rows = x.size // columns
     y = loader.empty(x, x.shape, x.dtype)
-    vec = _width(t, columns, x, bias, y)
-    cut = tiles(rows, columns, vec, loader.target().multiprocessors)
-    run = loader.kernel(FILE, _with_bias(FUNCTIONS[activation], t, vec))
-    sizes = (loader.int64(rows), loader.int64(columns), cut.lanes, cut.chunk)
-    run(cut.grid, (BLOCK,), (x, bias, y, t.scalar(alpha), *sizes))
+    vec, multiprocessors = _width(t, columns, x, bias, y), loader.target().multiprocessors
+    name, grid, sizes = _adding_bias(FUNCTIONS[activation], t, rows, columns, vec, multiprocessors)
+    loader.kernel(FILE, name)(grid, (BLOCK,), (x, bias, y, t.scalar(alpha), *sizes))
     return y
 
 
@@ -263,7 +281,7 @@ def bias_pullback(
             dy = dy.reshape(kept.size // columns, columns)
         dx = loader.empty(kept, shape, kept.dtype)
         dbias = loader.room(room, bias)
-        _bias_gradient(FUNCTIONS[activation], t, t.scalar(alpha), dy, columns, kept, bias, dx, dbias)
+        _bias_gradient(FUNCTIONS[activation], t, alpha, dy, columns, kept, bias, dx, dbias)
         return dx, dbias
 
     return pullback

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from xpnet.cuda import loader
 from xpnet.cuda.dropout import key_words
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional.attention import attention as op
-from xpnet.functional.attention import check_shapes, mask_beside
+from xpnet.functional.attention import check_shapes, leading_axes, mask_beside
 from xpnet.functional.attention import packed_attention as packed_op
 
 FILE = "attention.cu"
@@ -38,16 +38,64 @@ def instances(arch: int) -> dict[str, list[str]]:
     return {FILE: [plan(way, t, depth)[0] for t in ELEMENTS.values() for depth in DEPTHS for way in WAYS]}
 
 
+class Case(NamedTuple):
+    """What is the same in every call with such shapes and options.
+
+    Attributes:
+        batch: the leading axes.
+        samples, heads: those of queries.
+        shared: heads of keys.
+        launches: by way, the kernel, its blocks and threads.
+        options: causal, scale, and those of dropout without its key.
+        sizes: what comes last.
+    """
+
+    batch: tuple[int, ...]
+    samples: int
+    heads: int
+    shared: int
+    launches: dict[str, tuple[str, tuple[int], tuple[int]]]
+    options: tuple[Any, ...]
+    sizes: tuple[Any, ...]
+
+
 @lru_cache(1024)
-def _strides(
-    shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int, axes: int = 3
-) -> tuple[np.int64, ...]:
-    """In elements, of the first axes: 0 for those of one element, which nobody steps along."""
-    return tuple(np.int64(s // itemsize if n > 1 else 0) for s, n in zip(strides[:axes], shape, strict=False))
+def _case(
+    t: Element,
+    q: tuple[int, ...],
+    k: tuple[int, ...],
+    v: tuple[int, ...],
+    p: float,
+    causal: bool,
+    scale: float | None,
+) -> Case | None:
+    """Of queries, keys and values of these shapes; None if the kernels do not take them."""
+    batch, threshold, found = leading_axes(q, k, v), keep_threshold(p), _heads(q[:-2], k[:-2], v[:-2])
+    length, keys, e, f = q[-2], k[-2], q[-1], v[-1]
+    if found is None or 0 in (*batch, length, keys, e, f) or max(e, f) > DEPTHS[-1]:
+        return None
+    if p and not 0 < threshold < 2**32:
+        return None
+    samples, heads, group = found
+    depth, launches = next(d for d in DEPTHS if d >= max(e, f)), {}
+    for way in WAYS:
+        name, threads, own = plan(way, t, depth)
+        rows, of = (keys, heads // group) if way == "keys" else (length, heads)
+        launches[way] = name, (loader.ceil_div(rows, own) * samples * of,), (threads,)
+    dropout = loader.int32(p > 0), loader.uint32(threshold), t.scalar(1 / (1 - p))
+    options = loader.int32(causal), t.scalar(1 / math.sqrt(e) if scale is None else scale), *dropout
+    sizes = tuple(map(loader.int32, (samples, heads, group, length, keys, e, f)))
+    return Case(batch, samples, heads, heads // group, launches, options, sizes)
 
 
-def _strides_of(mask: Array | None) -> tuple[np.int64, ...]:
-    return (loader.int64(0),) * 4 if mask is None else _strides(mask.shape, mask.strides, mask.itemsize, 4)
+@lru_cache(1024)
+def _strides(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[np.int64, ...]:
+    """In elements, of all axes but the last of four: 0 for those of one element, which nobody steps along."""
+    return tuple(np.int64(s // itemsize if n > 1 else 0) for s, n in zip(strides, shape, strict=True))
+
+
+def _strides_of(*arrays: Array) -> list[np.int64]:
+    return [s for a in arrays for s in _strides(a.shape, a.strides, a.itemsize)[:3]]
 
 
 def _rows(a: Array, lead: tuple[int, int]) -> Array:
@@ -153,51 +201,42 @@ def _attend(
 ) -> Any:
     """The output and the pullback, which writes to what `rooms` gives."""
     t = element(q.dtype)
-    batch = check_shapes(q, k, v)
-    threshold = keep_threshold(p)
-    found = _heads(tuple(q.shape[:-2]), tuple(k.shape[:-2]), tuple(v.shape[:-2]))
-    length, keys, e, f = q.shape[-2], k.shape[-2], q.shape[-1], v.shape[-1]
-    if t is None or found is None or 0 in (*batch, length, keys, e, f) or max(e, f) > DEPTHS[-1]:
+    if t is None or not q.dtype == k.dtype == v.dtype:
+        check_shapes(q, k, v)
         return NotImplemented
-    if p and not 0 < threshold < 2**32:
+    case = _case(t, tuple(q.shape), tuple(k.shape), tuple(v.shape), p, causal, scale)
+    if case is None:
         return NotImplemented
-    samples, heads, group = found
-    xp = namespace(q)
-    given = mask = None if mask is None else mask_beside(mask, q, (*batch, length, keys))
-    kind = 0
+    samples, heads, length, keys = case.samples, case.heads, q.shape[-2], k.shape[-2]
+    given, masked = mask, (None, loader.int32(0), *(loader.int64(0),) * 4)
     if mask is not None:
-        kind = 1 if mask.dtype == np.bool_ else 2
-        mask = xp.broadcast_to(mask, (*batch, length, keys))
+        xp = namespace(q)
+        given = mask = mask_beside(mask, q, (*case.batch, length, keys))
+        mask = xp.broadcast_to(mask, (*case.batch, length, keys))
         mask = xp.reshape(mask, (samples, heads, length, keys))
-    inputs = q, k, v
-    q, k, v = _rows(q, (samples, heads)), *(_rows(a, (samples, heads // group)) for a in (k, v))
-    y = _like(q, f)
-    lse = loader.empty(q, (samples, heads, length), t.scalar)
-    depth = next(d for d in DEPTHS if d >= max(e, f))
-    scale = 1 / math.sqrt(e) if scale is None else scale
-    dropout = (loader.int32(p > 0), loader.uint32(threshold), t.scalar(1 / (1 - p)), *key_words(draw))
-    scores = (
-        *(mask, loader.int32(kind), *_strides_of(mask)),
-        *(loader.int32(causal), t.scalar(scale), *dropout),
-        *map(loader.int32, (samples, heads, group, length, keys, e, f)),
-    )
+        kind = loader.int32(1 if mask.dtype == np.bool_ else 2)
+        masked = mask, kind, *_strides(mask.shape, mask.strides, mask.itemsize)
+    inputs, e, f = (q, k, v), q.shape[-1], v.shape[-1]
+    q, k, v = _rows(q, (samples, heads)), _rows(k, (samples, case.shared)), _rows(v, (samples, case.shared))
+    y, lse = _like(q, f), loader.empty(q, (samples, heads, length), t.scalar)
+    options, seeds = case.options, key_words(draw)
 
-    def run(way: str, arrays: tuple[Array, ...], laid_out: tuple[Array, ...], *rows: Array) -> None:
-        name, threads, own = plan(way, t, depth)
-        tiles = loader.ceil_div(keys if way == "keys" else length, own)
-        blocks = tiles * samples * (heads // group if way == "keys" else heads)
-        strides = [s for a in laid_out for s in _strides(a.shape, a.strides, a.itemsize)]
-        args = (*arrays, *strides, *scores, _wide(t, *rows))
-        loader.kernel(FILE, name)((blocks,), (threads,), args)
+    def run(way: str, arrays: tuple[Array, ...], strides: list[np.int64], wide: np.int32) -> None:
+        name, blocks, threads = case.launches[way]
+        args = (*arrays, *strides, *masked, *options, *seeds, *case.sizes, wide)
+        loader.kernel(FILE, name)(blocks, threads, args)
 
-    run("forward", (q, k, v, y, lse), (q, k, v, y), q, k, v)
+    of_inputs = _strides_of(q, k, v)
+    run("forward", (q, k, v, y, lse), [*of_inputs, *_strides_of(y)], _wide(t, q, k, v))
 
     def pullback(dy: Array) -> tuple[Any, ...]:
         g = _rows(dy, (samples, heads))
         delta = loader.empty(q, lse.shape, t.scalar)
         dq, dk, dv = rooms() if rooms else (_like(q, e), _like(k, e), _like(v, f))
-        run("queries", (q, k, v, y, g, lse, delta, dq), (q, k, v, y, g, dq), q, k, v, g)
-        run("keys", (q, k, v, g, lse, delta, dk, dv), (q, k, v, g, dk, dv), q, k, v, g)
+        wide, of_g = _wide(t, q, k, v, g), _strides_of(g)
+        strides = [*of_inputs, *_strides_of(y), *of_g, *_strides_of(dq)]
+        run("queries", (q, k, v, y, g, lse, delta, dq), strides, wide)
+        run("keys", (q, k, v, g, lse, delta, dk, dv), [*of_inputs, *of_g, *_strides_of(dk, dv)], wide)
 
         def of_mask(out: Array | None) -> Any:
             """Of numbers: as large as the scores may be, and made by the body."""
@@ -205,9 +244,9 @@ def _attend(
             return wanted if wanted is None else wanted(out)
 
         gradients = (_shaped(d, a.shape) for d, a in zip((dq, dk, dv), inputs, strict=True))
-        return (*gradients, of_mask if kind == 2 else None)
+        return (*gradients, of_mask if masked[1] == 2 else None)
 
-    return _shaped(y, (*batch, length, f)), pullback
+    return _shaped(y, (*case.batch, length, f)), pullback
 
 
 def _shaped(a: Array, shape: tuple[int, ...]) -> Array:

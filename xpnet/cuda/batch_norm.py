@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.node import Joint
+from xpnet.core.node import Joint, Room
 from xpnet.core.places import namespace
 from xpnet.cuda import loader
 from xpnet.cuda.batch_norm_plan import (
@@ -31,6 +31,7 @@ from xpnet.cuda.batch_norm_plan import (
     slab_bytes,
 )
 from xpnet.cuda.element import ELEMENTS, Element, element
+from xpnet.cuda.layout import is_channels_last
 from xpnet.functional import normalization
 
 
@@ -197,7 +198,7 @@ class _Call:
         return y
 
     def backward(
-        self, dy: Array, y: Array | None, dresidual: Array | None, fixed: bool, room: dict[int, Array]
+        self, dy: Array, y: Array | None, dresidual: Array | None, fixed: bool, room: Room
     ) -> tuple[Array | None, ...]:
         """dx, dweight, dbias; `y` where the mask of the ReLU cannot be made from x alone."""
         x = self.x
@@ -268,6 +269,10 @@ def normalize(
         residual: of x's shape, added before the ReLU; its gradient is the pullback's last result.
         variant: "block", "cluster", "grid" or "two reads" instead of the one that `plan` chooses.
     """
+    dense, fits = loader.is_contiguous(x), residual is None or residual.shape == x.shape
+    if not dense and not channels_last and fits and is_channels_last(x):
+        statistics = running_mean, running_var, weight, bias, training, momentum, eps
+        return _channels_last(x, residual, relu, *statistics)
     arrays = (weight, bias, running_mean, running_var)
     kinds = tuple([None if a is None else (a.shape, a.dtype) for a in arrays])
     case = _case(x.dtype, x.shape, channels_last, kinds)
@@ -283,12 +288,12 @@ def normalize(
             return NotImplemented
         residual = loader.contiguous(residual)
     running = (running_mean, running_var) if has else (None, None)
-    call = _Call(case, loader.contiguous(x), weight, bias, running, eps, relu, variant)
+    call = _Call(case, x if dense else loader.contiguous(x), weight, bias, running, eps, relu, variant)
     y = call.forward(residual, fixed, training and has, momentum)
     add = residual is not None
     kept = y if relu and add else None
 
-    def into(dy: Array, room: dict[int, Array]) -> tuple[Array | None, ...]:
+    def into(dy: Array, room: Room) -> tuple[Array | None, ...]:
         if dy.dtype != x.dtype:
             dy = namespace(x).astype(dy, x.dtype)
         dy = loader.contiguous(dy)
@@ -299,6 +304,22 @@ def normalize(
         return (dx, None, None, dweight, dbias, dresidual) if add else (dx, None, None, dweight, dbias)
 
     return y, Joint(into)
+
+
+def _channels_last(x: Array, residual: Array | None, relu: bool, *statistics: Any) -> Any:
+    """Of images in that order, which stays; a residual and dy in another are copied."""
+    turned = lambda a: None if a is None else a.transpose(0, 2, 3, 1)
+    back = lambda a: None if a is None else a.transpose(0, 3, 1, 2)
+    made = normalize(turned(x), *statistics, residual=turned(residual), relu=relu, channels_last=True)
+    if made is NotImplemented:
+        return made
+    y, pullback = made
+
+    def into(dy: Array, room: Room) -> tuple[Array | None, ...]:
+        dx, *found = pullback.into(turned(dy), room)
+        return back(dx), *found[:4], *map(back, found[4:])
+
+    return back(y), Joint(into)
 
 
 @normalization.batch_norm.kernel("cupy")
@@ -336,7 +357,7 @@ def batch_norm_relu(
         return made
     y, pullback = made
 
-    def into(dy: Array, room: dict[int, Array]) -> tuple[Array | None, ...]:
+    def into(dy: Array, room: Room) -> tuple[Array | None, ...]:
         *found, dresidual = pullback.into(dy, room)
         return *found, None, None, None, dresidual
 

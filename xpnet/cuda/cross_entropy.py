@@ -94,11 +94,6 @@ def _sum(t: Element, out: Element) -> str:
     return f"xent_sum<{t.accumulator}, {out.ctype}, {ONE}>"
 
 
-@cache
-def _scale(t: Element) -> str:
-    return f"xent_scale<{t.ctype}, {t.vector}, {SMALL}>"
-
-
 def instances(arch: int) -> dict[str, list[str]]:
     """Every kernel that this module launches on an architecture, by file."""
     names: set[str] = set()
@@ -106,7 +101,7 @@ def instances(arch: int) -> dict[str, list[str]]:
         for smooth in (False, True):
             names.update(plan(t, 1 << k, True, arch, smooth).name for k in range(1, 21))
             names.update(str(small(t, 1, 1 << k, smooth)) for k in range(1, 6))
-        names.update((_totals(t), _sum(t, t.wide), _sum(t, t), _scale(t)))
+        names.update((_totals(t), _sum(t, t.wide), _sum(t, t)))
     return {FILE: sorted(names)}
 
 
@@ -143,15 +138,13 @@ class _Call:
         args = (self.target, self.wide, self.weight, self.totals, self.n, self.classes, self.ignore)
         kernel((PARTS + both,), (SMALL,), (*args, note_on(self.logits)))
 
-    def _arguments(
-        self, dx: Array | None, ldd: Any, losses: Array | None, dy: Array | None
-    ) -> tuple[Any, ...]:
+    def _arguments(self, dx: Array | None, losses: Array | None, dy: Array | None) -> tuple[Any, ...]:
         """XENT_PARAMETERS. `dy` is one number, or one a row; None stands for 1."""
         return (
             self.logits,
             self.ldx,
             dx,
-            ldd,
+            loader.int64(self.logits.shape[1]),
             losses,
             self.target,
             self.wide,
@@ -166,18 +159,17 @@ class _Call:
             self.eps,
         )
 
-    def run(self, dx: Array | None, ldd: Any, losses: Array | None, dy: Array | None) -> None:
+    def run(self, dx: Array | None, losses: Array | None, dy: Array | None) -> None:
         """The pass, after `add_up`."""
         p = self.plan
         grid = loader.ceil_div(self.rows, p.rows) * p.cluster
         kernel = loader.kernel(FILE, p.name, cluster=p.cluster)
-        kernel((grid,), p.block, self._arguments(dx, ldd, losses, dy), shared_mem=p.shared)
+        kernel((grid,), p.block, self._arguments(dx, losses, dy), shared_mem=p.shared)
 
     def at_once(
         self,
         kernel: str,
         dx: Array | None,
-        ldd: Any,
         losses: Array | None,
         dy: Array | None,
         value: Array | None,
@@ -185,7 +177,7 @@ class _Call:
         """`add_up`, the pass and `sum` in one launch."""
         run = loader.kernel(FILE, kernel)
         end = (self.totals, value, note_on(self.logits))
-        run((1,), (ONE,), (*self._arguments(dx, ldd, losses, dy), *end))
+        run((1,), (ONE,), (*self._arguments(dx, losses, dy), *end))
 
     def sum(self, losses: Array, value: Array) -> None:
         """Add the losses up, in an order that depends on their number alone."""
@@ -198,14 +190,6 @@ class _Call:
             losses, n = parts, blocks
         kernel = loader.kernel(FILE, _sum(self.t, self.t))
         kernel((1,), (ONE,), (losses, value, loader.int64(n), self.totals if self.mean else None))
-
-    def scale(self, dx: Array, ldd: Any, dy: Array) -> Array:
-        """dx * dy, into a new array: dx may be asked for again."""
-        out = loader.empty(dx, self.logits.shape, self.logits.dtype)
-        kernel = loader.kernel(FILE, _scale(self.t))
-        args = (dx, ldd, out, loader.int64(self.classes), dy, loader.int32(dy.ndim), self.n, self.classes)
-        kernel((loader.blocks_for(self.rows, SMALL // 32),), (SMALL,), args)
-        return out
 
 
 _LABELS = (np.dtype("int64"), np.dtype("int32"))
@@ -240,18 +224,14 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
     *,
-    inplace: bool = False,
     recorded: bool = False,
 ) -> tuple[Array, Callable[[Array], tuple[Array | None, ...]]]:
     """`xpnet.functional.cross_entropy` for logits (N, C) and labels (N,), the gradient made on the way.
 
-    Args:
-        inplace: let the gradient take the place of the logits.
-
     A label out of range gives NaN and a note that `xpnet.cuda.check_errors` raises: nothing here waits for
     the device. A gradient from above that is neither 1 nor promised (`xpnet.functional.weighing`) costs a
-    second pass, from the logits again (a float16 gradient that has already been rounded would lose what loss
-    scaling is for), or over the gradient if it is in place.
+    second pass, from the logits again: a float16 gradient that has already been rounded would lose what loss
+    scaling is for.
     """
     if weight is not None:
         weight = beside(weight, logits)
@@ -270,8 +250,6 @@ def cross_entropy(
     if labels is None:
         return NotImplemented
     ldx = loader.row_stride(logits)
-    if inplace and (ldx is None or ldx < logits.shape[1]):
-        raise ValueError("cross_entropy: in place needs logits whose rows are contiguous and do not overlap")
     if ldx is None:
         logits, ldx = loader.contiguous(logits), logits.shape[1]
     if weight is not None:
@@ -279,24 +257,19 @@ def cross_entropy(
     mean = reduction == "mean"
     call = _Call(t, logits, ldx, labels, weight, ignore_index, label_smoothing, mean)
     (n, classes), dtype = logits.shape, logits.dtype
-    ldd = call.ldx if inplace else loader.int64(classes)
-
-    def room() -> Array:
-        return logits if inplace else loader.empty(logits, (n, classes), dtype)
-
     # every loss where it is asked for, or added up in another launch
     kernel = small(t, n, classes, call.smooth)
     each = reduction == "none"
     losses = loader.empty(logits, (n,), t.scalar) if each or kernel is None else None
     value = None if each else loader.empty(logits, (), dtype)
-    made = room() if recorded or inplace else None
-    seed = promised.get() if recorded and not each and not inplace else None
+    made = loader.empty(logits, (n, classes), dtype) if recorded else None
+    seed = promised.get() if recorded and not each else None
     first = None if seed is None else seed(dtype)
     if kernel is not None:
-        call.at_once(kernel, made, ldd, losses, first, value)
+        call.at_once(kernel, made, losses, first, value)
     else:
         call.add_up()
-        call.run(made, ldd, losses, first)
+        call.run(made, losses, first)
         if value is not None:
             call.sum(losses, value)
     if mean:
@@ -305,8 +278,8 @@ def cross_entropy(
         value = namespace(logits).astype(losses, dtype, copy=False)
 
     def gradient(dy: Array | None) -> Array:
-        dx = room()
-        call.run(dx, ldd, None, dy)
+        dx = loader.empty(logits, (n, classes), dtype)
+        call.run(dx, None, dy)
         return dx
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
@@ -318,6 +291,6 @@ def cross_entropy(
         if dy is first:  # the one that was promised
             return (made,)
         dy = loader.contiguous(namespace(logits).asarray(dy, dtype=dtype))
-        return (call.scale(logits, ldd, dy) if inplace else gradient(dy),)
+        return (gradient(dy),)
 
     return value, pullback

@@ -48,7 +48,7 @@ class Matrix(NamedTuple):
 class Product(NamedTuple):
     """C = op(A) op(B), for each of a batch; then the epilogue, whose bias has an element a row of C.
 
-    Of SUMS, what is written has one a column.
+    Of SUMS, what is written has one a column. With `adds`, C += op(A) op(B).
     """
 
     dtype: str
@@ -60,6 +60,7 @@ class Product(NamedTuple):
     c: Matrix
     batch: int
     epilogue: int
+    adds: bool = False
 
 
 @functools.cache
@@ -85,10 +86,10 @@ class Plan:
     """A product that is described once and launched often, by one thread."""
 
     def __init__(self, handle: c_void_p, product: Product, alignment: int, bias: int) -> None:
-        p = product
+        p = self.product = product
         double = p.dtype == "float64"
         number = ctypes.c_double if double else ctypes.c_float
-        self._numbers = number(1), number(0)
+        self._numbers = number(1), number(p.adds)
         self._bias = 0
         code = TYPES[p.dtype]
         self._product = c_void_p()

@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 from xpnet.core.arrays import sum_in_float32
 from xpnet.core.backend import Array, namespace_of
 from xpnet.core.context import Setting, Within
-from xpnet.core.places import namespace
+from xpnet.core.memory_format import is_channels_last_wanted
 from xpnet.core.precision import get_matmul_precision
 from xpnet.cuda.element import element
+from xpnet.cuda.layout import empty, is_channels_last, ordered
 from xpnet.functional.convolution import Geometry
 
 log = logging.getLogger("xpnet.cuda")
@@ -53,9 +54,11 @@ def is_wanted(x: Array, weight: Array, stride: Any, groups: int) -> bool:
     outputs, depth, *window = weight.shape
     if flag or (groups > 1 and depth == 1):
         return True
+    rounded = get_matmul_precision() != "float32"
+    if is_channels_last_wanted():  # so that no image changes its order on the way
+        return x.dtype.itemsize == 2 or rounded
     if min(outputs, depth) < 64:
         return False
-    rounded = get_matmul_precision() != "float32"
     return x.dtype.itemsize == 2 or (rounded and stride in (1, (1, 1)) and window != [1, 1])
 
 
@@ -112,28 +115,6 @@ def images(number: int, shape: tuple[int, ...], channels_last: bool) -> Tensor:
     """Of four axes, in one of the two orders."""
     _, c, h, w = shape
     return Tensor(number, shape, (c * h * w, 1, w * c, c) if channels_last else (c * h * w, h * w, w, 1))
-
-
-def is_channels_last(x: Array) -> bool:
-    """Whether the channels of a place are next to each other, and places are in order."""
-    return not x.flags.c_contiguous and bool(x.transpose(0, 2, 3, 1).flags.c_contiguous)
-
-
-def empty(shape: tuple[int, ...], x: Array, channels_last: bool) -> Array:
-    """An array of the dtype of x."""
-    xp, (n, c, h, w) = namespace(x), shape
-    if not channels_last:
-        return xp.empty(shape, dtype=x.dtype)
-    return xp.empty((n, h, w, c), dtype=x.dtype).transpose(0, 3, 1, 2)
-
-
-def ordered(x: Array, channels_last: bool) -> Array:
-    """x, or a copy in the wanted order."""
-    if is_channels_last(x) if channels_last else x.flags.c_contiguous:
-        return x
-    made = empty(x.shape, x, channels_last)
-    made[...] = x
-    return made
 
 
 class Graph(NamedTuple):
@@ -224,14 +205,15 @@ def graphs(
 def conv2d(x: Array, weight: Array, bias: Array | None, g: Geometry) -> Any:
     """The value and the pullback of a convolution; NotImplemented for what cuDNN does not take.
 
-    What is channels last stays so; another order is copied. With `matmul_precision` other than float32,
-    tensor cores may round float32.
+    What is channels last stays so, and where it is wanted becomes so; another order is copied. With
+    `matmul_precision` other than float32, tensor cores may round float32.
     """
     t = element(x.dtype)
     if t is None or t.dtype not in TYPES or 0 in x.shape:
         return NotImplemented
     dtype = t.dtype
-    last, tf32 = is_channels_last(x), dtype == "float32" and get_matmul_precision() != "float32"
+    last = is_channels_last_wanted() or is_channels_last(x)
+    tf32 = dtype == "float32" and get_matmul_precision() != "float32"
     made = graphs(dtype, tf32, x.shape, weight.shape, bias is not None, last, g, x.data.device_id)
     if made is None:
         return NotImplemented
@@ -241,18 +223,22 @@ def conv2d(x: Array, weight: Array, bias: Array | None, g: Geometry) -> Any:
 
     def by_x(dy: Array) -> Array:
         dx = empty(x.shape, x, last)
-        made["by_x"].run({X: dx, WEIGHT: weight, Y: ordered(dy, last)})
+        made["by_x"].run({X: dx, WEIGHT: weight, Y: dy})
         return dx
 
     def by_weight(dy: Array, out: Array | None) -> Array:
         fits = out is not None and out.dtype == x.dtype and out.shape == weight.shape and not last
         if out is None or not fits or not out.flags.c_contiguous:
             out = empty(weight.shape, x, last)
-        made["by_weight"].run({X: x, WEIGHT: out, Y: ordered(dy, last)})
+        made["by_weight"].run({X: x, WEIGHT: out, Y: dy})
         return out
 
-    return y, lambda dy: (
-        lambda out: by_x(dy),
-        lambda out: by_weight(dy, out),
-        lambda out: sum_in_float32(dy, axis=(0, 2, 3)),
-    )
+    def pullback(dy: Array) -> tuple[Any, ...]:
+        dy = ordered(dy, last)
+        return (
+            lambda out: by_x(dy),
+            lambda out: by_weight(dy, out),
+            lambda out: sum_in_float32(dy, axis=(0, 2, 3)),
+        )
+
+    return y, pullback

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.node import Joint
+from xpnet.core.node import Joint, Room
 from xpnet.core.notes import OPS, note_on
 from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
@@ -80,7 +80,7 @@ def take(weight: Array, numbers: Array, padding_idx: int | None) -> Any:
     run((loader.ceil_div(pieces, BLOCK),), (BLOCK,), (weight, numbers, y, *sizes, note_on(weight)))
     padding = loader.int64(-1 if padding_idx is None else padding_idx % n)
 
-    def into(dy: Array, room: dict[int, Array]) -> tuple[Any, ...]:
+    def into(dy: Array, room: Room) -> tuple[Any, ...]:
         dy, out = loader.contiguous(dy), loader.room(room.get(0), weight)
         starts, order = loader.empty(weight, (n + 1,), np.int32), loader.empty(weight, (count,), np.int32)
         rows = min(ORDER, loader.ceil_div(n, loader.target().multiprocessors))

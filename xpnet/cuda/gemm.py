@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from xpnet.core import arrays
 from xpnet.core.backend import Array
-from xpnet.core.node import Joint
+from xpnet.core.node import Joint, Room
 from xpnet.core.places import namespace
 from xpnet.core.precision import get_matmul_precision as _precision
 from xpnet.cuda import cublaslt, loader
@@ -49,6 +49,7 @@ def product(
     bias: Array | None = None,
     relu: bool = False,
     sums: Array | None = None,
+    total: Array | None = None,
 ) -> Any:
     """a @ b (+ bias) in one launch: (..., m, k), (..., k, n) -> (..., m, n), with at most one batch axis.
 
@@ -59,15 +60,19 @@ def product(
         bias: (n,), added to each row.
         relu: max(0, ...) at the end.
         sums: (m,), contiguous, instead of the last two: the sums of the rows of `a` are written there.
+        total: contiguous, instead of `out`: the product is added to it.
 
     Returns:
-        The product, or NotImplemented.
+        The product, or what it was added to; or NotImplemented.
     """
     dtype = a.dtype
     if dtype != b.dtype or loader.is_replaced() or not _is_available():  # the emulator has kernels alone
         return NotImplemented
     epilogue = (BIAS if bias is not None else 0) + (RELU if relu else 0) or (NONE if sums is None else SUMS)
-    way = _way(dtype, a.shape, a.strides, b.shape, b.strides, epilogue, _precision())
+    adds = total is not None
+    if adds:
+        out = total
+    way = _way(dtype, a.shape, a.strides, b.shape, b.strides, epilogue, _precision(), adds)
     if way is None:
         return NotImplemented
     if way.copied[0]:
@@ -75,6 +80,8 @@ def product(
     if way.copied[1]:
         b = namespace(b).ascontiguousarray(b)
     if out is None or out.shape != way.shape or out.dtype != dtype or not loader.is_contiguous(out):
+        if adds:
+            return NotImplemented
         out = loader.empty(a, way.shape, dtype)
     pa, pb, pc, pbias = a.data.ptr, b.data.ptr, out.data.ptr, 0
     if bias is not None:
@@ -102,6 +109,7 @@ def _way(
     strides_b: tuple[int, ...],
     epilogue: int,
     precision: str,
+    adds: bool,
 ) -> _Way | None:
     """The way for arrays of these shapes and strides; None if it is CuPy's."""
     t = element(dtype)
@@ -117,7 +125,7 @@ def _way(
     a, ta, copy_a = _matrix(shape_a, strides_a, dtype.itemsize)
     b, tb, copy_b = _matrix(shape_b, strides_b, dtype.itemsize)
     out = Matrix(n, m, n, m * n)
-    described = Product(t.dtype, compute, tb, ta, b, a, out, batch, epilogue)
+    described = Product(t.dtype, compute, tb, ta, b, a, out, batch, epilogue, adds)
     return _Way((copy_a, copy_b), (m, n) if max(axes) == 2 else (batch, m, n), described)
 
 
@@ -159,14 +167,14 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Any:
     if y is NotImplemented:
         return y
 
-    def into(dy: Array, room: dict[int, Array]) -> tuple[Any, ...]:
+    def into(dy: Array, room: Room) -> tuple[Any, ...]:
         dy, summed = dy.reshape(y.shape), []
 
         def by_weight(out: Array | None) -> Array:
             sums = loader.room(room.get(2), bias)
-            made = product(dy.T, rows, out, sums=sums)
+            made = product(dy.T, rows, out, sums=sums, total=room.sums.get(1))
             if made is NotImplemented:
-                return arrays.matmul(dy.T, rows, out)
+                return gradient_of_weight(dy, rows, out, room.sums.get(1))
             summed.append(sums)
             return made
 
@@ -177,6 +185,12 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Any:
         )
 
     return y.reshape(*x.shape[:-1], y.shape[1]), Joint(into)
+
+
+def gradient_of_weight(dy: Array, rows: Array, out: Array | None, total: Array | None) -> Array:
+    """dy^T x of rows, added to `total` where there is one and cuBLASLt can."""
+    added = NotImplemented if total is None else product(dy.T, rows, total=total)
+    return arrays.matmul(dy.T, rows, out) if added is NotImplemented else added
 
 
 def rows_of(x: Array) -> Array:

@@ -6,10 +6,10 @@ from typing import Any
 
 from xpnet.core import arrays
 from xpnet.core.backend import Array
-from xpnet.core.node import Joint
+from xpnet.core.node import Joint, Room
 from xpnet.cuda.activations import bias_forward, bias_pullback, slope
 from xpnet.cuda.element import element
-from xpnet.cuda.gemm import product, rows_of
+from xpnet.cuda.gemm import gradient_of_weight, product, rows_of
 from xpnet.functional.linear import linear_activation as op
 
 
@@ -40,11 +40,11 @@ def linear_activation(
         kept = z if activation == "gelu" else y
     of_activation = bias_pullback(activation, t, number, kept, bias)
 
-    def into(dy: Array, room: dict[int, Array]) -> tuple[Any, ...]:
+    def into(dy: Array, room: Room) -> tuple[Any, ...]:
         dz, dbias = of_activation(dy, room.get(2))
         return (
             lambda out: arrays.matmul(dz, weight).reshape(x.shape),
-            lambda out: arrays.matmul(dz.T, rows, out),
+            lambda out: gradient_of_weight(dz, rows, out, room.sums.get(1)),
             dbias,
         )
 

@@ -7,14 +7,14 @@ norm), or of one for each channel of each sample (group norm).
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.node import Joint
+from xpnet.core.node import Joint, Room
 from xpnet.cuda import loader
 from xpnet.cuda.activations import add_parts
 from xpnet.cuda.element import ELEMENTS, Element, element
@@ -73,6 +73,33 @@ def plan(t: Element, n: int, aligned: bool) -> Plan | None:
     return None
 
 
+class Case(NamedTuple):
+    """What is the same in every call with such shapes, dtypes and options."""
+
+    t: Element
+    rows: int
+    step: int  # bytes that should divide the address of a row
+    narrow: Any  # a bit for each parameter that is not of the accumulator's type
+    eps: Any
+    geometry: tuple[Any, ...]
+
+
+@lru_cache(1024)
+def _case(
+    dtype: Any, size: int, n: int, source: tuple[int, int, int], parameters: tuple[Any, Any], eps: float
+) -> Case | None:
+    """Of rows of n values; `parameters`: dtypes of weight and bias. None if the kernels do not take it."""
+    t = element(dtype)
+    if t is None or size == 0 or size // n >= 2**31:
+        return None
+    if any(p not in (None, dtype, np.dtype(t.scalar)) for p in parameters):
+        return None
+    rows, narrow = size // n, [p is not None and p != t.scalar for p in parameters]
+    geometry = loader.int64(rows), *map(loader.int32, (n, *source))
+    step = _vector(t) * dtype.itemsize
+    return Case(t, rows, step, loader.int32(narrow[0] + 2 * narrow[1]), t.scalar(eps), geometry)
+
+
 def _normalize(
     x: Array,
     n: int,
@@ -83,29 +110,22 @@ def _normalize(
     centred: bool = True,
 ) -> Any:
     """Rows of n values; `shape`: segment, per and groups of the source; `centred`: less their mean."""
-    t = element(x.dtype)
-    if t is None or x.size == 0:
+    dtypes = None if weight is None else weight.dtype, None if bias is None else bias.dtype
+    case = _case(x.dtype, x.size, n, shape, dtypes, eps)
+    if case is None or not all(a is None or loader.is_contiguous(a) for a in (weight, bias)):
         return NotImplemented
-    dtypes = (x.dtype, np.dtype(t.scalar))
-    for a in (weight, bias):
-        if a is not None and (a.dtype not in dtypes or not loader.is_contiguous(a)):
-            return NotImplemented
-    x, rows = loader.contiguous(x), x.size // n
-    step = _vector(t) * x.dtype.itemsize
+    t, rows, step, narrow, eps, geometry = case
+    x = loader.contiguous(x)
     p = plan(t, n, loader.address(x) % step == 0)
-    if p is None or rows >= 2**31:
+    if p is None:
         return NotImplemented
-    narrow = loader.int32(
-        (weight is not None and weight.dtype != t.scalar) + 2 * (bias is not None and bias.dtype != t.scalar)
-    )
-    geometry = (loader.int64(rows), *map(loader.int32, (n, *shape)))
     segment, per, groups = shape
     y, saved = loader.empty(x, x.shape, x.dtype), loader.empty(x, (1 + centred, rows), t.scalar)
     blocks = loader.ceil_div(rows, p.per_block)
-    args = (x, weight, bias, narrow, y, saved, t.scalar(eps), *geometry)
+    args = (x, weight, bias, narrow, y, saved, eps, *geometry)
     loader.kernel(FILE, _name("forward", t, p.vec, p.lanes, centred))((blocks,), p.block, args)
 
-    def into(dy: Array, room: dict[int, Array]) -> tuple[Any, ...]:
+    def into(dy: Array, room: Room) -> tuple[Any, ...]:
         dy = loader.contiguous(dy)
         q = plan(t, n, (loader.address(x) | loader.address(dy)) % step == 0)
         assert q is not None or p.vec > 1

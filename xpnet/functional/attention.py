@@ -279,17 +279,25 @@ def check_shapes(q: Array, k: Array, v: Array) -> tuple[int, ...]:
     for word, x in (("query", q), ("key", k), ("value", v)):
         if floating(name, x, f"the {word}").dtype != q.dtype:
             raise TypeError(f"{name}: the {word} is {dtype_name(x.dtype)}, the query {dtype_name(q.dtype)}")
-    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+    return leading_axes(tuple(q.shape), tuple(k.shape), tuple(v.shape))
+
+
+def leading_axes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of query, key and value of these shapes.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    name = "scaled_dot_product_attention"
+    if min(len(q), len(k), len(v)) < 2 or q[-1] != k[-1] or k[-2] != v[-2]:
         raise ValueError(
-            f"{name}: expected query (..., L, E), key (..., S, E) and value (..., S, V), got "
-            f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
+            f"{name}: expected query (..., L, E), key (..., S, E) and value (..., S, V), got {q}, {k} and {v}"
         )
     try:
-        return _together(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+        return _together(q[:-2], k[:-2], v[:-2])
     except ValueError:
         raise ValueError(
-            f"{name}: the leading axes of query {tuple(q.shape)}, key {tuple(k.shape)} and value "
-            f"{tuple(v.shape)} do not broadcast"
+            f"{name}: the leading axes of query {q}, key {k} and value {v} do not broadcast"
         ) from None
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 from xpnet import functional as F
 from xpnet import init
 from xpnet.core.checks import initializer, size, window
+from xpnet.core.memory_format import channels_last
 from xpnet.functional.images import padding_widths
 from xpnet.nn.module import Layer
 from xpnet.nn.parameter import Parameter
@@ -40,6 +42,8 @@ class Conv2d(Layer):
     >>> nn.Conv2d(3, 8, 3, padding="same")(xpnet.asarray([[[[0.5] * 6] * 5] * 3])).shape
     (1, 8, 5, 6)
     """
+
+    memory_format = "contiguous_format"  # `model.to(memory_format=...)` says it of every convolution
 
     def __init__(
         self,
@@ -80,7 +84,9 @@ class Conv2d(Layer):
 
     def forward(self, x: Any) -> Any:
         """(N, C, H, W) -> (N, O, H', W')."""
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        options = self.stride, self.padding, self.dilation, self.groups
+        with channels_last() if self.memory_format == "channels_last" else nullcontext():
+            return F.conv2d(x, self.weight, self.bias, *options)
 
     def extra_repr(self) -> str:
         """Channels, window and stride."""

@@ -13,6 +13,7 @@ from xpnet.core.context import active
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.html import table
 from xpnet.core.incoming import is_foreign
+from xpnet.core.memory_format import set_format
 from xpnet.core.places import backend_of, device_key, known_backend, namespace, where
 from xpnet.core.recording import current
 from xpnet.core.tensor import Tensor, array_of
@@ -306,24 +307,26 @@ class Module(Vector):
         """Set evaluation mode: `train(False)`."""
         return self.train(False)
 
-    def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> Self:
+    def to(
+        self, backend: Any = None, device: Any = None, dtype: Any = None, memory_format: Any = None
+    ) -> Self:
         """Move parameters, gradients and buffers to another backend, device or dtype, in place.
 
         Args:
             backend: its name; or a dtype, as in `to("float16")`.
             device: where on that backend.
             dtype: of all that are floating-point.
+            memory_format: `"channels_last"` or `"contiguous_format"`: how cuDNN's convolutions keep images.
 
         Returns:
             The module. The state of an optimizer follows at its next step.
 
         Raises:
-            ValueError: there is no such backend or device.
+            ValueError: there is no such backend, device or memory format.
             TypeError: the dtype is not floating-point.
 
         >>> from xpnet import nn
-        >>> model = nn.Linear(2, 3).to("numpy")
-        >>> model.to("float64").weight.dtype
+        >>> nn.Linear(2, 3).to("numpy").to("float64").weight.dtype
         dtype('float64')
         """
         if backend is not None and _float_name(backend) in _FLOATS:
@@ -336,6 +339,8 @@ class Module(Vector):
             raise TypeError(f"to(): no dtype {backend!r}; one of {', '.join(_FLOATS)}")
         name = None if dtype is None else _float_name(dtype)
         target = None if backend is None else load(backend, device)
+        if memory_format is not None:
+            set_format(self.modules(), memory_format)
         for buffer in self.buffers():
             if not buffer.on_host:
                 floats = name if dtype_name(buffer.dtype) in _FLOATS else None
