@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from xpnet.lab.excerpt import excerpt
+from xpnet.lab.excerpt import core, excerpt
 from xpnet.lab.experiment import KINDS, VERDICTS, Check, Experiment, Picture, Result, Table, printed, text
 from xpnet.lab.formulas import mathml
 from xpnet.lab.items import items
@@ -162,7 +162,7 @@ def _animated(picture: Picture) -> bytes:
 
 
 def _section(experiment: Experiment, result: Result) -> str:
-    """Figures first, then the formula, the slide's words, the numbers in a line, and the code."""
+    """Figures first, then the formula, the words, the numbers in a line, the ten lines, the whole program."""
     name, header = experiment.name, _check_table(result.checks)
     tables = [_html_table("", *header)]
     tables += [_html_table(table.title, table.header, _texts(table)) for table in result.tables]
@@ -174,8 +174,16 @@ def _section(experiment: Experiment, result: Result) -> str:
         f"{pictures}{demo}{formula}<p><em>{html.escape(experiment.item)}</em></p>"
         f"<p>{html.escape(result.says)}</p>"
         f"<details><summary>{_line(result.checks)}</summary>{''.join(tables)}</details>"
-        '<details><summary>Code</summary><button class="copy" type="button">Copy</button>'
-        f'<pre tabindex="0">{html.escape(excerpt(experiment.run))}</pre></details></section>'
+        f"{_code(core(experiment.run), 'core')}"
+        f"<details><summary>The whole program</summary>{_code(excerpt(experiment.run))}</details></section>"
+    )
+
+
+def _code(lines: str, kind: str = "whole") -> str:
+    """With a button that copies it."""
+    return (
+        f'<div class="code {kind}"><button class="copy" type="button">Copy</button>'
+        f'<pre tabindex="0">{html.escape(lines)}</pre></div>'
     )
 
 

@@ -65,6 +65,7 @@ WANDERS = 0.03 + 0.1 * np.sqrt(np.arange(LAYERS))
 @experiment("S2, S4, S5", "activation statistics: 10 layers, 500 units, 1000 samples, five initialisations")
 def run() -> Result:
     deviations, means, histograms = {}, {}, {}
+    # core
     for name, (activation, draw_weights) in SCHEMES.items():
         found = []
         for _ in range(NETWORKS):
@@ -75,6 +76,7 @@ def run() -> Result:
                 layers.append(to_numpy(h))
             found.append([[np.std(layer), np.mean(layer)] for layer in layers])
         deviations[name], means[name] = np.mean(found, axis=0).T
+        # end of core
         histograms[name] = [np.histogram(layer, 40, (-1, 1))[0] for layer in layers]
 
     def draw(figure):

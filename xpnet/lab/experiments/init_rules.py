@@ -11,6 +11,7 @@ from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.lab.gaussian import expectation
 
 OUT, IN = 400, 300
+# core
 RULES = {  # rule, variance
     "normal": (init.normal, 0.01**2),
     "lecun_normal": (init.lecun_normal, 1 / IN),
@@ -22,6 +23,7 @@ RULES = {  # rule, variance
     "he_uniform": (init.he_uniform, 2 / IN),
     "orthogonal": (init.orthogonal, 1 / OUT),
 }
+# end of core
 BOUNDS = {
     "glorot_uniform": math.sqrt(6 / (IN + OUT)),
     "torch_default": 1 / math.sqrt(IN),
