@@ -7,9 +7,9 @@ import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from xpnet.lab.excerpt import core, excerpt
 from xpnet.lab.experiment import KINDS, VERDICTS, Check, Experiment, Picture, Result, Table, printed, text
@@ -119,8 +119,8 @@ def _index(found: Mapping[str, tuple[Experiment, Result]]) -> str:
     )
 
 
-def draw(picture: Picture, format: str) -> bytes:
-    """A picture as a file: "svg", "png", "pdf", or "gif" for an animation.
+def draw(picture: Picture) -> tuple[str, bytes]:
+    """A picture's format and file: "svg"; "png" where pixels are smaller; "gif" for an animation.
 
     Raises:
         ImportError: matplotlib is missing.
@@ -131,34 +131,56 @@ def draw(picture: Picture, format: str) -> bytes:
         raise ImportError('pictures need matplotlib: pip install "xpnet[plot]"') from None
 
     with mpl.rc_context(STYLE):
-        return _animated(picture) if picture.frames else _drawn(picture, format)
+        if picture.frames:
+            return "gif", _animated(picture)
+        figure = _drawn(picture)
+        svg = _saved(figure, "svg")
+        return ("svg", svg) if len(svg) <= 300_000 else ("png", _saved(figure, "png"))
 
 
-def _drawn(picture: Picture, format: str) -> bytes:
+def _drawn(picture: Picture) -> Any:
+    """A figure that is laid out once: `savefig` would do it twice, and draw all in vain between the two."""
     from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    file, figure = io.BytesIO(), Figure(figsize=picture.size, layout="constrained")
+    layout = ConstrainedLayoutEngine()
+    figure = Figure(figsize=picture.size, layout=layout)
     picture.draw(figure)
+    layout.execute(figure)
+    figure.set_layout_engine(None)
+    return figure
+
+
+def _saved(figure: Any, format: str) -> bytes:
+    file = io.BytesIO()
     figure.savefig(file, format=format, dpi=120, metadata=_NO_METADATA if format == "svg" else None)
     return file.getvalue()
 
 
 def _animated(picture: Picture) -> bytes:
-    from matplotlib.animation import FuncAnimation, PillowWriter
+    """What moves is drawn anew for each frame, upon what does not."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
 
     figure = Figure(figsize=picture.size)
-
-    def frame(k: int) -> list[Any]:
-        figure.clear()
-        picture.draw(figure, k)
-        return []
-
-    animation = FuncAnimation(figure, frame, frames=picture.frames, init_func=lambda: [])
-    with TemporaryDirectory() as folder:  # the writer wants a file's name
-        path = Path(folder) / "animation.gif"
-        animation.save(path, writer=PillowWriter(fps=10), dpi=100)
-        return path.read_bytes()
+    canvas, pictures, behind = FigureCanvasAgg(figure), list[Any](), None
+    for k in range(picture.frames):
+        moving = picture.draw(figure, k)
+        if behind is None:
+            for artist in moving:
+                artist.set_animated(True)  # not drawn now
+            canvas.draw()
+            behind = canvas.copy_from_bbox(figure.bbox)
+        canvas.restore_region(behind)
+        for artist in moving:
+            figure.draw_artist(artist)
+        pictures.append(Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB"))
+    colours = pictures[-1].quantize(256)
+    first, *others = (p.quantize(palette=colours, dither=Image.Dither.NONE) for p in pictures)
+    file = io.BytesIO()
+    first.save(file, "gif", save_all=True, append_images=others, duration=100, loop=0)
+    return file.getvalue()
 
 
 def _section(experiment: Experiment, result: Result) -> str:
@@ -196,16 +218,11 @@ def _line(checks: Sequence[Check]) -> str:
 
 def _figure(picture: Picture, name: str) -> str:
     alt = html.escape(picture.title)
-    if picture.frames:
-        code = base64.b64encode(draw(picture, "gif")).decode()
-        image = f'<img alt="{alt}" src="data:image/gif;base64,{code}">'
+    format, file = draw(picture)
+    if format == "svg":
+        image = inline(file.decode(), name, alt)
     else:
-        svg = draw(picture, "svg").decode()
-        if len(svg) > 300_000:  # many points: pixels are smaller
-            code = base64.b64encode(draw(picture, "png")).decode()
-            image = f'<img alt="{alt}" src="data:image/png;base64,{code}">'
-        else:
-            image = inline(svg, name, alt)
+        image = f'<img alt="{alt}" src="data:image/{format};base64,{base64.b64encode(file).decode()}">'
     return f"<figure>{image}<figcaption>{alt}</figcaption></figure>"
 
 

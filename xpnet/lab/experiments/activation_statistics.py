@@ -80,13 +80,12 @@ def run() -> Result:
         histograms[name] = [np.histogram(layer, 40, (-1, 1))[0] for layer in layers]
 
     def draw(figure):
-        for row, (name, counts) in zip(
-            figure.subplots(5, LAYERS, sharex=True), histograms.items(), strict=True
-        ):
+        axes = figure.subplots(5, LAYERS, sharex=True, subplot_kw={"yticks": []})
+        for row, (name, counts) in zip(axes, histograms.items(), strict=True):
             for axis, count in zip(row, counts, strict=True):
                 axis.stairs(count, np.linspace(-1, 1, 41), fill=True)
-                axis.set(yticks=[], xticks=[-1, 1], xlim=(-1.1, 1.1))
             row[0].set_ylabel(name.replace(", ", "\n"), fontsize="small")
+        axes[0, 0].set(xticks=[-1, 1], xlim=(-1.1, 1.1))  # all share them
         figure.supxlabel("activation, from -1 to 1")
 
     def draw_deviations(figure):

@@ -65,7 +65,7 @@ def run() -> Result:
         for axis, values, title in zip(
             axes, (host, normal, restored), ("input", "normalised", "gamma, beta restore it"), strict=True
         ):
-            axis.hist(values.reshape(-1), 50)
+            axis.hist(values.reshape(-1), 50, histtype="stepfilled")
             axis.set(title=title, xlabel="activation")
         axes[0].set_ylabel("number")
 

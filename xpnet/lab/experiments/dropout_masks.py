@@ -43,7 +43,14 @@ def run() -> Result:
     def draw(figure):
         axis = figure.subplots()
         for drop in (0.2, 0.5):
-            axis.hist(logits[:, 0], 40, weights=probability(drop), alpha=0.6, label=f"p = {drop}")
+            axis.hist(
+                logits[:, 0],
+                40,
+                weights=probability(drop),
+                alpha=0.6,
+                label=f"p = {drop}",
+                histtype="stepfilled",
+            )
             axis.axvline((1 - drop) * whole[0], color="k", ls=":")
         axis.set(xlabel="output of unit 0", ylabel="probability")
         axis.legend()

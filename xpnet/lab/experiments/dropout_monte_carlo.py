@@ -45,7 +45,7 @@ def run() -> Result:
 
     def draw(figure):
         axes = figure.subplots(1, 2)
-        axes[0].hist(many[:, 0], 60)
+        axes[0].hist(many[:, 0], 60, histtype="stepfilled")
         axes[0].axvline(mean[0], color="k", label="mean of all 2^10")
         axes[0].axvline(scaled[0], color="C1", ls="--", label="scaled weights")
         axes[0].set(xlabel="output 0", ylabel="of 10000 random networks")

@@ -67,7 +67,7 @@ def run() -> Result:
 
     def draw(figure):
         for axis, (name, w) in zip(figure.subplots(3, 3, sharex=True).flat, drawn.items(), strict=True):
-            axis.hist(w.reshape(-1), 60, range=(-0.25, 0.25))
+            axis.hist(w.reshape(-1), 60, range=(-0.25, 0.25), histtype="stepfilled")
             axis.set_title(f"{name}: variance {variances[name]:.2e}", fontsize="small")
             axis.set_yticks([])
         figure.supxlabel("weight")

@@ -76,7 +76,7 @@ def run() -> Result:
             )
         ],
         [
-            race("All optimizers in the valley", valley, paths, (-2, 2), (-1, 2.5)),
+            race("All optimizers in the valley", valley, paths, (-2, 2), (-1, 2.5), legend="upper center"),
             Picture(
                 "Distance from the minimum",
                 lambda figure: progress(figure.subplots(), distance, "distance"),

@@ -56,7 +56,7 @@ def run() -> Result:
                 ylim=(-0.03, 1.03),
             )
         for name, r in rates.items():
-            axes[2].hist(np.log10(r), 30, alpha=0.6, label=name)
+            axes[2].hist(np.log10(r), 30, alpha=0.6, label=name, histtype="stepfilled")
         axes[2].set(title=f"{RATES} learning rates", xlabel="log10")
         axes[2].legend()
 
