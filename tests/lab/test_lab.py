@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import html
 import html.parser
 import io
 import json
@@ -10,6 +11,7 @@ import pydoc
 import re
 import subprocess
 import sys
+import textwrap
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +23,7 @@ import xpnet
 from xpnet.cli import main
 from xpnet.core.random import forked
 from xpnet.lab import Check, Experiment, Picture, Result, catalogue
-from xpnet.lab.excerpt import excerpt
+from xpnet.lab.excerpt import core, excerpt
 from xpnet.lab.experiment import text
 from xpnet.lab.gallery import STYLE, as_page, as_text
 from xpnet.lab.items import items
@@ -69,6 +71,8 @@ def test_experiment(name, backend):
     page = as_page({name: (experiment, result)})
     assert page.count("<figure>") == len(result.pictures)
     assert name in as_text(experiment, result)
+    shown = page.index('<div class="code core">')
+    assert f'<pre tabindex="0">{html.escape(core(experiment.run))}</pre></div><details>' in page[shown:]
 
 
 @host
@@ -241,6 +245,24 @@ def test_the_code_to_copy_lacks_nothing(name):
     assert "Check(" not in code
     assert "(figure" not in code
     assert len(code.splitlines()) < 110
+
+
+@host
+@pytest.mark.parametrize("name", list(catalogue()))
+def test_ten_lines_are_the_experiment(name):
+    """3 to 12, whole statements, as they stand one below the other in the program; the page shows them."""
+    experiment = catalogue()[name]
+    lines, program = core(experiment.run), excerpt(experiment.run)
+    assert 3 <= len(lines.splitlines()) <= 12
+    ast.parse(lines)
+    assert any(f"\n{textwrap.indent(lines, depth * ' ')}\n" in f"\n{program}\n" for depth in (0, 4, 8, 12))
+    assert not any(mark in program for mark in ("# core", "# end of core"))
+
+
+@host
+def test_a_core_needs_its_two_comments():
+    with pytest.raises(ValueError, match="one '# core' and one '# end of core' are needed, not 0"):
+        core(faults.run)
 
 
 TIMED = {"activation-costs", "dropout-training", "reverse-and-forward-mode"}  # another time each time

@@ -11,7 +11,7 @@ from xpnet import asarray, optim, tensor, to_numpy
 from xpnet import functional as F
 from xpnet.classic import mistake_bound, mistakes, with_bias
 from xpnet.lab import catalogue, formulas, surfaces
-from xpnet.lab.excerpt import excerpt
+from xpnet.lab.excerpt import core, excerpt
 from xpnet.lab.experiments.activation_statistics import THEORY
 from xpnet.lab.experiments.optimizers_at_a_saddle import saddle
 from xpnet.lab.experiments.optimizers_in_a_bowl import bowl
@@ -281,17 +281,21 @@ def test_figures_follow_the_theme(opened, scheme):
     assert (text, legend) == (ink, paper)
 
 
-def test_code_is_copied(browser, lab_page):
+@pytest.mark.parametrize(("kind", "wanted"), [("core", core), ("whole", excerpt)])
+def test_code_is_copied(browser, lab_page, kind, wanted):
+    """The lines that are shown, and the program that is folded beneath them."""
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.goto(lab_page)
     section = page.locator("section[aria-labelledby=initial-loss]")
-    section.get_by_text("Code", exact=True).click()
-    section.locator("button.copy").click()
+    assert section.locator(".core pre").is_visible()
+    assert not section.locator(".whole pre").is_visible()
+    section.get_by_text("The whole program", exact=True).click()
+    section.locator(f".{kind} button.copy").click()
     section.get_by_text("Copied").wait_for()
     copied = page.evaluate("navigator.clipboard.readText()")
     context.close()
-    assert copied == excerpt(catalogue()["initial-loss"].run)
+    assert copied == wanted(catalogue()["initial-loss"].run)
 
 
 def test_formulas_are_converted():

@@ -7,10 +7,12 @@ import builtins
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any
 
 _WORDS = {"Check", "Picture", "Result", "Table"}
 _PRINT = "from xpnet.lab import report"
+_BEGIN, _END = "# core", "# end of core"
 
 PICTURES = """from xpnet.lab.cifar import pictures
 
@@ -73,7 +75,38 @@ def excerpt(run: Callable[..., Any]) -> str:
     for k, loss in losses.items():
         report(f'initial loss, K = {k}', loss)
     """
-    file = inspect.getsource(inspect.getmodule(run) or run)
+    return "\n".join(line for _, line in _program(run))
+
+
+def core(run: Callable[..., Any]) -> str:
+    """The lines of `excerpt(run)` that are the experiment: those that its file has between two comments.
+
+    Raises:
+        ValueError: the file has no such comments, `# core` before the first line and `# end of core` after
+            the last, or more than one pair.
+
+    >>> from xpnet.lab import catalogue
+    >>> print(core(catalogue()["local-minimum"].run))
+    paths = {
+        "SGD": descend(f, [START], lambda p: optim.SGD(p, lr=RATE), 3000)[:, 0],
+        "momentum": descend(f, [START], lambda p: optim.SGD(p, lr=RATE, momentum=0.99), 3000)[:, 0],
+    }
+    """
+    found = [k for k, line in enumerate(_file(run).splitlines(), 1) if line.strip() in (_BEGIN, _END)]
+    if len(found) != 2:
+        raise ValueError(f"{run.__module__}: one {_BEGIN!r} and one {_END!r} are needed, not {len(found)}")
+    lines = (line for number, line in _program(run) if found[0] < number < found[1])
+    return textwrap.dedent("\n".join(lines)).strip("\n")
+
+
+def _file(run: Callable[..., Any]) -> str:
+    return inspect.getsource(inspect.getmodule(run) or run)
+
+
+@cache
+def _program(run: Callable[..., Any]) -> list[tuple[int, str]]:
+    """The lines of the program, each with its number in the file; 0 for those that are not in it."""
+    file = _file(run)
     top = ast.parse(file).body
     (whole,) = (node for node in top if isinstance(node, ast.FunctionDef) and node.name == run.__name__)
     body = whole.body[ast.get_docstring(whole) is not None :]
@@ -96,12 +129,14 @@ def excerpt(run: Callable[..., Any]) -> str:
             above.insert(0, node)
     imports = [node for node in above if isinstance(node, ast.Import | ast.ImportFrom)]
     others = program.text([node for node in above if node not in imports])
-    computed = textwrap.dedent(program.text(body)).strip("\n")
+    computed = program.text(body)
+    dedented = textwrap.dedent("\n".join(line for _, line in computed)).split("\n")
+    computed = [(number, line) for (number, _), line in zip(computed, dedented, strict=True)]
     if whole.args.args:
-        computed = PICTURES + computed
+        computed = [*((0, line) for line in PICTURES.splitlines()), *computed]
     head = sorted([*map(ast.unparse, imports), _PRINT], key=lambda line: (line.startswith("from"), line))
-    parts = ["\n".join(head), others, computed]
-    return "\n\n".join(part for part in parts if part)
+    parts = [[(0, line) for line in head], others, computed]
+    return [line for part in parts if part for line in ((0, ""), *part)][1:]
 
 
 class _Program:
@@ -109,7 +144,8 @@ class _Program:
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
-        self.left_out, self.printed = set[int](), dict[int, list[str]]()
+        self.left_out = {k for k, line in enumerate(lines, 1) if line.strip() in (_BEGIN, _END)}
+        self.printed = dict[int, list[str]]()
 
     def print_checks(self, body: list[ast.stmt]) -> None:
         """Leave out statements that draw or make checks and tables, and print the checks' numbers instead."""
@@ -159,9 +195,9 @@ class _Program:
             found |= _names([ast.parse(prints)])
         return found
 
-    def text(self, nodes: list[ast.stmt]) -> str:
-        """Statements with the comments directly above them, apart where they were."""
-        found = list[str]()
+    def text(self, nodes: list[ast.stmt]) -> list[tuple[int, str]]:
+        """Statements with the comments directly above them, apart where they were; each after its number."""
+        found = list[tuple[int, str]]()
         for node in nodes:
             rows = range(_first(node), (node.end_lineno or 0) + 1)
             kept = [k for k in rows if k not in self.left_out or k in self.printed]
@@ -169,12 +205,12 @@ class _Program:
                 start = kept[0]
                 while self.lines[start - 2].lstrip().startswith("#"):
                     start -= 1
-                apart = not self.lines[start - 2] or (found and found[-1].startswith("        "))
-                gap = [""] if found and apart else []
-                found += gap + self.lines[start - 1 : kept[0] - 1]
+                apart = not self.lines[start - 2] or (found and found[-1][1].startswith("        "))
+                found += [(start, "")] if found and apart else []
+                found += [(k, self.lines[k - 1]) for k in range(start, kept[0]) if k not in self.left_out]
                 for k in kept:
-                    found += self.printed.get(k, [self.lines[k - 1]])
-        return "\n".join(found)
+                    found += [(k, line) for line in self.printed.get(k, [self.lines[k - 1]])]
+        return found
 
     def _leave_out(self, node: ast.stmt) -> None:
         self.left_out |= {*range(_first(node), (node.end_lineno or 0) + 1)}

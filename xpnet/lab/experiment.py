@@ -162,11 +162,12 @@ class Picture:
         title: the caption.
         draw: gets an empty matplotlib Figure and draws on it.
         size: inches.
-        frames: for an animation: `draw(figure, k)` for k = 0 .. frames-1, each time on an empty Figure.
+        frames: for an animation: `draw(figure, k)` for k = 0 .. frames-1 on the same Figure, empty at
+            first; it returns the artists that change, and the rest is drawn once.
     """
 
     title: str
-    draw: Callable[..., None]
+    draw: Callable[..., Any]
     size: tuple[float, float] = (8.0, 3.5)
     frames: int = 0
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import gc
 import html
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from xpnet.lab.excerpt import excerpt
+import numpy as np
+
+from xpnet.lab.excerpt import core, excerpt
 from xpnet.lab.experiment import KINDS, VERDICTS, Check, Experiment, Picture, Result, Table, printed, text
 from xpnet.lab.formulas import mathml
 from xpnet.lab.items import items
@@ -119,8 +121,8 @@ def _index(found: Mapping[str, tuple[Experiment, Result]]) -> str:
     )
 
 
-def draw(picture: Picture, format: str) -> bytes:
-    """A picture as a file: "svg", "png", "pdf", or "gif" for an animation.
+def draw(picture: Picture) -> tuple[str, bytes]:
+    """A picture's format and file: "svg"; "png" where pixels are smaller; "gif" for an animation.
 
     Raises:
         ImportError: matplotlib is missing.
@@ -130,39 +132,74 @@ def draw(picture: Picture, format: str) -> bytes:
     except ImportError:
         raise ImportError('pictures need matplotlib: pip install "xpnet[plot]"') from None
 
-    with mpl.rc_context(STYLE):
-        return _animated(picture) if picture.frames else _drawn(picture, format)
+    with mpl.rc_context(STYLE), _no_collection():
+        if picture.frames:
+            return "gif", _animated(picture)
+        figure, _ = _drawn(picture)
+        svg = _saved(figure, "svg")
+        return ("svg", svg) if len(svg) <= 300_000 else ("png", _saved(figure, "png"))
 
 
-def _drawn(picture: Picture, format: str) -> bytes:
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A figure is many thousand young objects that die together: looking for the dead among them is a sixth
+    of the time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _drawn(picture: Picture, *frame: int) -> tuple[Any, Any]:
+    """A figure, and what `picture.draw` returned. It is laid out once: `savefig` would do it twice, and draw
+    all in vain between the two.
+    """
     from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    file, figure = io.BytesIO(), Figure(figsize=picture.size, layout="constrained")
-    picture.draw(figure)
+    layout = ConstrainedLayoutEngine()
+    figure = Figure(figsize=picture.size, layout=layout)
+    returned = picture.draw(figure, *frame)
+    layout.execute(figure)
+    figure.set_layout_engine(None)
+    return figure, returned
+
+
+def _saved(figure: Any, format: str) -> bytes:
+    file = io.BytesIO()
     figure.savefig(file, format=format, dpi=120, metadata=_NO_METADATA if format == "svg" else None)
     return file.getvalue()
 
 
 def _animated(picture: Picture) -> bytes:
-    from matplotlib.animation import FuncAnimation, PillowWriter
-    from matplotlib.figure import Figure
+    """What moves is drawn anew for each frame, upon what does not."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
 
-    figure = Figure(figsize=picture.size)
-
-    def frame(k: int) -> list[Any]:
-        figure.clear()
-        picture.draw(figure, k)
-        return []
-
-    animation = FuncAnimation(figure, frame, frames=picture.frames, init_func=lambda: [])
-    with TemporaryDirectory() as folder:  # the writer wants a file's name
-        path = Path(folder) / "animation.gif"
-        animation.save(path, writer=PillowWriter(fps=10), dpi=100)
-        return path.read_bytes()
+    figure, moving = _drawn(picture, 0)
+    for artist in moving:
+        artist.set_animated(True)  # not drawn now
+    canvas, pictures = FigureCanvasAgg(figure), list[Any]()
+    canvas.draw()
+    behind = canvas.copy_from_bbox(figure.bbox)
+    for k in range(picture.frames):
+        canvas.restore_region(behind)
+        for artist in picture.draw(figure, k):
+            figure.draw_artist(artist)
+        pictures.append(Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB"))
+    colours = pictures[-1].quantize(256, Image.Quantize.MAXCOVERAGE)  # of its colours: white stays white
+    first, *others = (p.quantize(palette=colours, dither=Image.Dither.NONE) for p in pictures)
+    file = io.BytesIO()
+    first.save(file, "gif", save_all=True, append_images=others, duration=100, loop=0)
+    return file.getvalue()
 
 
 def _section(experiment: Experiment, result: Result) -> str:
-    """Figures first, then the formula, the slide's words, the numbers in a line, and the code."""
+    """Figures first, then the formula, the words, the numbers in a line, the ten lines, the whole program."""
     name, header = experiment.name, _check_table(result.checks)
     tables = [_html_table("", *header)]
     tables += [_html_table(table.title, table.header, _texts(table)) for table in result.tables]
@@ -174,8 +211,16 @@ def _section(experiment: Experiment, result: Result) -> str:
         f"{pictures}{demo}{formula}<p><em>{html.escape(experiment.item)}</em></p>"
         f"<p>{html.escape(result.says)}</p>"
         f"<details><summary>{_line(result.checks)}</summary>{''.join(tables)}</details>"
-        '<details><summary>Code</summary><button class="copy" type="button">Copy</button>'
-        f'<pre tabindex="0">{html.escape(excerpt(experiment.run))}</pre></details></section>'
+        f"{_code(core(experiment.run), 'core')}"
+        f"<details><summary>The whole program</summary>{_code(excerpt(experiment.run))}</details></section>"
+    )
+
+
+def _code(lines: str, kind: str = "whole") -> str:
+    """With a button that copies it."""
+    return (
+        f'<div class="code {kind}"><button class="copy" type="button">Copy</button>'
+        f'<pre tabindex="0">{html.escape(lines)}</pre></div>'
     )
 
 
@@ -188,16 +233,11 @@ def _line(checks: Sequence[Check]) -> str:
 
 def _figure(picture: Picture, name: str) -> str:
     alt = html.escape(picture.title)
-    if picture.frames:
-        code = base64.b64encode(draw(picture, "gif")).decode()
-        image = f'<img alt="{alt}" src="data:image/gif;base64,{code}">'
+    format, file = draw(picture)
+    if format == "svg":
+        image = inline(file.decode(), name, alt)
     else:
-        svg = draw(picture, "svg").decode()
-        if len(svg) > 300_000:  # many points: pixels are smaller
-            code = base64.b64encode(draw(picture, "png")).decode()
-            image = f'<img alt="{alt}" src="data:image/png;base64,{code}">'
-        else:
-            image = inline(svg, name, alt)
+        image = f'<img alt="{alt}" src="data:image/{format};base64,{base64.b64encode(file).decode()}">'
     return f"<figure>{image}<figcaption>{alt}</figcaption></figure>"
 
 

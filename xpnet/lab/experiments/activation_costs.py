@@ -25,6 +25,7 @@ def milliseconds(f, x):
 
 def arrays_kept(f):
     """How many arrays a chain of layers keeps for its gradient, a layer, beyond those without gradients."""
+    # core
     x = tensor(np.ones(SHAPE, np.float32), requires_grad=True)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
@@ -34,6 +35,7 @@ def arrays_kept(f):
     kept = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     return kept / ARRAY / LAYERS
+    # end of core
 
 
 @experiment("S1, S3", "activations: somewhat expensive to compute, and ReLU's memory")

@@ -65,6 +65,7 @@ WANDERS = 0.03 + 0.1 * np.sqrt(np.arange(LAYERS))
 @experiment("S2, S4, S5", "activation statistics: 10 layers, 500 units, 1000 samples, five initialisations")
 def run() -> Result:
     deviations, means, histograms = {}, {}, {}
+    # core
     for name, (activation, draw_weights) in SCHEMES.items():
         found = []
         for _ in range(NETWORKS):
@@ -75,16 +76,16 @@ def run() -> Result:
                 layers.append(to_numpy(h))
             found.append([[np.std(layer), np.mean(layer)] for layer in layers])
         deviations[name], means[name] = np.mean(found, axis=0).T
+        # end of core
         histograms[name] = [np.histogram(layer, 40, (-1, 1))[0] for layer in layers]
 
     def draw(figure):
-        for row, (name, counts) in zip(
-            figure.subplots(5, LAYERS, sharex=True), histograms.items(), strict=True
-        ):
+        axes = figure.subplots(5, LAYERS, sharex=True, subplot_kw={"yticks": []})
+        for row, (name, counts) in zip(axes, histograms.items(), strict=True):
             for axis, count in zip(row, counts, strict=True):
                 axis.stairs(count, np.linspace(-1, 1, 41), fill=True)
-                axis.set(yticks=[], xticks=[-1, 1], xlim=(-1.1, 1.1))
             row[0].set_ylabel(name.replace(", ", "\n"), fontsize="small")
+        axes[0, 0].set(xticks=[-1, 1], xlim=(-1.1, 1.1))  # all share them
         figure.supxlabel("activation, from -1 to 1")
 
     def draw_deviations(figure):

@@ -22,11 +22,13 @@ def updates(rule, gradients):
 
 @experiment("S2, S4", "what happens with AdaGrad? larger updates for infrequent parameters")
 def run() -> Result:
+    # core
     k = np.arange(1, STEPS + 1)
     gradients = np.stack([np.ones(STEPS), (k % EVERY == 0) * 1.0], axis=1)  # always, and every tenth step
-    adagrad = updates(lambda p: optim.Adagrad(p, lr=RATE, eps=0.0 + 1e-12), gradients)
+    adagrad = updates(lambda p: optim.Adagrad(p, lr=RATE, eps=1e-12), gradients)
     rmsprop = updates(lambda p: optim.RMSprop(p, lr=RATE, alpha=0.9, eps=1e-12), gradients)
     sgd = updates(lambda p: optim.SGD(p, lr=RATE), gradients)
+    # end of core
     seen = gradients[:, 1] > 0
 
     def draw(figure):

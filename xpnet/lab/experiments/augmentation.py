@@ -28,6 +28,7 @@ def run() -> Result:
     small = original[:, :, ::8, ::8]  # 32 by 43, for the statistics
     batch = asarray(np.repeat(small, N, axis=0))
     apply = lambda augment, x: to_numpy(augment(asarray(x), None, Draw(0, 0, np.arange(x.shape[0])))[0])
+    # core
     kinds = {
         "crop": RandomCrop(224),
         "zoom": RandomZoom(1.0, 1.5),
@@ -37,6 +38,7 @@ def run() -> Result:
         "contrast": RandomContrast(0.5, 1.5),
         "L in [256, 480], crop 224": RandomResizedCrop(224, (256, 480)),
     }
+    # end of core
     kinds["all of them"] = Compose(
         [kinds[k] for k in ("L in [256, 480], crop 224", "flip", "Color PCA", "contrast")]
     )

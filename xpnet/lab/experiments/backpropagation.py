@@ -20,6 +20,7 @@ def by_hand(x, y, weights, biases):
     a = biases[-1] + weights[-1] @ h[-1]
     f = np.exp(a - a.max()) / np.exp(a - a.max()).sum()
 
+    # core
     dW, db = [], []
     da = f - np.eye(len(f))[y]  # -(e(y) - f(x))
     for k in reversed(range(len(weights))):
@@ -27,6 +28,7 @@ def by_hand(x, y, weights, biases):
         db.insert(0, da)
         dh = weights[k].T @ da
         da = dh * (1 - h[k] ** 2)  # g' of tanh; not used below the first layer
+    # end of core
     return -np.log(f[y]), dW, db
 
 

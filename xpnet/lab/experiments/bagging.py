@@ -56,6 +56,7 @@ def run() -> Result:
     grid = np.linspace(-2, 2, 200)[:, None]
     outputs, distinct = [], []
     curve = Dataset(x.astype(np.float32), y.astype(np.float32))
+    # core
     for member in range(MEMBERS):
         sample = bootstrap(curve, member)
         distinct.append(len(np.unique(sample.x)) / POINTS)
@@ -63,8 +64,9 @@ def run() -> Result:
     errors = np.array(outputs) - truth(grid[:, 0])
     products = errors @ errors.T / errors.shape[1]  # mean products: the diagonal holds squared errors
     single = products.diagonal().mean()
-    rho = (products.sum() - products.trace()) / (MEMBERS * (MEMBERS - 1)) / single
     ensemble = np.mean(errors.mean(axis=0) ** 2)
+    # end of core
+    rho = (products.sum() - products.trace()) / (MEMBERS * (MEMBERS - 1)) / single
 
     train, validation = split(load_digits().map(lambda x: (x - 4.9) / 6), (0.2, 0.8))
     digits = bagging(classifier, train, k=5)

@@ -11,6 +11,7 @@ N, UNITS, EPS = 256, 8, 1e-5
 
 @experiment("S1, S2, S5", "batch norm: unit Gaussians, identity restored by gamma and beta, biases cancelled")
 def run() -> Result:
+    # core
     h = init.normal((N, UNITS), std=3.0, mean=5.0)
     host = to_numpy(h).astype(np.float64)
     mean, variance = host.mean(axis=0), host.var(axis=0)
@@ -21,6 +22,7 @@ def run() -> Result:
     layer.weight.data = tensor(np.sqrt(variance + EPS), dtype="float32").data
     layer.bias.data = tensor(mean, dtype="float32").data
     restored = to_numpy(layer(h))
+    # end of core
     layer.weight.data = tensor(np.sqrt(variance * 0.5), dtype="float32").data
     not_restored = to_numpy(layer(h))
 
@@ -63,7 +65,7 @@ def run() -> Result:
         for axis, values, title in zip(
             axes, (host, normal, restored), ("input", "normalised", "gamma, beta restore it"), strict=True
         ):
-            axis.hist(values.reshape(-1), 50)
+            axis.hist(values.reshape(-1), 50, histtype="stepfilled")
             axis.set(title=title, xlabel="activation")
         axes[0].set_ylabel("number")
 

@@ -33,6 +33,7 @@ def train_with(norm, dropout, batch, train, validation):
     return [trainer.evaluate(d)["accuracy"] for d in (train, validation)]
 
 
+# core
 def noise(pool, size, training=True):
     """Deviation of a value of 0 behind batch norm, over the others that happen to be in its batch."""
     norm = nn.BatchNorm1d(pool.shape[1]).train(training)
@@ -42,6 +43,9 @@ def noise(pool, size, training=True):
         others = pool[draws.choice(len(pool), size - 1, replace=False)]
         found.append(to_numpy(norm(asarray(np.concatenate([np.zeros_like(pool[:1]), others]))))[0])
     return float(np.std(found, axis=0).mean())
+
+
+# end of core
 
 
 @experiment("S2", "batch norm: 'acts as a form of regularisation in a funny way', less need for dropout")

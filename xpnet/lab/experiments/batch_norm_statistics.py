@@ -19,11 +19,13 @@ class Compare(Callback):
 
     def on_epoch_end(self, trainer):
         """Measure, then put the running averages back."""
+        # core
         state = trainer.model.state_dict()
         running = trainer.evaluate(self.validation)["loss"]
         recompute_batch_norm(trainer.model, self.train)
         self.rows.append([running, trainer.evaluate(self.validation)["loss"]])
         trainer.model.load_state_dict(state)
+        # end of core
 
 
 @experiment("S1, S2, S5", "batch norm at test time: running average or statistics of the entire training set")

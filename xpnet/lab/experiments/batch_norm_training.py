@@ -13,6 +13,7 @@ RATES = (0.01, 0.1, 1.0)
 EPOCHS, DEPTH, WIDTH = 8, 5, 32
 
 
+# core
 def network(norm, scale):
     layers, size = [], 64
     for _ in range(DEPTH):
@@ -21,6 +22,9 @@ def network(norm, scale):
         layers += [nn.BatchNorm1d(WIDTH), nn.ReLU()] if norm else [nn.ReLU()]
         size = WIDTH
     return nn.Sequential(*layers, nn.Linear(size, 10, weight_init=init.xavier_fan_in, bias_init=init.zeros))
+
+
+# end of core
 
 
 def final_accuracy(train, validation, norm, scale, rate):

@@ -37,6 +37,7 @@ def run() -> Result:
     y = (x @ rng.standard_normal((D, 1)) + 0.1 * rng.standard_normal((N, 1))).astype(np.float32)
     data = Dataset(x, y)
 
+    # core
     errors, updates = {}, {}
     for size, lr in RATES.items():
         model = nn.Linear(D, 1)
@@ -45,6 +46,7 @@ def run() -> Result:
         loader = DataLoader(data, batch_size=size)
         history = trainer.fit(loader, data, epochs=EPOCHS)
         errors[size], updates[size] = history["val_loss"], count.updates
+    # end of core
 
     # what an epoch sees
     index = Dataset(np.arange(N, dtype=np.float32)[:, None], y)

@@ -57,6 +57,7 @@ def run() -> Result:
         "three sigmoid layers": (saturating, F.cross_entropy, digits),
         "autoencoder": (autoencoder, F.mse_loss, Dataset(digits.x, digits.x)),
     }
+    # core
     found = {
         rule: [
             [final_loss(make, loss, rule, f * usual, data) for f in FACTORS]
@@ -66,6 +67,7 @@ def run() -> Result:
     }
     best = np.array([np.min(losses, axis=1) for losses in found.values()])  # rules, tasks
     behind = dict(zip(RULES, best / best.min(axis=0), strict=True))  # 1: the best of all
+    # end of core
 
     def draw(figure):
         axis = figure.subplots()

@@ -38,16 +38,18 @@ def run() -> Result:
     y = asarray(truth(X)[:, None] + noise, "float32")
     rows, fits, checks = [], {}, []
     for order in ORDERS:
+        # core
         fits[order] = fit_all(y, order) @ features(GRID, order).T  # (sets, grid)
         bias2 = np.mean((fits[order].mean(axis=0) - truth(GRID)) ** 2)
         variance = fits[order].var(axis=0).mean()
+        test = truth(GRID) + to_numpy(init.normal((SETS, len(GRID)), std=SIGMA))
+        error = np.mean((fits[order] - test) ** 2)
+        # end of core
         # the fit is linear in y: its mean is the fit to the truth, its covariance sigma^2 (P^T P)^-1
         phi, at_grid = features(X, order), features(GRID, order)
         inverse = np.linalg.inv(phi.T @ phi)
         exact_bias2 = np.mean((at_grid @ inverse @ phi.T @ truth(X) - truth(GRID)) ** 2)
         exact_variance = SIGMA**2 * np.mean(((at_grid @ inverse) * at_grid).sum(axis=1))
-        test = truth(GRID) + to_numpy(init.normal((SETS, len(GRID)), std=SIGMA))
-        error = np.mean((fits[order] - test) ** 2)
         rows.append([order, bias2, variance, bias2 + variance + SIGMA**2, error])
         checks += [
             # the mean of 500 fits still has 1/500 of their variance

@@ -17,6 +17,7 @@ RATE, PENALTY, DECAY, EPOCHS, SEEDS = 1e-3, 0.9, 0.9, 30, 3
 
 @experiment("S2", "53 %: 'relatively good for a 2-layer neural net with 50 hidden neurons'", on_cifar10=True)
 def run(data: Pictures) -> Result:
+    # core
     curves, best, kept = [], 0.0, None
     for seed in range(SEEDS):
         manual_seed(seed)
@@ -27,6 +28,7 @@ def run(data: Pictures) -> Result:
             curves[-1].append(line)
             if line.validation > best:
                 best, kept = line.validation, (seed, {k: v.copy() for k, v in model.state_dict().items()})
+    # end of core
     seed, weights = kept
     model.load_state_dict(weights)
     test = evaluate(model, data.test, F.cross_entropy)["accuracy"]  # once, for the one that is chosen

@@ -25,6 +25,7 @@ SLIDE = np.array(  # accuracy, rate, penalty
 
 @experiment("S2", "printout: coarse search, 11 of 100 trials of 5 epochs", on_cifar10=True)
 def run(data: Pictures) -> Result:
+    # core
     found = {0.0: [], 0.9: []}
     for momentum, accuracies in found.items():
         for _, rate, penalty in SLIDE:
@@ -32,6 +33,7 @@ def run(data: Pictures) -> Result:
             lines = train(network(), data, 5, rate=rate, penalty=penalty, momentum=momentum, decay=0.9)
             accuracies.append(max(line.validation for line in lines))
     away = {momentum: np.abs(np.array(a) - SLIDE[:, 0]).mean() for momentum, a in found.items()}
+    # end of core
 
     def draw(figure):
         axis = figure.subplots()

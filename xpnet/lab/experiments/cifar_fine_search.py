@@ -37,12 +37,14 @@ SLIDE = np.array(  # accuracy, rate, penalty
 
 @experiment("S2", "printout: finer search, 22 of 100 trials, up to 53.1 %", on_cifar10=True)
 def run(data: Pictures) -> Result:
+    # core
     found = []
     for _, rate, penalty in SLIDE:
         manual_seed(0)
         lines = train(network(), data, EPOCHS, rate=rate, penalty=penalty, decay=0.9)
         found.append(max(line.validation for line in lines))
     ours = np.array(found)
+    # end of core
     slow = SLIDE[:, 1] < 2.5e-4
     noise = np.sqrt(0.5 * 0.5 / SAMPLED)
 

@@ -18,6 +18,7 @@ SLIDE = {(5e-2, 0.6): NAN, (1e-3, 0.3): DOWN}  # rate and penalty; the slide doe
 )
 def run(data: Pictures) -> Result:
     losses, scores = {}, {}
+    # core
     for rate, penalty in SLIDE:
         manual_seed(0)
         model = network()
@@ -25,6 +26,7 @@ def run(data: Pictures) -> Result:
             updates = descend(model, data.training, rate, penalty, decay=0.95, batch=200)
             losses[rate, penalty] = [loss.item() for loss, _, _ in islice(updates, 1000)]
             scores[rate, penalty] = accuracy(model, data.validation)
+    # end of core
     far, good = SLIDE
     shown = {key: np.array(values[::100]) for key, values in losses.items()}
     finite = int(np.isfinite(losses[far]).sum())

@@ -24,10 +24,12 @@ INF = np.array(
 
 @experiment("S2", "printouts: rate 1e6, cost nan; rate 3e-3, cost inf", on_cifar10=True)
 def run(data: Pictures) -> Result:
+    # core
     manual_seed(0)
     far = train(network(), data, len(NAN), rate=1e6, penalty=1e-6)
     manual_seed(0)
     high = train(network(), data, len(INF), rate=3e-3, penalty=1e-6)
+    # end of core
     manual_seed(0)
     with np.errstate(all="ignore"):
         first = [loss.item() for loss, _, _ in islice(descend(network(), data.training, 1e6, 1e-6), 6)]

@@ -28,6 +28,7 @@ SLIDE = np.array(  # cost, accuracy in training, in validation
 
 @experiment("S2", "printout: rate 1e-6, cost 2.302576 to 2.302420, accuracy 20 %", on_cifar10=True)
 def run(data: Pictures) -> Result:
+    # core
     model = network()
     lines = train(model, data, len(SLIDE), rate=1e-6, penalty=1e-6)
 
@@ -38,6 +39,7 @@ def run(data: Pictures) -> Result:
     loss = F.cross_entropy(scores, labels)
     # to first order in the scores: ln 10 less how far the right one lies above the mean of the ten
     lead = float(np.mean(scores[np.arange(len(labels)), labels] - scores.mean(axis=1)))
+    # end of core
     before = accuracy(model, data.validation)
     stretched = []
     for factor in (1.0, 1e2, 1e3, 1e4):

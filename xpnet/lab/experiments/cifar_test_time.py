@@ -29,6 +29,7 @@ def run(data: Pictures) -> Result:
         draws = (Draw(0, k, np.arange(len(x))) for k in range(VARIATIONS))
         return [x, *(colours.apply(x, draw) for draw in draws)]
 
+    # core
     views = {
         "one view": lambda x: [x],
         "mirrored, too": flips,
@@ -38,6 +39,7 @@ def run(data: Pictures) -> Result:
     labels = to_numpy(held_out.y)
     answers = {n: to_numpy(predict_views(model, held_out.x, v)).argmax(1) for n, v in views.items()}
     accuracy = {name: float(np.mean(a == labels)) for name, a in answers.items()}
+    # end of core
     calls = {"one view": 1, "mirrored, too": 2, "ColorPCA": 1 + VARIATIONS, "both": 2 * (1 + VARIATIONS)}
     changed = np.mean(answers["both"] != answers["one view"])
     noise = np.sqrt(changed / HELD_OUT)  # of the gain: only pictures whose answer changes count

@@ -14,12 +14,14 @@ BATCH, EPOCHS = 10, 2
 @experiment("S3, S4", "shuffling: do not present all samples of class A, then all of class B")
 def run() -> Result:
     train, validation = split(load_digits().map(lambda x: (x - 4.9) / 6), (0.8, 0.2))
+    # core
     by_class = train.subset(np.argsort(train.y, kind="stable"))
     loaders = {
         "sorted by class": DataLoader(by_class, BATCH, shuffle=False),
         "shuffled": DataLoader(train, BATCH),
         "interleaved": DataLoader(train, BATCH, sampler=Interleaved(train.y)),
     }
+    # end of core
     classes, accuracy, last = {}, {}, {}
     for name, loader in loaders.items():
         classes[name] = [len(np.unique(to_numpy(y))) for _, y in loader if y.shape[0] == BATCH]

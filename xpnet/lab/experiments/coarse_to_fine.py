@@ -26,10 +26,10 @@ def run() -> Result:
         loss = lambda output, y: F.cross_entropy(output, y) + F.l2(model, params["reg"])
         optimizer = optim.SGD(model, lr=params["lr"], momentum=0.9)
         decay = LearningRate(optim.ExponentialLR(optimizer, 0.9))
-        return Trainer(
-            model, loss, optimizer, [decay, StopOnDivergence()]
-        )  # more than 3 times the first cost
+        # stop at more than 3 times the first cost
+        return Trainer(model, loss, optimizer, [decay, StopOnDivergence()])
 
+    # core
     def objective(params, trial):
         with np.errstate(all="ignore"):  # large rates are meant to explode
             history = make(params).fit(DataLoader(train, 100), validation, epochs=trial.budget)
@@ -37,6 +37,7 @@ def run() -> Result:
 
     deck = search(objective, DECK, GridSearch(4, budget=5))
     found = search(objective, WIDER, CoarseToFine(trials=(30, 12), budgets=(5, 10)))
+    # end of core
     coarse, fine = found.top(1, "coarse")[0], found.top(1, "fine")[0]
     spaces = {r.name: r.space for r in found.rounds}
     width = lambda space, name: np.log10(space.distributions[name].high / space.distributions[name].low)

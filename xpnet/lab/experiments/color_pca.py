@@ -12,6 +12,7 @@ N, SIGMA = 4000, 0.1
 
 @experiment("S3", "Color PCA")
 def run() -> Result:
+    # core
     original = landscape()
     pixels = original[0].reshape(3, -1).astype(np.float64)
     covariance = np.cov(pixels, bias=True)
@@ -19,6 +20,7 @@ def run() -> Result:
     x = np.repeat(original[:, :, :2, :2], N, axis=0)
     shifts = to_numpy(augment(asarray(x), None, Draw(0, 0, np.arange(N)))[0]) - x
     measured = np.cov(shifts[:, :, 0, 0].astype(np.float64).T, bias=True)
+    # end of core
     values = np.linalg.eigvalsh(covariance)[::-1]
 
     strong = ColorPCA(1.0).fit(original)

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from xpnet import asarray, optim, tensor, to_numpy
+from xpnet import asarray, optim, to_numpy
 from xpnet import functional as F
 from xpnet.data import PCAWhiten, Standardize
 from xpnet.lab import Check, Picture, Result, Table, experiment
+from xpnet.lab.surfaces import descend
 
 STEPS, RHO = 200, 0.8
 
@@ -21,26 +22,24 @@ def train(x, target):
     """Distances from the best weights, with the best constant step for these inputs."""
     gram = x.T @ x / len(x)
     best = np.linalg.solve(gram, x.T @ target / len(x))
-    w = tensor(np.zeros((1, 2)), requires_grad=True)
-    optimizer, found = optim.SGD([w], lr=1 / np.trace(gram)), []  # 2 / (lambda_1 + lambda_2), of 2 gram
-    for _ in range(STEPS):
-        found.append(np.linalg.norm(to_numpy(w)[0] - best))
-        optimizer.zero_grad()
-        F.mse_loss(F.linear(asarray(x), w), asarray(target[:, None])).backward()
-        optimizer.step()
-    return np.array(found)
+    error = lambda w: F.mse_loss(F.linear(asarray(x), w.reshape(1, 2)), asarray(target[:, None]))
+    rate = 1 / np.trace(gram)  # 2 / (lambda_1 + lambda_2), of 2 gram
+    path = descend(error, np.zeros(2), lambda w: optim.SGD(w, lr=rate), STEPS)
+    return np.linalg.norm(path[:-1] - best, axis=1)
 
 
 @experiment("S3, S5", "treat dimensions separately? convergence is fastest if inputs are uncorrelated")
 def run() -> Result:
     x = samples()
     target = x @ np.array([0.3, -2.0])
+    # core
     inputs = {
         "as they are": x,
         "standardised": to_numpy(Standardize().fit(x).transform(x)),
         "whitened": to_numpy(PCAWhiten().fit(x).transform(x)),
     }
     curves = {name: train(values, target) for name, values in inputs.items()}
+    # end of core
     condition = {name: np.linalg.cond(v.T @ v) for name, v in inputs.items()}
     raw = np.linalg.eigvalsh([[100, 10 * RHO], [10 * RHO, 1]])
 

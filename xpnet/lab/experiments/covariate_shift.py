@@ -25,10 +25,12 @@ class Watch(Callback):
 
     def on_epoch_end(self, trainer):
         """Measure."""
+        # core
         z = to_numpy(self.before(self.x)).astype(np.float64)  # on the batch's own statistics, as in training
         self.means.append([z.mean(axis=0), z.var(axis=0)])
         w = to_numpy(self.weights.data)
         self.weight_means.append([w.mean(), w.std()])
+        # end of core
 
 
 def train_with(norm, data):

@@ -30,12 +30,14 @@ def leave_one_out(x, y):
 @experiment("S1, S2", "cross-validation: hold-out and K folds; final accuracy = average accuracy")
 def run() -> Result:
     digits = load_digits().map(lambda x: (x - 4.9) / 6)
+    # core
     rest, test = split(digits, (0.8, 0.2))
     folds = list(k_fold(rest, K))
     scores = {rate: [train_with(rate, *fold) for fold in folds] for rate in RATES}
     means = {rate: float(np.mean(s)) for rate, s in scores.items()}
     best = max(means, key=means.get)
     final = train_with(best, rest, test)
+    # end of core
 
     numbered = Dataset(
         np.arange(len(rest), dtype=np.float32)[:, None], rest.y

@@ -20,6 +20,7 @@ def network():
 @experiment("S4", "curriculum learning: solve progressively harder problems")
 def run() -> Result:
     train, validation = split(load_digits().map(lambda x: (x - 4.9) / 6), (0.8, 0.2))
+    # core
     easy_model = nn.Linear(64, 10)  # its losses say what is hard
     Trainer(easy_model, F.cross_entropy, optim.SGD(easy_model, lr=0.1)).fit(train, epochs=3)
     with no_grad():
@@ -27,6 +28,7 @@ def run() -> Result:
             F.cross_entropy(easy_model(asarray(train.x)), asarray(train.y), reduction="none")
         )
     sampler = Curriculum(difficulty, START, GROWTH)
+    # end of core
     orders = [sampler.order(epoch) for epoch in range(EPOCHS)]
     presented = [len(order) for order in orders]
     hardest = [float(difficulty[order].max()) for order in orders]

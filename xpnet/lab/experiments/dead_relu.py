@@ -18,6 +18,7 @@ def dead_share(layer, x) -> float:
 
 def train(data, rate, activation):
     manual_seed(0)
+    # core
     hidden = nn.Linear(64, 64, weight_init=init.he_normal, bias_init=init.zeros)
     model = nn.Sequential(hidden, activation, nn.Linear(64, 10))
     x = asarray(data.x)
@@ -25,6 +26,7 @@ def train(data, rate, activation):
     trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=rate))
     trainer.fit(DataLoader(data, 50), epochs=3)
     return before, dead_share(hidden, x)
+    # end of core
 
 
 @experiment("S1, S3", "dead ReLUs: the fraction of units stuck at zero")

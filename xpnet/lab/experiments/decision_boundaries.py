@@ -18,6 +18,7 @@ def two_classes(n):
     return noise + np.where(labels[:, None] == 1, 0.9, -0.9).astype(np.float32), labels
 
 
+# core
 def train_with(strength, x, y):
     manual_seed(1)
     model = nn.Sequential(nn.Linear(2, 30), nn.Tanh(), nn.Linear(30, 2))
@@ -28,6 +29,9 @@ def train_with(strength, x, y):
         loss.backward()
         optimizer.step()
     return model
+
+
+# end of core
 
 
 def probability(model, x):

@@ -11,17 +11,20 @@ from xpnet.train import Trainer
 DEPTHS, WIDTH, EPOCHS = (2, 10, 30), 32, 6
 
 
+# core
 def network(depth, norm):
     manual_seed(0)
-    small = lambda shape, dtype: init.normal(
-        shape, std=0.7 * (2 / shape[1]) ** 0.5, dtype=dtype
-    )  # a bit below He
+    # a bit below He
+    small = lambda shape, dtype: init.normal(shape, std=0.7 * (2 / shape[1]) ** 0.5, dtype=dtype)
     layers, size = [], 64
     for _ in range(depth):
         layers += [nn.Linear(size, WIDTH, weight_init=small, bias_init=init.zeros)]
         layers += [nn.BatchNorm1d(WIDTH), nn.ReLU()] if norm else [nn.ReLU()]
         size = WIDTH
     return nn.Sequential(*layers, nn.Linear(WIDTH, 10, weight_init=small, bias_init=init.zeros))
+
+
+# end of core
 
 
 def first_gradient(depth, norm, data):

@@ -18,6 +18,7 @@ def probability(drop):
 
 @experiment("S3, S4, S5", "dropout: 2^H networks, and the weight-scaling rule at test time")
 def run() -> Result:
+    # core
     h, w = init.normal((1, H), std=1.0), init.normal((CLASSES, H), std=1.0)
     logits = to_numpy(F.linear(h * asarray(MASKS, "float32"), w)).astype(np.float64)  # of every network
     whole = to_numpy(F.linear(h, w))[0].astype(np.float64)
@@ -26,6 +27,7 @@ def run() -> Result:
     log_p = to_numpy(F.log_softmax(asarray(logits, "float32"))).astype(np.float64)
     geometric = {drop: np.exp(probability(drop) @ log_p) for drop in (0.2, 0.5)}
     scaled = {drop: to_numpy(F.softmax(asarray(whole * (1 - drop), "float32"))) for drop in (0.2, 0.5)}
+    # end of core
     arithmetic = probability(0.5) @ np.exp(log_p)
 
     # behind a nonlinearity the rule is an approximation
@@ -41,7 +43,14 @@ def run() -> Result:
     def draw(figure):
         axis = figure.subplots()
         for drop in (0.2, 0.5):
-            axis.hist(logits[:, 0], 40, weights=probability(drop), alpha=0.6, label=f"p = {drop}")
+            axis.hist(
+                logits[:, 0],
+                40,
+                weights=probability(drop),
+                alpha=0.6,
+                label=f"p = {drop}",
+                histtype="stepfilled",
+            )
             axis.axvline((1 - drop) * whole[0], color="k", ls=":")
         axis.set(xlabel="output of unit 0", ylabel="probability")
         axis.legend()

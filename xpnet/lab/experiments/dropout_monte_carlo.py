@@ -19,6 +19,7 @@ def run() -> Result:
     model = nn.Sequential(first, nn.ReLU(), nn.Dropout(P), head)
 
     with no_grad():
+        # core
         hidden = F.relu(first(x))
         masks = ((np.arange(2**H)[:, None] >> np.arange(H)) & 1) / (1 - P)
         exact = to_numpy(head(hidden * asarray(masks, "float32"))).astype(np.float64)
@@ -27,6 +28,7 @@ def run() -> Result:
         many = to_numpy(model(asarray(np.repeat(to_numpy(x), max(SIZES), axis=0)))).astype(np.float64)
         model.eval()
         scaled = to_numpy(model(x))[0]
+        # end of core
     short_mean, short_deviation = (
         to_numpy(a)[0] for a in monte_carlo_dropout(model, x, 1000, activation=None)
     )
@@ -43,7 +45,7 @@ def run() -> Result:
 
     def draw(figure):
         axes = figure.subplots(1, 2)
-        axes[0].hist(many[:, 0], 60)
+        axes[0].hist(many[:, 0], 60, histtype="stepfilled")
         axes[0].axvline(mean[0], color="k", label="mean of all 2^10")
         axes[0].axvline(scaled[0], color="C1", ls="--", label="scaled weights")
         axes[0].set(xlabel="output 0", ylabel="of 10000 random networks")

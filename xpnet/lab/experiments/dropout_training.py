@@ -29,6 +29,7 @@ class Watch(Callback):
 def train_with(ratios, train, validation, epochs=EPOCHS):
     manual_seed(0)
     inputs, hidden = ratios
+    # core
     he = {"weight_init": init.he_normal, "bias_init": init.zeros}
     body = nn.Sequential(
         nn.Dropout(inputs),
@@ -39,6 +40,7 @@ def train_with(ratios, train, validation, epochs=EPOCHS):
         nn.ReLU(),
     )
     model = nn.Sequential(body, nn.Dropout(hidden), nn.Linear(WIDTH, 10, **he))
+    # end of core
     watch = Watch(train)
     trainer = Trainer(model, F.cross_entropy, optim.Adam(model, lr=0.003), [watch])
     start = time.perf_counter()

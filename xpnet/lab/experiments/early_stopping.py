@@ -50,10 +50,12 @@ def h2o_by_hand(losses, rounds, tolerance):
 
 @experiment("S2, S4, S5", "early stopping: patience, and H2O's moving average over 5 scoring events")
 def run() -> Result:
+    # core
     full, end = train()
     patient, patient_loss = train([EarlyStopping(patience=8)])
     h2o, h2o_loss = train([MovingAverageStopping(rounds=5, tolerance=1e-3)])
     coarse, _ = train([MovingAverageStopping(rounds=5, tolerance=0.1)])
+    # end of core
     losses = np.array(full["val_loss"])
     average = np.convolve(losses, np.ones(5) / 5, "valid")
 

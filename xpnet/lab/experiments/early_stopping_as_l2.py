@@ -44,10 +44,12 @@ def overfit(callbacks):
 
 @experiment("S2, S4, S5", "early stopping: training time is a hyperparameter, an easy form of regularisation")
 def run() -> Result:
+    # core
     weights = quadratic()
     curvatures, found = SCALES, np.diag(to_numpy(hessian(bowl)(init.zeros((4,)))))
     exact = np.array([1 - (1 - RATE * curvatures) ** t for t in STEPS])
     l2 = np.array([curvatures / (curvatures + 1 / (RATE * t)) for t in STEPS])  # strength 1 / (rate * steps)
+    # end of core
 
     (full, at_end), (short, at_best) = overfit([]), overfit([EarlyStopping(PATIENCE)])
     best = int(np.argmin(full["val_loss"]))

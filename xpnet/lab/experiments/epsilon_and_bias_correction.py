@@ -19,11 +19,13 @@ def first_step(optimizer):
 
 @experiment("S2, S4", "AdaGrad's epsilon inside or outside the root; Adam's bias correction and its t = 0")
 def run() -> Result:
+    # core
     eps = 1e-7
     inside = first_step(lambda p: optim.Adagrad(p, lr=1.0, eps=eps, eps_inside=True))
     outside = first_step(lambda p: optim.Adagrad(p, lr=1.0, eps=eps))
     rms = first_step(lambda p: optim.RMSprop(p, lr=1.0, alpha=0.9, eps=eps))
     adam = first_step(lambda p: optim.Adam(p, lr=1.0, eps=eps))
+    # end of core
 
     # Adam on a constant gradient 1, with and without the correction
     b1, b2, steps = 0.9, 0.999, 400

@@ -31,6 +31,7 @@ def run() -> Result:
 
     def until_small_step(rate, delta=1e-8):
         """S2's algorithm: descend until a step is at most delta."""
+        # core
         x = tensor(np.array([1.0]), requires_grad=True)
         optimizer, count, moved = optim.SGD([x], lr=rate), 0, math.inf
         while moved > delta:
@@ -40,6 +41,7 @@ def run() -> Result:
             optimizer.step()
             moved, count = abs(x.item() - before), count + 1
         return count
+        # end of core
 
     # |step k| = rate f''(1 - rate f'')^(k-1) for x^2 from 1: solve for the first at most 1e-8
     def predicted(rate):

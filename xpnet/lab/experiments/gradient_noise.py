@@ -33,6 +33,7 @@ def train_xor(eta):
         nn.Tanh(),
         nn.Linear(8, 2, weight_init=half, bias_init=half),
     )
+    # core
     optimizer, noise, losses = optim.SGD(model, lr=0.3, momentum=0.9), optim.GradientNoise(model, eta=eta), []
     for _ in range(300):
         optimizer.zero_grad()
@@ -41,6 +42,7 @@ def train_xor(eta):
         noise()
         optimizer.step()
         losses.append(loss.item())
+    # end of core
     hidden = to_numpy(model[0].weight.data)
     answers = to_numpy(model(asarray(XOR_X)).data).argmax(axis=1)
     return losses, np.abs(hidden - hidden[0]).max(), np.mean(answers == XOR_Y)

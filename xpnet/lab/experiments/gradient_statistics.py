@@ -23,6 +23,7 @@ def rms(x):
 
 def measure(activation, std):
     """RMS of the loss's derivative by the activations of layers 1 to 9, and by the weights of 1 to 10."""
+    # core
     weights = [tensor(init.normal((UNITS, UNITS), std), requires_grad=True) for _ in range(LAYERS)]
     probes = [tensor(init.zeros((SAMPLES, UNITS)), requires_grad=True) for _ in range(LAYERS)]
     h = init.normal((SAMPLES, UNITS), 1.0)
@@ -30,6 +31,7 @@ def measure(activation, std):
         h = activation(F.linear(h, weight)) + probe  # adds 0; its gradient is that of the activations
     h.backward(init.normal((SAMPLES, UNITS), 1.0))
     return [rms(p.grad) for p in probes[:-1]], [rms(w.grad) for w in weights]
+    # end of core
 
 
 def predict(activation, std):

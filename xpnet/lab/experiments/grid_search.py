@@ -23,17 +23,17 @@ def run() -> Result:
         part.to_backend() for part in split(load_digits().map(lambda x: (x - 4.9) / 6), (0.8, 0.2))
     )
 
+    # core
     def objective(params, trial):
         model = nn.Sequential(nn.Linear(64, params["hidden"]), nn.ReLU(), nn.Linear(params["hidden"], 10))
         loss = lambda output, y: F.cross_entropy(output, y) + F.l2(model, params["reg"] / (2 * len(train)))
         optimizer = optim.SGD(model, lr=params["lr"])
         decay = LearningRate(optim.ExponentialLR(optimizer, 0.95))
-        history = Trainer(model, loss, optimizer, [decay]).fit(
-            DataLoader(train, 32), validation, epochs=EPOCHS
-        )
-        return history["val_accuracy"][-1]
+        trainer = Trainer(model, loss, optimizer, [decay])
+        return trainer.fit(DataLoader(train, 32), validation, epochs=EPOCHS)["val_accuracy"][-1]
 
     result = search(objective, SPACE, GridSearch())
+    # end of core
     values = {name: sorted({t.params[name] for t in result.trials}) for name in SPACE}
     spread = {
         name: np.ptp([np.mean([t.score for t in result.trials if t.params[name] == v]) for v in values[name]])

@@ -30,12 +30,14 @@ class TellLosses(Callback):
 def train_with(strength, outlier, train, validation, wrong):
     """Validation accuracy after training, and the share of wrong labels presented in each epoch."""
     manual_seed(0)
+    # core
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
     sampler = HardExamples(len(train), strength, outlier=outlier)
     tell = TellLosses(sampler, asarray(train.x), asarray(train.y), wrong)
     trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.05), [tell])
     history = trainer.fit(DataLoader(train, 16, sampler=sampler), validation, epochs=EPOCHS)
     return history["val_accuracy"], tell.presented, sampler
+    # end of core
 
 
 @experiment("S3", "present high-error samples more often; be careful with outliers")

@@ -14,12 +14,14 @@ ONLY_FIRST = np.array([1.0, -1, -1, -1])
 
 @experiment("S2", "Hebb's rule: AND in binary and bipolar form, and the failure case")
 def run() -> Result:
+    # core
     def learn(x, target):
         return to_numpy(hebb(with_bias(asarray(x)), asarray(target)))
 
     binary = learn(BINARY, np.array([1.0, 0, 0, 0]))
     bipolar = learn(BIPOLAR, ONLY_FIRST)
     three = learn(THREE, ONLY_FIRST)
+    # end of core
     as_printed = learn(THREE, np.array([-1.0, -1, -1, -1]))
     printed_row = learn(np.array([[1.0, -1]]), np.array([-1.0]))[0]
     half = learn(BINARY, ONLY_FIRST)  # binary inputs, bipolar targets

@@ -16,6 +16,7 @@ CASES = {"Rectifier": ((0.0, 0.0), 0.0), "RectifierWithDropout, L1, L2": ((0.2, 
 def train(ratios, strength, data, validation):
     manual_seed(0)
     first, second = ratios
+    # core
     model = nn.Sequential(
         nn.Linear(64, 50),
         nn.ReLU(),
@@ -26,6 +27,7 @@ def train(ratios, strength, data, validation):
         nn.Linear(50, 10),
     )
     loss = lambda output, y: F.cross_entropy(output, y) + F.l1(model, strength) + F.l2(model, strength)
+    # end of core
     trainer = Trainer(model, loss, optim.Adam(model, lr=0.003))
     history = trainer.fit(DataLoader(data, 32), validation, epochs=EPOCHS)
     return history["val_accuracy"], trainer.evaluate(data)["accuracy"]

@@ -29,6 +29,7 @@ def train(model, x, labels):
 def run() -> Result:
     points, labels = rings()
     x, target = asarray(points), asarray(2.0 * labels - 1)
+    # core
     linear = train(nn.Linear(2, 2), x, labels)
     model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))
     network = train(model, x, labels)
@@ -36,6 +37,7 @@ def run() -> Result:
 
     raw = perceptron(with_bias(x), target, max_updates=300)
     transformed = perceptron(with_bias(hidden), target, max_updates=3000)
+    # end of core
     # the rings lie around each other: the centre of the outer one is inside, so no line separates them
     wrong = to_numpy(mistakes(with_bias(x), target, raw.weights)).min()
 

@@ -20,6 +20,7 @@ def run() -> Result:
     y = np.array([0, 1, 2])
     by_hand = np.sum(np.maximum(0, EXAMPLE - EXAMPLE[y, y][:, None] + 1), axis=1) - 1  # without k = y
 
+    # core
     def curve(loss):
         """Scores (lead, 0, 0) with class 0 right: losses and the slope in the lead."""
         lead = tensor(LEADS, requires_grad=True)
@@ -27,6 +28,8 @@ def run() -> Result:
         losses = loss(scores, np.zeros(len(LEADS), dtype=np.int64), reduction="none")
         losses.sum().backward()
         return losses.numpy(), to_numpy(lead.grad)
+
+    # end of core
 
     def train(loss, steps=300):
         """Three separable clouds, a linear classifier."""

@@ -34,16 +34,17 @@ def accuracies(features, train, validations):
 
 @experiment("S1", "exercise 1: features from histograms of gradients (HOG)")
 def run() -> Result:
+    # core
     one = {
         "orientations": BINS,
         "pixels_per_cell": (8, 8),
         "cells_per_block": (1, 1),
         "feature_vector": False,
     }
-    inner = lambda x, **options: to_numpy(hog(asarray(x), **one, **options))[
-        0, 1, 1, 0, 0
-    ]  # a cell away from the edge
+    # a cell away from the edge
+    inner = lambda x, **options: to_numpy(hog(asarray(x), **one, **options))[0, 1, 1, 0, 0]
     bins = [int(np.argmax(inner(ramp(a)))) for a in ANGLES]
+    # end of core
     shares = [float(np.max(h) / np.sum(h)) for h in (inner(ramp(a), block_norm="L1") for a in ANGLES)]
     # half way between two centres: shared by both, if each pixel is divided among the nearest bins
     shared = inner(ramp(40.0), block_norm="L1", trilinear=True)[:4]

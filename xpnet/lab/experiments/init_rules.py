@@ -11,6 +11,7 @@ from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.lab.gaussian import expectation
 
 OUT, IN = 400, 300
+# core
 RULES = {  # rule, variance
     "normal": (init.normal, 0.01**2),
     "lecun_normal": (init.lecun_normal, 1 / IN),
@@ -22,6 +23,7 @@ RULES = {  # rule, variance
     "he_uniform": (init.he_uniform, 2 / IN),
     "orthogonal": (init.orthogonal, 1 / OUT),
 }
+# end of core
 BOUNDS = {
     "glorot_uniform": math.sqrt(6 / (IN + OUT)),
     "torch_default": 1 / math.sqrt(IN),
@@ -65,7 +67,7 @@ def run() -> Result:
 
     def draw(figure):
         for axis, (name, w) in zip(figure.subplots(3, 3, sharex=True).flat, drawn.items(), strict=True):
-            axis.hist(w.reshape(-1), 60, range=(-0.25, 0.25))
+            axis.hist(w.reshape(-1), 60, range=(-0.25, 0.25), histtype="stepfilled")
             axis.set_title(f"{name}: variance {variances[name]:.2e}", fontsize="small")
             axis.set_yticks([])
         figure.supxlabel("weight")

@@ -11,6 +11,7 @@ from xpnet.lab import Check, Picture, Result, experiment
 @experiment("S1, S2, S5", "sanity check: the initial loss of K balanced classes is ln K")
 def run() -> Result:
     digits = load_digits()
+    # core
     x = asarray(digits.x / 16)
     losses = {}
     for classes in (2, 3, 5, 10):
@@ -18,6 +19,7 @@ def run() -> Result:
         model.weight.data = init.normal(model.weight.shape, std=1e-4)
         model.bias.data = init.zeros(model.bias.shape)
         losses[classes] = F.cross_entropy(model(x), asarray(digits.y % classes)).item()
+    # end of core
 
     def draw(figure):
         axis = figure.subplots()

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from xpnet import asarray, hessian, init, optim, tensor, to_numpy
+from xpnet import asarray, hessian, optim, to_numpy
 from xpnet import functional as F
 from xpnet.data import Standardize
 from xpnet.lab import Check, Picture, Result, Table, experiment
+from xpnet.lab.surfaces import descend
 
 TARGETS = [[2.0], [0.0]]
 CASES = {  # S1's samples before and after
@@ -16,27 +17,23 @@ CASES = {  # S1's samples before and after
 STEPS = 100
 
 
-def descend(x):
+def best_descent(x):
     """Gradient descent on the squared error with the best constant step; weights after 100 steps."""
-    inputs = asarray(np.array(x))
-    error = lambda w: F.mse_loss(F.linear(inputs, w), TARGETS, reduction="sum") * 0.5
-    curvature = to_numpy(hessian(error)(np.zeros((1, 2))))[0, :, 0]
-    eigenvalues = np.linalg.eigvalsh(curvature)
+    # core
+    inputs, targets = asarray(np.array(x)), asarray(np.array(TARGETS))
+    error = lambda w: F.mse_loss(F.linear(inputs, w.reshape(1, 2)), targets, reduction="sum") * 0.5
+    eigenvalues = np.linalg.eigvalsh(to_numpy(hessian(error)(np.zeros(2))))
     rate = float(2 / eigenvalues.sum())
-    w = tensor(init.zeros((1, 2)), requires_grad=True)
-    optimizer = optim.SGD([w], lr=rate)
-    for _ in range(STEPS):
-        optimizer.zero_grad()
-        (F.mse_loss(F.linear(asarray(x), w), asarray(TARGETS)) * 1.0).backward()  # mean of two: 1/2 sum
-        optimizer.step()
-    return to_numpy(w)[0], eigenvalues
+    path = descend(error, np.zeros(2), lambda w: optim.SGD(w, lr=rate), STEPS)
+    return path[-1], eigenvalues
+    # end of core
 
 
 @experiment("S1, S3", "scaling of the features matters: the error surfaces of two samples")
 def run() -> Result:
     found, exact, condition = {}, {}, {}
     for name, x in CASES.items():
-        found[name], eigenvalues = descend(x)
+        found[name], eigenvalues = best_descent(x)
         gram, best = np.array(x).T @ np.array(x), np.linalg.solve(x, TARGETS)[:, 0]
         exact[name] = best - np.linalg.matrix_power(np.eye(2) - 2 / np.trace(gram) * gram, STEPS) @ best
         condition[name] = eigenvalues[1] / eigenvalues[0]

@@ -18,6 +18,7 @@ def soft_threshold(w, amount):
 
 def fit(x, y, l1, l2=0.0, proximal=True):
     """Least squares with a penalty, by gradient descent."""
+    # core
     w = tensor(init.zeros((1, FEATURES)), requires_grad=True)
     for _ in range(STEPS):
         w.grad = None
@@ -28,6 +29,7 @@ def fit(x, y, l1, l2=0.0, proximal=True):
         w.data = w.data - RATE * w.grad
         if proximal:
             w.data = soft_threshold(w.data, RATE * l1)
+    # end of core
     return to_numpy(w)[0].astype(np.float64)
 
 

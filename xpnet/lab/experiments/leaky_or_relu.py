@@ -12,12 +12,16 @@ UNITS = {"ReLU": nn.ReLU, "leaky ReLU": nn.LeakyReLU}
 DEPTHS, SEEDS, EPOCHS = (1, 2), range(5), 12
 
 
+# core
 def accuracy(unit, depth, seed, train, validation):
     manual_seed(seed)
     layers = [layer for k in range(depth) for layer in (nn.Linear(32 if k else 64, 32), unit())]
     model = nn.Sequential(*layers, nn.Linear(32, 10))
     trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.05, momentum=0.9))
     return trainer.fit(DataLoader(train, 32), validation, EPOCHS)["val_accuracy"][-1]
+
+
+# end of core
 
 
 @experiment("S1", "leaky ReLU: not consistently better than ReLU")

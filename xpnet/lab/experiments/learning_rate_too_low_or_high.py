@@ -37,6 +37,7 @@ def network():
 
 
 def train(rate, data, *callbacks):
+    # core
     model = network()
     losses = Losses()
     trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=rate), [losses, *callbacks])
@@ -47,6 +48,7 @@ def train(rate, data, *callbacks):
         except TrainingDivergedError as error:
             stopped, history = str(error), trainer.history
     return losses.values, history, stopped
+    # end of core
 
 
 @experiment(

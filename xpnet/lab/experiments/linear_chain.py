@@ -21,6 +21,7 @@ def chain(c, depth):
 @experiment("S4", "too large and too small initialisation: W = 1.5 I and 0.5 I in every layer")
 def run() -> Result:
     outputs, gradients = {}, {}
+    # core
     for c in (1.5, 1.0, 0.5):
         outputs[c], gradients[c] = [], []
         for depth in DEPTHS:
@@ -29,6 +30,7 @@ def run() -> Result:
             y.backward()
             outputs[c].append(y.item())
             gradients[c].append(to_numpy(model[0].weight.grad).tolist())
+    # end of core
 
     def draw(figure):
         axis = figure.subplots()

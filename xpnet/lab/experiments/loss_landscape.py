@@ -22,6 +22,7 @@ def along_gradient(norm, x, y):
         size = WIDTH
     model = nn.Sequential(*layers, nn.Linear(WIDTH, 10, weight_init=large))
     model.train()
+    # core
     F.cross_entropy(model(x), y).backward()
     parameters = [p for p in model.parameters() if p.ndim == 2]
     start, gradient = [p.data for p in parameters], [p.grad for p in parameters]
@@ -31,6 +32,7 @@ def along_gradient(norm, x, y):
         for p, w, g in zip(parameters, start, gradient, strict=True):
             p.data = w - float(t * scale) * g
         losses.append(F.cross_entropy(model(x), y).item())
+    # end of core
     return np.array(losses)
 
 

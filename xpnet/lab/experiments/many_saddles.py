@@ -17,12 +17,14 @@ def valleys(x):
 
 def count(n):
     """Minima, saddles and maxima among the 3^n points of zero gradient, by the signs of the Hessian."""
+    # core
     found = np.zeros(3, dtype=int)
     curvature = hessian(valleys)
     for point in itertools.product((-1.0, 0.0, 1.0), repeat=n):
         positive = (np.linalg.eigvalsh(to_numpy(curvature(np.array(point)))) > 0).sum()
         found[0 if positive == n else 2 if positive == 0 else 1] += 1
     return found
+    # end of core
 
 
 @experiment("S4", "local optimum is not a major concern, but there are many saddle points")

@@ -19,6 +19,7 @@ def is_xor(inputs, weights, threshold):
 
 @experiment("S2", "McCulloch-Pitts units: blueberry table, AND, OR, NOT; XOR needs two levels")
 def run() -> Result:
+    # core
     purple_round = asarray(np.array(list(OBJECTS.values()), dtype=np.float64))
     eat = to_numpy(mcculloch_pitts(purple_round, weights=[1, 1], threshold=2))
 
@@ -29,6 +30,7 @@ def run() -> Result:
     both = AND(a, b)
     triple = asarray(np.stack([PAIRS[:, 0], PAIRS[:, 1], to_numpy(both)], axis=1))
     two_units = mcculloch_pitts(triple, [1, 1, -2], 1)
+    # end of core
 
     # every unit on a grid of weights and thresholds: which truth tables come out?
     grid = np.arange(-3, 3.01, 0.5)

@@ -17,13 +17,12 @@ def coloured_digits():
 @experiment("S1, S5", "image data: the mean image and the mean of each channel")
 def run() -> Result:
     host = coloured_digits()
+    # core
     train, test = asarray(host[:1500]), asarray(host[1500:])
-    image, channels, each = (
-        MeanImage().fit(train),
-        ChannelMean(scale=False).fit(train),
-        Standardize().fit(train),
-    )
+    image, channels = MeanImage().fit(train), ChannelMean(scale=False).fit(train)
+    each = Standardize().fit(train)
     by_image, by_channel = (to_numpy(p.transform(train)) for p in (image, channels))
+    # end of core
     rare = np.abs(to_numpy(each.transform(test))).max()  # pixels that are hardly ever inked
     scaled = to_numpy(ChannelMean().fit(train).transform(train))
 

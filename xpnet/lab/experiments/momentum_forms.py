@@ -33,6 +33,7 @@ def s4_momentum(x, v, rate):
     return x - v, v
 
 
+# core
 def s2_momentum(x, v, rate):
     v = RHO * v + gradient(x)
     return x - rate * v, v
@@ -41,6 +42,9 @@ def s2_momentum(x, v, rate):
 def s2_code(x, v, rate):
     v = RHO * v + gradient(x)
     return x + rate * v, v  # the slide's x += learning_rate * vx
+
+
+# end of core
 
 
 def s4_nesterov(x, v, rate):

@@ -27,6 +27,7 @@ def train_with(norm, train, validation, batch):
     "S5", "other normalisations: batch, layer, instance, group; batch norm's weakness with small batches"
 )
 def run() -> Result:
+    # core
     x = init.normal((N, C, H, H), std=2.0, mean=1.0)
     outputs = {
         "batch": F.batch_norm(x, training=True),
@@ -36,6 +37,7 @@ def run() -> Result:
     means = {name: np.abs(to_numpy(y).mean(axis=AXES[name])).max() for name, y in outputs.items()}
     groups = to_numpy(F.group_norm(x, 4)).reshape(N, 4, -1)
     one, all_ = F.group_norm(x, 1), F.group_norm(x, C)
+    # end of core
 
     # the noise of a mean and variance that are estimated from a batch of n
     sizes = (2, 4, 16, 64, 256)

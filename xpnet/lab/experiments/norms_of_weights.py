@@ -24,6 +24,7 @@ def best_subset():
 
 
 def descend(penalty, proximal):
+    # core
     w = tensor(init.constant((1, 5), 1.0, "float64"), requires_grad=True)
     for _ in range(600):
         w.grad = None
@@ -33,6 +34,7 @@ def descend(penalty, proximal):
         if proximal:
             w.data = F.relu(w.data - 0.05 * LAMBDA) - F.relu(-w.data - 0.05 * LAMBDA)
     return to_numpy(w)[0]
+    # end of core
 
 
 @experiment("S4", "regularisation: the table of L0, L1 and L2")

@@ -9,6 +9,7 @@ from xpnet import init, to_numpy
 from xpnet.lab import Check, Picture, Result, Table, experiment
 
 N = 200_000
+# core
 HALF = 1 / math.sqrt(2 * math.pi)  # E[max(0, g)] for g from N(0, 1)
 # E[exp(g); g < 0] = exp(1/2) P(g < -1)
 BELOW = math.exp(0.5) * 0.5 * math.erfc(1 / math.sqrt(2))
@@ -19,6 +20,7 @@ MEANS = {
     "ELU": (F.elu, HALF + BELOW - 0.5),
     "tanh": (F.tanh, 0.0),
 }
+# end of core
 
 
 @experiment("S2, S3", "offset bias of ReLU, leaky ReLU and ELU; sparse activities")

@@ -27,6 +27,7 @@ def saddle(x):
 
 @experiment("S2, S3, S4", "optimizers at a saddle point: figure and animation")
 def run() -> Result:
+    # core
     paths = {
         name: descend(saddle, [1.5, OFFSET], partial(RULES[name], lr=lr), STEPS) for name, lr in RATES.items()
     }
@@ -34,6 +35,7 @@ def run() -> Result:
         name: descend(saddle, [1.5, 0.0], partial(RULES[name], lr=lr), STEPS) for name, lr in RATES.items()
     }
     left = {name: int(np.argmax(np.abs(path[:, 1]) > 0.5)) for name, path in paths.items()}
+    # end of core
 
     # while x2 is small the descent is linear: x2 grows by a constant factor, the larger root of its recursion
     lr, rho = RATES["SGD"], 0.9

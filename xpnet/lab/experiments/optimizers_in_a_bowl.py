@@ -22,21 +22,18 @@ def bowl(x):
 def run() -> Result:
     curvatures = np.array([1.0, KAPPA])
     found = np.linalg.eigvalsh(to_numpy(hessian(bowl)(START)))
+    # core
     best_sgd = 2 / curvatures.sum()
     root = KAPPA**0.5
-    best_momentum = 4 / (1 + root) ** 2
-    rho = ((root - 1) / (root + 1)) ** 2
+    best_momentum, factor = 4 / (1 + root) ** 2, (root - 1) / (root + 1)
+    nesterov = lambda p: optim.SGD(p, lr=1 / KAPPA, momentum=factor, nesterov=True)
     paths = {
         "SGD": descend(bowl, START, partial(RULES["SGD"], lr=best_sgd), STEPS),
-        "momentum": descend(bowl, START, lambda p: optim.SGD(p, lr=best_momentum, momentum=rho), STEPS),
-        "Nesterov": descend(
-            bowl,
-            START,
-            lambda p: optim.SGD(p, lr=1 / KAPPA, momentum=(root - 1) / (root + 1), nesterov=True),
-            STEPS,
-        ),
+        "momentum": descend(bowl, START, lambda p: optim.SGD(p, lr=best_momentum, momentum=factor**2), STEPS),
+        "Nesterov": descend(bowl, START, nesterov, STEPS),
         **{name: descend(bowl, START, partial(RULES[name], lr=lr), STEPS) for name, lr in RATES.items()},
     }
+    # end of core
     steps = np.arange(STEPS + 1)[:, None]
 
     def heavy_ball(lr, rho):
@@ -82,12 +79,15 @@ def run() -> Result:
                 "SGD: factor of 100 steps", rate["SGD"], exact=((KAPPA - 1) / (KAPPA + 1)) ** 100, rtol=1e-6
             ),
             Check(
-                "momentum: the whole path", paths["momentum"], exact=heavy_ball(best_momentum, rho), atol=1e-9
+                "momentum: the whole path",
+                paths["momentum"],
+                exact=heavy_ball(best_momentum, factor**2),
+                atol=1e-9,
             ),
             Check(
                 "momentum: mean factor a step",
                 rate["momentum"] ** 0.01,
-                exact=(root - 1) / (root + 1),
+                exact=factor,
                 rtol=0.01,
             ),
             Check(

@@ -27,10 +27,12 @@ def valley(x):
 
 @experiment("S2, S3", "optimizers in a long valley: figure and animation")
 def run() -> Result:
+    # core
     paths = {
         name: descend(valley, [-1.2, 1.0], partial(RULES[name], lr=lr), STEPS) for name, lr in RATES.items()
     }
     distance = {name: np.linalg.norm(path - 1, axis=1) for name, path in paths.items()}
+    # end of core
     curvatures = np.linalg.eigvalsh(to_numpy(hessian(valley)(np.ones(2))))  # at the minimum
 
     # near the minimum SGD is linear: it settles below 2 / lambda_max, and not above
@@ -74,7 +76,7 @@ def run() -> Result:
             )
         ],
         [
-            race("All optimizers in the valley", valley, paths, (-2, 2), (-1, 2.5)),
+            race("All optimizers in the valley", valley, paths, (-2, 2), (-1, 2.5), legend="upper center"),
             Picture(
                 "Distance from the minimum",
                 lambda figure: progress(figure.subplots(), distance, "distance"),

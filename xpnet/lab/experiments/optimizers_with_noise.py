@@ -16,6 +16,7 @@ def f(x):
 
 def wander(optimizer, steps=150, start=3.0, reduce_at=None):
     """Mean square distance from the minimum at each step; the gradient is f' plus N(0, SIGMA^2)."""
+    # core
     x = tensor(np.full(PARTICLES, start), requires_grad=True)
     rule, history = optimizer([x]), []
     noise = optim.GradientNoise([x], eta=SIGMA**2, gamma=0)  # gamma 0: it does not fall
@@ -27,6 +28,7 @@ def wander(optimizer, steps=150, start=3.0, reduce_at=None):
         noise()
         rule.step()
         history.append(float(to_numpy(x.data * x.data).mean()))
+    # end of core
     return np.array(history)
 
 

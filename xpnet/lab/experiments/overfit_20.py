@@ -11,6 +11,7 @@ from xpnet.train import Trainer
 EPOCHS = 200
 
 
+# core
 def train(data, weight_init):
     model = nn.Sequential(
         nn.Linear(64, 50, weight_init=weight_init, bias_init=init.zeros),
@@ -19,6 +20,9 @@ def train(data, weight_init):
     )
     trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=0.1, momentum=0.9))
     return trainer.fit(DataLoader(data, batch_size=20), data, EPOCHS)
+
+
+# end of core
 
 
 @experiment("S2, S4", "sanity check: overfit 20 samples to accuracy 1 and a loss below 0.01")

@@ -21,6 +21,7 @@ def run() -> Result:
         for part in (small, rest)
     )
     curves, last = {}, {}
+    # core
     for width in WIDTHS:
         manual_seed(0)
         model = nn.Sequential(nn.Linear(64, width), nn.Tanh(), nn.Linear(width, 10))
@@ -28,6 +29,7 @@ def run() -> Result:
         history = trainer.fit(DataLoader(small, 32), rest, epochs=EPOCHS)
         curves[width] = history["train_loss"], history["val_loss"]
         last[width] = trainer.evaluate(small) | {f"val_{k}": v for k, v in trainer.evaluate(rest).items()}
+    # end of core
     under, _, over = WIDTHS
     gap = {width: last[width]["val_loss"] - last[width]["loss"] for width in WIDTHS}
     warned = generalization_gap(

@@ -15,6 +15,7 @@ def run() -> Result:
     model = nn.Linear(3, 2)
     w = model.weight.numpy().astype(np.float64)
     value, gradients = {}, {}
+    # core
     for name, penalty in {
         "S2's L2": F.l2(model, LAMBDA),
         "S1's L2": F.l2(model, LAMBDA / (2 * M)),
@@ -24,6 +25,7 @@ def run() -> Result:
         penalty.backward()
         value[name], gradients[name] = penalty.item(), to_numpy(model.weight.grad).copy()
         bias_gradient = model.bias.grad
+    # end of core
     exact = {"S2's L2": 2 * LAMBDA * w, "S1's L2": LAMBDA / M * w, "L1": LAMBDA * np.sign(w)}
 
     # a step with the penalty in the loss, and one with weight decay, w <- w - rate (gradient + decay w)

@@ -19,6 +19,7 @@ TASKS = {
 @experiment("S2", "perceptron: AND, Hebb's failure set, XOR; mistakes at most (R/gamma)^2; error surface")
 def run() -> Result:
     checks, rows, traces = [], [], {}
+    # core
     for name, (x, target) in TASKS.items():
         x, target = with_bias(asarray(x)), asarray(target)
         runs = [perceptron(x, target, max_updates=100) for _ in range(50)]  # another random order each
@@ -26,6 +27,7 @@ def run() -> Result:
         most = max(run.updates for run in runs)
         converged = np.mean([run.converged for run in runs])
         fewest = min(to_numpy(mistakes(x, target, run.weights)).min() for run in runs)
+        # end of core
         checks.append(Check(f"{name}: share of 50 runs that converge", converged, exact=float(name != "XOR")))
         checks.append(Check(f"{name}: fewest mistakes of any weights", fewest, exact=int(name == "XOR")))
         if name in SEPARATORS:

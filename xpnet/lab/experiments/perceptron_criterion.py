@@ -7,6 +7,7 @@ from xpnet.classic import predict, with_bias
 from xpnet.functional import perceptron_loss
 from xpnet.lab import Check, Picture, Result, experiment
 from xpnet.lab.experiments.hebb import BIPOLAR, ONLY_FIRST
+from xpnet.lab.surfaces import descend
 
 START = np.array([-1.0, 0.5, 1.0])
 
@@ -15,22 +16,15 @@ START = np.array([-1.0, 0.5, 1.0])
 def run() -> Result:
     x, target = with_bias(asarray(BIPOLAR)), asarray(ONLY_FIRST)
 
-    def descend(lr: float, steps: int = 12) -> tuple:
-        w = tensor(START, requires_grad=True)
-        optimizer, costs, first = optim.SGD([w], lr=abs(lr)), [], None
-        for _ in range(steps):
-            optimizer.zero_grad()
-            cost = perceptron_loss((w * x).sum(axis=1), target, reduction="sum")
-            cost.backward()
-            first = to_numpy(w.grad).copy() if first is None else first
-            if lr < 0:
-                w.grad = -w.grad  # the slide's w + alpha dJ/dw
-            optimizer.step()
-            costs.append(cost.item())
-        return costs, first, to_numpy(predict(x, w.data))
-
-    costs, gradient, answers = descend(0.25)
-    slide = descend(-0.25)[0]
+    # core
+    criterion = lambda w: perceptron_loss((w * x).sum(axis=1), target, reduction="sum")
+    down = descend(criterion, START, lambda w: optim.SGD(w, lr=0.25), 12)
+    up = descend(criterion, START, lambda w: optim.SGD(w, lr=0.25, maximize=True), 12)  # w + alpha dJ/dw
+    costs, slide = ([criterion(asarray(w)).item() for w in path[:-1]] for path in (down, up))
+    # end of core
+    w = tensor(START, requires_grad=True)
+    criterion(w).backward()
+    answers = predict(x, asarray(down[-1]))
     wrong = ONLY_FIRST * (to_numpy(x) @ START) < 0
     by_hand = -(ONLY_FIRST[:, None] * to_numpy(x))[wrong].sum(axis=0)
 
@@ -46,7 +40,7 @@ def run() -> Result:
         "minus the sum of y x over them. The slide adds alpha times the gradient, which makes J grow; "
         "subtracting it adds y x, the perceptron's rule.",
         [
-            Check("dJ/dw at the start", gradient, exact=by_hand),
+            Check("dJ/dw at the start", w.grad, exact=by_hand),
             Check("J after 12 updates w - 0.25 dJ/dw", costs[-1], exact=0.0),
             Check("answers then", answers, exact=ONLY_FIRST),
             Check(

@@ -6,6 +6,7 @@ from xpnet import asarray, hessian, optim, tensor, to_numpy
 from xpnet.data import Standardize
 from xpnet.functional import mse_loss
 from xpnet.lab import Check, Picture, Result, experiment
+from xpnet.lab.surfaces import descend
 
 
 @experiment("S1, S3, S5", "the problem of positive inputs: gradients of one sign, zig-zag descent")
@@ -23,20 +24,17 @@ def run() -> Result:
         signs = np.sign(to_numpy(w.grad))
         return float(np.mean(signs[:, 0] == signs[:, 1]))
 
-    def descend(x, steps=30):
+    # core
+    def best_descent(x):
         error = lambda w: mse_loss((w * asarray(x)).sum(axis=1), asarray(x @ wanted))
         curvature = to_numpy(hessian(error)(np.zeros(2)))
         best_rate = 2 / np.linalg.eigvalsh(curvature).sum()  # 2 / (lambda_min + lambda_max)
-        w = tensor(np.zeros(2), requires_grad=True)
-        optimizer, path = optim.SGD([w], lr=best_rate), [np.zeros(2)]
-        for _ in range(steps):
-            optimizer.zero_grad()
-            error(w).backward()
-            optimizer.step()
-            path.append(to_numpy(w.data).copy())
-        return np.array(path), np.linalg.cond(x.T @ x)  # the Hessian is 2/64 of it
+        path = descend(error, np.zeros(2), lambda w: optim.SGD(w, lr=best_rate), 30)
+        return path, np.linalg.cond(x.T @ x)  # the Hessian is 2/64 of it
 
-    paths = {"positive": descend(positive), "standardised": descend(centred)}
+    # end of core
+
+    paths = {"positive": best_descent(positive), "standardised": best_descent(centred)}
 
     def draw(figure):
         axis = figure.subplots()

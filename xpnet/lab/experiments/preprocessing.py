@@ -7,14 +7,6 @@ from xpnet.data import ZCA, MeanImage, MinMax, PCAWhiten, Standardize
 from xpnet.lab import Check, Picture, Result, Table, experiment
 
 N = 1000
-STEPS = {
-    "centred": MeanImage(),
-    "scaled": Standardize(),
-    "min-max": MinMax(),
-    "decorrelated": PCAWhiten(whiten=False),
-    "whitened": PCAWhiten(),
-    "ZCA": ZCA(),
-}
 
 
 def covariance(x):
@@ -26,7 +18,17 @@ def run() -> Result:
     mix = asarray([[3.0, 1.0], [1.0, 1.0]])
     x = init.normal((N, 2), std=1.0) @ mix + asarray([4.0, 2.0])
     new = init.normal((5, 2), std=1.0) @ mix + asarray([4.0, 2.0])
-    clouds = {name: step.fit(x).transform(x) for name, step in STEPS.items()}
+    # core
+    steps = {
+        "centred": MeanImage(),
+        "scaled": Standardize(),
+        "min-max": MinMax(),
+        "decorrelated": PCAWhiten(whiten=False),
+        "whitened": PCAWhiten(),
+        "ZCA": ZCA(),
+    }
+    clouds = {name: step.fit(x).transform(x) for name, step in steps.items()}
+    # end of core
     mean, std = to_numpy(x).mean(axis=0), to_numpy(x).std(axis=0)
     eigenvalues = np.linalg.eigvalsh(covariance(x))[::-1]
     moved = {
@@ -76,13 +78,13 @@ def run() -> Result:
             ),
             Check(
                 "new data: with the stored mean and deviation",
-                STEPS["scaled"].transform(new),
+                steps["scaled"].transform(new),
                 exact=(to_numpy(new) - mean) / std,
                 atol=1e-5,
             ),
             Check(
                 "undone: largest error",
-                max(np.abs(to_numpy(s.inverse(clouds[k])) - to_numpy(x)).max() for k, s in STEPS.items()),
+                max(np.abs(to_numpy(s.inverse(clouds[k])) - to_numpy(x)).max() for k, s in steps.items()),
                 exact=0.0,
                 atol=1e-4,
             ),

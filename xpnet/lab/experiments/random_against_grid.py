@@ -11,6 +11,7 @@ TRIALS, WIDTHS, REPEATS, RATES = 9, (0.05, 0.1, 0.2), 300, 1500
 @experiment("S1, S2, S4", "random search instead of grid search; log-scale search")
 def run() -> Result:
     # only the first parameter matters: a run is good if it falls into an interval of some width
+    # core
     space = Space({"important": uniform(0, 1), "unimportant": uniform(0, 1)})
     grid = GridSearch(3).settings(space)
     draws = [[space.sample(seed, k) for k in range(TRIALS)] for seed in range(REPEATS)]
@@ -18,6 +19,7 @@ def run() -> Result:
     hits = lambda points, a, width: any(a <= p["important"] < a + width for p in points)
     by_random = [np.mean([hits(d, a, w) for d, a in zip(draws, starts[w], strict=True)]) for w in WIDTHS]
     by_grid = [np.mean([hits(grid, a, w) for a in starts[w]]) for w in WIDTHS]
+    # end of core
     # the grid has its points at 0, 1/2 and 1, of which an interval of width w meets 1/2 for w of 1 - w starts
     exact_grid = [w / (1 - w) for w in WIDTHS]
     exact_random = [1 - (1 - w) ** TRIALS for w in WIDTHS]
@@ -54,7 +56,7 @@ def run() -> Result:
                 ylim=(-0.03, 1.03),
             )
         for name, r in rates.items():
-            axes[2].hist(np.log10(r), 30, alpha=0.6, label=name)
+            axes[2].hist(np.log10(r), 30, alpha=0.6, label=name, histtype="stepfilled")
         axes[2].set(title=f"{RATES} learning rates", xlabel="log10")
         axes[2].legend()
 

@@ -47,6 +47,7 @@ def reverse_mode(x, weights):
 def forward_mode(x, weights):
     """The same gradient: values once, then a tangent for each input through all layers."""
     count = Counter()
+    # core
     h, slopes = asarray(x), []
     for W in weights:
         h = F.tanh(count.product(h, asarray(W)))
@@ -57,6 +58,7 @@ def forward_mode(x, weights):
         for W, slope in zip(weights, slopes, strict=True):
             dh = count.product(dh, asarray(W)) * slope
         gradient.append(float(to_numpy(dh).sum()))
+    # end of core
     return np.array(gradient), count.products
 
 

@@ -13,6 +13,7 @@ STARTS = np.linspace(-6, 6, 49)
 
 @experiment("S1, S2, S3", "saturation: sigmoids kill gradients, ReLU passes them on unchanged")
 def run() -> Result:
+    # core
     def through_layers(f):
         """A chain of units with weight 1; all starts at once."""
         x = tensor(STARTS, requires_grad=True)
@@ -21,6 +22,8 @@ def run() -> Result:
             outputs.append(f(outputs[-1]))
         outputs[-1].sum().backward()
         return to_numpy(x.grad), [z.numpy() for z in outputs]
+
+    # end of core
 
     (sigmoid, s), (tanh, t), (relu, _) = (through_layers(f) for f in UNITS.values())
     z = tensor(np.array([0.0, 10.0, -10.0]), requires_grad=True)

@@ -34,6 +34,7 @@ def on_plateaus(losses, patience=3):
 @experiment("S1, S2, S3", "learning-rate schedules: step, exponential, 1/t, 0.95 per epoch, on a plateau")
 def run() -> Result:
     t = np.arange(EPOCHS)
+    # core
     schedules = {
         "halve every 10 epochs": (lambda o: optim.StepLR(o, 10, gamma=0.5), RATE * 0.5 ** (t // 10)),
         "exponential, a0 exp(-kt)": (lambda o: optim.ExponentialLR(o, math.exp(-K)), RATE * np.exp(-K * t)),
@@ -44,6 +45,7 @@ def run() -> Result:
             RATE * (1 + np.cos(np.pi * t / EPOCHS)) / 2,
         ),
     }
+    # end of core
     curves = {name: curve(make) for name, (make, _) in schedules.items()}
 
     # a loss that improves for ten epochs and then stays

@@ -5,6 +5,7 @@ import numpy as np
 from xpnet import asarray, optim, tensor, to_numpy
 from xpnet.functional import binary_cross_entropy_with_logits, mse_loss, sigmoid
 from xpnet.lab import Check, Picture, Result, experiment
+from xpnet.lab.surfaces import descend
 
 Z = np.linspace(-12, 12, 97)
 LOSSES = {
@@ -19,20 +20,18 @@ LOSSES = {
 def run() -> Result:
     ones = asarray(np.ones(len(Z)))  # the right answer is 1
 
+    # core
     def slope(loss):
         z = tensor(Z, requires_grad=True)
         loss(z, ones, reduction="sum").backward()
         return to_numpy(z.grad)
 
-    def train(loss, start=-8.0, steps=200):
-        z = tensor(np.array([start]), requires_grad=True)
-        optimizer, path = optim.SGD([z], lr=1.0), []
-        for _ in range(steps):
-            optimizer.zero_grad()
-            loss(z, asarray(np.ones(1))).backward()
-            optimizer.step()
-            path.append(float(sigmoid(z).item()))
-        return path
+    def train(loss):
+        """The probability of the right answer, 200 steps from a confident mistake."""
+        path = descend(lambda z: loss(z, asarray(np.ones(1))), [-8.0], lambda z: optim.SGD(z, lr=1.0), 200)
+        return to_numpy(sigmoid(asarray(path[1:, 0])))
+
+    # end of core
 
     slopes = {name: slope(loss) for name, loss in LOSSES.items()}
     paths = {name: train(loss) for name, loss in LOSSES.items()}

@@ -28,11 +28,13 @@ def run() -> Result:
         k = np.arange(steps + 1)[:, None]
         return (along * (1 - rate * values) ** k) @ vectors.T
 
+    # core
     paths = {rate: descent(rate, 600) for rate in STEPS}
     needed = {rate: int(np.argmax(f(path.T) < 1e-8)) for rate, path in paths.items()}
     limit = 2 / found[-1]
     inside, beyond = (f(descent(share * limit, 150).T) for share in (0.99, 1.01))
     best = 2 / found.sum()  # both coordinates shrink equally fast
+    # end of core
 
     def draw(figure):
         for axis, rate in zip(figure.subplots(1, 4, sharey=True), STEPS, strict=True):

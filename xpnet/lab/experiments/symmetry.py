@@ -23,6 +23,7 @@ def run() -> Result:
     options = {"bias_init": init.zeros, "dtype": "float64"}
     train, test = split(digits, (0.8, 0.2))
     spread, accuracy, distinct, hidden = {}, {}, {}, {}
+    # core
     for name, start in STARTS.items():
         layer = nn.Linear(64, UNITS, weight_init=start, **options)
         model = nn.Sequential(layer, nn.Tanh(), nn.Linear(UNITS, 10, weight_init=start, **options))
@@ -31,6 +32,7 @@ def run() -> Result:
         spread[name] = float(np.abs(w - w[0]).max())
         distinct[name] = len(np.unique(w.round(3), axis=0))
         accuracy[name] = float(np.mean(to_numpy(predict(model, test)).argmax(1) == test.y))
+        # end of core
         hidden[name] = w
     moved = float(np.abs(hidden["constant 0.1"] - 0.1).max())
 

@@ -12,6 +12,7 @@ UNITS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "ReLU": nn.ReLU}
 EPOCHS, DEPTH = 15, 4
 
 
+# core
 def train(unit, data):
     manual_seed(0)
     layers = []
@@ -20,6 +21,9 @@ def train(unit, data):
     model = nn.Sequential(*layers, nn.Linear(64, 10, weight_init=init.xavier_fan_in))
     trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.1))
     return trainer.fit(DataLoader(data, 32), epochs=EPOCHS)["train_loss"]
+
+
+# end of core
 
 
 @experiment("S1, S3", "tanh converges faster than the sigmoid; ReLU converges fast")

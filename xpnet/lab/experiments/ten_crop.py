@@ -13,7 +13,6 @@ from xpnet.train import predict
 @experiment("S3, S5", "test-time augmentation: 10 fixed crops, 4 corners and the centre, flipped; N scales")
 def run() -> Result:
     original = landscape()  # 256 by 340
-    views = [to_numpy(v) for v in ten_crop(asarray(original), 224)]
     places = {
         "top left": (0, 0),
         "top right": (0, 116),
@@ -21,11 +20,13 @@ def run() -> Result:
         "bottom right": (32, 116),
         "centre": (16, 58),
     }
-    errors = []
+    # core
+    views, errors = [to_numpy(v) for v in ten_crop(asarray(original), 224)], []
     for k, (top, left) in enumerate(places.values()):
         window = slice(top, top + 224), slice(left, left + 224)
         errors.append(np.abs(views[k][0] - original[0][:, *window]).max())
         errors.append(np.abs(views[5 + k][0] - original[0][:, :, ::-1][:, *window]).max())
+    # end of core
 
     scales = (256, 288, 320)
     # each pixel of this picture is its column: scaled to width w, pixel j shows (j + 1/2) 340 / w - 1/2

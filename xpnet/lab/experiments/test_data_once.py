@@ -26,6 +26,7 @@ def expected_best(models):
 @experiment("S1", "training, validation and test data: test data used ONCE")
 def run() -> Result:
     # models that guess: accuracy of each on 200 test sets, and on as many new ones
+    # core
     guess = lambda step: random.integers(
         TRIALS * max(MODELS) * SAMPLES, CLASSES, random.Key(0, random.NOISE, step)
     )
@@ -34,6 +35,7 @@ def run() -> Result:
     )
     best = [accuracies[:, :k].max(axis=1).mean() for k in MODELS]
     chosen = [again[np.arange(TRIALS), accuracies[:, :k].argmax(axis=1)].mean() for k in MODELS]
+    # end of core
 
     train, validation, test = split(load_digits().map(lambda x: x / 16))
     model = nn.Linear(64, 10)

@@ -19,6 +19,7 @@ MODELS = {  # optimizer, objective
 @experiment("S5", "ensembles: train three models and average their results; another optimizer or objective")
 def run() -> Result:
     train, validation = split(load_digits().map(lambda x: (x - 4.9) / 6), (0.1, 0.9))
+    # core
     models, accuracy = [], {}
     for name, (optimizer, loss) in MODELS.items():
         model = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
@@ -27,6 +28,7 @@ def run() -> Result:
         accuracy[name] = evaluate(model, validation, F.cross_entropy)["accuracy"]
     together = Ensemble(models)
     accuracy["mean of the three"] = evaluate(together, validation, F.cross_entropy)["accuracy"]
+    # end of core
     few = validation.x[:20]
     scores = [to_numpy(predict(m, few)).astype(np.float64) for m in models]
     softmax = [np.exp(s) / np.exp(s).sum(axis=1, keepdims=True) for s in scores]

@@ -31,6 +31,7 @@ def around(f, x, h=1e-2):
 
 @experiment("S2", "finding the minimum of a function: turning points, f'', gradient ascent")
 def run() -> Result:
+    # core
     slopes = {name: slope(f, x) for name, (f, x, _) in FUNCTIONS.items()}
     second = {
         name: float(to_numpy(hessian(f)(np.array([x]))).item()) for name, (f, x, _) in FUNCTIONS.items()
@@ -38,6 +39,7 @@ def run() -> Result:
     sides = {name: around(f, x) for name, (f, x, _) in FUNCTIONS.items()}
     hill = lambda x: -((x[0] - 1) ** 2) - 2 * (x[1] + 2) ** 2
     climb = descend(hill, [4.0, 4.0], lambda p: optim.SGD(p, lr=0.1, maximize=True), 200)
+    # end of core
 
     def draw(figure):
         for axis, name in zip(figure.subplots(1, 4), ("x^2", "-x^2", "x^3", "x^4"), strict=True):

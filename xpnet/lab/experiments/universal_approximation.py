@@ -17,6 +17,7 @@ def f(x):
 
 def staircase(units):
     """Hornik's network by hand: each sigmoid is a step, as high as f rises from one cell to the next."""
+    # core
     centres = (np.arange(units + 1) + 0.5) / (units + 1)
     steepness = 20.0 * units
     model = nn.Sequential(
@@ -27,6 +28,7 @@ def staircase(units):
     hidden.bias.data = asarray(-steepness * (centres[:-1] + centres[1:]) / 2)  # steps between the centres
     out.weight.data = asarray(np.diff(f(centres))[None, :])
     out.bias.data = asarray(f(centres[:1]))
+    # end of core
     return model
 
 

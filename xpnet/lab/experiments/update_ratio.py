@@ -20,6 +20,7 @@ class UpdateRatio(Callback):
     def __init__(self):
         self.ratios, self.losses = [], []
 
+    # core
     def on_backward_end(self, trainer):
         """Before the step."""
         self.before = to_numpy(trainer.model[0].weight.data).copy()
@@ -29,6 +30,8 @@ class UpdateRatio(Callback):
         update = to_numpy(trainer.model[0].weight.data) - self.before
         self.ratios.append(np.linalg.norm(update) / np.linalg.norm(self.before))
         self.losses.append(float(to_numpy(trainer.loss_value)))
+
+    # end of core
 
 
 def network():
