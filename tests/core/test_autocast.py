@@ -9,7 +9,7 @@ import pytest
 import xpnet
 from tests.every_layer import LAYERS, SEVERAL, sample
 from xpnet import functional as F
-from xpnet import nn, to_numpy
+from xpnet import nn, optim, to_numpy
 from xpnet.core.context import autocasts, casting
 from xpnet.core.trees import leaves
 
@@ -155,3 +155,35 @@ def test_float64_is_left_alone(backend):
 def test_other_types_are_refused():
     with pytest.raises(ValueError, match='expected "bf16" or "float16", got \'float61\'; did you mean'):
         xpnet.autocast("float61")
+
+
+def test_several_steps_in_one_block_see_new_parameters():
+    """As in a block for each step: what was rounded before an update is not used after it, in no mode."""
+
+    def outputs(whole, each):
+        xpnet.manual_seed(0)
+        model, x = nn.Linear(3, 2), xpnet.tensor([[1.0, 2.0, 3.0]])
+        optimizer, found = optim.SGD(model, lr=0.5), []
+        with whole:
+            for _ in range(3):
+                optimizer.zero_grad()
+                with each():
+                    y = model(x)
+                    y.sum().backward()
+                optimizer.step()
+                with each(), xpnet.no_grad():
+                    found += [y.numpy(), model(x).numpy()]
+        return np.array(found)
+
+    found = outputs(xpnet.autocast("float16"), contextlib.nullcontext)
+    expected = outputs(contextlib.nullcontext(), lambda: xpnet.autocast("float16"))
+    np.testing.assert_array_equal(found, expected)
+    assert len(np.unique(found[:, 0, 0])) == 4
+
+
+def test_an_assigned_parameter_is_rounded_anew():
+    model, x = nn.Linear(2, 1, bias=False), xpnet.asarray([[1.0, 1.0]])
+    with xpnet.autocast("float16"), xpnet.no_grad():
+        model(x)
+        model.weight.data = xpnet.asarray([[1.0, 2.0]])
+        assert model(x).item() == 3

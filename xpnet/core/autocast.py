@@ -15,6 +15,7 @@ from xpnet.core.node import Carried, Node
 from xpnet.core.op import is_recording
 from xpnet.core.operators import astype
 from xpnet.core.places import backend_of
+from xpnet.core.versions import last
 
 TYPES = {"bf16": "bfloat16", "bfloat16": "bfloat16", "float16": "float16"}
 
@@ -48,8 +49,8 @@ class autocast(Within[Any]):
     arguments of linear layers, products, convolutions, attention and recurrences, whose sums are made in
     float32 and rounded once. In float32 are losses, softmax, the norms with their statistics, sums, means,
     powers, exponentials and logarithms. Everything else takes what comes, in float32 where both meet.
-    A parameter is rounded once a block, its gradient is float32. Float64 is left alone, and so are methods
-    that write in place. `Trainer(precision=...)` does all of this.
+    A parameter is rounded once a block, and anew after an optimizer's step; its gradient is float32. Float64
+    is left alone, and so are methods that write in place. `Trainer(precision=...)` does all of this.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -96,7 +97,8 @@ class Casting:
 
     def __init__(self, dtype: str) -> None:
         self.dtype = dtype
-        self._rounded: dict[tuple[int, bool], tuple[Any, Any]] = {}  # parameters, which they keep alive
+        self._rounded: dict[tuple[int, bool], tuple[Any, Any, Any]] = {}  # parameters, kept alive, and values
+        self._written = last[0]
 
     def __call__(self, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The op of arguments in the types that it wants."""
@@ -122,10 +124,15 @@ class Casting:
     def _round(self, a: Any) -> Any:
         if not (isinstance(a, Node) and a.requires_grad and a._pullback is None):
             return _as(a, self.dtype)
+        if self._written != last[0]:  # an optimizer's step: parameters have other values
+            self._written = last[0]
+            self._rounded.clear()
         key = id(a), is_recording()
-        if key not in self._rounded:
-            self._rounded[key] = a, _as(a, self.dtype)
-        return self._rounded[key][1]
+        _, data, rounded = self._rounded.get(key, (None, None, None))
+        if data is not a._data or (key[1] and rounded._pullback is None):  # assigned; freed by backward
+            rounded = _as(a, self.dtype)
+            self._rounded[key] = a, a._data, rounded
+        return rounded
 
 
 def _is(a: Any, *names: str) -> bool:
