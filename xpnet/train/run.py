@@ -36,6 +36,7 @@ from xpnet.train.metrics import Mean, Metric
 from xpnet.train.resume import checkpoint_content
 from xpnet.train.rounding import forward_in, products_in
 from xpnet.train.scaling import LossScaler
+from xpnet.train.stopping import EarlyStopping
 
 
 class Stepping(Protocol):
@@ -330,6 +331,9 @@ class Run:
         for name, mean in means.items():
             self.means[name].load_state_dict(mean)
         self.taken, self.step, self.stop = state["batches"], state["step"], state["stop"]
+        stoppings = [callback for callback in self.callbacks if isinstance(callback, EarlyStopping)]
+        if any(c.goes_on for c in stoppings) and not any(c.stopped for c in stoppings):
+            self.stop = False
         self.seconds = state["seconds"]
         self._trained = None
         random.set_generator_state(state["random"])
