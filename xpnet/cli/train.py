@@ -163,7 +163,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"with --resume: go on although this is otherwise now, of {', '.join(ALLOWED)}",
     )
     files.add_argument(
-        "--run", metavar="NAME", help="all files of the run in runs/NAME, its options as config.toml, too"
+        "--run", metavar="NAME", help="all files of the run in runs/NAME, its config.toml and log.txt, too"
     )
     files.add_argument("--overwrite", action="store_true", help="with --run: replace an earlier one")
     files.add_argument(
