@@ -13,7 +13,7 @@ import numpy as np
 from xpnet.cli.errors import BadInputError
 from xpnet.cli.settings import ReadingSettings
 from xpnet.cli.table import read, refuse_reading
-from xpnet.core.reading import read_file, reading
+from xpnet.core.reading import UnreadableFileError, read_file, reading
 from xpnet.data import Columns
 from xpnet.data.dataset import check_finite
 from xpnet.data.folder import Pictures, is_archive, pictures_in
@@ -144,10 +144,18 @@ def read_input(path: str, saved: Saved, settings: ReadingSettings, skip_damaged:
     if shape is None:
         raise ValueError(f"{path}: the model does not say what shape a sample has")
     picture = saved.metadata.get("picture", shape)
-    if suffix in COLUMNAR:
-        x = fit(numbers_of(read(settings, path), None), shape, path)
-    else:
-        x = read_samples(path, shape, picture, settings)
+    try:
+        if suffix in COLUMNAR:
+            x = fit(numbers_of(read(settings, path), None), shape, path)
+        else:
+            x = read_samples(path, shape, picture, settings)
+    except ValueError as error:
+        if len(picture) != 3 or suffix in (*_ARRAYS, *SUFFIXES):
+            raise
+        sides = f"{picture[1]} by {picture[2]}"
+        raise UnreadableFileError(
+            f"{error}; the model takes pictures of {sides} pixels: give it some, or a folder of them"
+        ) from error
     labels, notes = _stored_labels(path, len(x), saved.task) if suffix == ".npz" else (None, ())
     return Samples(x, np.arange(len(x)), None, labels, notes)
 

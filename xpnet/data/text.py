@@ -183,14 +183,6 @@ def table_of(
     text, delimiter = declared(text, path, delimiter, decimal)
     rows, lines, marked, empty = split_lines(text, delimiter, path)
     rows, lines = _without_comments(rows, lines, marked, header, path)
-    inside = [n for n in empty if rows and lines[0] < n < lines[-1]]
-    if inside:
-        one = len(inside) == 1
-        warnings.warn(
-            f"{printable(path)}: {len(inside)} empty {'line' if one else 'lines'} among the rows, such as "
-            f"line {inside[0]}, {'is' if one else 'are'} passed over",
-            stacklevel=4,
-        )
     names = None
     if header is None and rows and any(map(is_number, rows[0])):
         if is_asked(rows[0], asked):
@@ -231,6 +223,14 @@ def table_of(
     if decimal is None and delimiter != "," and _has_decimal_commas(rows):
         decimal = ","
         warnings.warn(f"{printable(path)}: its commas are taken for decimal marks, as in 1,5", stacklevel=4)
+    inside = [n for n in empty if rows and lines[0] < n < lines[-1]]
+    if inside:
+        one = len(inside) == 1
+        warnings.warn(
+            f"{printable(path)}: {len(inside)} empty {'line' if one else 'lines'} among the rows, such as "
+            f"line {inside[0]}, {'is' if one else 'are'} passed over",
+            stacklevel=4,
+        )
     if decimal == ",":
         rows = _with_points(Table(path, names, rows, lines))
     return Table(path, names, rows, lines)
