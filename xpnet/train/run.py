@@ -36,7 +36,6 @@ from xpnet.train.metrics import Mean, Metric
 from xpnet.train.resume import checkpoint_content
 from xpnet.train.rounding import forward_in, products_in
 from xpnet.train.scaling import LossScaler
-from xpnet.train.stopping import EarlyStopping
 
 
 class Stepping(Protocol):
@@ -331,9 +330,8 @@ class Run:
         for name, mean in means.items():
             self.means[name].load_state_dict(mean)
         self.taken, self.step, self.stop = state["batches"], state["step"], state["stop"]
-        stoppings = [callback for callback in self.callbacks if isinstance(callback, EarlyStopping)]
-        if any(c.goes_on for c in stoppings) and not any(c.stopped for c in stoppings):
-            self.stop = False
+        if any(c.goes_on for c in self.callbacks) and not any(c.stopped for c in self.callbacks):
+            self.stop = False  # whoever ended the run would not have, with the patience it has now
         self.seconds = state["seconds"]
         self._trained = None
         random.set_generator_state(state["random"])
