@@ -105,7 +105,7 @@ def epoch(make: Make | None, train: Dataset, validation: Dataset) -> dict[str, f
         contextlib.redirect_stderr(io.StringIO()),
     ):
         callbacks = [] if make is None else make(optimizer, Path(folder))
-        trainer = Trainer(model, cross_entropy, optimizer, [*callbacks, clock])
+        trainer = Trainer(model, cross_entropy, optimizer, [*callbacks, clock], verbose=False)
         trainer.fit(DataLoader(train, 128), validation, epochs=2)
     return clock.seconds
 

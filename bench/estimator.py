@@ -48,7 +48,9 @@ def pairs(size: str, seed: int = 0) -> dict[str, tuple[Callable[[], object], Cal
     def by_hand() -> Trainer:
         xpnet.manual_seed(0)
         model = nn.mlp(features, hidden, classes or 1)
-        trainer = Trainer(model, loss, make_optimizer("adam", model, weight_decay=estimator.alpha))
+        trainer = Trainer(
+            model, loss, make_optimizer("adam", model, weight_decay=estimator.alpha), verbose=False
+        )
         trainer.fit(DataLoader(Dataset(x, target), batch), epochs=epochs)
         return trainer
 

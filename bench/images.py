@@ -52,7 +52,7 @@ def fit(
     """Train with a cosine schedule, and print a line an epoch."""
     loader = DataLoader(training, options.batch_size, drop_last=True, seed=options.seed, augment=augment)
     schedule = LearningRate(optim.CosineAnnealingLR(rule, options.epochs))
-    trainer = Trainer(model, F.cross_entropy, rule, [schedule])
+    trainer = Trainer(model, F.cross_entropy, rule, [schedule], verbose=False)
     history = trainer.fit(loader, validation, options.epochs)
     for key, values in history.items():
         print(f"  {key:<14}" + " ".join(f"{v:.4g}" for v in values), flush=True)

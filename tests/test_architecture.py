@@ -294,9 +294,9 @@ def test_files_are_short():
     assert median(lines.values()) < 130
 
 
-def test_the_map_in_the_readme_is_of_this_house():
+def test_the_map_in_the_pages_is_of_this_house():
     root = PACKAGE.parent
-    table = (root / "README.md").read_text().split("## Map of the code")[1].split("\n## ")[0]
+    table = (root / "docs/pages/architecture.md").read_text().split("## Map of the code")[1].split("\n## ")[0]
     first = [line.split("|")[1] for line in table.splitlines() if line.count("|") > 2]
     named = [entry for cell in first for entry in re.findall(r"`([\w/.]+)`", cell)]
     places = (root, PACKAGE, PACKAGE / "core")

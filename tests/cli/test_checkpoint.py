@@ -155,6 +155,27 @@ def test_another_patience_counts_from_where_the_run_is(patience, capsys):
     assert measured("part.json") == measured("whole.json")
 
 
+def test_a_run_that_patience_ended_goes_on_with_more(capsys):
+    words = ["train", "digits", "--layers", "8", "--schedule", "constant", "--lr", "0.1", *FILES]
+    words += ["--epochs", "12", "--patience"]
+    assert main([*words, "1", "--save", "none", "--checkpoint", "c"]) == 0
+    epochs = len(load_checkpoint("c")["state"]["history"]["val_loss"])
+    assert epochs < 9
+    capsys.readouterr()
+    assert main(["train", "--resume", "c", "--save", "none"]) == 0
+    out = capsys.readouterr().out
+    assert "after 1 epochs without a better one, and stays so; --patience 2 or more goes on\n" in out
+    assert f"{epochs} epochs in" in out
+    assert (
+        main(["train", "--resume", "c", "--patience", "3", "--save", "part.st", "--json", "part.json"]) == 0
+    )
+    assert "after 1 epochs without a better one; it goes on, until these are 3\n" in capsys.readouterr().out
+    assert main([*words, "3", "--save", "whole.st", "--json", "whole.json"]) == 0
+    assert np.array_equal(theta("part.st"), theta("whole.st"))
+    assert measured("part.json") == measured("whole.json")
+    assert len(json.loads(Path("part.json").read_text())["history"]["val_loss"]) > epochs
+
+
 def _cut(path, epochs):
     """Make the checkpoint one of an earlier epoch, by running the same command again for so long."""
     command = load_checkpoint(path)["metadata"]["options"]

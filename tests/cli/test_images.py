@@ -63,6 +63,64 @@ def test_own_pictures_are_told_apart(capsys):
     assert "1 samples from pictures/standing/3.png" in capsys.readouterr().out
 
 
+def test_what_is_cut_and_what_has_no_class_is_counted(capsys):
+    bars(Path("pictures"), sizes=((16, 16),))
+    options = ["--width", "2", "--size", "16", "--epochs", "1", "--plot", "none", "--grid", "none"]
+    assert main(["train", "images", "pictures", *options]) == 0
+    bars(Path("new"), per_class=4, sizes=((16, 16), (30, 18)))
+    capsys.readouterr()
+    assert main(["predict", "images.safetensors", "new", "--output", "all.csv"]) == 0
+    out = capsys.readouterr().out
+    assert "note: 4 of 8 pictures, such as new: lying/1.png (18 by 30): not of the model's 16 by 16" in out
+    assert "no folder" not in out
+    (Path("new") / "others").mkdir()
+    for name in ("0.png", "2.png"):
+        (Path("new/lying") / name).rename(Path("new/others") / name)
+    assert main(["predict", "images.safetensors", "new", "--output", "some.csv"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "note: 2 of 8 pictures are in no folder that is called as a class: they are predicted, and what is "
+        "measured is of the other 6\n"
+    ) in out
+    rows = [line.split(",") for line in Path("some.csv").read_text().splitlines()[1:]]
+    assert [row[-1] for row in rows if row[1].startswith("others")] == ["", ""]
+    right = np.mean([row[2] == row[-1] for row in rows if row[-1]])
+    assert f"accuracy {right:.2%}\n" in out
+    assert main(["predict", "images.safetensors", "new/standing/0.png"]) == 0
+    assert "centre" not in "".join(capsys.readouterr())
+    with pytest.warns(
+        UserWarning, match=r"1.png \(18 by 30\): not of the model's 16 by 16 pixels; the centre"
+    ):
+        assert main(["predict", "images.safetensors", "new/standing/1.png"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (np.array([0, -1, 1, -1]), "2 of 4 samples have a negative number in y: they are predicted"),
+        (
+            np.array([0.5, 1, 1, 0]),
+            "y is float64 (4,), not a whole number, its class, for each of 4 samples: not used",
+        ),
+        (
+            np.array([0, 1, 1]),
+            "y is int64 (3,), not a whole number, its class, for each of 4 samples: not used",
+        ),
+        (np.array([0, 1, 1, 0]), None),
+    ],
+)
+def test_labels_in_a_file_of_arrays_are_used_or_said(y, said, capsys):
+    assert main(["train", "digits", "--epochs", "1", "--plot", "none"]) == 0
+    np.savez("xy.npz", x=load_digits().x[:4], y=y)
+    capsys.readouterr()
+    assert main(["predict", "digits.safetensors", "xy.npz"]) == 0
+    out = capsys.readouterr().out
+    assert [said in line for line in out.splitlines() if line.startswith("note")] == (
+        [] if said is None else [True]
+    )
+    assert ("accuracy" in out) == (said is None or "negative" in said)
+
+
 @pytest.mark.parametrize(("side", "shown"), [(32, 32), (30, 28), (5, 8), (90, 64)])
 def test_pictures_are_not_scaled_up_beyond_a_step(side, shown):
     image = pytest.importorskip("PIL.Image")

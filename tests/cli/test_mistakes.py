@@ -19,6 +19,7 @@ def place(tmp_path_factory):
     rows = [(round(draw.random() * 100, 1), ("Graz", "Wien")[i % 2], draw.random()) for i in range(40)]
     header = "size,city,price\n"
     (folder / "h.csv").write_text(header + "".join(f"{a},{b},{c:.3f}\n" for a, b, c in rows))
+    (folder / "goals.csv").write_text("price\n" + "".join(f"{c:.3f}\n" for *_, c in rows))
     (folder / "new.csv").write_text("size,city\n50,Graz\n")
     (folder / "misspelt.csv").write_text("sise,city\n50,Graz\n")
     (folder / "words.csv").write_text("size,city\nfifty,Graz\n")
@@ -69,7 +70,17 @@ MISTAKES = {
     "train digits --batch-size 1": "at least 2, since batch norm needs two samples",
     "train digits --seed x": "invalid int value: 'x'",
     "train digits --dropout 1": "a probability of at least 0 and below 1",
-    "train digits --backend cuda": "choose from 'numpy', 'cupy'",
+    "train digits --backend cuda": "did you mean 'cupy'?",
+    "train digits --backend gpu": "did you mean 'cupy'?",
+    "doctor --epoch 3": "did you mean '--steps'?",
+    "search --trials 4": "two whole numbers, of the coarse and of the fine search, such as 60,30, got '4'",
+    "train images pics/a/0.png": "pics/a/0.png is one picture: give a folder, or an archive, with a",
+    "train images pics/a": "no pictures in class folders; expected such as cat/1.jpg",
+    "train table h.csv --target price --delimiter ';'": "',' between its fields: --delimiter ',' parts them",
+    "predict h.safetensors new.csv --delimiter tab": "',' between its fields: --delimiter ',' parts them",
+    "train digits --save nowhere/m.safetensors": "there is no folder nowhere: make it first",
+    "predict digits.safetensors new.csv": "the model takes pictures of 8 by 8 pixels: give it some",
+    "train table goals.csv --target price": "no column to learn from: the target is the only one",
     "train digits --device 3": "has one device, 'cpu'",
     "train digits --path .": "leave out --path",
     "train digits --target price": "--target is for tables",

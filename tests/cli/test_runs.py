@@ -1,5 +1,6 @@
 """Runs in folders of their own, options from TOML files, and the table that compares runs."""
 
+import io
 import json
 import tomllib
 from pathlib import Path
@@ -241,3 +242,77 @@ def test_runs_refuses_in_one_line(capsys):
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+# ---- the log --------------------------------------------------------------------------------------------
+
+
+def log(name="a"):
+    return Path("runs", name, "log.txt").read_text()
+
+
+def test_the_log_is_what_was_printed(capsys):
+    assert main([*QUICK, "--run", "a"]) == 0
+    printed = capsys.readouterr().out
+    assert log() == printed
+    assert [line[:10] for line in log().splitlines() if line.startswith("epoch")] == [
+        "epoch   1/",
+        "epoch   2/",
+    ]
+    assert (
+        main(["train", "--resume", "a", "--epochs", "3", "--schedule", "constant", "--allow", "callbacks"])
+        == 0
+    )
+    assert log() == printed + capsys.readouterr().out
+    assert main([*QUICK, "--run", "a", "--overwrite", "--epochs", "1"]) == 0
+    assert log() == capsys.readouterr().out
+
+
+def test_the_log_holds_errors_and_no_bars(capsys, monkeypatch):
+    words = [*QUICK, "--run", "a", "--lr", "1e30", "--optimizer", "sgd"]
+    monkeypatch.setattr("xpnet.train.progress._on_a_terminal", lambda: True)
+    assert main(words) == 1
+    captured = capsys.readouterr()
+    assert "xpnet train: error: " in log()
+    assert "batch" in captured.err  # the bar, which was there
+    assert "\r" not in log()
+    assert "batch/s" not in log()
+
+
+def test_a_refused_command_leaves_the_log_as_it_was(capsys):
+    assert main([*QUICK, "--run", "a"]) == 0
+    before = log()
+    for words in (["--lr", "0.5"], ["--batch-size", "5000"]):
+        assert main(["train", "--resume", "a", *words]) == 2
+        assert log() == before
+    assert main([*QUICK, "--run", "a", "--overwrite", "--batch-size", "5000"]) == 2
+    assert log() == before
+    assert main([*QUICK, "--run", "b", "--batch-size", "5000"]) == 2
+    assert not Path("runs/b").exists()
+
+
+def test_a_full_disk_ends_the_log_and_not_the_run(capsys, monkeypatch):
+    from xpnet.cli import log as module
+
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    usual = module._Log.__init__
+    monkeypatch.setattr(module._Log, "__init__", lambda self, file, path: usual(self, Full(), path))
+    assert main([*QUICK, "--run", "a"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("nothing more is written to runs/a/log.txt: [Errno 28]") == 1
+    assert "epoch   2/2" in captured.out
+    assert Path("runs/a/model.safetensors").exists()
+
+
+def test_a_crash_is_in_the_log(capsys, monkeypatch):
+    def broken(*args):
+        raise AttributeError("of the program")
+
+    monkeypatch.setattr("xpnet.cli.train._test", broken)
+    with pytest.raises(AttributeError):
+        main([*QUICK, "--run", "a"])
+    assert log().endswith("AttributeError: of the program\n")
+    assert "Traceback" in log()

@@ -15,6 +15,7 @@ from xpnet.cli import main
 from xpnet.cli.measures import regression_measures
 from xpnet.cli.settings import TrainSettings
 from xpnet.cli.table import read_table_data, stem_of
+from xpnet.io.intervals import calibration
 
 pytest.importorskip("safetensors")
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("folder")]
@@ -254,6 +255,68 @@ def test_intervals_hold_the_true_numbers_as_often_as_they_say(capsys):
     assert (
         "xpnet predict: error: --interval 0.7: no interval of 0.7: 300 rows gave" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(("rows", "level"), [(9, 0.9), (4, 0.8), (300, 0.95)])
+def test_what_a_level_rests_on_is_a_beta_distribution(rows, level):
+    stats = pytest.importorskip("scipy.stats")
+    k = int(np.ceil((rows + 1) * level - 1e-9))
+    spread = stats.beta(k, rows + 1 - k).std()
+    assert f"on {rows} rows: {level:.0%} +- {spread:.0%}" in calibration({"rows": rows}, level)
+
+
+@pytest.mark.parametrize(("rows", "level", "kept", "few"), [(40, "80%", 4, True), (100, "90%", 10, False)])
+def test_intervals_of_few_rows_say_what_they_rest_on(rows, level, kept, few, capsys):
+    write("t.csv", houses(rows), ["kind"])
+    words = ["train", "table", "t.csv", "--target", "price", "--epochs", "2", "--ensemble", "2"]
+    assert main([*words, "--plot", "none"]) == 0
+    trained = capsys.readouterr().out
+    assert f"\n{level} intervals hold" in trained
+    assert main(["predict", "t.safetensors", "t.csv"]) == 0
+    measured = capsys.readouterr().out
+    write("new.csv", houses(rows), ["kind", "price"])
+    assert main(["predict", "t.safetensors", "new.csv"]) == 0
+    new = capsys.readouterr().out
+    assert f"with a probability of {level} (calibrated on {kept} rows: {level} +- " in new
+    for out in (trained, measured, new):
+        assert f"(calibrated on {kept} rows: {level} +- " in out
+        assert ("; 90% takes 9 rows)" in out) == few
+    assert main(["predict", "t.safetensors", "new.csv", "--interval", "0.99"]) == 2
+    assert f"no interval of 0.99: {kept} rows gave those of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("policy", ["refuse", "drop"])
+@pytest.mark.parametrize("target", ["price", "kind"])
+def test_rows_without_a_label_are_predicted_and_counted(target, policy, capsys):
+    table = houses()
+    other = {"price": "kind", "kind": "price"}[target]
+    write("homes.csv", table, [other])
+    words = ["train", "table", "homes.csv", "--target", target, "--epochs", "3", "--missing", policy]
+    assert main([*words, "--plot", "none"]) == 0
+    write("known.csv", {k: v[100:] for k, v in table.items()}, [other])
+    write("some.csv", {**table, target: ["", "n/a"] * 50 + table[target][100:]}, [other])
+    write("none.csv", {**table, target: [""] * N}, [other])
+    capsys.readouterr()
+    measured = []
+    for name in ("known.csv", "some.csv", "none.csv"):
+        assert main(["predict", "homes.safetensors", name, "--output", "p.csv"]) == 0
+        out = capsys.readouterr().out
+        assert len(predictions()) == (200 if name == "known.csv" else N)
+        measured.append([line for line in out.splitlines() if line.startswith(("accuracy", "R2"))])
+        note = f" of 300 rows have no value in the target, column 4 ({target}): they are predicted, and "
+        rest = {"some.csv": f"note: 100{note}what is measured is of the other 200"}
+        rest["none.csv"] = f"note: 300{note}nothing is measured"
+        assert [line for line in out.splitlines() if note in line] == [
+            line for of, line in rest.items() if of == name
+        ]
+        if name == "some.csv":
+            assert [r["label"] for r in predictions()[:100]] == [""] * 100
+            assert "" not in [r["label"] for r in predictions()[100:]]
+    assert measured[0] == measured[1] != []
+    assert measured[2] == []
+    assert main(["report", "homes.safetensors", "some.csv"]) == 0
+    assert "what is measured is of the other 200" in capsys.readouterr().out
+    assert main(["report", "homes.safetensors", "none.csv"]) == 2
 
 
 def test_an_ensemble_of_classifiers_is_one_model(capsys):

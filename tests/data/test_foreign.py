@@ -76,6 +76,30 @@ def test_targets_of_every_library_are_the_array(name):
     assert np.array_equal(fitted(X, y), fitted(X, Y))
 
 
+@pytest.mark.parametrize("name", [name for name in XS if name not in ("masked", "matrix", "big-endian")])
+def test_functions_take_tables_of_every_library(name):
+    x = XS[name]()
+    tensor = xpnet.tensor(X, requires_grad=True)
+    assert np.array_equal(xpnet.to_numpy(F.softmax(x)), F.softmax(X))
+    assert float(F.mse_loss(x, X + 1)) == float(F.mse_loss(tensor, XS[name]()) + 1) == 1.0
+    (tensor * 2.0).sum().backward()
+    F.mse_loss(
+        x, tensor
+    ).backward()  # the target's gradient: that of the mean of (target - x)^2 at its minimum
+    assert np.array_equal(xpnet.to_numpy(tensor.grad), np.full_like(X, 2.0))
+
+
+def test_losses_take_series():
+    series = library("pandas").Series(X[:, 0], index=range(100, 140))
+    for loss in (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.binary_cross_entropy_with_logits):
+        both = loss(series, X[:, 1]), loss(X[:, 0], library("pandas").Series(X[:, 1]))
+        assert float(both[0]) == float(both[1]) == float(loss(X[:, 0], X[:, 1]))
+    with pytest.raises(ValueError, match="must have the same shape"):
+        F.mse_loss(series, X)
+    with pytest.raises(TypeError, match="expected numbers"):
+        F.mse_loss(library("pandas").Series(["a"] * 40), X[:, 0])
+
+
 REFUSED = {
     "masked values": (lambda: np.ma.masked_array(X, mask=X > 1), ValueError, "masked values: fill them"),
     "missing values": (lambda: library("pandas").DataFrame({"a": [1.0, None] * 20}), ValueError, "nan at"),

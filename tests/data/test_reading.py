@@ -10,6 +10,7 @@ import shutil
 import struct
 import tarfile
 import threading
+import warnings
 import zipfile
 import zlib
 from contextlib import suppress
@@ -25,7 +26,7 @@ from xpnet import nn
 from xpnet.cli import main
 from xpnet.cli.output import write_csv
 from xpnet.core.reading import MissingFileError, UnreadableFileError, printable, read_exactly, reading
-from xpnet.data import ImageFolder, Standardize, load_cifar10, load_csv, load_npz
+from xpnet.data import ImageFolder, Standardize, load_cifar10, load_csv, load_npz, read_frame
 from xpnet.data.folder import decode
 from xpnet.data.idx import read_idx
 from xpnet.data.npy import read_npy, read_npz
@@ -533,3 +534,25 @@ def test_members_of_a_tar_file_that_lie(form):
     Path("a.tar").write_bytes(bytes(head) + content + bytes(-len(content) % 512 + 1024))
     with pytest.raises(UnreadableFileError, match=r"a\.tar: "):
         ImageFolder("a.tar")
+
+
+GAPS = {  # a table of two rows, and what is said of its empty lines
+    "none": ("a,b\n1,2\n3,4\n", None),
+    "around": ("\n\na,b\n1,2\n3,4\n\n\n", None),
+    "one": ("a,b\n1,2\n\n3,4\n", "1 empty line among the rows, such as line 3, is passed over"),
+    "of spaces": ("a,b\r\n1,2\r\n  \r\n\r\n3,4\r\n\r\n", "2 empty lines among the rows, such as line 3"),
+    "beside quotes": ('a,b\n"x\n\ny",2\n\n"z",4\n', "1 empty line among the rows, such as line 5, is"),
+    "below comments": ("# by hand\n\n# in May\na,b\n1,2\n3,4\n", None),
+}
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_empty_lines_among_the_rows_are_counted(name, tmp_path):
+    content, said = GAPS[name]
+    path = tmp_path / "t.csv"
+    path.write_bytes(content.encode())
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        frame = read_frame(path, header=True)
+    assert (len(frame), frame.names) == (2, ["a", "b"])
+    assert [said in str(warning.message) for warning in heard] == ([] if said is None else [True])

@@ -196,7 +196,10 @@ def test_a_search_keeps_a_journal_and_goes_on(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--trials", "60"], "expected two whole numbers such as 60,30"),
+        (
+            ["--trials", "60"],
+            "expected two whole numbers, of the coarse and of the fine search, such as 60,30",
+        ),
         (["--resume"], "digits-search.jsonl: no such journal to go on with: add --journal FILE"),
         (["--resume", "--journal", "none"], "add --journal FILE"),
         (["--plot", "x.csv"], "ends in .png, .svg or .pdf"),

@@ -304,3 +304,72 @@ def test_other_mistakes():
         XPNetClassifier(module=lambda shape, outputs: None).fit(X, Y)
     with pytest.raises(ValueError, match=r"gives \(1, 2\) for one sample of shape \(4,\), expected \(1, 3\)"):
         XPNetClassifier(module=lambda shape, outputs: nn.Linear(4, 2)).fit(X, Y)
+
+
+# ---- sparse matrices ----
+
+
+def holes(seed=0):
+    """Samples of which most numbers are 0, and weights of which some are."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(90, 7)) * (rng.random((90, 7)) < 0.3)
+    return x, (x[:, 0] + x[:, 1] > 0).astype(int), rng.integers(0, 3, 90)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    "kind", ["csr_matrix", "csc_matrix", "coo_matrix", "csr_array", "csc_array", "coo_array"]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sparse_samples_are_the_dense_ones_bit_by_bit(kind, dtype):
+    from scipy import sparse
+
+    x, y, weights = holes()
+    x, make = x.astype(dtype), getattr(sparse, kind)
+    options = {"max_iter": 4, "random_state": 0, "early_stopping": True, "batch_size": 16}
+    for model in (XPNetClassifier((8,), **options), XPNetRegressor((8,), batch_norm=True, **options)):
+        dense = clone(model).fit(x, y, weights).partial_fit(x, y)
+        thin = clone(model).fit(make(x), y, weights).partial_fit(make(x), y)
+        assert np.array_equal(thin.predict(make(x)), dense.predict(x))
+        assert thin.predict(make(x)).dtype == dense.predict(x).dtype
+        assert thin.score(make(x), y, weights) == dense.score(x, y, weights)
+        assert dict(thin.history_)["train_loss"] == dict(dense.history_)["train_loss"]
+    assert np.array_equal(
+        XPNetClassifier((8,), **options).fit(make(x), y).predict_proba(make(x)),
+        XPNetClassifier((8,), **options).fit(x, y).predict_proba(x),
+    )
+
+
+@pytest.mark.host
+def test_sparse_samples_are_never_dense_as_a_whole(monkeypatch):
+    from scipy import sparse
+
+    x, y, _ = holes()
+    x, y = sparse.csr_matrix(np.tile(x, (30, 1))), np.tile(y, 30)
+    rows, dense = [], sparse.csr_matrix.toarray
+    monkeypatch.setattr(
+        sparse.csr_matrix, "toarray", lambda self, *a, **k: rows.append(self.shape[0]) or dense(self, *a, **k)
+    )
+    XPNetClassifier((4,), max_iter=1, batch_size=64, early_stopping=True).fit(x, y).predict(x)
+    assert max(rows) <= 1024 < x.shape[0]
+    assert 64 in rows
+
+
+@pytest.mark.host
+def test_sparse_targets_pipelines_and_mistakes():
+    from scipy import sparse
+
+    x, y, _ = holes()
+    thin = sparse.csr_matrix(x)
+    goals = np.stack([y, 1.0 - y], axis=1)
+    model = XPNetRegressor(**SMALL)
+    both = clone(model).fit(thin, sparse.csr_matrix(goals)), clone(model).fit(x, goals)
+    assert np.array_equal(both[0].predict(thin), both[1].predict(x))
+    pipe = make_pipeline(StandardScaler(with_mean=False), XPNetClassifier(**SMALL))
+    grid = GridSearchCV(pipe, {"xpnetclassifier__alpha": [0.0, 0.1]}, cv=2).fit(thin, y)
+    assert grid.score(thin, y) == grid.score(x, y)
+    with pytest.raises(ValueError, match="X has 6 features"):
+        both[0].predict(thin[:, :6])
+    thin.data[0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        clone(model).fit(thin, y)

@@ -4,7 +4,9 @@ import base64
 import io
 import pickle
 import re
+import subprocess
 import sys
+import warnings
 from html.parser import HTMLParser
 
 import numpy as np
@@ -247,15 +249,20 @@ def test_tables_escape():
     )
 
 
-def lines(capsys, monkeypatch, watched, **options):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: watched, raising=False)
+def lines(out):
+    return sum(line.startswith("epoch") for line in out.splitlines())
+
+
+def printed(capsys, monkeypatch, fileno, **options):
+    if fileno:
+        monkeypatch.setattr(sys.stdout, "fileno", lambda: 1, raising=False)
     model = nn.Linear(64, 10)
     Trainer(model, cross_entropy, optim.Adam(model), **options).fit(load_digits(), epochs=2)
-    return sum(line.startswith("epoch") for line in capsys.readouterr().out.splitlines())
+    return lines(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
-    ("watched", "options", "expected"),
+    ("fileno", "options", "expected"),
     [
         (True, {}, 2),
         (False, {}, 0),
@@ -264,14 +271,48 @@ def lines(capsys, monkeypatch, watched, **options):
         (True, {"callbacks": [Progress(False)]}, 2),
     ],
 )
-def test_a_line_an_epoch_for_whoever_watches(watched, options, expected, capsys, monkeypatch):
-    assert lines(capsys, monkeypatch, watched, **options) == expected
+def test_a_line_an_epoch_where_the_process_prints(fileno, options, expected, capsys, monkeypatch):
+    assert printed(capsys, monkeypatch, fileno, **options) == expected
+
+
+SCRIPT = """
+import subprocess
+import sys
+import warnings
+from xpnet import nn, optim
+from xpnet.data import load_digits
+from xpnet.functional import cross_entropy
+from xpnet.train import Progress, Trainer
+model = nn.Linear(64, 10)
+Trainer(model, cross_entropy, optim.Adam(model), **eval(sys.argv[1])).fit(load_digits(), epochs=2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [("{}", 2), ("{'verbose': False}", 0), ("{'callbacks': [Progress()]}", 2)]
+)
+def test_a_line_an_epoch_into_a_pipe_and_a_file_and_no_bar(options, expected, tmp_path):
+    command = [sys.executable, "-c", SCRIPT, options]
+    pipe = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (lines(pipe.stdout), len(pipe.stdout.splitlines())) == (expected, expected)
+    assert pipe.stderr == ""
+    with open(tmp_path / "out", "w") as file:
+        subprocess.run(command, stdout=file, check=True)
+    assert lines((tmp_path / "out").read_text()) == expected
+
+
+def test_without_a_standard_output_nothing_is_printed(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    model = nn.Linear(64, 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Trainer(model, cross_entropy, optim.Adam(model)).fit(load_digits(), epochs=1)
 
 
 def test_quiet_is_quiet(capsys, monkeypatch):
     with quiet():
-        assert lines(capsys, monkeypatch, True) == 0
-    assert lines(capsys, monkeypatch, True) == 2
+        assert printed(capsys, monkeypatch, True) == 0
+    assert printed(capsys, monkeypatch, True) == 2
 
 
 def test_the_command_writes_a_live_page(tmp_path, monkeypatch, capsys):

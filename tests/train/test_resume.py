@@ -260,6 +260,47 @@ def test_a_run_that_stopped_early_stays_stopped(tmp_path):
     assert again.callbacks[0].best_epoch == 0
 
 
+class Asks(Callback):
+    """Ends the run after the third epoch, for reasons of its own."""
+
+    def on_epoch_end(self, trainer):
+        trainer.stop = trainer.stop or trainer.epoch == 2
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    ("first", "then", "epochs"),
+    [
+        ([EarlyStopping(2)], [EarlyStopping(3)], 4),
+        ([EarlyStopping(2)], [EarlyStopping(9)], 6),
+        ([EarlyStopping(2)], [EarlyStopping(2)], 3),
+        ([EarlyStopping(2)], [EarlyStopping(1)], 3),
+        ([EarlyStopping(9), Asks()], [EarlyStopping(20), Asks()], 3),
+        (
+            [EarlyStopping(2), EarlyStopping(2, mode="max")],
+            [EarlyStopping(9), EarlyStopping(2, mode="max")],
+            6,
+        ),
+        ([MovingAverageStopping(1)], [MovingAverageStopping(2)], 2),
+    ],
+)
+def test_more_patience_takes_back_its_own_end_only(tmp_path, first, then, epochs):
+    class Scripted(Trainer):
+        def evaluate(self, data):
+            return {"loss": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0][self.epoch]}
+
+    def fit(callbacks, **resume):
+        model = network()
+        trainer = Scripted(model, cross_entropy, optim.SGD(model, lr=0.1), callbacks)
+        trainer.fit(blobs(), blobs(), epochs=6, **resume)
+        trainer.save_checkpoint(tmp_path / "c")
+        return trainer.history.epochs
+
+    assert fit(first) < 4
+    assert fit(then, resume=tmp_path / "c") == epochs
+    assert fit(then, resume=tmp_path / "c") == epochs
+
+
 @pytest.mark.host
 def test_moving_average_needs_no_state_of_its_own(tmp_path):
     more = [MovingAverageStopping(2, tolerance=0.2, restore_best=False)]

@@ -234,8 +234,15 @@ def check_resume(
     note = resumed_elsewhere(saved["settings"], own)
     if note:
         print(f"note: {note}")
-    if state["stop"]:
-        print(f"note: it had stopped, after {patience} epochs without a better one, and stays so")
+    waited = next((c["waited"] for c in state["callbacks"] if c.get("stopped")), None)
+    if state["stop"] and waited is not None and waited < settings.patience:
+        print(
+            f"note: it had stopped, after {waited} epochs without a better one; it goes on, until these are "
+            f"{settings.patience}"
+        )
+    elif state["stop"]:
+        more = "" if waited is None else f"; --patience {waited + 1} or more goes on"
+        print(f"note: it had stopped, after {patience} epochs without a better one, and stays so{more}")
     elif patience != settings.patience:
         print(
             f"note: it stops after {settings.patience} epochs without a better one; before, after {patience}"

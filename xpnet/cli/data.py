@@ -12,8 +12,10 @@ from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.cli.settings import BackendSettings, DataSettings
 from xpnet.core.reading import MissingFileError
 from xpnet.data import Dataset, ImageFolder, load_cifar10, load_digits, load_mnist, split
+from xpnet.data.duplicates import duplicates
 from xpnet.data.folder import layout_of, shorter_sides
 from xpnet.data.frame import COLUMNAR
+from xpnet.data.picture import SUFFIXES
 
 Parts = tuple[Dataset, Dataset | None, Dataset]
 
@@ -87,6 +89,10 @@ def _images(path: str | None, size: int | None = None, skip_damaged: bool = Fals
         raise MissingFileError(f"{path}: no such file or folder")
     if Path(path).suffix.lower() in (".csv", ".tsv", *COLUMNAR):
         raise BadInputError(f"{path} is a table, which is trained on by: xpnet train table {path}")
+    if Path(path).suffix.lower() in SUFFIXES:
+        raise BadInputError(
+            f"{path} is one picture: give a folder, or an archive, with a folder of pictures for each class"
+        )
     _, names, left = layout_of(Path(path))
     if names and left:
         warnings.warn(left, stacklevel=2)
@@ -113,6 +119,8 @@ def _images(path: str | None, size: int | None = None, skip_damaged: bool = Fals
         rest, test = divided(whole, (0.8, 0.2), 0)
     if len(rest.class_names or ()) < 2:
         raise BadInputError(f"{path}: one class folder, {rest.class_names}; there must be two or more")
+    for note in duplicates(test, [rest, *(parts[kind] for kind in parts if kind != "test")], "pictures"):
+        warnings.warn(f"{path}: {note}", stacklevel=2)
     return rest, parts.get("validation"), test
 
 

@@ -99,8 +99,9 @@ _SYNONYMS = {
     "l2": "weight-decay", "wd": "weight-decay", "label": "target", "labels": "target", "output": "save",
     "out": "save", "gpu": "backend", "sep": "delimiter", "separator": "delimiter", "name": "run",
     "early-stopping": "patience", "continue": "resume", "num-epochs": "epochs", "n-epochs": "epochs",
-    "image-size": "size", "amp": "precision",
+    "image-size": "size", "amp": "precision", "epoch": "steps", "epochs": "steps",
 }  # fmt: skip
+_VALUES = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy", "pytorch": "torch"}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -112,6 +113,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     names = {str(name).lower(): str(name) for name in known}
     plain = word.lower().lstrip("-").replace("_", "-")
-    same = "--" + _SYNONYMS.get(plain, plain)  # options only: others have no dashes
-    found = [same] if same in names else difflib.get_close_matches(word.lower(), names, 1, 0.6)
+    same = "--" + _SYNONYMS.get(plain, plain), _VALUES.get(plain)  # options have dashes, values none
+    found = [name for name in same if name in names] or difflib.get_close_matches(word.lower(), names, 1, 0.6)
     return f"; did you mean {names[found[0]]!r}?" if found else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.io.intervals import around
+from xpnet.io.intervals import around, calibration
 
 
 def regression_measures(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
@@ -50,7 +50,8 @@ def coverage(truth: np.ndarray, low: np.ndarray, high: np.ndarray, level: float)
     return {"level": level, "coverage": float(inside.mean()), "width": float((high - low).mean())}
 
 
-def coverage_line(found: Mapping[str, float]) -> str:
-    """In words."""
+def coverage_line(found: Mapping[str, float], intervals: Mapping[str, Any]) -> str:
+    """In words, with what the level rests on."""
     share = f"hold {found['coverage']:.1%} of the true numbers"
-    return f"{found['level']:.0%} intervals {share}, and are {found['width']:.6g} wide on average"
+    width = f"and are {found['width']:.6g} wide on average"
+    return f"{found['level']:.0%} intervals {share}, {width} ({calibration(intervals, found['level'])})"

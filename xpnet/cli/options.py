@@ -72,7 +72,9 @@ def pair(text: str) -> tuple[int, int]:
     """Two positive numbers with a comma between them."""
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f"expected two whole numbers such as 60,30, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected two whole numbers, of the coarse and of the fine search, such as 60,30, got {text!r}"
+        )
     return int(parts[0]), int(parts[1])
 
 

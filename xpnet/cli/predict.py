@@ -23,7 +23,7 @@ from xpnet.cli.table import refuse_reading
 from xpnet.core.reading import printable, reading
 from xpnet.data.frame import COLUMNAR
 from xpnet.data.picture import SUFFIXES
-from xpnet.io.intervals import around, usual_level
+from xpnet.io.intervals import around, calibration, usual_level
 from xpnet.io.locks import check_apart
 from xpnet.io.model import Saved, load, probabilities_of
 from xpnet.io.writing import check_writable
@@ -111,7 +111,7 @@ def run(settings: Settings) -> int:
                 intervals = saved.metadata.get("intervals")
                 level = settings.interval or usual_level(intervals)
                 ends = None if level is None else saved.predict_interval(found.x, level)
-                result: _Numbers | _Classes = _Numbers(to_numpy(scores)[:, 0], found, ends, level)
+                result: _Numbers | _Classes = _Numbers(to_numpy(scores)[:, 0], found, ends, level, intervals)
             elif settings.interval is not None:
                 raise BadInputError(
                     "--interval is for a number that is predicted; the model predicts classes"
@@ -184,6 +184,12 @@ def _first_columns(found: Samples) -> tuple[list[str], list[Any]]:
     return ["sample", *names[0]], [found.rows, *names[1]]
 
 
+def _written(labels: list[Any], found: Samples) -> list[Any]:
+    """Labels for a file, with nothing where there is none."""
+    known = {*found.labelled.tolist()}
+    return [label if i in known else "" for i, label in enumerate(labels)]
+
+
 class _Numbers:
     """Predicted numbers, to be written and shown."""
 
@@ -193,8 +199,10 @@ class _Numbers:
         found: Samples,
         ends: tuple[np.ndarray, np.ndarray] | None,
         level: float | None,
+        intervals: Any,
     ) -> None:
         self.values, self.found, self.ends, self.level = values, found, ends, level
+        self.intervals = intervals
 
     def table(self) -> tuple[list[str], list[Any]]:
         """The header and the columns of the file."""
@@ -203,25 +211,28 @@ class _Numbers:
         if self.ends is not None:
             header, columns = [*header, "low", "high"], [*columns, *(end.tolist() for end in self.ends)]
         if self.found.labels is not None:
-            header, columns = [*header, "label"], [*columns, self.found.labels.tolist()]
+            header, columns = [*header, "label"], [*columns, _written(self.found.labels.tolist(), self.found)]
         return header, columns
 
     def show(self) -> None:
         """The first ones."""
         labels = self.found.labels
         if labels is not None:
-            print(measures_line(regression_measures(labels, self.values)))
+            known = self.found.labelled
+            print(measures_line(regression_measures(labels[known], self.values[known])))
         ends = () if self.ends is None else self.ends
         if self.ends is not None and self.level is not None:
-            print(f"between low and high: the true number, with a probability of {self.level:.0%}")
+            sure = "" if labels is not None else f" ({calibration(self.intervals, self.level)})"
+            print(f"between low and high: the true number, with a probability of {self.level:.0%}{sure}")
             if labels is not None:
-                print(coverage_line(coverage(labels, *self.ends, self.level)))
+                low, high = (end[known] for end in ends)
+                print(coverage_line(coverage(labels[known], low, high, self.level), self.intervals))
         header = "".join(f"  {name:>14}" for name in ("low", "high")[: len(ends)])
         print(f"sample  {'prediction':>14}{header}" + (f"  {'label':>14}" if labels is not None else ""))
         for i in range(min(len(self.values), _SHOWN)):
             line = f"{self.found.rows[i]:6d}  {self.values[i]:14.6g}"
             line += "".join(f"  {end[i]:14.6g}" for end in ends)
-            print(line + (f"  {labels[i]:14.6g}" if labels is not None else ""))
+            print(line + (f"  {labels[i]:14.6g}" if labels is not None and np.isfinite(labels[i]) else ""))
 
 
 class _Classes:
@@ -251,7 +262,8 @@ class _Classes:
             header += [f"prediction{end}", f"probability{end}"]
             columns += [self.names[self.best[:, k]], self.certainty[:, k]]
         if self.found.labels is not None:
-            header, columns = [*header, "label"], [*columns, self.names[self.found.labels]]
+            names = _written(self.names[self.found.labels].tolist(), self.found)
+            header, columns = [*header, "label"], [*columns, names]
         if self.settings.probabilities:
             header += [f"p({name})" for name in self.names]
             columns += list(self.probabilities.T)
@@ -263,12 +275,13 @@ class _Classes:
         shown = [printable(name) for name in self.names]
         width = max(10, *map(len, shown))
         if labels is not None:
-            print(f"accuracy {np.mean(self.best[:, 0] == labels):.2%}")
+            known = self.found.labelled
+            print(f"accuracy {np.mean(self.best[known, 0] == labels[known]):.2%}")
         pairs = f"  {'prediction':>{width}}  probability" * self.best.shape[1]
         print(f"sample{pairs}" + ("  label" if labels is not None else "") + ("  file" if files else ""))
         for i in range(min(len(self.found.rows), _SHOWN)):
             line = f"{self.found.rows[i]:6d}"
             for k, certainty in zip(self.best[i], self.certainty[i], strict=True):
                 line += f"  {shown[k]:>{width}}  {certainty:11.4f}"
-            line += f"  {shown[labels[i]]:>5}" if labels is not None else ""
+            line += f"  {shown[labels[i]] if labels[i] >= 0 else '':>5}" if labels is not None else ""
             print(line + (f"  {printable(files[i])}" if files else ""))

@@ -72,19 +72,21 @@ def run(settings: Settings) -> int:
             found = read_input(settings.samples, saved, settings, settings.skip_damaged)
             if found.labels is None:
                 raise BadInputError(f"{settings.samples}: no labels to compare with (xpnet predict)")
+            found, known = found.of_labelled()
             scores = to_numpy(saved.predict(found.x))
             if saved.task != "regression" and scores.shape[1] == 1:  # one score is that of the second class
                 scores = np.concatenate([np.zeros_like(scores), scores], axis=1)
             if saved.task == "regression":
-                labels = found.labels.astype(np.float64)
+                labels = known.astype(np.float64)
             else:
-                labels = found.labels
+                labels = known
                 if labels.dtype.kind == "f" or labels.min() < 0 or labels.max() >= scores.shape[1]:
                     raise BadInputError(f"{settings.samples}: labels that are none of the model's classes")
-            level = usual_level(saved.metadata.get("intervals"))
+            intervals: Any = saved.metadata.get("intervals")
+            level = usual_level(intervals)
             if level is not None and saved.task == "regression":
                 ends = saved.predict_interval(found.x, level)
-                result["intervals"] = coverage_line(coverage(labels, *ends, level))
+                result["intervals"] = coverage_line(coverage(labels, *ends, level), intervals)
             result |= {"scores": scores, "targets": labels, "pictures": _pictures(saved, found)}
             for note in found.notes:
                 print(f"note: {printable(note)}")

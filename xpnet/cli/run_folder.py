@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from xpnet.cli.config import as_toml
 from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.cli.help import nearest
+from xpnet.cli.log import LOG, logged
 from xpnet.cli.run_page import LIVE
 from xpnet.cli.settings import TrainSettings
 from xpnet.io.writing import atomic_write
@@ -93,7 +94,8 @@ def run_folder(settings: TrainSettings, data: str, main: bool) -> Iterator[Train
     try:
         if main:
             _write(config, described)
-        yield replace(settings, **files)
+        with logged(folder / LOG, resumed is not None) if main else nullcontext():
+            yield replace(settings, **files)
     except BadInputError:
         if main and before is not None:  # that of the earlier run, which is still there
             _write(config, before)

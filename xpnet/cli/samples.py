@@ -13,10 +13,10 @@ import numpy as np
 from xpnet.cli.errors import BadInputError
 from xpnet.cli.settings import ReadingSettings
 from xpnet.cli.table import read, refuse_reading
-from xpnet.core.reading import read_file, reading
+from xpnet.core.reading import UnreadableFileError, read_file, reading
 from xpnet.data import Columns
 from xpnet.data.dataset import check_finite
-from xpnet.data.folder import is_archive, pictures_in
+from xpnet.data.folder import Pictures, is_archive, pictures_in
 from xpnet.data.frame import COLUMNAR, Frame
 from xpnet.data.npy import read_npy, read_npz
 from xpnet.data.picture import SUFFIXES, decode_one
@@ -49,8 +49,8 @@ class Samples:
         x: for `Saved.predict`.
         rows: the number of each sample in the file, from 0; some may be left out.
         files: their names, if each is a file of its own.
-        labels: the true class numbers, or numbers, where the file has them.
-        notes: what was left out.
+        labels: the true class numbers, or numbers, where the file has them; -1 or NaN for a sample without.
+        notes: what was left out, and what is not known.
     """
 
     x: Any
@@ -58,6 +58,22 @@ class Samples:
     files: list[str] | None = None
     labels: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """The places of the samples that have a label."""
+        assert self.labels is not None
+        amounts = self.labels.dtype.kind == "f"
+        return np.flatnonzero(np.isfinite(self.labels) if amounts else self.labels >= 0)
+
+    def of_labelled(self) -> tuple[Samples, np.ndarray]:
+        """Only the samples that have a label, and their labels."""
+        kept = self.labelled
+        assert self.labels is not None
+        x = self.x.take(kept) if isinstance(self.x, Frame) else self.x[kept]
+        files = None if self.files is None else [self.files[i] for i in kept]
+        labels = self.labels[kept]
+        return Samples(x, self.rows[kept], files, labels, self.notes), labels
 
 
 def columns_of(saved: Saved) -> Columns | None:
@@ -111,15 +127,14 @@ def read_input(path: str, saved: Saved, settings: ReadingSettings, skip_damaged:
         return _rows(read(settings, path, known), columns, saved)
     channels = None if shape is not None else _channels(saved)
     if channels is not None:  # convolutions, which take pictures of any size
-        return _any_size(path, channels, skip_damaged)
+        return _any_size(path, channels, saved, skip_damaged)
     if Path(path).is_dir() or is_archive(Path(path)):
         picture = saved.metadata.get("picture", shape)
         if picture is None or len(picture) != 3:
             raise ValueError(f"{path}: the model takes {shape}, not pictures")
         found = pictures_in(Path(path), _side(picture), "L" if picture[0] == 1 else "RGB", skip_damaged)
         x = fit(found.x.astype(np.float32), shape or picture, path)
-        labels = _labels_of(found.names, saved.class_names)
-        return Samples(x, np.arange(len(x)), found.names, labels, tuple(found.notes))
+        return _of_files(x, found, saved)
     names = saved.metadata.get("columns")
     if names is not None and suffix not in (*_ARRAYS, *SUFFIXES):
         frame = read(settings, path, names)
@@ -129,12 +144,20 @@ def read_input(path: str, saved: Saved, settings: ReadingSettings, skip_damaged:
     if shape is None:
         raise ValueError(f"{path}: the model does not say what shape a sample has")
     picture = saved.metadata.get("picture", shape)
-    if suffix in COLUMNAR:
-        x = fit(numbers_of(read(settings, path), None), shape, path)
-    else:
-        x = read_samples(path, shape, picture, settings)
-    labels = _stored_labels(path, len(x), saved.task) if suffix == ".npz" else None
-    return Samples(x, np.arange(len(x)), None, labels)
+    try:
+        if suffix in COLUMNAR:
+            x = fit(numbers_of(read(settings, path), None), shape, path)
+        else:
+            x = read_samples(path, shape, picture, settings)
+    except ValueError as error:
+        if len(picture) != 3 or suffix in (*_ARRAYS, *SUFFIXES):
+            raise
+        sides = f"{picture[1]} by {picture[2]}"
+        raise UnreadableFileError(
+            f"{error}; the model takes pictures of {sides} pixels: give it some, or a folder of them"
+        ) from error
+    labels, notes = _stored_labels(path, len(x), saved.task) if suffix == ".npz" else (None, ())
+    return Samples(x, np.arange(len(x)), None, labels, notes)
 
 
 def _channels(saved: Saved) -> int | None:
@@ -143,7 +166,7 @@ def _channels(saved: Saved) -> int | None:
     return int(first.shape[1]) if first is not None and first.ndim == 4 else None
 
 
-def _any_size(path: str, channels: int, skip_damaged: bool) -> Samples:
+def _any_size(path: str, channels: int, saved: Saved, skip_damaged: bool) -> Samples:
     """Pictures as they are, (n, channels, H, W)."""
     suffix = Path(path).suffix.lower()
     if suffix in _ARRAYS:
@@ -160,40 +183,58 @@ def _any_size(path: str, channels: int, skip_damaged: bool) -> Samples:
         raise ValueError(f"{path}: the model takes {channels} channels: give them as .npy")
     if Path(path).is_dir() or is_archive(Path(path)):
         found = pictures_in(Path(path), None, mode, skip_damaged)
-        return Samples(
-            found.x.astype(np.float32), np.arange(len(found.x)), found.names, None, tuple(found.notes)
-        )
+        return _of_files(found.x.astype(np.float32), found, saved)
     x = decode_one(read_file(path), None, mode, path)[None].astype(np.float32)
     return Samples(x, np.arange(1))
 
 
 def _rows(frame: Frame, columns: Columns, saved: Saved) -> Samples:
     """Those of a table, with the targets, if the table has them."""
-    rows, notes = np.arange(len(frame)), []
-    labels = None
-    goal = _goal(frame, columns)
-    keep = np.ones(len(frame), dtype=bool)
+    rows, notes, labels = np.arange(len(frame)), [], None
     if columns.missing == "drop":
-        keep = columns.complete(frame)
-    if goal is not None and not frame.columns[goal].missing.all():
-        keep &= ~frame.columns[goal].missing if columns.missing == "drop" else True
-    if not keep.all():
-        rows = np.flatnonzero(keep)
+        rows = np.flatnonzero(columns.complete(frame))
         if not rows.size:
             raise ValueError(f"{frame.source}: every row has a missing value")
-        notes.append(f"{len(frame) - len(rows)} rows with a missing value are left out")
-        frame = frame.take(rows)
-    if goal is not None and not frame.columns[goal].missing.any():
-        target = Target("", goal, saved.task, saved.class_names, "")
-        labels = target.values(frame)
+        if len(rows) < len(frame):
+            notes.append(f"{len(frame) - len(rows)} rows with a missing value are left out")
+            frame = frame.take(rows)
+    goal = _goal(frame, columns)
+    if goal is not None:
+        known = np.flatnonzero(~frame.columns[goal].missing)
+        if known.size:
+            target = Target("", goal, saved.task, saved.class_names, "")
+            labels = _spread(target.values(frame.take(known)), known, len(frame))
+        notes += _unlabelled(
+            known.size, len(frame), f"rows have no value in the target, column {frame.title(goal)}"
+        )
     return Samples(frame, rows, None, labels, tuple(notes))
 
 
-def _labels_of(files: Sequence[str], classes: Sequence[str] | None) -> np.ndarray | None:
-    """The classes that the folders of pictures are called by, if each is in such a folder."""
-    place = {name: k for k, name in enumerate(classes or ())}
-    found = [next((place[part] for part in Path(file).parts[:-1] if part in place), None) for file in files]
-    return None if None in found else np.array(found, dtype=np.int64)
+def _spread(values: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:
+    """Labels of some of n samples; the others have -1, or NaN."""
+    found = np.full(n, np.nan if values.dtype.kind == "f" else -1, dtype=values.dtype)
+    found[places] = values
+    return found
+
+
+def _unlabelled(known: int, n: int, what: str) -> list[str]:
+    """A line about samples without a label, if there are some."""
+    if known == n:
+        return []
+    rest = f"what is measured is of the other {known}" if known else "nothing is measured"
+    return [f"{n - known} of {n} {what}: they are predicted, and {rest}"]
+
+
+def _of_files(x: np.ndarray, found: Pictures, saved: Saved) -> Samples:
+    """Pictures with the classes that their folders are called by, where they are in such."""
+    place, notes = {name: k for k, name in enumerate(saved.class_names or ())}, list(found.notes)
+    classes = [next((place[p] for p in Path(name).parts[:-1] if p in place), -1) for name in found.names]
+    labels = np.array(classes, dtype=np.int64)
+    known = int(np.count_nonzero(labels >= 0))
+    if known:
+        what = "pictures are in no folder that is called as a class"
+        notes += _unlabelled(known, len(labels), what)
+    return Samples(x, np.arange(len(x)), found.names, labels if known else None, tuple(notes))
 
 
 def _goal(frame: Frame, columns: Columns) -> int | None:
@@ -206,18 +247,20 @@ def _goal(frame: Frame, columns: Columns) -> int | None:
     return int(columns.target["index"]) if len(frame.columns) == columns.width + 1 else None
 
 
-def _stored_labels(path: str, samples: int, task: str) -> np.ndarray | None:
-    """The targets `y` beside the samples `x` of an .npz file, if it has such: whole numbers, for classes."""
+def _stored_labels(path: str, samples: int, task: str) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The targets `y` beside the samples `x` of an .npz file, if it has such, and a line about them."""
     with reading(path, "an .npz file"):
         found = read_npz(path, lambda names: ["y"] if {"x", "y"} <= {*names} else [])
-        amounts = task == "regression"
-        if (
-            not found
-            or found[0].shape != (samples,)
-            or found[0].dtype.kind not in ("iuf" if amounts else "iu")
-        ):
-            return None
-        return found[0].astype(np.float64 if amounts else np.int64)
+        if not found:
+            return None, ()
+        (y,), amounts = found, task == "regression"
+        if y.shape != (samples,) or y.dtype.kind not in ("iuf" if amounts else "iu"):
+            wanted = "a number" if amounts else "a whole number, its class,"
+            return None, (f"y is {y.dtype} {y.shape}, not {wanted} for each of {samples} samples: not used",)
+        labels = y.astype(np.float64 if amounts else np.int64)
+        known = int(np.count_nonzero(np.isfinite(labels) if amounts else labels >= 0))
+        what = f"samples have {'no finite number' if amounts else 'a negative number'} in y"
+        return labels if known else None, tuple(_unlabelled(known, samples, what))
 
 
 def _side(picture: Sequence[int]) -> int | None:

@@ -23,7 +23,7 @@ from xpnet.cli.serve_page import page_of
 from xpnet.cli.settings import BackendSettings
 from xpnet.core.reading import printable, reading
 from xpnet.data.picture import decode_one
-from xpnet.io.intervals import usual_level
+from xpnet.io.intervals import calibration, usual_level
 from xpnet.io.model import Saved, load, probabilities_of
 
 _MOST = 32 * 2**20  # bytes of a question
@@ -119,9 +119,12 @@ class Answers:
         """A number, with its interval, or classes with their probabilities."""
         if self.saved.task == "regression":
             answer: dict[str, Any] = {"prediction": float(to_numpy(scores)[0, 0])}
-            if ends is not None:
+            if ends is not None and self.level is not None:
                 low, high = (float(end[0]) for end in ends)
-                answer["interval"] = f"{low:.6g} to {high:.6g} with a probability of {self.level:.0%}"
+                sure = calibration(self.saved.metadata["intervals"], self.level)
+                answer["interval"] = (
+                    f"{low:.6g} to {high:.6g} with a probability of {self.level:.0%} ({sure})"
+                )
             return answer
         probabilities = probabilities_of(scores)[0]
         names = self.names or [str(k) for k in range(len(probabilities))]

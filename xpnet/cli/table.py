@@ -14,6 +14,7 @@ from xpnet.cli.errors import BadInputError
 from xpnet.cli.settings import BackendSettings, ReadingSettings, SourceSettings
 from xpnet.core.reading import printable
 from xpnet.data import Columns, Dataset
+from xpnet.data.duplicates import duplicates
 from xpnet.data.frame import COLUMNAR, Frame, read_frame
 from xpnet.data.mixtures import are_truths, first_code
 from xpnet.data.target import Target, describe_target, find_target
@@ -148,9 +149,9 @@ def read_table_data(settings: SourceSettings, seed: int, intervals: bool = False
         return Dataset(x, y, chosen.name, target.class_names)
 
     kept = None if calibration is None else part(calibration)
-    return TableData(
-        part(training), part(validation), part(test).guarded(), kept, columns, target, mean, std, tuple(notes)
-    )
+    parts, last = (part(training), part(validation)), part(test)
+    notes += duplicates(last, parts if kept is None else (*parts, kept), "rows")
+    return TableData(*parts, last.guarded(), kept, columns, target, mean, std, tuple(notes))
 
 
 def _complete(frame: Frame, columns: Columns, goal: int) -> np.ndarray:

@@ -38,6 +38,7 @@ from xpnet.cli.text import test_text, text_line
 from xpnet.core.reading import printable
 from xpnet.io.files import require_safetensors
 from xpnet.io.generations import names
+from xpnet.io.intervals import usual_level
 from xpnet.io.locks import check_apart, claimed
 from xpnet.io.model import members_of, save
 from xpnet.io.writing import check_writable
@@ -162,7 +163,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"with --resume: go on although this is otherwise now, of {', '.join(ALLOWED)}",
     )
     files.add_argument(
-        "--run", metavar="NAME", help="all files of the run in runs/NAME, its options as config.toml, too"
+        "--run", metavar="NAME", help="all files of the run in runs/NAME, its config.toml and log.txt, too"
     )
     files.add_argument("--overwrite", action="store_true", help="with --run: replace an earlier one")
     files.add_argument(
@@ -353,7 +354,7 @@ def _train_into(files: Files, name: str, settings: Settings, group: Communicator
             lambda: save(decided, str(files.model), scaler, report)
         )
     if "test" in report:
-        _print_test(report["test"], setup, settings)
+        _print_test(report["test"], setup, settings, report.get("intervals"))
     if saved:
         use = {"text": "go on with a text by  xpnet generate", "reconstruction": "use it by  xpnet.load"}
         print(f"saved the model in {files.model}: {use.get(setup.task, APPLY)} {files.model}")
@@ -460,7 +461,7 @@ def _test(
     return result, scores
 
 
-def _print_test(result: dict[str, Any], setup: Setup, settings: Settings) -> None:
+def _print_test(result: dict[str, Any], setup: Setup, settings: Settings, intervals: Any) -> None:
     test = setup.test
     if setup.task in OTHERS:
         print(f"\ntest {OTHERS[setup.task][1](result)}, on {len(test)} samples\n")
@@ -468,8 +469,8 @@ def _print_test(result: dict[str, Any], setup: Setup, settings: Settings) -> Non
     if setup.regression:
         print(f"\ntest {measures_line(result)} on {len(test)} samples")
         for found in result.get("intervals", ()):
-            if found["level"] == 0.9:
-                print(coverage_line(found))
+            if found["level"] == usual_level(intervals):
+                print(coverage_line(found, intervals))
         print()
         if result["r2"] <= 0:
             print(f"that is no better than the mean as the answer for all; why: {doctor_command(settings)}")

@@ -33,6 +33,8 @@ from numpy import generic, ndarray
 
 from xpnet.core.backend import HOST_TYPES, DeviceError
 from xpnet.core.context import Setting, Within, active, autocasts, casting
+from xpnet.core.convert import asarray
+from xpnet.core.incoming import is_foreign
 from xpnet.core.node import Carried, Node, Pullback, clock
 from xpnet.core.registry import Kernels, OwnsKernels, misplaced, own, run, run_numpy, unloaded
 from xpnet.core.tensor import Tensor
@@ -176,6 +178,10 @@ def differentiable(
         except DeviceError as error:
             arrays = [v for v in values if hasattr(v, "dtype")]
             raise (arrays and misplaced(body, anywhere, arrays[0], values, kwargs)) or error from None
+        except TypeError:
+            if not any(map(is_foreign, args)):  # a Series or a frame, where an array is expected
+                raise
+            return op(*[asarray(arg) if is_foreign(arg) else arg for arg in args], **kwargs)
         if type(value) is not ndarray and isinstance(value, _TENSORS):
             value = _closed_over(op, value)
         if not recorded:

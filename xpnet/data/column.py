@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from xpnet.core.reading import UnreadableFileError
-from xpnet.data.text import short, shown
+from xpnet.data.text import MARKS, short, shown
 
 
 class Column:
@@ -101,7 +101,7 @@ class Frame:
         if isinstance(column, str):
             found = f"columns are {listed(self.names)}" if self.names else f"there is no header{self._hint()}"
             near = difflib.get_close_matches(column, self.names or (), 1)
-            found += f"; is it {shown(near[0])}?" if near else ""
+            found += (f"; is it {shown(near[0])}?" if near else "") + self.undivided()
             raise ValueError(f"{self.source}: no column {column!r}: {found}")
         if not -width <= column < width:
             raise ValueError(f"{self.source}: no column {column}: there are {width}, from 0{self._hint()}")
@@ -110,6 +110,17 @@ class Frame:
     def _hint(self) -> str:
         headless = self.names is None and self._lines is not None
         return "; if the first line has the names, say --header yes (header=True)" if headless else ""
+
+    def undivided(self) -> str:
+        """What to say where the only column looks like several: the delimiter is another one."""
+        if len(self.columns) > 1:
+            return ""
+        first = self.names[0] if self.names else str(self.columns[0].texts[0])
+        mark = next((mark for mark in MARKS if mark in first), None)
+        name = {"\t": "tab"}.get(str(mark), mark)
+        return (
+            "" if mark is None else f"; it has {mark!r} between its fields: --delimiter {name!r} parts them"
+        )
 
     def title(self, column: int) -> str:
         """What a column is called in messages."""

@@ -169,8 +169,9 @@ class Columns(Preprocessing):
                 "(--text hash), or learn a vector for each (--text embed)"
             )
         if not self.columns:
-            why = "; ".join(self.notes[:3]) or "all are dropped, but for the target"
-            raise ValueError(f"{frame.source}: no column to learn from: {why}")
+            alone = "the target is the only one" if len(frame.columns) == 1 else ""
+            why = "; ".join(self.notes[:3]) or alone or "all are dropped, but for the target"
+            raise ValueError(f"{frame.source}: no column to learn from: {why}{frame.undivided()}")
         self._check_names(frame)
         raw = self._raw(frame.take(rows), learning=True)
         mean, std = np.zeros(raw.shape[1]), np.ones(raw.shape[1])
@@ -377,12 +378,13 @@ class Columns(Preprocessing):
                     else f": columns are {', '.join(map(short, frame.names[:9]))}"
                 )
                 more = f", nor {len(gone) - 1} others" if len(gone) > 1 else ""
-                raise frame.wrong(f"no column {shown(gone[0])}{more}{hint}")
+                raise frame.wrong(f"no column {shown(gone[0])}{more}{hint}{frame.undivided()}")
             places = [frame.index(name) for name in names]
         else:
             shift = self.target is not None and len(frame.columns) == self.width + 1
             if len(frame.columns) != self.width and not shift:
-                raise frame.wrong(f"{len(frame.columns)} columns, expected {self.width} as in training")
+                found = f"{len(frame.columns)} columns, expected {self.width} as in training"
+                raise frame.wrong(found + frame.undivided())
             goal = self.target["index"] if shift and self.target is not None else self.width
             places = [column["index"] + (column["index"] >= goal) for column in self.columns]
         return [(place, frame.columns[place]) for place in places]

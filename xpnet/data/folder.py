@@ -416,5 +416,5 @@ def pictures_in(path: Path, size: int | None, mode: str, skip_damaged: bool = Fa
             raise ValueError(f"{path}: {odd} has another size than {names[0]}")
     notes = [f"{len(others)} other files are left out, such as {others[0]}"] if others else []
     notes += [f"{len(damaged)} damaged pictures are left out: {'; '.join(damaged[:3])}"] if damaged else []
-    notes += doubts.notes()
+    notes += [*doubts.notes(), *doubts.of_size(size, len(names))]
     return Pictures(np.stack([found[name] for name in names]), names, notes)

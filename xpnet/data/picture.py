@@ -29,11 +29,22 @@ class Doubts:
         moving: names of files with several pictures, of which the first was taken: animations, pages.
         deep: names of files of 16 bits a value.
         brightest: the largest value in those.
+        cut: names and sizes of pictures that are not as large as was asked for.
     """
 
     moving: list[str] = field(default_factory=list)
     deep: list[str] = field(default_factory=list)
     brightest: int = 0
+    cut: list[str] = field(default_factory=list)
+
+    def of_size(self, side: int | None, pictures: int) -> list[str]:
+        """A line about those, of so many, of which a model sees only the centre, scaled to its size."""
+        if not self.cut:
+            return []
+        some = (
+            self.cut[0] if pictures == 1 else f"{len(self.cut)} of {pictures} pictures, such as {self.cut[0]}"
+        )
+        return [f"{some}: not of the model's {side} by {side} pixels; the centre is scaled to that"]
 
     def notes(self) -> list[str]:
         """A line for each doubt."""
@@ -54,7 +65,7 @@ def decode_one(content: bytes, size: int | None, mode: str, name: str) -> np.nda
     """As `decode`, with a warning of what is doubtful."""
     doubts = Doubts()
     array = decode(content, size, mode, name, doubts)
-    for note in doubts.notes():
+    for note in (*doubts.notes(), *doubts.of_size(size, 1)):
         warnings.warn(note, stacklevel=3)
     return array
 
@@ -88,6 +99,8 @@ def decode(
             if _has_frames(content, file.format):
                 doubts.moving.append(printable(name))
             picture = _opaque(_eight_bits(upright, file.format, name, doubts)).convert(mode)
+            if size is not None and picture.size != (size, size):
+                doubts.cut.append(f"{printable(name)} ({picture.size[0]} by {picture.size[1]})")
         array = np.asarray(picture if size is None else _centre(picture, size))
         return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 

@@ -15,6 +15,7 @@ import numpy as np
 from xpnet.core.reading import printable, reading
 from xpnet.data.decoding import decoded as decoded
 from xpnet.data.decoding import unpacked as unpacked
+from xpnet.data.fields import LINE_END, split_lines
 
 MISSING = frozenset(("", "?", "na", "n/a", "nan", "null", "#n/a", "<na>"))
 """What programs write where a value is missing, in any case."""
@@ -41,7 +42,6 @@ LIKE_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.]\d+)?)?\s?([ap][.]?m[.]?)?", re
 """A time of day."""
 LARGEST = 1e100
 """The largest number in a table: the square of a larger one may be none."""
-_LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 def is_number(field: str) -> bool:
@@ -148,7 +148,8 @@ def read_table(
 
     Args:
         path: the file, gzipped or not. Empty lines are passed over, and so are lines that begin with #
-            above the table, and below such ones those that have not the fields of a row, which is said.
+            above the table, and below such ones those that have not the fields of a row, which is said; and
+            so it is of empty lines among the rows.
         header: whether the first line names the columns; default: if none of its fields is a number.
         delimiter: what separates the fields, which may also stand at the end of every line; " " for any
             number of spaces. Default: the one of comma, semicolon, tab and | that gives all lines as many
@@ -180,7 +181,7 @@ def table_of(
     Columns that are `asked` for by a name in the first line make it the header.
     """
     text, delimiter = declared(text, path, delimiter, decimal)
-    rows, lines, marked = _split(text, delimiter, path)
+    rows, lines, marked, empty = split_lines(text, delimiter, path)
     rows, lines = _without_comments(rows, lines, marked, header, path)
     names = None
     if header is None and rows and any(map(is_number, rows[0])):
@@ -222,6 +223,14 @@ def table_of(
     if decimal is None and delimiter != "," and _has_decimal_commas(rows):
         decimal = ","
         warnings.warn(f"{printable(path)}: its commas are taken for decimal marks, as in 1,5", stacklevel=4)
+    inside = [n for n in empty if rows and lines[0] < n < lines[-1]]
+    if inside:
+        one = len(inside) == 1
+        warnings.warn(
+            f"{printable(path)}: {len(inside)} empty {'line' if one else 'lines'} among the rows, such as "
+            f"line {inside[0]}, {'is' if one else 'are'} passed over",
+            stacklevel=4,
+        )
     if decimal == ",":
         rows = _with_points(Table(path, names, rows, lines))
     return Table(path, names, rows, lines)
@@ -241,7 +250,7 @@ def delimiter_of(text: str, path: str | PathLike[str], decimal: str | None) -> s
     """The mark that gives the first lines as many fields; what several could be is asked for."""
     sample = text[: 1 << 16]
     whole = len(sample) == len(text)
-    lines = [line for line in _LINE_END.split(sample) if line.strip()]
+    lines = [line for line in LINE_END.split(sample) if line.strip()]
     lines = [line for line in lines if not line.lstrip().startswith("#")] or lines
     lines = (lines if whole or len(lines) < 2 else lines[:-1])[:50]
     if not lines:
@@ -251,7 +260,7 @@ def delimiter_of(text: str, path: str | PathLike[str], decimal: str | None) -> s
         if mark not in lines[0] or (mark == "," and decimal == ","):
             continue
         try:
-            counts = {len(row) for row in _split("\n".join(lines), mark, path)[0]}
+            counts = {len(row) for row in split_lines("\n".join(lines), mark, path)[0]}
         except ValueError:
             continue
         found.append((len(counts), mark))
@@ -267,64 +276,6 @@ def delimiter_of(text: str, path: str | PathLike[str], decimal: str | None) -> s
     aligned = len(parts) > 2 and len(parts[0]) > 1 and len({len(row) for row in parts}) == 1
     numeric = aligned and any(all(map(is_number, column[1:])) for column in zip(*parts, strict=True))
     return " " if numeric or (len(parts[0]) > 1 and all(map(is_number, parts[-1]))) else ","
-
-
-_Lines = tuple[list[list[str]], list[int], list[bool]]
-
-
-def _split(text: str, delimiter: str, path: str | PathLike[str]) -> _Lines:
-    """The fields of each line that is not empty, its number, and whether it begins with # outside quotes.
-
-    A field in quotes may have line ends.
-    """
-    if '"' not in text:
-        numbered = [(n, line) for n, line in enumerate(_LINE_END.split(text), 1) if line.strip(" \f\v")]
-        if delimiter == " ":
-            rows = [line.split() for _, line in numbered]
-        else:
-            rows = [[field.strip() for field in line.split(delimiter)] for _, line in numbered]
-        kept = [i for i, row in enumerate(rows) if len(row) > 1 or any(row)]
-        rows = [rows[i] for i in kept]
-        return rows, [numbered[i][0] for i in kept], [row[0].startswith("#") for row in rows]
-    return _split_quoted(text, delimiter, path)
-
-
-def _split_quoted(text: str, delimiter: str, path: str | PathLike[str]) -> _Lines:
-    mark = r"[ \t]+" if delimiter == " " else re.escape(delimiter)
-    space = "[ ]*" if delimiter in "\t " else r"[ \t]*"
-    plain = r"[^ \t\r\n]*" if delimiter == " " else rf"[^\r\n{re.escape(delimiter)}]*"
-    field = re.compile(rf'{space}"([^"]*(?:""[^"]*)*)"{space}(?={mark}|\r\n|\n|\r|\Z)|({plain})')
-    separator = re.compile(rf"({mark})|\r\n|\n|\r|\Z")
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    marked: list[bool] = []
-    row: list[str] = []
-    place, line, start, hashed = 0, 1, 1, False
-    while True:
-        match = field.match(text, place)
-        assert match is not None  # an empty field is one
-        quoted = match[1] is not None
-        value = match[1].replace('""', '"') if quoted else match[2]
-        if not quoted and value.lstrip().startswith('"'):
-            raise ValueError(f"{path}, line {line}: a quote that is not closed, or text after it")
-        if quoted:
-            line += len(_LINE_END.findall(match[1]))
-        if not row:
-            hashed = not quoted and value.strip().startswith("#")
-        row.append(value.strip())
-        end = separator.match(text, match.end())
-        assert end is not None
-        place = end.end()
-        if end[1] is not None:
-            continue
-        if len(row) > 1 or any(row):
-            rows.append(row)
-            lines.append(start)
-            marked.append(hashed)
-        line += 1
-        row, start = [], line
-        if end[0] == "":
-            return rows, lines, marked
 
 
 def _without_comments(

@@ -16,6 +16,8 @@ import numpy as np
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 """The levels that a file has factors for."""
 
+_FOR_90 = 9  # rows; the smallest n with ceil((n + 1) 0.9) <= n
+
 
 def centre_and_scale(members: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
     """m and s, (n,) float64 each, for the members' predictions (K, n)."""
@@ -41,6 +43,22 @@ def usual_level(intervals: Any) -> float | None:
     """0.9, or the highest below it that there are factors for; None: there are no intervals."""
     known = [float(level) for level in intervals["factors"]] if isinstance(intervals, dict) else []
     return max((level for level in known if level <= 0.9), default=None)
+
+
+def calibration(intervals: Any, level: float) -> str:
+    """How sure a level is: the rows it comes from, and the standard deviation of the share they make it hold.
+
+    The share of new rows in an interval is Beta distributed, (k, rows + 1 - k) (Vovk, 2012).
+
+    >>> from xpnet.io.intervals import calibration
+    >>> calibration({"rows": 4, "factors": {"0.5": 1.0, "0.8": 2.0}}, 0.8)
+    'calibrated on 4 rows: 80% +- 16%; 90% takes 9 rows'
+    """
+    rows = int(intervals["rows"])
+    k = math.ceil((rows + 1) * level - 1e-9)
+    spread = math.sqrt(k * (rows + 1 - k) / ((rows + 1) ** 2 * (rows + 2)))
+    few = "" if level >= 0.9 or rows >= _FOR_90 else f"; 90% takes {_FOR_90} rows"
+    return f"calibrated on {rows} rows: {level:.0%} +- {spread:.0%}{few}"
 
 
 def around(members: np.ndarray, intervals: Any, level: float) -> tuple[np.ndarray, np.ndarray]:

@@ -117,7 +117,9 @@ def as_written_to(target: str | PathLike[str], error: OSError) -> OSError:
     """The same error, with the name of what could not be written."""
     if error.errno is None or error.strerror is None:
         return error
-    named = type(OSError(error.errno, ""))(f"cannot write {target}: {error.strerror}")
+    folder = Path(target).parent
+    missing = f"; there is no folder {folder}: make it first" if not folder.is_dir() else ""
+    named = type(OSError(error.errno, ""))(f"cannot write {target}: {error.strerror}{missing}")
     named.errno = error.errno
     return named
 

@@ -19,7 +19,9 @@ from xpnet.core.convert import asarray
 from xpnet.core.places import backend_of
 from xpnet.data import DataLoader, Dataset, split
 from xpnet.data.dataset import take
+from xpnet.nn.inference import BATCH, outputs
 from xpnet.optim.by_name import OPTIMIZERS, decayed_weights, make_optimizer
+from xpnet.sklearn.sparse import SparseSamples, dense_batches, is_sparse, rows_of
 from xpnet.sklearn.validation import check_samples, device_of
 from xpnet.train import Callback, EarlyStopping, Progress, Trainer, predict
 
@@ -102,7 +104,9 @@ class Estimator(BaseEstimator):
             if not again or epochs is None:
                 self.optimizer_ = self._make_optimizer(self.module_)
             dtype = _dtype(self.module_)
-            data = asarray(x, dtype), asarray(target, dtype if target.dtype.kind == "f" else None)
+            data = x, asarray(target, dtype if target.dtype.kind == "f" else None)
+            if not is_sparse(x):
+                data = asarray(x, dtype), data[1]
             validation = None
             if self.early_stopping and epochs is None:
                 indices = np.arange(len(target))
@@ -111,17 +115,15 @@ class Estimator(BaseEstimator):
                     (1 - self.validation_fraction, self.validation_fraction),
                     stratify=labels is not None,
                 )
-                train, held_out = (tuple(take(array, part.x) for array in data) for part in parts)
-                data, validation = train, Dataset(held_out[0], held_out[1], "the held-out part of X")
+                data, held_out = ((rows_of(data[0], p.x), take(data[1], p.x)) for p in parts)
+                validation = _batches(held_out, dtype, BATCH, "the held-out part of X", shuffle=False)
             callbacks = [
                 *self.callbacks,
                 *self._stopping(epochs),
                 *([Progress(False)] if self.verbose else []),
             ]
             trainer = Trainer(self.module_, loss, self.optimizer_, callbacks, verbose=False)
-            history = trainer.fit(
-                self._loader(Dataset(data[0], data[1], "X")), validation, epochs or self.max_iter
-            )
+            history = trainer.fit(self._loader(data, dtype), validation, epochs or self.max_iter)
         self.history_ = history
         self.n_iter_ += history.epochs
         self.loss_ = history["train_loss"][-1]
@@ -136,11 +138,12 @@ class Estimator(BaseEstimator):
             )
         ]
 
-    def _loader(self, data: Dataset) -> DataLoader:
-        n = len(data)
+    def _loader(self, data: tuple[Any, Array], dtype: str) -> DataLoader:
+        n = int(data[0].shape[0])
         size = min(max(64, min(n // 10, 200)) if self.batch_size == "auto" else self.batch_size, n)
         lonely = n > size and n % size == 1  # batch norm cannot use a batch of one sample
-        loader = DataLoader(data, size, drop_last=lonely and (self.batch_norm or self.module is not None))
+        drop_last = lonely and (self.batch_norm or self.module is not None)
+        loader = _batches(data, dtype, size, "X", drop_last=drop_last)
         loader.epoch = self.n_iter_  # six calls of partial_fit shuffle as six epochs of fit
         return loader
 
@@ -172,7 +175,7 @@ class Estimator(BaseEstimator):
         module = self.module(shape, self.n_outputs_)
         if not isinstance(module, nn.Module):
             raise TypeError(f"module: expected a function that makes an xpnet.nn.Module, got {module!r}")
-        found = predict(module, asarray(x[:1, ...], _dtype(module))).shape
+        found = predict(module, asarray(rows_of(x, np.array([0])), _dtype(module))).shape
         if tuple(found) != (1, self.n_outputs_):
             raise ValueError(
                 f"module: its network gives {tuple(found)} for one sample of shape {shape}, expected "
@@ -222,7 +225,23 @@ class Estimator(BaseEstimator):
         x = check_samples(self, x, images=self.module is not None)
         backend = backend_of(self.module_.parameters()[0].data)
         with use_backend(backend, backend.device):
-            return predict(self.module_, asarray(x, _dtype(self.module_)))
+            dtype = _dtype(self.module_)
+            if is_sparse(x):
+                return outputs(self.module_, dense_batches(x, dtype))
+            return predict(self.module_, asarray(x, dtype))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _batches(data: tuple[Any, Array], dtype: str, size: int, name: str, **options: Any) -> DataLoader:
+    """Batches of samples, sparse or not, and their targets."""
+    x, y = data
+    if is_sparse(x):
+        return DataLoader(SparseSamples(x, y, dtype), size, collate=SparseSamples.batch, **options)
+    return DataLoader(Dataset(x, y, name), size, **options)
 
 
 def _dtype(module: nn.Module) -> str:

@@ -15,8 +15,8 @@ from xpnet import functional as F
 from xpnet.core.backend import Array
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.places import namespace
-from xpnet.data.dataset import take
 from xpnet.sklearn.base import Estimator, documented
+from xpnet.sklearn.sparse import rows_of
 from xpnet.sklearn.validation import check_pairs, check_weights, device_of, like_input, on_host, uneven
 
 
@@ -40,8 +40,9 @@ class XPNetClassifier(ClassifierMixin, Estimator):
 
     X and y may be NumPy arrays, lists or data frames; or CuPy (PyTorch, ...) arrays: the network is then
     trained on their device, and what the methods return is of their kind. Labels that are not numbers are
-    returned as NumPy arrays. Weights scale each sample's loss: a sample of weight 2 counts as two, one of
-    weight 0 not at all. The network has the dtype of X if that is float64, else float32, which is faster.
+    returned as NumPy arrays. X may be a sparse matrix, of which a batch at a time becomes dense. Weights
+    scale each sample's loss: a sample of weight 2 counts as two, one of weight 0 not at all. The network has
+    the dtype of X if that is float64, else float32, which is faster.
 
     >>> from sklearn.datasets import load_iris
     >>> from xpnet.sklearn import XPNetClassifier
@@ -163,7 +164,7 @@ class XPNetClassifier(ClassifierMixin, Estimator):
     ) -> XPNetClassifier:
         if weights is not None and not weights.all():  # as if they were not there, for batch norm, too
             kept = np.flatnonzero(weights)
-            x, y, weights = take(x, kept), y[kept], weights[kept]
+            x, y, weights = rows_of(x, kept), y[kept], weights[kept]
         codes = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1).astype(np.int64)
         unknown = self.classes_[codes] != y
         if unknown.any():

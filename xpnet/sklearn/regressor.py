@@ -11,8 +11,8 @@ from sklearn.metrics import r2_score
 
 from xpnet import functional as F
 from xpnet.core.backend import Array, dtype_name
-from xpnet.data.dataset import take
 from xpnet.sklearn.base import Estimator, documented
+from xpnet.sklearn.sparse import rows_of
 from xpnet.sklearn.validation import check_pairs, check_weights, like_input, on_host, uneven
 
 
@@ -39,7 +39,7 @@ class XPNetRegressor(RegressorMixin, Estimator):
         feature_names_in_: their names, if X was a data frame with names.
 
     Targets are standardised for training, so their scale does not matter; that of X does: put a scaler
-    before. X may be on a device and weights given, as for `XPNetClassifier`.
+    before. X may be sparse or on a device and weights given, as for `XPNetClassifier`.
 
     >>> from sklearn.datasets import load_diabetes
     >>> from xpnet.sklearn import XPNetRegressor
@@ -126,7 +126,7 @@ class XPNetRegressor(RegressorMixin, Estimator):
         one_dimensional, y = y.ndim == 1, y.reshape(len(y), -1).astype(np.float64)
         if weights is not None and not weights.all():  # as if they were not there, for batch norm, too
             kept = np.flatnonzero(weights)
-            x, y, weights = take(x, kept), y[kept], weights[kept]
+            x, y, weights = rows_of(x, kept), y[kept], weights[kept]
         if not again:
             self._one_dimensional_, self.n_outputs_ = one_dimensional, y.shape[1]
             self.target_mean_ = np.average(y, axis=0, weights=weights)

@@ -17,8 +17,10 @@ from xpnet.core.incoming import ordinary
 from xpnet.core.places import backend_of, namespace
 from xpnet.core.tensor import array_of
 from xpnet.data.dataset import check_finite
+from xpnet.sklearn.sparse import is_sparse
 
-_DTYPES = [np.float32, np.float64]  # kept; others become the first one
+# both dtypes are kept, others become the first one
+_ARRAYS: dict[str, Any] = {"dtype": [np.float32, np.float64], "order": "C", "accept_sparse": "csr"}
 
 
 def device_of(x: Any) -> Backend | None:
@@ -51,17 +53,17 @@ def check_samples(estimator: Any, x: Any, *, reset: bool = False, images: bool =
 
     Args:
         estimator: whose features these are.
-        x: (n, features), or (n, ...) with `images`.
+        x: (n, features), or (n, ...) with `images`; a sparse matrix becomes one of CSR.
         reset: learn the number of features instead of checking it.
         images: whether samples may have more than one axis.
 
     Raises:
         ValueError: wrong shapes, values that are not finite, another number of features.
-        TypeError: no numbers, or a sparse matrix.
+        TypeError: no numbers.
     """
     if device_of(x) is not None:
         return _check_device_samples(estimator, x, reset, images)
-    return validate_data(estimator, on_host(x), dtype=_DTYPES, order="C", allow_nd=images, reset=reset)
+    return validate_data(estimator, on_host(x), allow_nd=images, reset=reset, **_ARRAYS)
 
 
 def check_pairs(
@@ -74,8 +76,8 @@ def check_pairs(
         TypeError: as `check_samples`.
     """
     if device_of(x) is None:
-        options: Any = {"dtype": _DTYPES, "order": "C", "allow_nd": images, "reset": reset}
-        return validate_data(estimator, on_host(x), on_host(y), **options, **y_options)
+        y = y.toarray() if is_sparse(y) else on_host(y)  # as small as what the network gives
+        return validate_data(estimator, on_host(x), y, allow_nd=images, reset=reset, **_ARRAYS, **y_options)
     x = _check_device_samples(estimator, x, reset, images)
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")

@@ -26,12 +26,16 @@ class Callback:
         main_only: True for one that writes or prints: where several ranks train together, rank 0 calls it.
         capturable: True for one whose `on_backward_end` may be captured: it does the same in each step.
         missing: of one that writes: the error, while what it should have written is not on the disk.
+        stopped: whether it has ended the run.
+        goes_on: whether it had ended the run of a checkpoint, and would not have as it is now.
     """
 
     last: bool = False
     main_only: bool = False
     capturable: bool = False
     missing: OSError | None = None
+    stopped: bool = False
+    goes_on: bool = False
 
     def outputs(self) -> Sequence[str | PathLike[str]]:
         """The files that this callback writes, in folders that are there: no other run may, as `fit` runs."""

@@ -105,13 +105,16 @@ def quiet() -> Iterator[None]:
         _silent.reset(token)
 
 
-def is_watched() -> bool:
-    """Whether a person sees what is printed: a terminal or a notebook, outside of `quiet`."""
+def is_read() -> bool:
+    """Whether what is printed goes to someone: a notebook, a terminal, a pipe or a file, outside of `quiet`.
+
+    An object that the program has put in the place of its standard output collects what it prints itself.
+    """
     if _silent.get():
         return False
     try:
-        return in_notebook() or sys.stdout.isatty()
-    except (AttributeError, OSError, ValueError):
+        return in_notebook() or sys.stdout.fileno() >= 0
+    except (AttributeError, OSError, ValueError):  # none, closed, or such an object
         return False
 
 

@@ -330,6 +330,8 @@ class Run:
         for name, mean in means.items():
             self.means[name].load_state_dict(mean)
         self.taken, self.step, self.stop = state["batches"], state["step"], state["stop"]
+        if any(c.goes_on for c in self.callbacks) and not any(c.stopped for c in self.callbacks):
+            self.stop = False  # whoever ended the run would not have, with the patience it has now
         self.seconds = state["seconds"]
         self._trained = None
         random.set_generator_state(state["random"])

@@ -27,6 +27,7 @@ class EarlyStopping(Callback):
     Attributes:
         best: the best value so far.
         best_epoch: its epoch, from 0; None before the first.
+        stopped: whether it has ended the run; a checkpoint of such a run goes on with more patience.
 
     Raises:
         ValueError: patience is below 1, or the mode is unknown; in training, no validation data.
@@ -52,6 +53,7 @@ class EarlyStopping(Callback):
         self.best_epoch: int | None = None
         self._waited = 0
         self._state: dict[str, Any] | None = None
+        self.stopped = self.goes_on = False
 
     def on_fit_begin(self, trainer: Run) -> None:
         """Forget an earlier run."""
@@ -65,7 +67,9 @@ class EarlyStopping(Callback):
         if better:
             self.best, self.best_epoch = values[-1], trainer.epoch
             self._state = trainer.model.state_dict() if self.restore_best else None
-        trainer.stop = trainer.stop or self._stalled(values, better)
+        stalled = self._stalled(values, better)
+        self.stopped = stalled and not trainer.stop
+        trainer.stop = trainer.stop or stalled
 
     def _stalled(self, values: list[float], better: bool) -> bool:
         self._waited = 0 if better else self._waited + 1
@@ -79,6 +83,7 @@ class EarlyStopping(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The best value, its epoch and weights, and the epochs waited since."""
         state = {"best": self.best, "best_epoch": self.best_epoch, "waited": self._waited}
+        state["stopped"] = self.stopped
         return state if self._state is None else {**state, "weights": self._state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -86,6 +91,13 @@ class EarlyStopping(Callback):
         self.best, self._waited, epoch = float(state["best"]), int(state["waited"]), state["best_epoch"]
         self.best_epoch = None if epoch is None else int(epoch)
         self._state = dict(state["weights"]) if self.restore_best and "weights" in state else None
+        had_stopped = bool(state.get("stopped"))  # version 0.1.0 did not say
+        self.stopped = had_stopped and self._is_over()
+        self.goes_on = had_stopped and not self.stopped
+
+    def _is_over(self) -> bool:
+        """Whether what a checkpoint says it has waited is still enough."""
+        return self._waited >= self.patience
 
     def settings(self) -> dict[str, Any]:
         """The quantity; patience may change when a run is resumed."""
@@ -135,6 +147,9 @@ class MovingAverageStopping(EarlyStopping):
             improved = average < best - self.tolerance * abs(best)
             best, waited = (average, 0) if improved else (best, waited + 1)
         return waited >= k
+
+    def _is_over(self) -> bool:
+        return True
 
 
 class StopOnDivergence(Callback):

@@ -31,7 +31,7 @@ from xpnet.train.lonely import check_last_batch
 from xpnet.train.metrics import Metric, check_metrics
 from xpnet.train.modes import asleep, train_but
 from xpnet.train.optimizers import Optimizers
-from xpnet.train.progress import Progress, is_watched
+from xpnet.train.progress import Progress, is_read
 from xpnet.train.ranks import check_ranks
 from xpnet.train.resume import load_checkpoint
 from xpnet.train.rounding import check_precision
@@ -69,8 +69,9 @@ class Trainer(Run):
         capture: make one launch of what the device does with a batch, or on NumPy calls without the tape
             (`xpnet.capture`), with the
             same bits; where that cannot be, a warning says why, and training goes on as without it.
-        verbose: print a line an epoch, as `Progress` does; default: on a terminal and in a notebook, unless
-            `Progress`, or `Live` in the notebook's cell, is among the callbacks.
+        verbose: print a line an epoch, as `Progress` does. Default: if the process prints to a terminal, a
+            pipe, a file or a notebook, unless `Progress`, or `Live` in the notebook's cell, is among the
+            callbacks. False: print nothing.
         precision: of a float32 model, whose weights, gradients and moments stay so. "bf16": products in that
             type, what flows between layers with them, as `xpnet.autocast` says, with the error there.
             "float16": likewise, and with a `LossScaler`, if none is given. "tf32" or "float32": how exact
@@ -119,7 +120,7 @@ class Trainer(Run):
         precision: str | None = None,
     ) -> None:
         if verbose is None:
-            verbose = is_watched() and not any(getattr(c, "shows_epochs", False) for c in _listed(callbacks))
+            verbose = is_read() and not any(getattr(c, "shows_epochs", False) for c in _listed(callbacks))
         accumulate = size("Trainer", "accumulate", accumulate)
         l1, l2 = number("Trainer", "l1", l1, 0), number("Trainer", "l2", l2, 0)
         check_metrics(metrics)
