@@ -18,7 +18,8 @@ from .browser import chromium
 DEVICES = {"array_api_strict": "device1", "torch": "cpu"}
 ONCE = ("kernels", "emulator")  # folders whose tests choose their arrays themselves
 
-collect_ignore = ["typing"]  # scripts for type checkers, some of them wrong
+# scripts for type checkers, some of them wrong; a device that would be this process's, NVRTC and all
+collect_ignore = ["typing", "cupy_on_cpu"]
 
 settings.register_profile(
     "xpnet", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
