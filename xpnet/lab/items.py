@@ -278,7 +278,7 @@ Recap: Automatic Differentiation|modules|xpnet.nn.Module
 Correction: Implementing Softmax Correctly|trick 1|softmax#cross-entropy of logits
 "|trick 2, a fixed vector b|softmax#softmax of (1, 2, 3)
 Choosing the Right Learning Rate|1/f''|gradient-descent-1d#Newton's
-"|index tau - 1|gradient-descent-1d
+"|index tau - 1|gradient-descent-1d#index of
 Separate, Adaptive Learning Rates|gradients differ by layer|gradient-statistics
 Better Adaptation: RMSProp|mean square 0.9, 0.1|epsilon-and-bias-correction#RMSProp
 "|sign of the gradient|gradient-descent-1d#sign

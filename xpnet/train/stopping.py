@@ -73,7 +73,7 @@ class EarlyStopping(Callback):
 
     def _stalled(self, values: list[float], better: bool) -> bool:
         self._waited = 0 if better else self._waited + 1
-        return self._waited >= self.patience
+        return self._is_over()
 
     def on_fit_end(self, trainer: Run) -> None:
         """Put the best weights back."""
@@ -96,7 +96,7 @@ class EarlyStopping(Callback):
         self.goes_on = had_stopped and not self.stopped
 
     def _is_over(self) -> bool:
-        """Whether what a checkpoint says it has waited is still enough."""
+        """Whether it has waited long enough."""
         return self._waited >= self.patience
 
     def settings(self) -> dict[str, Any]:

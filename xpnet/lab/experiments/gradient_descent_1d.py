@@ -57,6 +57,10 @@ def run() -> Result:
         x.grad = x.grad / hessian(exponential)(x.detach()).data[0]
 
     errors = abs(descend(exponential, [1.5], lambda p: optim.SGD(p, lr=1.0), 5, newton)[:, 0] - math.log(2))
+    # which point of a path is x - rate f'(x) of the point tau
+    oscillates, tau = paths["oscillates"], 5
+    after = oscillates[tau] - RATES["oscillates"] * curvature * oscillates[tau]
+    index = int(np.argmin(abs(oscillates - after))) - tau
     newton_parabola = descend(parabola, [1.0], lambda p: optim.SGD(p, lr=1 / found), 1)[-1, 0]
     k = np.arange(31)
 
@@ -98,6 +102,14 @@ def run() -> Result:
                     exact=predicted(rate),
                 )
                 for rate in (0.05, 0.1, 0.3)
+            ),
+            Check(
+                "index of the weights after a step, less tau",
+                index,
+                deck=-1,
+                exact=1,
+                atol=0,
+                slip="W^(tau - 1) are the weights before: the step leads from tau to tau + 1",
             ),
             Check("Newton's step on the parabola arrives at", newton_parabola, exact=0.0, atol=0),
             Check("Newton on exp(x) - 2x: error after 5 steps", errors[-1], at_most=1e-8),
