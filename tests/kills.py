@@ -80,7 +80,7 @@ def prepared(folder: Path, epochs: int, seed: int, callbacks: list[Any], **optio
         CSVLogger(folder / "log.csv"),
         Hold(),
     ]
-    trainer = Trainer(model, cross_entropy, optimizer, [*usual, *callbacks], **options)
+    trainer = Trainer(model, cross_entropy, optimizer, [*usual, *callbacks], verbose=False, **options)
     return trainer, loader, validation
 
 

@@ -156,6 +156,7 @@ def fit(parts) -> Trainer:
         parts["callbacks"],
         accumulate=parts["accumulate"],
         communicator=parts["communicator"],
+        verbose=False,
     )
     loader = DataLoader(Dataset(parts["x"], parts["y"]), parts["batch"], seed=parts["seed"])
     trainer.fit(loader, None, parts["epochs"], resume=parts["resume"])

@@ -60,6 +60,7 @@ def train(
         accumulate=accumulate,
         communicator=communicator,
         step=step,
+        verbose=False,
     )
     loader = DataLoader(training, batch, seed=5)
     history = trainer.fit(loader, validation, epochs, resume=resume)
@@ -272,7 +273,9 @@ def shared(
         parallel.shard_optimizer(optimizer, group)
     ask = _Ask()
     callbacks = [ask, Checkpoint(path, every_steps=5), *([GradientClipping(0.5)] if clip else [])]
-    trainer = Trainer(model, F.cross_entropy, optimizer, callbacks, accumulate=2, communicator=group)
+    trainer = Trainer(
+        model, F.cross_entropy, optimizer, callbacks, accumulate=2, communicator=group, verbose=False
+    )
     trainer.fit(DataLoader(training, 50, seed=5), validation, int(epochs), resume=resume or None)
     state = optimizer.state_dict()["state"]
     return {

@@ -133,7 +133,7 @@ CASES = [TinyMLP(32), MnistMLP(16), BatchNormDropoutMLP(16), CifarMLP(2), CNNSte
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_the_benchmarks_networks(case):
-    """Steps of the same bits (200 where they are small), the last of which asks for one graph and one copy."""
+    """Steps of the same bits (200 of the small one), the last of which asks for one graph and one copy."""
     rng = np.random.default_rng(0)
     shared, sets = case.shared(rng), [case.inputs(rng) for _ in range(4)]
     steps = 20 if isinstance(case, CifarMLP) else 200 if isinstance(case, TinyMLP) else 50

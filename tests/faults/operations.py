@@ -45,7 +45,8 @@ class Training:
         xpnet.manual_seed(0)
         model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.2), nn.Linear(4, 2))
         checkpoint = Checkpoint(folder / "c", every_steps=1, keep=2, background=self.background)
-        return Trainer(model, cross_entropy, optim.Adam(model), [CSVLogger(folder / "log"), checkpoint])
+        callbacks = [CSVLogger(folder / "log"), checkpoint]
+        return Trainer(model, cross_entropy, optim.Adam(model), callbacks, verbose=False)
 
     def prepare(self, folder: Path) -> None:
         """Nothing is there."""

@@ -2,8 +2,8 @@
 
 What takes pieces of 16 bytes has loads and stores of 16 bytes in its code.
 
-Every run compiles all for sm_90, and float32 and float16 for the oldest architecture; all others are compiled when
-a kernel changed (ladder.py).
+Every run compiles all for sm_90, and float32 and float16 for the oldest architecture; all others are compiled
+when a kernel changed (ladder.py).
 """
 
 from __future__ import annotations
