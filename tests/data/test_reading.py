@@ -556,3 +556,12 @@ def test_empty_lines_among_the_rows_are_counted(name, tmp_path):
         frame = read_frame(path, header=True)
     assert (len(frame), frame.names) == (2, ["a", "b"])
     assert [said in str(warning.message) for warning in heard] == ([] if said is None else [True])
+
+
+def test_a_delimiter_that_the_header_has_not(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n1,5;2\n2,5;3\n")
+    with pytest.raises(
+        ValueError, match=r"line 2: 2 fields, expected 1; its first line has no ',': name another"
+    ):
+        load_csv(path, delimiter=",")

@@ -180,7 +180,7 @@ def table_of(
 
     Columns that are `asked` for by a name in the first line make it the header.
     """
-    text, delimiter = declared(text, path, delimiter, decimal)
+    given, (text, delimiter) = delimiter, declared(text, path, delimiter, decimal)
     rows, lines, marked, empty = split_lines(text, delimiter, path)
     rows, lines = _without_comments(rows, lines, marked, header, path)
     names = None
@@ -207,6 +207,8 @@ def table_of(
     for line, row in zip(lines, rows, strict=True):
         if len(row) != width:
             above = "; lines above the header have to go" if width == 1 else ""
+            if width == 1 and given is not None:
+                above = f"; its first line has no {given!r}: name another --delimiter (delimiter=), or none"
             above = "; if it is a comment, it has to go" if row[0].startswith("#") else above
             raise ValueError(f"{path}, line {line}: {len(row)} fields, expected {width}{above}")
     if header is None and names is None and _may_be_names(rows):
