@@ -6,7 +6,7 @@ from typing import Any
 
 from xpnet.core.backend import Array
 from xpnet.core.node import Joint, Room
-from xpnet.cpu.launch import FLOAT32, NOT_EMPTY, empty, fits, run, single
+from xpnet.cpu.launch import FLOAT32, NOT_EMPTY, contiguous, empty, fits, run, single
 from xpnet.functional.embedding import beside, rows_of
 
 
@@ -18,7 +18,7 @@ def rows(weight: Array, x: Any, padding_idx: int | None = None) -> Any:
     n, d = weight.shape
     if padding_idx is not None and not -n <= padding_idx < n:
         return NotImplemented
-    places = beside(x, weight)
+    places = contiguous(beside(x, weight), "int64")
     if not places.size:
         return NotImplemented
     y = empty((*places.shape, d), FLOAT32)
