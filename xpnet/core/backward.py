@@ -132,7 +132,7 @@ def _room(parents: Any) -> Room:
             seen.add(id(p))
             if not p._filled:
                 room[i] = p._grad
-            elif not active[0]:
+            else:
                 room.sums[i] = p._grad
     return room
 
