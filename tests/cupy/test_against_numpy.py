@@ -91,7 +91,7 @@ def test_many_steps(model, steps, fused):
     (weights, first, losses), (ours, our_first, our_losses) = found
     for a, b in zip([*weights, *first], [*ours, *our_first], strict=True):
         np.testing.assert_array_equal(a, b)  # weights, order and masks: the same bits
-    assert losses[-20:].mean() < losses[:20].mean() - 0.1
+    assert losses[-20:].mean() < losses[:20].mean() - 0.0005 * steps
     np.testing.assert_allclose(our_losses, losses, rtol=1e-5)
 
 
