@@ -44,6 +44,15 @@ class Column:
         """Autocast, where that is the column's precision: around one step, whose weights it casts once."""
         return nullcontext()
 
+    def cast(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """A training step within `casts`, where that is the column's precision."""
+
+        def cast(*arrays: Any) -> Any:
+            with self.casts():
+                return step(*arrays)
+
+        return cast if self.precision == "bf16" else step
+
     def array(self, host: np.ndarray) -> Any:
         """A host array where this column computes; it may share memory."""
         return host

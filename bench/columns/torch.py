@@ -56,12 +56,8 @@ class TorchColumn(Column):
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = before
 
     def whole(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        def cast(*arrays: Any) -> Any:
-            with self.casts():
-                return step(*arrays)
-
-        chosen = cast if self.precision == "bf16" else step
-        return _torch_graph(chosen) if self.captured else chosen
+        step = self.cast(step)
+        return _torch_graph(step) if self.captured else step
 
     def casts(self) -> AbstractContextManager[Any]:
         import torch

@@ -66,12 +66,8 @@ class XpnetColumn(Column):
     def whole(self, step: Callable[..., Any]) -> Callable[..., Any]:
         import xpnet
 
-        def cast(*arrays: Any) -> Any:
-            with self.casts():
-                return step(*arrays)
-
-        chosen = cast if self.precision == "bf16" else step
-        return xpnet.capture(chosen) if self.captured else chosen
+        step = self.cast(step)
+        return xpnet.capture(step) if self.captured else step
 
     def array(self, host: np.ndarray) -> Any:
         import xpnet

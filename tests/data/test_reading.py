@@ -562,6 +562,6 @@ def test_a_delimiter_that_the_header_has_not(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a;b\n1,5;2\n2,5;3\n")
     with pytest.raises(
-        ValueError, match=r"line 2: 2 fields, expected 1; its first line has no ',': name another"
+        ValueError, match=r"line 2: 2 fields, expected 1; it has ';' between its fields: --delimiter ';'"
     ):
         load_csv(path, delimiter=",")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from xpnet.core.reading import UnreadableFileError
-from xpnet.data.text import MARKS, short, shown
+from xpnet.data.text import short, shown, undivided
 
 
 class Column:
@@ -115,12 +115,7 @@ class Frame:
         """What to say where the only column looks like several: the delimiter is another one."""
         if len(self.columns) > 1:
             return ""
-        first = self.names[0] if self.names else str(self.columns[0].texts[0])
-        mark = next((mark for mark in MARKS if mark in first), None)
-        name = {"\t": "tab"}.get(str(mark), mark)
-        return (
-            "" if mark is None else f"; it has {mark!r} between its fields: --delimiter {name!r} parts them"
-        )
+        return undivided(self.names[0] if self.names else str(self.columns[0].texts[0]))
 
     def title(self, column: int) -> str:
         """What a column is called in messages."""

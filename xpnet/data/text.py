@@ -168,6 +168,13 @@ def read_table(
         return table_of(decoded(path, encoding), path, header, delimiter, decimal)
 
 
+def undivided(first: str) -> str:
+    """What to say of the only field of a line if it looks like several: the delimiter is another one."""
+    mark = next((mark for mark in MARKS if mark in first), None)
+    name = {"\t": "tab"}.get(str(mark), mark)
+    return "" if mark is None else f"; it has {mark!r} between its fields: --delimiter {name!r} parts them"
+
+
 def table_of(
     text: str,
     path: str | PathLike[str],
@@ -208,7 +215,7 @@ def table_of(
         if len(row) != width:
             above = "; lines above the header have to go" if width == 1 else ""
             if width == 1 and given is not None:
-                above = f"; its first line has no {given!r}: name another --delimiter (delimiter=), or none"
+                above = undivided(rows[0][0] if names is None else names[0]) or above
             above = "; if it is a comment, it has to go" if row[0].startswith("#") else above
             raise ValueError(f"{path}, line {line}: {len(row)} fields, expected {width}{above}")
     if header is None and names is None and _may_be_names(rows):
