@@ -52,6 +52,7 @@ LAYERS = {
         lambda: nn.Average(*(nn.Linear(5, 3) for _ in range(3)), probabilities=True),
         (5,),
     ),
+    "Mirrored": (lambda: nn.Mirrored(nn.Sequential(nn.Flatten(), nn.Linear(12, 3))), (3, 2, 2)),
     "RMSNorm": (lambda: nn.RMSNorm((4, 5), eps=1e-3), (3, 4, 5)),
     "RMSNorm, plain": (lambda: nn.RMSNorm(5, elementwise_affine=False), (4, 5)),
     "SinusoidalEncoding": (lambda: nn.SinusoidalEncoding(4, 0.2, max_len=9), (5, 4)),

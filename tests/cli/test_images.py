@@ -42,6 +42,40 @@ def bars(folder, per_class=20, sizes=((24, 20), (18, 30))):
     return folder
 
 
+def test_the_shallow_residual_network_whitens_patches_and_looks_twice(capsys):
+    pictures = bars(Path("pictures"))
+    network = ["--model", "resnet9", "--width", "4", "--size", "16", "--batch-size", "7", "--mirrored"]
+    rule = ["--epochs", "15", "--lr", "0.01", "--schedule", "onecycle", "--json", "r.json", "--plot", "none"]
+    assert main(["train", "images", "--path", str(pictures), *network, *rule]) == 0
+    assert "learning rate 0.01, batch 7" in capsys.readouterr().out
+    report = json.loads(Path("r.json").read_text())
+    rates = report["history"]["lr"]  # of 60 steps, the first 12 go up
+    assert len(rates) == 15
+    assert rates[2] == max(rates) > 3 * rates[0]
+    assert rates[-1] < 1e-4
+    model = load_model("images.safetensors")[0]
+    assert isinstance(model, xpnet.nn.Mirrored)
+    weight = xpnet.to_numpy(model.module[0].weight)
+    np.testing.assert_array_equal(weight[12:], -weight[:12])  # not trained
+    x = xpnet.asarray(np.random.default_rng(0).normal(0, 0.1, (3, 3, 16, 16)).astype(np.float32))
+    scores = xpnet.to_numpy(model.module(x)), xpnet.to_numpy(model.module(x[..., ::-1]))
+    probabilities = [np.exp(s) / np.exp(s).sum(axis=1, keepdims=True) for s in scores]
+    np.testing.assert_allclose(np.exp(xpnet.to_numpy(model(x))), sum(probabilities) / 2, rtol=1e-5)
+    assert not np.allclose(*probabilities, rtol=1e-3, atol=0)
+    assert main(["predict", "images.safetensors", "--path", str(pictures)]) == 0
+    assert report["test"]["accuracy"] > 0.8
+    assert "accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["digits"], ["images", "--model", "mlp"]])
+def test_a_mirror_is_for_things_in_pictures(words, capsys):
+    bars(Path("pictures"))
+    path = ["--path", "pictures"] if words[0] == "images" else []
+    assert main(["train", *words, *path, "--mirrored"]) == 2
+    assert "--mirrored is for pictures of things" in capsys.readouterr().err
+    assert names() == ["pictures"]
+
+
 def test_own_pictures_are_told_apart(capsys):
     pictures = bars(Path("pictures"))
     options = ["--width", "4", "--size", "16", "--epochs", "8", "--batch-size", "8", "--augment", "standard"]

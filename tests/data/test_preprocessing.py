@@ -8,7 +8,7 @@ import pytest
 import xpnet
 from xpnet.core.convert import to_numpy
 from xpnet.core.places import where
-from xpnet.data import ZCA, ChannelMean, MeanImage, MinMax, PCAWhiten, Pipeline, Standardize
+from xpnet.data import ZCA, ChannelMean, MeanImage, MinMax, PCAWhiten, Pipeline, Standardize, patch_whitening
 from xpnet.data.pipeline import describe, from_description
 
 RNG = np.random.default_rng(0)
@@ -62,6 +62,26 @@ def test_pca_rotates_to_components_of_falling_variance():
     values = np.sort(np.linalg.eigvalsh(covariance(ROWS)))[::-1]
     np.testing.assert_allclose(covariance(rotated), np.diag(values), atol=1e-3 * values[0])
     np.testing.assert_allclose(np.diag(covariance(rotated)), values, rtol=1e-3)
+
+
+def test_a_convolution_of_whitening_weights_gives_uncorrelated_components():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2, 6, 5))
+    x[:, 1] += 0.9 * x[:, 0]  # channels and neighbours that depend on one another
+    x[..., 1:] += 0.8 * x[..., :-1]
+    weight = patch_whitening(x, 2, eps=0.0)
+    assert weight.shape == (16, 2, 2, 2)
+    assert weight.dtype == np.float32
+    patches = [x[:, :, i : i + 2, j : j + 2].reshape(200, 8) for i in range(5) for j in range(4)]
+    rows = np.concatenate(patches) @ weight.reshape(16, 8).T.astype(np.float64)
+    np.testing.assert_allclose(rows[:, 8:], -rows[:, :8], atol=1e-12)
+    np.testing.assert_allclose(np.cov(rows[:, :8].T, bias=True), np.eye(8), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 8), (0, 3, 8, 8), (4, 3, 8, 1)])
+def test_only_pictures_have_patches(shape):
+    with pytest.raises(ValueError, match=r"patch_whitening: expected pictures \(N, C, H, W\) of 2 pixels"):
+        patch_whitening(np.zeros(shape))
 
 
 def test_zca_is_the_whitening_closest_to_the_samples():

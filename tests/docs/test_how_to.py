@@ -22,7 +22,10 @@ BLOCK = re.compile(r"(<!-- not run: .* -->\n)?```sh\n(.*?)```", re.DOTALL)
 PRELUDE = """
 xpnet() {
   if [ "$1" = serve ]; then
-    timeout -s INT 4 xpnet "$@" --port 0 > served.txt || true
+    command xpnet "$@" --port 0 > served.txt & server=$!
+    for _ in $(seq 600); do grep -q http://127.0.0.1: served.txt && break; sleep 0.1; done
+    kill -TERM $server
+    wait $server || true
     grep -q http://127.0.0.1: served.txt
   else command xpnet "$@"; fi
 }

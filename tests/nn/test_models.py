@@ -28,8 +28,15 @@ def test_parameters_are_those_of_the_papers_layout():
     assert depth == 20
 
 
-@pytest.mark.parametrize("make", [nn.small_cnn, partial(nn.small_resnet, blocks=1)])
-@pytest.mark.parametrize("size", [(8, 8), (7, 9)])
+@pytest.mark.host
+def test_the_shallow_residual_network_has_the_sources_layout():
+    # Jordan, 2024: 2x2 patches to 24 channels, then 3x3 convolutions 24-64-64-256-256-256-256 without biases
+    convolutions = 3 * 24 * 4 + 24 + 9 * (24 * 64 + 64 * 64 + 64 * 256 + 3 * 256 * 256)
+    assert count(nn.resnet9(10)) == convolutions + 2 * 2 * (64 + 256 + 256) + 256 * 10 + 10
+
+
+@pytest.mark.parametrize("make", [nn.small_cnn, partial(nn.small_resnet, blocks=1), nn.resnet9])
+@pytest.mark.parametrize("size", [(16, 16), (17, 19)])
 def test_models_learn_two_pictures_by_heart(make, size):
     model = make(2, channels=1, width=4)
     x = xpnet.asarray(np.random.default_rng(0).normal(size=(4, 1, *size)).astype(np.float32))

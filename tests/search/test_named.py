@@ -12,16 +12,16 @@ from xpnet.search import Space, make, named
 from xpnet.search.named import KINDS
 
 pytestmark = pytest.mark.host
-X, Y = np.random.default_rng(0).normal(size=(8, 1, 8, 8)).astype(np.float32), np.arange(8) % 3
+X, Y = np.random.default_rng(0).normal(size=(8, 1, 16, 16)).astype(np.float32), np.arange(8) % 3
 
 
 @pytest.mark.parametrize("name", sorted(KINDS["model"]))
 def test_models_of_pictures(name):
     if name == "resnet18":
         with xpnet.init.to_be_loaded(1 << 30):
-            model = make("model", name)((1, 8, 8), 3)
+            model = make("model", name)((1, 16, 16), 3)
     else:
-        model = make("model", name)((1, 8, 8), 3)
+        model = make("model", name)((1, 16, 16), 3)
     assert model(X).shape == (8, 3)
 
 

@@ -67,6 +67,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "cnn": nn.small_cnn,
     "resnet": nn.small_resnet,
+    "resnet9": nn.resnet9,
     "vit": vit,
     "autoencoder": autoencoder,
     "vae": vae,

@@ -175,8 +175,9 @@ def add_network(parser: argparse.ArgumentParser) -> Any:
     group.add_argument(
         "--model",
         choices=MODELS,
-        help="of classes: perceptron, VGG-like CNN, ResNet-20, vision transformer; of pictures given back: "
-        "autoencoder, vae; of text: gpt, lstm (default: mlp for digits and mnist, gpt for text, else cnn)",
+        help="of classes: perceptron, VGG-like CNN, ResNet-20, a shallow wide ResNet, vision transformer; of "
+        "pictures given back: autoencoder, vae; of text: gpt, lstm (default: mlp for digits and mnist, gpt "
+        "for text, else cnn)",
     )
     group.add_argument(
         "--layers", type=sizes, metavar="N,N", help="sizes of the mlp's, or an encoder's, hidden layers"
@@ -199,8 +200,8 @@ def add_network(parser: argparse.ArgumentParser) -> Any:
         "--width",
         type=count,
         metavar="N",
-        help="channels of the cnn's or resnet's first stage (default: 16); features of vit, gpt, lstm "
-        "(default: 64, 128, 256)",
+        help="channels of the cnn's or resnet's first stage (default: 16; resnet9: 64); features of vit, "
+        "gpt, lstm (default: 64, 128, 256)",
     )
     group.add_argument("--depth", type=count, metavar="N", help="layers of vit, gpt, lstm (default: 4, 4, 2)")
     group.add_argument("--heads", type=count, metavar="N", help="of the attention (default: 4)")
@@ -230,7 +231,7 @@ def add_network(parser: argparse.ArgumentParser) -> Any:
         "--dropout",
         type=probabilities,
         metavar="P",
-        help="of dropping a unit, not in resnet and autoencoders; in mlp also P,P, one a hidden layer "
+        help="of dropping a unit, not in resnets and autoencoders; in mlp also P,P, one a hidden layer "
         "(default: 0.2 in mlp and cnn, 0.1 for text, else 0)",
     )
     group.add_argument("--weight-decay", type=decay, metavar="X", help="of the weights (default: 0)")

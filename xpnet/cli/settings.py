@@ -119,6 +119,7 @@ class TrainSettings(NetworkSettings):
     """A run of `xpnet train`; `argv` are the words that it was asked for with."""
 
     ensemble: int = 1
+    mirrored: bool = False
     l1: float = 0.0
     schedule: str = "cosine"
     epochs: int | None = None

@@ -17,8 +17,17 @@ from xpnet.cli.pictures import augmentation
 from xpnet.cli.settings import TABLE, NetworkSettings
 from xpnet.cli.table import TableData, read_table_data
 from xpnet.cli.text import next_token_accuracy, next_token_loss, read_text
+from xpnet.core.convert import asarray
 from xpnet.core.reading import printable
-from xpnet.data import Augmentation, ChannelMean, DataLoader, Dataset, Standardize, Vocabulary
+from xpnet.data import (
+    Augmentation,
+    ChannelMean,
+    DataLoader,
+    Dataset,
+    Standardize,
+    Vocabulary,
+    patch_whitening,
+)
 from xpnet.data.preprocessing import Preprocessing
 from xpnet.functional import cross_entropy, elbo_loss, flatten, mse_loss
 from xpnet.optim.by_name import OPTIMIZERS, make_optimizer
@@ -113,7 +122,7 @@ class Setup:
 
 
 # options that only some kinds of model have
-SMALLEST = {"cnn": 4, "vit": 2}  # pixels of a side
+SMALLEST = {"cnn": 4, "resnet9": 9, "vit": 2}  # pixels of a side
 ONLY = {
     "width": tuple(kind for kind in MODELS if kind not in FLAT),
     "depth": ("vit", *TEXT),
@@ -222,7 +231,7 @@ def prepare(settings: NetworkSettings, name: str, data: Data | None = None, inte
         embedding = ([], [], []) if table is None else table.columns.embedding()
         if embedding[0]:
             network["embedding"] = embedding
-        model, optimizer = make_network(settings, kind, network)
+        model, optimizer = make_network(settings, kind, network, pictures)
     batch_size = settings.batch_size or min(SOURCES[name].batch_size, len(training))
     if batch_size > len(training):
         raise BadInputError(f"--batch-size {batch_size}: there are only {len(training)} training samples")
@@ -241,14 +250,23 @@ def prepare(settings: NetworkSettings, name: str, data: Data | None = None, inte
 
 
 def make_network(
-    settings: NetworkSettings, kind: str, network: dict[str, Any]
+    settings: NetworkSettings, kind: str, network: dict[str, Any], training: Dataset
 ) -> tuple[nn.Module, optim.Optimizer]:
     """A network with new initial weights, and its optimizer."""
     model = MODELS[kind](**network)
     if settings.init is not None:
         draw_weights(model, settings.init)
+    elif kind == "resnet9":
+        whiten_patches(model, training)
     lr = settings.lr or OPTIMIZERS[settings.optimizer][2] * RATES.get(kind, 1.0)
     return model, make_optimizer(settings.optimizer, model, lr, settings.weight_decay)
+
+
+def whiten_patches(model: nn.Module, training: Dataset) -> None:
+    """Give the first layer weights that whiten the training pictures' patches, and freeze them."""
+    first = dict(model.named_parameters())["0.weight"]
+    first.data = asarray(patch_whitening(training.x[:5000, ...], first.shape[2]))
+    nn.freeze(model, "0.weight")
 
 
 def read_data(settings: NetworkSettings, name: str, kind: str, intervals: bool = False) -> Data:
@@ -301,7 +319,7 @@ def _network(
         if shape[1] != shape[2]:
             raise BadInputError(f"--model vit is for square pictures; these are {shape[1]} x {shape[2]}")
         return {**network, "size": shape[1], **deep, "width": settings.width or 64, **dropout}
-    network["width"] = settings.width or 16
+    network["width"] = settings.width or (64 if kind == "resnet9" else 16)
     return {**network, **dropout} if kind == "cnn" else network
 
 

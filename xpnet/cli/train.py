@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 
 from xpnet import functional as F
-from xpnet import get_backend, nn, optim, to_numpy
+from xpnet import get_backend, nn, to_numpy
 from xpnet.cli import output
 from xpnet.cli.advice import doctor_command
+from xpnet.cli.callbacks import stopping_of, usual_callbacks
 from xpnet.cli.checkpoint import ALLOWED, check_resume, run_checkpoint
 from xpnet.cli.checkpoint import earlier_options as earlier_options  # which the parser asks for
 from xpnet.cli.data import SOURCES, choose
 from xpnet.cli.ensemble import intervals_of, train_others
 from xpnet.cli.errors import FAILED, INTERRUPTED, OK, TERMINATED, BadInputError, bad_input
 from xpnet.cli.measures import coverage_line, coverages, measures_line, regression_measures
-from xpnet.cli.model import CODES, versions
+from xpnet.cli.model import CODES, FLAT, versions
 from xpnet.cli.options import add_dataset, add_network, count, decay, factor, interval, names_of
 from xpnet.cli.parallel import on_ranks
 from xpnet.cli.pictures import write_preview, write_samples
@@ -48,10 +49,8 @@ from xpnet.train import (
     Diagnostics,
     EarlyStopping,
     EnvironmentWarning,
-    LearningRate,
     Live,
     Progress,
-    StopOnDivergence,
     Trainer,
     TrainingDivergedError,
     confusion_matrix,
@@ -90,10 +89,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "is kept (default: 1)",
     )
     training.add_argument(
+        "--mirrored",
+        action="store_true",
+        help="predict from each picture and its mirror image together, once trained",
+    )
+    training.add_argument(
         "--schedule",
-        choices=("cosine", "step", "constant"),
+        choices=("cosine", "onecycle", "step", "constant"),
         metavar="NAME",
-        help="cosine, step (halved five times, in equal steps) or constant (default: cosine)",
+        help="cosine, onecycle (a fifth of the steps up to the rate, then down), step (halved five times, in "
+        "equal steps) or constant (default: cosine)",
     )
     training.add_argument(
         "--l1", type=decay, metavar="X", help="penalty X times the sum of the weights' sizes (default: 0)"
@@ -239,9 +244,14 @@ def _train_into(files: Files, name: str, settings: Settings, group: Communicator
     if settings.sync_batch_norm:
         synchronize_batch_norm(model, group)
     optimizer, loader = setup.optimizer, setup.loader
+    lr = optimizer.param_groups[0]["lr"]  # before a schedule sets its first one
     epochs = settings.epochs or SOURCES[name].epochs
-    stopping = _stopping(settings)
-    callbacks: list[Callback] = [stopping, Progress(), *_usual_callbacks(settings, optimizer, epochs)]
+    stopping = stopping_of(settings)
+    callbacks: list[Callback] = [
+        stopping,
+        Progress(),
+        *usual_callbacks(settings, optimizer, epochs, len(loader)),
+    ]
     checkpoint = run_checkpoint(settings, setup, epochs)
     if checkpoint is not None:
         callbacks.append(checkpoint)
@@ -259,7 +269,6 @@ def _train_into(files: Files, name: str, settings: Settings, group: Communicator
     if settings.resume and checkpoint is not None:
         allow = check_resume(settings, trainer, setup, checkpoint.command)
 
-    lr = optimizer.param_groups[0]["lr"]
     sizes = setup.describe()
     print(f"{name}: {len(training)} training, {len(validation)} validation, {len(setup.test)} test samples")
     print(
@@ -271,9 +280,9 @@ def _train_into(files: Files, name: str, settings: Settings, group: Communicator
     members: list[nn.Module] = [trainer.model]
 
     def another() -> tuple[Trainer, EarlyStopping]:
-        network, optimizer = make_network(settings, kind, setup.network)
-        stopping = _stopping(settings)
-        callbacks = [stopping, *_usual_callbacks(settings, optimizer, epochs)]
+        network, optimizer = make_network(settings, kind, setup.network, setup.pictures)
+        stopping = stopping_of(settings)
+        callbacks = [stopping, *usual_callbacks(settings, optimizer, epochs, len(loader))]
         options: dict[str, Any] = {**settings.of_trainer, "verbose": False}
         return Trainer(network, setup.loss, optimizer, callbacks, setup.metrics, **options), stopping
 
@@ -312,6 +321,8 @@ def _train_into(files: Files, name: str, settings: Settings, group: Communicator
     decided = members[0]
     if len(members) > 1:
         decided = nn.Average(*members, probabilities=not setup.regression).eval()
+    if settings.mirrored:
+        decided = nn.Mirrored(decided).eval()
     report: dict[str, Any] = {
         "kind": kind,
         "task": setup.task,
@@ -414,26 +425,15 @@ def _check(settings: Settings, name: str, kind: str) -> None:
         raise BadInputError("--grid is for pictures")
     if settings.ensemble > 1 and settings.parallel:
         raise BadInputError("--ensemble is for one process: leave out --parallel")
+    if settings.mirrored and (not SOURCES[name].mirrored or kind in FLAT):
+        raise BadInputError(
+            f"--mirrored is for pictures of things and a network of pictures; the data are {name}, the model "
+            f"{kind}"
+        )
     if settings.allow and not settings.resume:
         raise BadInputError("--allow is for --resume")
     if settings.preview not in (None, "none") and settings.augment == "none":
         raise BadInputError("--preview shows what --augment does; add --augment standard")
-
-
-def _stopping(settings: Settings) -> EarlyStopping:
-    return EarlyStopping(settings.patience, monitor=f"val_{settings.monitor}")
-
-
-def _usual_callbacks(settings: Settings, optimizer: optim.Optimizer, epochs: int) -> list[Callback]:
-    """Of every network that is trained."""
-    found: list[Callback] = []
-    if settings.divergence is not None:
-        found.append(StopOnDivergence(settings.divergence))
-    if settings.schedule == "cosine":
-        found.append(LearningRate(optim.CosineAnnealingLR(optimizer, epochs)))
-    elif settings.schedule == "step":
-        found.append(LearningRate(optim.StepLR(optimizer, max(1, epochs // 6), 0.5)))
-    return found
 
 
 def _test(

@@ -35,7 +35,7 @@ from xpnet.data.stream_workers import worker_info
 from xpnet.data.table import load_csv, load_npz
 from xpnet.data.views import five_crop, flips, multi_scale, predict_views, ten_crop
 from xpnet.data.vocabulary import Vocabulary
-from xpnet.data.whitening import ZCA, PCAWhiten
+from xpnet.data.whitening import ZCA, PCAWhiten, patch_whitening
 
 __all__ = [
     "ZCA",
@@ -84,6 +84,7 @@ __all__ = [
     "load_mnist",
     "load_npz",
     "multi_scale",
+    "patch_whitening",
     "predict_views",
     "read_frame",
     "read_idx",

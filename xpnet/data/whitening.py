@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
+from xpnet.core.convert import to_numpy
 from xpnet.core.places import namespace
 from xpnet.data.preprocessing import Preprocessing
 
@@ -118,6 +119,39 @@ class ZCA(_Whitening):
     def settings(self) -> dict[str, Any]:
         """The arguments."""
         return {"eps": self.eps}
+
+
+def patch_whitening(pictures: Array, size: int = 2, eps: float = 5e-4) -> np.ndarray:
+    """Weights of a convolution that whitens patches: each principal component u / sqrt(v + eps), and -that.
+
+    Args:
+        pictures: (N, C, H, W), with means of about 0; some thousands are enough.
+        size: of the patches, size x size pixels.
+        eps: added to each variance v.
+
+    Returns:
+        (2 C size size, C, size, size) float32, on the host; after ReLU nothing is lost of what it gives.
+
+    Raises:
+        ValueError: no pictures of four axes, or none as large as a patch.
+
+    Source: K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU" (arXiv:2404.00498), section 3.2.
+
+    >>> import numpy as np
+    >>> from xpnet.data import patch_whitening
+    >>> patch_whitening(np.random.default_rng(0).normal(size=(100, 3, 8, 8))).shape
+    (24, 3, 2, 2)
+    """
+    x = to_numpy(pictures)
+    if x.ndim != 4 or not len(x) or min(x.shape[2:]) < size:
+        raise ValueError(
+            f"patch_whitening: expected pictures (N, C, H, W) of {size} pixels a side and more, got {x.shape}"
+        )
+    patches = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))
+    flat = patches.transpose(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1] * size * size).astype(np.float64)
+    values, vectors = principal_components(flat, flat.mean(axis=0))
+    rows = (vectors / np.sqrt(values + eps)).T.reshape(-1, x.shape[1], size, size)
+    return np.concatenate([rows, -rows]).astype(np.float32)
 
 
 # rows whose products are added at a time

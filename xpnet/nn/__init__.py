@@ -15,7 +15,7 @@ from xpnet.nn.activation import (
     Softplus,
     Tanh,
 )
-from xpnet.nn.container import Average, Identity, ModuleDict, ModuleList, Residual, Sequential
+from xpnet.nn.container import Average, Identity, Mirrored, ModuleDict, ModuleList, Residual, Sequential
 from xpnet.nn.convolution import AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from xpnet.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, DropPath
 from xpnet.nn.linear import Flatten, Linear, Maxout
@@ -99,6 +99,7 @@ __all__ = [
     "MaxUnpool1d",
     "MaxUnpool2d",
     "Maxout",
+    "Mirrored",
     "Mish",
     "Module",
     "ModuleDict",
@@ -148,6 +149,7 @@ __all__ = [
     "freeze",
     "mlp",
     "remove_parametrizations",
+    "resnet9",
     "resnet18",
     "resnet34",
     "resnet50",
@@ -225,6 +227,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         Upsample,
     )
     from xpnet.nn.resnet import ResNet, resnet18, resnet34, resnet50
+    from xpnet.nn.resnet9 import resnet9
     from xpnet.nn.spatial import (
         AvgPool1d,
         Bilinear,
@@ -278,6 +281,7 @@ else:
                 "PixelShuffle PixelUnshuffle Upsample"
             ),
             "resnet": "ResNet resnet18 resnet34 resnet50",
+            "resnet9": "resnet9",
             "spatial": "AvgPool1d Bilinear Conv1d Conv3d ConvTranspose1d ConvTranspose2d MaxPool1d",
             "transformer": (
                 "TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer"

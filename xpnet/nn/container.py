@@ -10,6 +10,7 @@ from typing import Any, Self
 from xpnet import functional as F
 from xpnet.core.operators import add
 from xpnet.core.registry import is_enabled
+from xpnet.core.structure import flip
 from xpnet.nn import fuse
 from xpnet.nn.activation import ReLU
 from xpnet.nn.module import Layer, Module
@@ -338,6 +339,33 @@ class Average(Module):
     def forward(self, x: Any) -> Any:
         """(N, ...) -> (N, C)."""
         return mean_of([layer(x) for layer in self.layers], self.probabilities)
+
+
+class Mirrored(Module):
+    """What a network says of pictures and of their mirror images together: test-time augmentation.
+
+    Args:
+        module: of (N, C, H, W) -> (N, classes), scores.
+
+    Gives the logarithm of the mean of the probabilities, which are scores again. For pictures whose class
+    stays when left and right are exchanged. Meant for a trained network: it takes twice the time.
+
+    Source: Krizhevsky et al., 2012, section 4.1; decks S3, S5.
+
+    >>> import numpy as np
+    >>> from xpnet import nn
+    >>> model = nn.Mirrored(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)))
+    >>> x = np.random.default_rng(0).normal(size=(4, 3, 2, 2)).astype(np.float32)
+    >>> np.allclose(model(x), model(x[..., ::-1]))
+    True
+    """
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+
+    def forward(self, x: Any) -> Any:
+        """(N, C, H, W) -> (N, classes)."""
+        return mean_of([self.module(x), self.module(flip(x, axis=-1))], probabilities=True)
 
 
 def mean_of(outputs: Sequence[Any], probabilities: bool) -> Any:

@@ -32,6 +32,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     ),
     "cnn": lambda shape, classes: nn.small_cnn(classes, shape[0], 16),
     "resnet": lambda shape, classes: nn.small_resnet(classes, shape[0]),
+    "resnet9": lambda shape, classes: nn.resnet9(classes, shape[0]),
     "resnet18": lambda shape, classes: nn.resnet18(classes, shape[0]),
     "vgg": lambda shape, classes: nn.VGG((1, 1, 2), classes, shape[0], 16, 64, batch_norm=True),
     "vit": lambda shape, classes: nn.ViT(
@@ -41,7 +42,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
         shape[1], max(1, shape[1] // 8), 4, 64, num_classes=classes, channels=shape[0]
     ),
 }
-"""(shape of a picture, classes) -> a model."""
+"""(shape of a picture, classes) -> a model; resnet9 is for pictures of 9 pixels a side and more."""
 
 
 def _size(shape: tuple[int, ...]) -> int:

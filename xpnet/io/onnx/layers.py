@@ -35,11 +35,24 @@ def residual(graph: Graph, layer: nn.Residual, x: Value) -> str:
 def average(graph: Graph, layer: nn.Average, x: Value) -> str:
     """Of the outputs; or log mean p = logsumexp log p - log K."""
     outputs = [graph.apply(child, x, str(i)).name for i, child in enumerate(layer.layers)]
-    if not layer.probabilities:
+    return _mean_of(graph, outputs, layer.probabilities, x.dtype)
+
+
+@translates(nn.Mirrored)
+def mirrored(graph: Graph, layer: nn.Mirrored, x: Value) -> str:
+    """Likewise of the pictures and their mirror images."""
+    ends = graph.axes(-1), graph.axes(np.iinfo(np.int64).min), graph.axes(-1), graph.axes(-1)
+    image = Value(graph.add("Slice", x.name, *ends), x.example)
+    outputs = [graph.apply(layer.module, picture, "module").name for picture in (x, image)]
+    return _mean_of(graph, outputs, True, x.dtype)
+
+
+def _mean_of(graph: Graph, outputs: list[str], probabilities: bool, dtype: Any) -> str:
+    if not probabilities:
         return graph.add("Mean", *outputs)
     logs = [graph.add("Unsqueeze", graph.add("LogSoftmax", y, axis=-1), graph.axes(0)) for y in outputs]
     total = graph.add("ReduceLogSumExp", graph.add("Concat", *logs, axis=0), graph.axes(0), keepdims=0)
-    return graph.add("Sub", total, graph.constant(math.log(len(outputs)), x.dtype))
+    return graph.add("Sub", total, graph.constant(math.log(len(outputs)), dtype))
 
 
 @translates(nn.CategoryEmbedding)
