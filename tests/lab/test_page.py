@@ -15,7 +15,7 @@ from xpnet.lab.excerpt import core, excerpt
 from xpnet.lab.experiments.activation_statistics import THEORY
 from xpnet.lab.experiments.optimizers_at_a_saddle import saddle
 from xpnet.lab.experiments.optimizers_in_a_bowl import bowl
-from xpnet.lab.experiments.optimizers_in_a_valley import valley
+from xpnet.lab.experiments.optimizers_in_a_valley import RATES, valley
 from xpnet.lab.gallery import DEMOS, as_page
 
 from ..browser import look
@@ -242,6 +242,30 @@ def test_pixels_of_figures_follow_the_theme(opened, scheme):
     np.testing.assert_allclose(seen[8, 8], themes(opened)[2], atol=8)
     ink = seen.sum(axis=2).max() if scheme == "dark" else seen.sum(axis=2).min()
     assert abs(ink - seen[8, 8].sum()) > 500
+
+
+def test_an_animation_shows_the_librarys_paths(opened):
+    """Half-way, each dot is where its optimizer is after half of the steps; a button stops all."""
+    figure = opened.locator("section[aria-labelledby=optimizers-in-a-valley] figure").first
+    figure.scroll_into_view_if_needed()
+    figure.get_by_role("button", name="pause").click()
+    assert figure.get_by_role("button", name="play").is_visible()
+    dots = """(svg, seconds) => {
+      svg.setCurrentTime(seconds);
+      const box = svg.getBoundingClientRect();
+      const at = ({ x, y, width, height }) => [x + width / 2 - box.x, y + height / 2 - box.y];
+      return [...svg.querySelectorAll("circle")].map((dot) => at(dot.getBoundingClientRect()));
+    }"""
+    svg = figure.locator("svg")
+    start, middle, end = (np.array(svg.evaluate(dots, t)) for t in (0.0, 4.0, 7.999))
+    path = surfaces.descend(valley, [-1.2, 1.0], partial(surfaces.RULES["SGD"], lr=RATES["SGD"]), 200)
+    share = (middle[0] - start[0]) / (end[0] - start[0])  # of the way to the right, and down
+    np.testing.assert_allclose(share, (path[100] - path[0]) / (path[-1] - path[0]), atol=0.02)
+    np.testing.assert_allclose(start, start[:1].repeat(len(start), axis=0), atol=0.2)
+    opened.emulate_media(reduced_motion="reduce")
+    opened.reload()
+    assert figure.get_by_role("button", name="play").is_visible()
+    np.testing.assert_allclose(svg.evaluate(dots, 7.999), end, atol=0.5)
 
 
 def test_search_and_formulas(opened):

@@ -32,8 +32,9 @@ def run() -> Result:
     # core
     def objective(params, trial):
         with np.errstate(all="ignore"):  # large rates are meant to explode
-            history = make(params).fit(DataLoader(train, 100), validation, epochs=trial.budget)
-        return history["val_accuracy"][-1]
+            trainer = make(params)
+            trainer.fit(DataLoader(train, 100), epochs=trial.budget)
+            return trainer.evaluate(validation)["accuracy"]
 
     deck = search(objective, DECK, GridSearch(4, budget=5))
     found = search(objective, WIDER, CoarseToFine(trials=(30, 12), budgets=(5, 10)))

@@ -18,8 +18,8 @@ def f(x):
 def run() -> Result:
     # core
     paths = {
-        "SGD": descend(f, [START], lambda p: optim.SGD(p, lr=RATE), 3000)[:, 0],
-        "momentum": descend(f, [START], lambda p: optim.SGD(p, lr=RATE, momentum=0.99), 3000)[:, 0],
+        "SGD": descend(f, [START], lambda p: optim.SGD(p, lr=RATE), 1000)[:, 0],
+        "momentum": descend(f, [START], lambda p: optim.SGD(p, lr=RATE, momentum=0.99), 1800)[:, 0],
     }
     # end of core
     turning = np.sort(np.roots([0.2, 0, -1, 0.1]).real)  # f' = 0.2 x^3 - x + 0.1
