@@ -23,7 +23,7 @@ import xpnet
 from xpnet.cli import main
 from xpnet.core.random import forked
 from xpnet.lab import Check, Experiment, Picture, Result, catalogue
-from xpnet.lab.drawing import STYLE
+from xpnet.lab.drawing import STYLE, _drawn
 from xpnet.lab.excerpt import core, excerpt
 from xpnet.lab.experiment import text
 from xpnet.lab.gallery import as_page, as_text
@@ -203,6 +203,26 @@ def test_axes_are_labelled_and_legends_legible(results):
             assert min(sizes, default=10) > 9, (name, picture.title)
 
 
+@host
+def test_no_picture_is_cut_off(results):
+    """Where the layout is not matplotlib's to choose: axes of a fixed aspect, and in three dimensions."""
+    matplotlib = pytest.importorskip("matplotlib")
+    figure, seen = pytest.importorskip("matplotlib.figure"), 0
+    for name, (_, result) in results.items():
+        for picture in result.pictures:
+            with matplotlib.rc_context(STYLE):
+                sketch = figure.Figure(figsize=picture.size)
+                picture.draw(sketch)
+                if all(axis.get_aspect() == "auto" and axis.name != "3d" for axis in sketch.axes):
+                    continue
+                drawn = _drawn(picture)
+                box, (width, height) = drawn.get_tightbbox(), drawn.get_size_inches()
+            seen += 1
+            over = [-box.x0, -box.y0, box.x1 - width, box.y1 - height]
+            assert max(over) < 0.01, (name, picture.title, over)
+    assert seen >= 6
+
+
 class _Strict(html.parser.HTMLParser):
     def __init__(self):
         super().__init__()
@@ -373,8 +393,12 @@ def test_a_wrong_figure_fails_the_command(monkeypatch, capsys):
     assert "DIFFERS: bad: a" in capsys.readouterr().out
 
 
-def test_the_lab_s_page_lists_every_experiment():
-    page = Path(__file__).parents[2] / "docs" / "pages" / "lab.md"
-    rows = [line.split(" | ") for line in page.read_text().splitlines() if line.startswith("| S")]
-    listed = {(row[0].lstrip("| "), row[1], row[2].strip("`")) for row in rows}
+@host
+def test_the_lab_s_page_lists_every_experiment_with_its_verdict(results):
+    page = (Path(__file__).parents[2] / "docs" / "pages" / "lab.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| S")]
+    listed = {(deck, item, name.strip("`")) for deck, item, name, _ in rows}
     assert listed == {(e.deck, e.item, name) for name, e in catalogue().items()}
+    said = {name.strip("`"): verdict for _, _, name, verdict in rows}
+    assert {name: said[name] for name in results} == {name: r.verdict for name, (_, r) in results.items()}
+    assert f"each of {len(faults.FAULTS)} wrong lines" in page

@@ -10,7 +10,7 @@ import pytest
 from xpnet import asarray, optim, tensor, to_numpy
 from xpnet import functional as F
 from xpnet.classic import mistake_bound, mistakes, with_bias
-from xpnet.lab import catalogue, formulas, surfaces
+from xpnet.lab import Check, Experiment, Picture, Result, catalogue, formulas, surfaces
 from xpnet.lab.excerpt import core, excerpt
 from xpnet.lab.experiments.activation_statistics import THEORY
 from xpnet.lab.experiments.optimizers_at_a_saddle import saddle
@@ -232,14 +232,20 @@ def test_decision_boundaries_have_the_colours_of_their_points(opened):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pixels_of_figures_follow_the_theme(opened, scheme):
-    """An animation is drawn on white: its corner is the page's paper, its labels are as light as text."""
+def test_pixels_of_figures_follow_the_theme(browser, tmp_path, scheme):
+    """What has many points is drawn on white: its corner is the page's paper, its labels as light as text."""
     image = pytest.importorskip("PIL.Image")
-    opened.emulate_media(color_scheme=scheme)
-    figure = opened.locator("section[aria-labelledby=optimizers-in-a-valley] figure img").first
-    figure.scroll_into_view_if_needed()
-    seen = np.asarray(image.open(io.BytesIO(figure.screenshot())).convert("RGB"), dtype=float)
-    np.testing.assert_allclose(seen[8, 8], themes(opened)[2], atol=8)
+    pytest.importorskip("matplotlib")
+    many = Picture(
+        "many", lambda figure: figure.subplots().plot(np.random.default_rng(0).random(20_000), ".")
+    )
+    known = Experiment("n", "S1", "one", catalogue()["softmax"].run)
+    path = tmp_path / "page.html"
+    path.write_text(as_page({"n": (known, Result("a.", [Check("x", 1.0, exact=1.0)], (), [many]))}))
+    with look(browser, f"file://{path}", color_scheme=scheme) as page:
+        figure = page.locator("figure img")
+        seen = np.asarray(image.open(io.BytesIO(figure.screenshot())).convert("RGB"), dtype=float)
+        np.testing.assert_allclose(seen[8, 8], themes(page)[2], atol=8)
     ink = seen.sum(axis=2).max() if scheme == "dark" else seen.sum(axis=2).min()
     assert abs(ink - seen[8, 8].sum()) > 500
 

@@ -62,6 +62,8 @@ def _drawn(picture: Picture) -> Any:
     picture.draw(figure)
     _plain_powers(figure)
     layout.execute(figure)
+    if any(axes.get_aspect() != "auto" for axes in figure.axes):
+        layout.execute(figure)  # with the room that the aspect takes
     figure.set_layout_engine(None)
     return figure
 

@@ -37,7 +37,8 @@ class Check:
         at_least: for what must not be smaller, such as an accuracy.
         at_most: for what must not be larger.
         kind: whose mistake it is if the deck is not right: "slide" (the lecture's), "text" (our text of the
-            slide lost or changed digits), or "reading" (the words can be read in two ways).
+            slide lost or changed digits), or "reading" (the words can be read in two ways, or are a rule of
+            thumb).
         slip: the mistake, in words.
 
     Raises:

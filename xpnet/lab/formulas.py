@@ -62,7 +62,7 @@ FORMULAS = {
         r"\mathbb{E}[h'] = h",
     ],
     "early-stopping-as-l2": [
-        r"\lambda \approx \frac{1}{2 \eta t}",
+        r"1 - (1 - \eta c)^t \approx \frac{c}{c + 2 \lambda}, \quad \lambda = \frac{1}{2 \eta t}",
     ],
     "epsilon-and-bias-correction": [
         r"m_t = \beta_1 m_{t-1} + (1 - \beta_1)\, g_t",

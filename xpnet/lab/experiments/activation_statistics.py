@@ -74,7 +74,7 @@ def run() -> Result:
         deviations[name] = np.array([np.std(layer) for layer in layers])
         means[name] = np.array([np.mean(layer) for layer in layers])
         # end of core
-        histograms[name] = [np.histogram(layer, 40, (-1, 1))[0] for layer in layers]
+        histograms[name] = [np.histogram(layer[:200], 40, (-1, 1))[0] for layer in layers]
 
     def draw(figure):
         axes = figure.subplots(5, 1, sharex=True, subplot_kw={"yticks": []})

@@ -73,7 +73,7 @@ def run() -> Result:
         return x[y.argsort()]
 
     def draw(figure):
-        for axis, (name, pictures) in zip(figure.subplots(4, 2).flat, sheet.items(), strict=True):
+        for axis, (name, pictures) in zip(figure.subplots(len(sheet)), sheet.items(), strict=True):
             side = [p[:, :224, :224] for p in (original[0], *pictures)]  # of one size
             show(axis, np.concatenate(side, axis=2)[:, ::2, ::2], name)
 
@@ -149,5 +149,5 @@ def run() -> Result:
                 at_least=0.05,
             ),
         ],
-        pictures=[Picture("The original, and five draws of each augmentation", draw, (9, 10))],
+        pictures=[Picture("The original, and five draws of each augmentation", draw, (7, 11.5))],
     )

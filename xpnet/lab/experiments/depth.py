@@ -8,7 +8,7 @@ from xpnet.data import DataLoader, load_digits, split
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.train import Trainer
 
-DEPTHS, WIDTH, EPOCHS = (2, 10, 30), 32, 6
+DEPTHS, WIDTH, EPOCHS = (2, 10, 30), 32, 5
 
 
 # core

@@ -10,7 +10,7 @@ from xpnet.data import DataLoader, Dataset, load_digits, split
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.train import Callback, Trainer, predict
 
-EPOCHS, WIDTH, WRONG = 60, 128, 0.3
+EPOCHS, WIDTH, WRONG = 45, 128, 0.3
 RATIOS = {"without": (0.0, 0.0), "dropout .2 / .5": (0.2, 0.5)}  # of the inputs, of the hidden units
 CUTS = (0.0, 0.25, 0.5, 0.75)
 

@@ -52,6 +52,7 @@ def run() -> Result:
         left.scatter(*points.T, c=labels, cmap="coolwarm", s=12, edgecolors="k", linewidths=0.4)
         left.set(title="input", xlabel="x1", ylabel="x2")
         right = figure.add_subplot(1, 2, 2, projection="3d")
+        right.set_box_aspect(None, zoom=0.8)  # room for the labels
         right.scatter(*features.T, c=labels, cmap="coolwarm", s=12)
         right.set(title="hidden layer", xlabel="h1", ylabel="h2", zlabel="h3")
 

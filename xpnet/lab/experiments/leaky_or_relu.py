@@ -9,7 +9,7 @@ from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.train import Trainer
 
 UNITS = {"ReLU": nn.ReLU, "leaky ReLU": nn.LeakyReLU}
-DEPTHS, SEEDS, EPOCHS = (1, 2), range(5), 12
+DEPTHS, SEEDS, EPOCHS = (1, 2), range(5), 8
 
 
 # core

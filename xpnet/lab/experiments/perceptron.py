@@ -22,7 +22,7 @@ def run() -> Result:
     # core
     for name, (x, target) in TASKS.items():
         x, target = with_bias(asarray(x)), asarray(target)
-        runs = [perceptron(x, target, max_updates=100) for _ in range(50)]  # another random order each
+        runs = [perceptron(x, target, max_updates=30) for _ in range(50)]  # another random order each
         traces[name] = to_numpy(runs[0].weights)
         most = max(run.updates for run in runs)
         converged = np.mean([run.converged for run in runs])
