@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import Tensor, optim, tensor, to_numpy
+from xpnet import Tensor, capture, optim, tensor, to_numpy
 from xpnet.lab.experiment import Picture
 
 Surface = Callable[[Any], Any]
@@ -44,12 +44,23 @@ def descend(
     """
     x = tensor(np.array(start, dtype=np.float64), requires_grad=True)
     rule, path = optimizer([x]), [to_numpy(x.data).copy()]
-    for k in range(steps):
+
+    def gradient() -> None:
         rule.zero_grad()
         f(x).sum().backward()
-        if before_step is not None:
-            before_step(x, k)
+
+    def step() -> None:
+        gradient()
         rule.step()
+
+    captured = capture(step)
+    for k in range(steps):
+        if before_step is None:
+            captured()
+        else:
+            gradient()
+            before_step(x, k)
+            rule.step()
         path.append(to_numpy(x.data).copy())
     return np.array(path)
 

@@ -44,7 +44,7 @@ def run() -> Result:
         loss[norm] = []
         for depth in DEPTHS:
             model = network(depth, norm)
-            trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.1))
+            trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.1), capture=True)
             loss[norm].append(trainer.fit(DataLoader(train, 64), epochs=EPOCHS)["train_loss"][-1])
 
     def draw(figure):

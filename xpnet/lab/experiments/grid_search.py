@@ -29,7 +29,7 @@ def run() -> Result:
         loss = lambda output, y: F.cross_entropy(output, y) + F.l2(model, params["reg"] / (2 * len(train)))
         optimizer = optim.SGD(model, lr=params["lr"])
         decay = LearningRate(optim.ExponentialLR(optimizer, 0.95))
-        trainer = Trainer(model, loss, optimizer, [decay])
+        trainer = Trainer(model, loss, optimizer, [decay], capture=True)
         trainer.fit(DataLoader(train, 32), epochs=EPOCHS)
         return trainer.evaluate(validation)["accuracy"]
 

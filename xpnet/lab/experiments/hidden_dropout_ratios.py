@@ -28,7 +28,7 @@ def train(ratios, strength, data, validation):
     )
     loss = lambda output, y: F.cross_entropy(output, y) + F.l1(model, strength) + F.l2(model, strength)
     # end of core
-    trainer = Trainer(model, loss, optim.Adam(model, lr=0.003))
+    trainer = Trainer(model, loss, optim.Adam(model, lr=0.003), capture=True)
     history = trainer.fit(DataLoader(data, 32), validation, epochs=EPOCHS)
     return history["val_accuracy"], trainer.evaluate(data)["accuracy"]
 
