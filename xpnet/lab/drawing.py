@@ -60,7 +60,7 @@ def _drawn(picture: Picture) -> Any:
     layout = ConstrainedLayoutEngine()
     figure = Figure(figsize=picture.size, layout=layout)
     picture.draw(figure)
-    _plain_powers(figure)
+    _few_ticks(figure)
     layout.execute(figure)
     if any(axes.get_aspect() != "auto" for axes in figure.axes):
         layout.execute(figure)  # with the room that the aspect takes
@@ -68,13 +68,17 @@ def _drawn(picture: Picture) -> Any:
     return figure
 
 
-def _plain_powers(figure: Any) -> None:
-    """Powers on logarithmic axes as text, 10⁻³: as formulas they are a third of a picture's time. Over two
-    decades, which have labels enough, the ticks between them go, for another tenth.
+def _few_ticks(figure: Any) -> None:
+    """Of ticks and their labels most of a picture's time is made: five are enough to read, from far, too.
+
+    Powers on logarithmic axes are text, 10⁻³, which takes a fraction of a formula's time; over two decades
+    the ticks between them go.
     """
-    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+    from matplotlib.ticker import AutoLocator, FuncFormatter, NullFormatter, NullLocator
 
     for axis in (a for axes in figure.axes for a in (axes.xaxis, axes.yaxis)):
+        if isinstance(locator := axis.get_major_locator(), AutoLocator):
+            locator.set_params(nbins=5)
         base = getattr(axis.get_transform(), "base", None)
         low, high = sorted(axis.get_view_interval())
         if axis.get_scale() != "log" or high < low * base**2:

@@ -28,7 +28,7 @@ def train_with(norm, dropout, batch, train, validation):
         nn.Dropout(dropout),
     ]
     model = nn.Sequential(*layers, nn.Linear(WIDTH, 10))
-    trainer = Trainer(model, F.cross_entropy, optim.Adam(model, lr=0.003))
+    trainer = Trainer(model, F.cross_entropy, optim.Adam(model, lr=0.003), capture=True)
     trainer.fit(DataLoader(train, batch), epochs=EPOCHS)
     return [trainer.evaluate(d)["accuracy"] for d in (train, validation)]
 
