@@ -79,6 +79,12 @@ FAULTS = {
         "active = ~(hinge <= 0)",
         "hinge-and-cross-entropy",
     ),
+    "hinge: the right class pushed once": Fault(
+        "functional.losses",
+        "-xp.sum(active, axis=1, dtype=scores.dtype))\n        dx = derivative * (scale[:, None] if",
+        "-xp.astype(xp.any(active, axis=1), scores.dtype))\n        dx = derivative * (scale[:, None] if",
+        "hinge-and-cross-entropy",
+    ),
     "L2: gradient lambda w": Fault(
         "functional.regularizers", "(2 * strength) * wide", "strength * wide", "penalties"
     ),
@@ -156,6 +162,33 @@ FAULTS = {
     ),
     "Adam: no bias correction of the square": Fault(
         "optim.adam", "1 / math.sqrt(1 - beta2**step)", "1.0", "epsilon-and-bias-correction"
+    ),
+    "RMSProp: the new square weighs alpha": Fault(
+        "optim.rmsprop",
+        "square += (1 - h.alpha) * (g * g)",
+        "square += h.alpha * (g * g)",
+        "epsilon-and-bias-correction",
+    ),
+    "AdaDelta: forgets its steps": Fault(
+        "optim.adadelta", "delta += (1 - h.rho) * (d * d)", "pass", "epsilon-and-bias-correction"
+    ),
+    "AdaDelta: steps of the gradient's unit": Fault(
+        "optim.adadelta",
+        "d = xp.sqrt(delta + h.eps)",
+        "d = xp.sqrt(h.eps + 0 * delta)",
+        "epsilon-and-bias-correction",
+    ),
+    "weight decay: half of it": Fault(
+        "optim.formula",
+        "grad + h.weight_decay * theta if",
+        "grad + 0.5 * h.weight_decay * theta if",
+        "penalties",
+    ),
+    "maximize: ignored": Fault(
+        "optim.moments",
+        'self.upward = getattr(self.h, "maximize", False)',
+        "self.upward = False",
+        "turning-points",
     ),
     "gradient noise does not fall": Fault(
         "optim.gradients", "math.sqrt(eta / (1 + t) ** gamma)", "math.sqrt(eta)", "gradient-noise"
@@ -293,6 +326,9 @@ FAULTS = {
     "five crops: centre off": Fault(
         "data.views", "centre = (round((height - h) / 2)", "centre = (round((height - h) / 3)", "ten-crop"
     ),
+    "Color PCA: components as columns": Fault(
+        "data.augment", "(vectors * scale).T.astype", "(vectors * scale).astype", "color-pca"
+    ),
     "curriculum: hardest first": Fault(
         "data.samplers", 'np.argsort(host, kind="stable")', 'np.argsort(-host, kind="stable")', "curriculum"
     ),
@@ -326,6 +362,15 @@ FAULTS = {
     # classic
     "perceptron: always the first mistake": Fault(
         "classic", "i = int(wrong[pick])", "i = int(wrong[0])", "perceptron"
+    ),
+    "perceptron: half a correction": Fault(
+        "classic",
+        "w = w + x[i, :] * target[i]\n        trace.append(w)\n\n",
+        "w = w + x[i, :] * target[i] / 2\n        trace.append(w)\n\n",
+        "perceptron",
+    ),
+    "McCulloch-Pitts: above the threshold": Fault(
+        "classic", "total >= float(threshold)", "total > float(threshold)", "mcculloch-pitts"
     ),
     "perceptron: passes at 0": Fault(
         "classic", "target * (x @ w) <= 0", "target * (x @ w) < 0", "perceptron"

@@ -10,12 +10,12 @@ import pytest
 from xpnet import asarray, optim, tensor, to_numpy
 from xpnet import functional as F
 from xpnet.classic import mistake_bound, mistakes, with_bias
-from xpnet.lab import catalogue, formulas, surfaces
+from xpnet.lab import Check, Experiment, Picture, Result, catalogue, formulas, surfaces
 from xpnet.lab.excerpt import core, excerpt
 from xpnet.lab.experiments.activation_statistics import THEORY
 from xpnet.lab.experiments.optimizers_at_a_saddle import saddle
 from xpnet.lab.experiments.optimizers_in_a_bowl import bowl
-from xpnet.lab.experiments.optimizers_in_a_valley import valley
+from xpnet.lab.experiments.optimizers_in_a_valley import RATES, valley
 from xpnet.lab.gallery import DEMOS, as_page
 
 from ..browser import look
@@ -232,16 +232,46 @@ def test_decision_boundaries_have_the_colours_of_their_points(opened):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pixels_of_figures_follow_the_theme(opened, scheme):
-    """An animation is drawn on white: its corner is the page's paper, its labels are as light as text."""
+def test_pixels_of_figures_follow_the_theme(browser, tmp_path, scheme):
+    """What has many points is drawn on white: its corner is the page's paper, its labels as light as text."""
     image = pytest.importorskip("PIL.Image")
-    opened.emulate_media(color_scheme=scheme)
-    figure = opened.locator("section[aria-labelledby=optimizers-in-a-valley] figure img").first
-    figure.scroll_into_view_if_needed()
-    seen = np.asarray(image.open(io.BytesIO(figure.screenshot())).convert("RGB"), dtype=float)
-    np.testing.assert_allclose(seen[8, 8], themes(opened)[2], atol=8)
+    pytest.importorskip("matplotlib")
+    many = Picture(
+        "many", lambda figure: figure.subplots().plot(np.random.default_rng(0).random(20_000), ".")
+    )
+    known = Experiment("n", "S1", "one", catalogue()["softmax"].run)
+    path = tmp_path / "page.html"
+    path.write_text(as_page({"n": (known, Result("a.", [Check("x", 1.0, exact=1.0)], (), [many]))}))
+    with look(browser, f"file://{path}", color_scheme=scheme) as page:
+        figure = page.locator("figure img")
+        seen = np.asarray(image.open(io.BytesIO(figure.screenshot())).convert("RGB"), dtype=float)
+        np.testing.assert_allclose(seen[8, 8], themes(page)[2], atol=8)
     ink = seen.sum(axis=2).max() if scheme == "dark" else seen.sum(axis=2).min()
     assert abs(ink - seen[8, 8].sum()) > 500
+
+
+def test_an_animation_shows_the_librarys_paths(opened):
+    """Half-way, each dot is where its optimizer is after half of the steps; a button stops all."""
+    figure = opened.locator("section[aria-labelledby=optimizers-in-a-valley] figure").first
+    figure.scroll_into_view_if_needed()
+    figure.get_by_role("button", name="pause").click()
+    assert figure.get_by_role("button", name="play").is_visible()
+    dots = """(svg, seconds) => {
+      svg.setCurrentTime(seconds);
+      const box = svg.getBoundingClientRect();
+      const at = ({ x, y, width, height }) => [x + width / 2 - box.x, y + height / 2 - box.y];
+      return [...svg.querySelectorAll("circle")].map((dot) => at(dot.getBoundingClientRect()));
+    }"""
+    svg = figure.locator("svg")
+    start, middle, end = (np.array(svg.evaluate(dots, t)) for t in (0.0, 4.0, 7.999))
+    path = surfaces.descend(valley, [-1.2, 1.0], partial(surfaces.RULES["SGD"], lr=RATES["SGD"]), 200)
+    share = (middle[0] - start[0]) / (end[0] - start[0])  # of the way to the right, and down
+    np.testing.assert_allclose(share, (path[100] - path[0]) / (path[-1] - path[0]), atol=0.02)
+    np.testing.assert_allclose(start, start[:1].repeat(len(start), axis=0), atol=0.2)
+    opened.emulate_media(reduced_motion="reduce")
+    opened.reload()
+    assert figure.get_by_role("button", name="play").is_visible()
+    np.testing.assert_allclose(svg.evaluate(dots, 7.999), end, atol=0.5)
 
 
 def test_search_and_formulas(opened):

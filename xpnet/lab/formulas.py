@@ -62,7 +62,7 @@ FORMULAS = {
         r"\mathbb{E}[h'] = h",
     ],
     "early-stopping-as-l2": [
-        r"\lambda \approx \frac{1}{2 \eta t}",
+        r"1 - (1 - \eta c)^t \approx \frac{c}{c + 2 \lambda}, \quad \lambda = \frac{1}{2 \eta t}",
     ],
     "epsilon-and-bias-correction": [
         r"m_t = \beta_1 m_{t-1} + (1 - \beta_1)\, g_t",
@@ -149,6 +149,122 @@ FORMULAS = {
     ],
     "update-ratio": [
         r"\frac{\left\| \eta\, \nabla W \right\|}{\left\| W \right\|} \approx 10^{-3}",
+    ],
+    "batch-norm-regularises": [
+        r"\text{std}(\mu_B) \approx \frac{\sigma}{\sqrt{|B|}}",
+    ],
+    "batch-norm-training": [
+        r"y = \gamma\, \frac{x - \mu_B}{\sqrt{\sigma_B^2 + \epsilon}} + \beta",
+    ],
+    "class-order": [
+        r"\mathbb{E}[\text{classes in a batch of 10}] = 10\,(1 - 0.9^{10}) = 6.5",
+    ],
+    "color-pca": [
+        r"x' = x + \sum_{i=1}^{3} a_i\, s_i\, p_i, \quad a_i \sim \mathcal{N}(0, \sigma^2)",
+    ],
+    "correlated-inputs": [
+        r"H = \frac{1}{m} X^\top X, \quad \kappa = \frac{\lambda_{\max}}{\lambda_{\min}}",
+    ],
+    "cross-validation": [
+        r"\text{accuracy} = \frac{1}{K} \sum_{k=1}^{K} \text{accuracy}_k",
+    ],
+    "dead-relu": [
+        r"w^\top x_i + b \le 0\ \text{for all}\ i \Rightarrow \nabla_w = 0",
+    ],
+    "depth": [
+        r"\left\| \nabla_1 \right\| \propto 0.7^{L}",
+        r"\left\| \nabla_1 \right\| \propto \left(\frac{\pi}{\pi - 1}\right)^{L/2} \text{(batch norm)}",
+    ],
+    "dropout-training": [
+        r"h' = \frac{z \odot h}{1 - p}, \quad z_j \sim \operatorname{Bernoulli}(1 - p)",
+    ],
+    "early-stopping": [
+        r"\bar{J}_t > (1 - \epsilon) \min_{s < t} \bar{J}_s\ \text{for 5 epochs: stop}",
+    ],
+    "gradient-noise": [
+        r"\sigma_t^2 = \frac{\eta}{(1 + t)^{\gamma}}",
+    ],
+    "gradient-statistics": [
+        r"\left\| \delta_{l-1} \right\| = \sqrt{n \sigma^2\, \mathbb{E}[g'^2]}\, \left\| \delta_l \right\|",
+    ],
+    "hard-examples": [
+        r"P(i) \propto \max\left(\left(\frac{J_i}{\bar{J}}\right)^{s},\ 0.1\right)",
+    ],
+    "hidden-dropout-ratios": [
+        r"J + 10^{-4} \sum |W| + 10^{-4} \sum W^2",
+    ],
+    "hidden-representation": [
+        r"h = \tanh(W x + b), \quad v^\top h + c = 0",
+    ],
+    "hog-features": [
+        r"\theta = \operatorname{atan2}(I_y, I_x), \quad r = \sqrt{I_x^2 + I_y^2}",
+    ],
+    "input-scaling": [
+        r"\kappa = \frac{\lambda_{\max}(X^\top X)}{\lambda_{\min}(X^\top X)}",
+    ],
+    "l1-sparsity": [
+        r"J + \lambda \sum |w_i|",
+        r"w_i = 0 \iff \left| \frac{\partial J}{\partial w_i} \right| \le \lambda",
+    ],
+    "leaky-or-relu": [
+        r"g(z) = \max(0.01 z,\ z)",
+    ],
+    "learning-rate-too-low-or-high": [
+        r"\text{stop if}\ J_t > 3\, J_0",
+    ],
+    "loss-landscape": [
+        r"t \mapsto J\left(w - t \left\| w \right\| \frac{\nabla J}{\left\| \nabla J \right\|}\right)",
+    ],
+    "many-saddles": [
+        r"f(x) = \sum_i \frac{x_i^4}{4} - \frac{x_i^2}{2}, \quad 1 - \frac{2^n + 1}{3^n}",
+    ],
+    "mcculloch-pitts": [
+        r"y = \begin{cases} 1 & \sum_i w_i x_i \ge \theta \\ 0 & \text{else} \end{cases}",
+    ],
+    "mean-image": [
+        r"x' = x - \frac{1}{m} \sum_i x_i",
+    ],
+    "norm-layers": [
+        r"\hat{x} = \frac{x - \mu_S}{\sqrt{\sigma_S^2 + \epsilon}}",
+        r"S: \text{batch, layer, instance or group}",
+    ],
+    "offset-bias": [
+        r"\mathbb{E}[\max(0, g)] = \frac{1}{\sqrt{2 \pi}} = 0.399, \quad g \sim \mathcal{N}(0, 1)",
+    ],
+    "optimizers-with-noise": [
+        r"\mathbb{E}[x^2] = \frac{\eta\, \sigma^2}{c\,(2 - \eta\, c)}, \quad c = f''",
+    ],
+    "positive-inputs": [
+        r"\frac{\partial J}{\partial w_i} = x_i \frac{\partial J}{\partial z}, \quad x_i > 0",
+    ],
+    "random-against-grid": [
+        r"P(\text{hit}) = 1 - (1 - w)^9",
+        r"\eta = 10^{u}, \quad u \sim U(-6, -3)",
+    ],
+    "reverse-and-forward-mode": [
+        r"\frac{\partial y}{\partial x} = J_L \left( \cdots (J_3\, (J_2\, J_1)) \right) \text{(forward)}",
+        r"\frac{\partial y}{\partial x} = \left( (J_L\, J_{L-1}) \cdots \right) J_1 \text{(reverse)}",
+    ],
+    "saturation": [
+        r"\frac{\partial h_{10}}{\partial z} = \prod_{l=1}^{10} h_l\,(1 - h_l) \le 4^{-10}",
+    ],
+    "symmetry": [
+        r"w_1 = w_2 \Rightarrow \nabla_{w_1} = \nabla_{w_2}",
+    ],
+    "tanh-and-sigmoid": [
+        r"\tanh(z) = 2\,\sigma(2z) - 1",
+    ],
+    "ten-crop": [
+        r"p = \frac{1}{10} \sum_{k=1}^{10} f(\text{view}_k)",
+    ],
+    "test-data-once": [
+        r"\mathbb{E}\left[\max_k a_k\right] > \mathbb{E}[a_k]",
+    ],
+    "three-models": [
+        r"p = \frac{1}{3}\,(p_1 + p_2 + p_3)",
+    ],
+    "turning-points": [
+        r"f'(x) = 0, \quad f''(x) > 0: \text{minimum}, \quad f''(x) < 0: \text{maximum}",
     ],
 }
 

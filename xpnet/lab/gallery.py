@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import base64
-import gc
 import html
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
-
+from xpnet.lab.drawing import draw
 from xpnet.lab.excerpt import core, excerpt
 from xpnet.lab.experiment import KINDS, VERDICTS, Check, Experiment, Picture, Result, Table, printed, text
 from xpnet.lab.formulas import mathml
 from xpnet.lab.items import items
 from xpnet.lab.svg import inline
-
-_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # RDF is no HTML
-STYLE: Any = {"font.size": 12, "svg.hashsalt": "xpnet", "svg.fonttype": "none"}
-"""Of all pictures: read at the back of a room."""
 
 DEMOS = {  # moving parts: experiment -> what page.js makes of it
     "step-size": 'data-demo="descent" data-surface="quadratic"',
@@ -119,83 +111,6 @@ def _index(found: Mapping[str, tuple[Experiment, Result]]) -> str:
         f'<output id="found" for="search">{len(rows)} items</output></p>'
         + _table(header, _rows(rows), name="items")
     )
-
-
-def draw(picture: Picture) -> tuple[str, bytes]:
-    """A picture's format and file: "svg"; "png" where pixels are smaller; "gif" for an animation.
-
-    Raises:
-        ImportError: matplotlib is missing.
-    """
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise ImportError('pictures need matplotlib: pip install "xpnet[plot]"') from None
-
-    with mpl.rc_context(STYLE), _no_collection():
-        if picture.frames:
-            return "gif", _animated(picture)
-        figure, _ = _drawn(picture)
-        svg = _saved(figure, "svg")
-        return ("svg", svg) if len(svg) <= 300_000 else ("png", _saved(figure, "png"))
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """A figure is many thousand young objects that die together: looking for the dead among them is a sixth
-    of the time.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def _drawn(picture: Picture, *frame: int) -> tuple[Any, Any]:
-    """A figure, and what `picture.draw` returned. It is laid out once: `savefig` would do it twice, and draw
-    all in vain between the two.
-    """
-    from matplotlib.figure import Figure  # without pyplot: no window system, no global state
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine()
-    figure = Figure(figsize=picture.size, layout=layout)
-    returned = picture.draw(figure, *frame)
-    layout.execute(figure)
-    figure.set_layout_engine(None)
-    return figure, returned
-
-
-def _saved(figure: Any, format: str) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format=format, dpi=120, metadata=_NO_METADATA if format == "svg" else None)
-    return file.getvalue()
-
-
-def _animated(picture: Picture) -> bytes:
-    """What moves is drawn anew for each frame, upon what does not."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
-    figure, moving = _drawn(picture, 0)
-    for artist in moving:
-        artist.set_animated(True)  # not drawn now
-    canvas, pictures = FigureCanvasAgg(figure), list[Any]()
-    canvas.draw()
-    behind = canvas.copy_from_bbox(figure.bbox)
-    for k in range(picture.frames):
-        canvas.restore_region(behind)
-        for artist in picture.draw(figure, k):
-            figure.draw_artist(artist)
-        pictures.append(Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB"))
-    colours = pictures[-1].quantize(256, Image.Quantize.MAXCOVERAGE)  # of its colours: white stays white
-    first, *others = (p.quantize(palette=colours, dither=Image.Dither.NONE) for p in pictures)
-    file = io.BytesIO()
-    first.save(file, "gif", save_all=True, append_images=others, duration=100, loop=0)
-    return file.getvalue()
 
 
 def _section(experiment: Experiment, result: Result) -> str:

@@ -282,7 +282,7 @@ Choosing the Right Learning Rate|1/f''|gradient-descent-1d#Newton's
 Separate, Adaptive Learning Rates|gradients differ by layer|gradient-statistics
 Better Adaptation: RMSProp|mean square 0.9, 0.1|epsilon-and-bias-correction#RMSProp
 "|sign of the gradient|gradient-descent-1d#sign
-Other Optimizers|AdaGrad, AdaDelta, Adam|optimizers-in-a-bowl
+Other Optimizers|AdaGrad, AdaDelta, Adam|epsilon-and-bias-correction
 Behavior in a Long Valley|animation|optimizers-in-a-valley
 Behavior around a Saddle Point|animation|optimizers-at-a-saddle
 Reducing the Learning Rate|by 10, 1 to 3 times|schedules#on a plateau
@@ -396,7 +396,7 @@ Bagging and ensemble methods|three models|three-models
 "|another optimizer or objective|three-models
 "|error decreases 'linearly'|bagging#squared error, k = 1, 2, 5, 10, 20, correlation 0.0
 "|k data sets|bagging
-Dropout|half the capacity|dropout-masks
+Dropout|half the capacity|dropout-training#half the capacity
 "|ensemble with shared parameters|dropout-masks#softmax: normalised
 Dropout: test time|E[z]|dropout-masks#two inputs
 Dropout: verdict|larger models, more training|dropout-training#epochs to

@@ -468,6 +468,21 @@ for (const copy of document.querySelectorAll("button.copy"))
     }
   });
 
+/* Animations run until stopped; for those who asked for less motion they stand at their end. */
+for (const moving of document.querySelectorAll("figure svg:has(animate)")) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches, caption = moving.nextElementSibling;
+  if (still) {
+    moving.setCurrentTime(7.99);
+    moving.pauseAnimations();
+  }
+  caption.append(" ");
+  button(caption, still ? "play" : "pause", (event) => {
+    const paused = moving.animationsPaused();
+    moving[paused ? "unpauseAnimations" : "pauseAnimations"]();
+    event.target.textContent = paused ? "pause" : "play";
+  });
+}
+
 /* Moving parts are made when they come near the screen, and again when light becomes dark. */
 const watch = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries)

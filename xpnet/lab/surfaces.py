@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import Tensor, optim, tensor, to_numpy
+from xpnet import Tensor, capture, optim, tensor, to_numpy
 from xpnet.lab.experiment import Picture
 
 Surface = Callable[[Any], Any]
@@ -44,12 +44,23 @@ def descend(
     """
     x = tensor(np.array(start, dtype=np.float64), requires_grad=True)
     rule, path = optimizer([x]), [to_numpy(x.data).copy()]
-    for k in range(steps):
+
+    def gradient() -> None:
         rule.zero_grad()
         f(x).sum().backward()
-        if before_step is not None:
-            before_step(x, k)
+
+    def step() -> None:
+        gradient()
         rule.step()
+
+    captured = capture(step)
+    for k in range(steps):
+        if before_step is None:
+            captured()
+        else:
+            gradient()
+            before_step(x, k)
+            rule.step()
         path.append(to_numpy(x.data).copy())
     return np.array(path)
 
@@ -69,29 +80,19 @@ def race(
     paths: dict[str, np.ndarray],
     x: tuple[float, float],
     y: tuple[float, float],
-    frames: int = 30,
     legend: str = "lower right",
 ) -> Picture:
     """An animation: every path up to the same step, on one contour plot."""
+
+    def draw(figure: Any) -> None:
+        axis = figure.subplots()
+        contours(axis, f, x, y)
+        for color, name in enumerate(paths):
+            axis.plot([], [], "o", color=f"C{color}", label=name)
+        axis.legend(loc=legend, fontsize="small")
+
     steps = max(len(path) for path in paths.values()) - 1
-
-    def draw(figure: Any, k: int) -> list[Any]:
-        now = round(steps * k / (frames - 1))
-        if not figure.axes:
-            axis = figure.subplots()
-            contours(axis, f, x, y)
-            for color, name in enumerate(paths):
-                axis.plot([], [], color=f"C{color}", lw=1)
-                axis.plot([], [], "o", color=f"C{color}", label=name)
-            axis.legend(loc=legend, fontsize="small")
-        (axis,) = figure.axes
-        for path, line, dot in zip(paths.values(), axis.lines[::2], axis.lines[1::2], strict=True):
-            line.set_data(*path[: now + 1].T)
-            dot.set_data(*path[min(now, len(path) - 1), :, None])
-        axis.set_title(f"step {now}")
-        return [*axis.lines, axis.title, axis.get_legend()]
-
-    return Picture(title, draw, (6, 4), frames)
+    return Picture(f"{title}, {steps} steps", draw, (6, 4), paths)
 
 
 def progress(axis: Any, curves: dict[str, np.ndarray], ylabel: str) -> None:

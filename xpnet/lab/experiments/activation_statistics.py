@@ -9,7 +9,7 @@ from xpnet import init, to_numpy
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.lab.gaussian import tanh_moments
 
-SAMPLES, UNITS, LAYERS, NETWORKS = 1000, 500, 10, 2
+SAMPLES, UNITS, LAYERS = 1000, 500, 10
 
 SCHEMES = {  # activation, rule for the weights
     "tanh, std 0.01": (F.tanh, lambda shape: init.normal(shape, std=0.01)),
@@ -67,26 +67,22 @@ def run() -> Result:
     deviations, means, histograms = {}, {}, {}
     # core
     for name, (activation, draw_weights) in SCHEMES.items():
-        found = []
-        for _ in range(NETWORKS):
-            h = init.normal((SAMPLES, UNITS), std=1.0)
-            layers = []
-            for _ in range(LAYERS):
-                h = activation(F.linear(h, draw_weights((UNITS, UNITS))))
-                layers.append(to_numpy(h))
-            found.append([[np.std(layer), np.mean(layer)] for layer in layers])
-        deviations[name], means[name] = np.mean(found, axis=0).T
+        h, layers = init.normal((SAMPLES, UNITS), std=1.0), []
+        for _ in range(LAYERS):
+            h = activation(F.linear(h, draw_weights((UNITS, UNITS))))
+            layers.append(to_numpy(h))
+        deviations[name] = np.array([np.std(layer) for layer in layers])
+        means[name] = np.array([np.mean(layer) for layer in layers])
         # end of core
-        histograms[name] = [np.histogram(layer, 40, (-1, 1))[0] for layer in layers]
+        histograms[name] = [np.histogram(layer[:200], 40, (-1, 1))[0] for layer in layers]
 
     def draw(figure):
-        axes = figure.subplots(5, LAYERS, sharex=True, subplot_kw={"yticks": []})
-        for row, (name, counts) in zip(axes, histograms.items(), strict=True):
-            for axis, count in zip(row, counts, strict=True):
-                axis.stairs(count, np.linspace(-1, 1, 41), fill=True)
-            row[0].set_ylabel(name.replace(", ", "\n"), fontsize="small")
-        axes[0, 0].set(xticks=[-1, 1], xlim=(-1.1, 1.1))  # all share them
-        figure.supxlabel("activation, from -1 to 1")
+        axes = figure.subplots(5, 1, sharex=True, subplot_kw={"yticks": []})
+        for axis, (name, counts) in zip(axes, histograms.items(), strict=True):
+            for l, count in enumerate(counts, 1):  # from -1 to 1, side by side
+                axis.stairs(count / count.max(), np.linspace(l - 0.42, l + 0.42, 41), fill=True, color="C0")
+            axis.set_ylabel(name.replace(", ", "\n"), fontsize="small")
+        axes[-1].set(xticks=range(1, LAYERS + 1), xlabel="layer; each histogram from -1 to 1")
 
     def draw_deviations(figure):
         axis = figure.subplots()

@@ -55,7 +55,8 @@ def run() -> Result:
     sizes = [sum(p.size for p in layer.parameters()) for layer in (relu, linear_maxout)]
 
     def draw(figure):
-        for axis, (name, (y, slope)) in zip(figure.subplots(3, 5).flat, curves.items(), strict=False):
+        axes = figure.subplots(3, 5, sharex=True, sharey=True)
+        for axis, (name, (y, slope)) in zip(axes.flat, curves.items(), strict=False):
             axis.plot(Z, y)
             axis.plot(Z, slope, "--")
             axis.set(title=name, ylim=(-2.2, 4))

@@ -53,7 +53,7 @@ def run() -> Result:
     hits = (np.abs(crops[:, None] - windows[None]) == 0).all(axis=(2, 3, 4))
 
     # on a picture whose pixels are their columns, a picture enlarged k times grows by 1/k a pixel
-    columns = np.broadcast_to(np.arange(340.0, dtype=np.float32), (N, 1, 256, 340))
+    columns = np.broadcast_to(np.arange(340.0, dtype=np.float32), (N // 2, 1, 256, 340))
     growth = lambda augment: np.diff(apply(augment, columns)[:, 0, 100, 100:110], axis=1).mean(axis=1)
     zooms = 1 / growth(kinds["zoom"])
     shorter = 256 / growth(kinds["L in [256, 480], crop 224"])
@@ -73,10 +73,9 @@ def run() -> Result:
         return x[y.argsort()]
 
     def draw(figure):
-        for row, (name, pictures) in zip(figure.subplots(len(sheet), 6), sheet.items(), strict=True):
-            show(row[0], original[0], name)
-            for axis, picture in zip(row[1:], pictures, strict=True):
-                show(axis, picture)
+        for axis, (name, pictures) in zip(figure.subplots(len(sheet)), sheet.items(), strict=True):
+            side = [p[:, :224, :224] for p in (original[0], *pictures)]  # of one size
+            show(axis, np.concatenate(side, axis=2)[:, ::2, ::2], name)
 
     return Result(
         "Every epoch sees other versions of a picture whose class stays; what happens to a sample depends "
@@ -150,5 +149,5 @@ def run() -> Result:
                 at_least=0.05,
             ),
         ],
-        pictures=[Picture("The original, and five draws of each augmentation", draw, (9, 10))],
+        pictures=[Picture("The original, and five draws of each augmentation", draw, (7, 11.5))],
     )

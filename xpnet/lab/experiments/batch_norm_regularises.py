@@ -8,7 +8,7 @@ from xpnet.data import DataLoader, Dataset, load_digits, split
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.train import Trainer
 
-EPOCHS, WIDTH, WRONG = 40, 128, 0.15
+EPOCHS, WIDTH, WRONG = 25, 128, 0.15
 SIZES, DRAWS = (32, 128, 512), 300
 SETTINGS = {  # batch norm, dropout, batch size
     "plain": (False, 0.0, 10),
@@ -28,7 +28,7 @@ def train_with(norm, dropout, batch, train, validation):
         nn.Dropout(dropout),
     ]
     model = nn.Sequential(*layers, nn.Linear(WIDTH, 10))
-    trainer = Trainer(model, F.cross_entropy, optim.Adam(model, lr=0.003))
+    trainer = Trainer(model, F.cross_entropy, optim.Adam(model, lr=0.003), capture=True)
     trainer.fit(DataLoader(train, batch), epochs=EPOCHS)
     return [trainer.evaluate(d)["accuracy"] for d in (train, validation)]
 

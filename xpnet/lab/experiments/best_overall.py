@@ -16,7 +16,7 @@ RULES = {
     "Adam": (optim.Adam, {}, 0.003),
 }
 FACTORS = (0.1, 1.0, 10.0)  # times the usual rate
-EPOCHS = 6
+EPOCHS = 5
 
 
 def shallow():
@@ -51,7 +51,7 @@ def final_loss(make, loss, rule, rate, data):
 
 @experiment("S4", "'Adam might be the best overall choice'")
 def run() -> Result:
-    digits = split(load_digits().map(lambda x: (x - 4.9) / 6), (0.4, 0.6))[0].to_backend()
+    digits = split(load_digits().map(lambda x: (x - 4.9) / 6), (0.3, 0.7))[0].to_backend()
     tasks = {
         "ReLU network": (shallow, F.cross_entropy, digits),
         "three sigmoid layers": (saturating, F.cross_entropy, digits),

@@ -42,9 +42,8 @@ def train_with(norm, data):
     before = nn.Sequential(*layers)
     model = nn.Sequential(before, nn.ReLU(), nn.Linear(50, 10))
     watch = Watch(before, layers[-1 - len(norm)].weight, data.x[:256])
-    Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.1), [watch]).fit(
-        DataLoader(data, 50), epochs=EPOCHS
-    )
+    trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.1), [watch], capture=True)
+    trainer.fit(DataLoader(data, 50), epochs=EPOCHS)
     return np.array(watch.means), np.array(watch.weight_means)
 
 

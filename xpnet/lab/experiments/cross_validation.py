@@ -4,7 +4,7 @@ import numpy as np
 
 from xpnet import functional as F
 from xpnet import nn, optim, to_numpy
-from xpnet.data import Dataset, k_fold, load_digits, split
+from xpnet.data import DataLoader, Dataset, k_fold, load_digits, split
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.train import Trainer
 
@@ -15,7 +15,8 @@ RATES = (1e-3, 1e-2, 1e-1, 1.0, 100.0)
 def train_with(rate, train, validation):
     model = nn.Sequential(nn.Linear(64, 20), nn.Tanh(), nn.Linear(20, 10))
     trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=rate))
-    return trainer.fit(train, validation, epochs=3)["val_accuracy"][-1]
+    trainer.fit(DataLoader(train, 64), epochs=3)
+    return trainer.evaluate(validation)["accuracy"]
 
 
 def leave_one_out(x, y):

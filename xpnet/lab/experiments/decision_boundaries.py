@@ -57,10 +57,10 @@ def run() -> Result:
 
     def draw(figure):
         for axis, (strength, p) in zip(figure.subplots(1, 3, sharey=True), maps.items(), strict=True):
-            axis.contourf(side, side, p, 20, cmap="RdBu", vmin=0, vmax=1)
+            axis.imshow(p, cmap="RdBu", vmin=0, vmax=1, origin="lower", extent=(-4, 4, -4, 4))
             axis.contour(side, side, p, [0.5], colors="k")
             axis.scatter(*x.T, c=np.where(y == 1, "#56b4e9", "#ffb060"), edgecolors="k", linewidths=0.7, s=26)
-            axis.set(title=f"lambda = {strength:g}", aspect="equal", xlabel="x1", ylabel="x2")
+            axis.set(title=f"lambda = {strength:g}", xlabel="x1", ylabel="x2")
 
     decreasing = lambda values: float(np.max(np.diff(values) / np.abs(values[:-1])))
     return Result(
@@ -93,5 +93,5 @@ def run() -> Result:
                 ],
             )
         ],
-        [Picture("Probability of class 1 (colour), boundary (black) and training samples", draw, (10, 3.5))],
+        [Picture("Probability of class 1 (colour), boundary (line) and training samples", draw, (10, 3.5))],
     )

@@ -17,6 +17,18 @@ def first_step(optimizer):
     return -to_numpy(x.data)
 
 
+def constant_gradient(optimizer, steps):
+    """The updates for gradients of 1."""
+    x = tensor(np.zeros(1), requires_grad=True)
+    rule, found = optimizer([x]), []
+    for _ in range(steps):
+        before = x.numpy()[0]
+        x.grad = asarray(np.ones(1))
+        rule.step()
+        found.append(before - x.numpy()[0])
+    return found
+
+
 @experiment("S2, S4", "AdaGrad's epsilon inside or outside the root; Adam's bias correction and its t = 0")
 def run() -> Result:
     # core
@@ -27,15 +39,15 @@ def run() -> Result:
     adam = first_step(lambda p: optim.Adam(p, lr=1.0, eps=eps))
     # end of core
 
-    # Adam on a constant gradient 1, with and without the correction
+    # Adam on a constant gradient 1, with and without the correction; AdaDelta's steps
     b1, b2, steps = 0.9, 0.999, 400
-    x = tensor(np.zeros(1), requires_grad=True)
-    rule, updates = optim.Adam([x], lr=1.0), []
-    for _ in range(steps):
-        before = x.numpy()[0]
-        x.grad = asarray(np.ones(1))
-        rule.step()
-        updates.append(before - x.numpy()[0])
+    updates = constant_gradient(lambda p: optim.Adam(p, lr=1.0), steps)
+    delta = constant_gradient(lambda p: optim.Adadelta(p, lr=1.0, rho=0.9, eps=1e-6), 50)
+    square, moved, by_hand = 0.0, 0.0, []
+    for _ in range(50):
+        square = 0.9 * square + 0.1
+        by_hand.append(((moved + 1e-6) / (square + 1e-6)) ** 0.5)
+        moved = 0.9 * moved + 0.1 * by_hand[-1] ** 2
     t = np.arange(1, steps + 1)
     uncorrected = (1 - b1**t) / np.sqrt(1 - b2**t)
 
@@ -72,6 +84,7 @@ def run() -> Result:
                 atol=1e-12,
             ),
             Check("Adam: first step, as AdaGrad's", adam, exact=GRADIENTS / (GRADIENTS + eps), atol=1e-9),
+            Check("AdaDelta, constant gradient: 50 steps", delta, exact=by_hand, atol=1e-12),
             Check(
                 "Adam, constant gradient: every step is the rate", updates, exact=np.ones(steps), atol=1e-6
             ),

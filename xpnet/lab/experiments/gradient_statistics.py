@@ -7,7 +7,7 @@ from xpnet import init, tensor, to_numpy
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.lab.gaussian import expectation, tanh_moments
 
-SAMPLES, UNITS, LAYERS = 200, 500, 10
+SAMPLES, UNITS, LAYERS = 100, 500, 10
 SCHEMES = {  # activation, standard deviation of the weights
     "tanh, std 0.01": (F.tanh, 0.01),
     "tanh, std 1": (F.tanh, 1.0),

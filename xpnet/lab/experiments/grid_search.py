@@ -14,7 +14,7 @@ SPACE = {
     "lr": choice([5e-2, 1e-3, 1e-4]),
     "reg": choice([0.3, 0.4, 0.5, 0.6]),
 }
-EPOCHS = 3
+EPOCHS = 2
 
 
 @experiment("S1", "coarse search on a grid: 3 x 3 x 4 = 36")
@@ -29,8 +29,9 @@ def run() -> Result:
         loss = lambda output, y: F.cross_entropy(output, y) + F.l2(model, params["reg"] / (2 * len(train)))
         optimizer = optim.SGD(model, lr=params["lr"])
         decay = LearningRate(optim.ExponentialLR(optimizer, 0.95))
-        trainer = Trainer(model, loss, optimizer, [decay])
-        return trainer.fit(DataLoader(train, 32), validation, epochs=EPOCHS)["val_accuracy"][-1]
+        trainer = Trainer(model, loss, optimizer, [decay], capture=True)
+        trainer.fit(DataLoader(train, 32), epochs=EPOCHS)
+        return trainer.evaluate(validation)["accuracy"]
 
     result = search(objective, SPACE, GridSearch())
     # end of core

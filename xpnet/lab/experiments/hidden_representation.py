@@ -52,8 +52,9 @@ def run() -> Result:
         left.scatter(*points.T, c=labels, cmap="coolwarm", s=12, edgecolors="k", linewidths=0.4)
         left.set(title="input", xlabel="x1", ylabel="x2")
         right = figure.add_subplot(1, 2, 2, projection="3d")
+        right.set_box_aspect(None, zoom=0.8)  # room for the labels
         right.scatter(*features.T, c=labels, cmap="coolwarm", s=12)
-        right.set(title="hidden layer: a plane separates the classes", xlabel="h1", ylabel="h2", zlabel="h3")
+        right.set(title="hidden layer", xlabel="h1", ylabel="h2", zlabel="h3")
 
     return Result(
         "No line separates a ring from what it surrounds, so a linear classifier cannot learn it. Three "
@@ -66,5 +67,5 @@ def run() -> Result:
             Check("fewest mistakes of its weights", wrong, at_least=1),
             Check("perceptron on the hidden layer converges", transformed.converged, exact=True),
         ],
-        pictures=[Picture("Input and hidden representation", draw, (8, 3.8))],
+        pictures=[Picture("Input, and the hidden layer: a plane separates it", draw, (8, 3.8))],
     )

@@ -20,6 +20,12 @@ def run() -> Result:
     y = np.array([0, 1, 2])
     by_hand = np.sum(np.maximum(0, EXAMPLE - EXAMPLE[y, y][:, None] + 1), axis=1) - 1  # without k = y
 
+    wrong = EXAMPLE - EXAMPLE[y, y][:, None] + 1 > 0
+    wrong[y, y] = False
+    slopes = wrong - np.eye(3)[y] * wrong.sum(axis=1)[:, None]  # +1 if too near, -1 for each such
+    example = tensor(EXAMPLE, requires_grad=True)
+    hinge(example, y, reduction="sum").backward()
+
     # core
     def curve(loss):
         """Scores (lead, 0, 0) with class 0 right: losses and the slope in the lead."""
@@ -69,6 +75,7 @@ def run() -> Result:
         "Cross-entropy is log(1 + 2 exp(-lead)) here: always positive, always pulling.",
         [
             Check("hinge of three examples", hinge(asarray(EXAMPLE), y, "none"), exact=by_hand, atol=1e-12),
+            Check("hinge of three examples: slopes", example.grad, exact=slopes, atol=1e-12),
             Check("hinge where the lead exceeds 1", h[beyond], exact=0 * h[beyond], atol=0),
             Check("its gradient there", dh[beyond], exact=0 * h[beyond], atol=0),
             Check("cross-entropy = log(1 + 2 exp(-lead))", c, exact=np.log1p(2 * np.exp(-LEADS)), atol=1e-12),

@@ -9,7 +9,7 @@ from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.train import Trainer
 
 UNITS = {"ReLU": nn.ReLU, "leaky ReLU": nn.LeakyReLU}
-DEPTHS, SEEDS, EPOCHS = (1, 2), range(5), 12
+DEPTHS, SEEDS, EPOCHS = (1, 2), range(5), 8
 
 
 # core
@@ -17,8 +17,10 @@ def accuracy(unit, depth, seed, train, validation):
     manual_seed(seed)
     layers = [layer for k in range(depth) for layer in (nn.Linear(32 if k else 64, 32), unit())]
     model = nn.Sequential(*layers, nn.Linear(32, 10))
-    trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.05, momentum=0.9))
-    return trainer.fit(DataLoader(train, 32), validation, EPOCHS)["val_accuracy"][-1]
+    optimizer = optim.SGD(model, lr=0.05, momentum=0.9)
+    trainer = Trainer(model, F.cross_entropy, optimizer, capture=True)
+    trainer.fit(DataLoader(train, 32), epochs=EPOCHS)
+    return trainer.evaluate(validation)["accuracy"]
 
 
 # end of core

@@ -40,7 +40,7 @@ def train(rate, data, *callbacks):
     # core
     model = network()
     losses = Losses()
-    trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=rate), [losses, *callbacks])
+    trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=rate), [losses, *callbacks], capture=True)
     stopped = ""
     with np.errstate(all="ignore"):
         try:

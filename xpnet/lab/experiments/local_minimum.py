@@ -9,17 +9,13 @@ from xpnet.lab.surfaces import descend
 START, RATE = 4.0, 0.01
 
 
-def f(x):
-    """0.05 x^4 - 0.5 x^2 + 0.1 x: minima at 2.18 and -2.28, a hill between them."""
-    return 0.05 * x[0] ** 4 - 0.5 * x[0] ** 2 + 0.1 * x[0]
-
-
 @experiment("S2", "problems with SGD: a local minimum, and SGD + momentum's first panel")
 def run() -> Result:
     # core
+    f = lambda x: 0.05 * x[0] ** 4 - 0.5 * x[0] ** 2 + 0.1 * x[0]  # minima at 2.18 and -2.28, a hill between
     paths = {
-        "SGD": descend(f, [START], lambda p: optim.SGD(p, lr=RATE), 3000)[:, 0],
-        "momentum": descend(f, [START], lambda p: optim.SGD(p, lr=RATE, momentum=0.99), 3000)[:, 0],
+        "SGD": descend(f, [START], lambda p: optim.SGD(p, lr=RATE), 1000)[:, 0],
+        "momentum": descend(f, [START], lambda p: optim.SGD(p, lr=RATE, momentum=0.99), 1800)[:, 0],
     }
     # end of core
     turning = np.sort(np.roots([0.2, 0, -1, 0.1]).real)  # f' = 0.2 x^3 - x + 0.1

@@ -17,9 +17,8 @@ def train_with(norm, train, validation, batch):
     manual_seed(0)
     layers = [nn.Linear(64, 32), norm(), nn.ReLU(), nn.Linear(32, 32), norm(), nn.ReLU(), nn.Linear(32, 10)]
     model = nn.Sequential(*layers)
-    trainer = Trainer(
-        model, F.cross_entropy, optim.SGD(model, lr=0.002 * batch)
-    )  # as many small steps as batches
+    # as many small steps as batches
+    trainer = Trainer(model, F.cross_entropy, optim.SGD(model, lr=0.002 * batch), capture=True)
     return trainer.fit(DataLoader(train, batch, drop_last=True), validation, epochs=1)["val_loss"][-1]
 
 

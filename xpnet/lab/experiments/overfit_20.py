@@ -19,7 +19,8 @@ def train(data, weight_init):
         nn.Linear(50, 10, weight_init=weight_init, bias_init=init.zeros),
     )
     trainer = Trainer(model, cross_entropy, optim.SGD(model, lr=0.1, momentum=0.9))
-    return trainer.fit(DataLoader(data, batch_size=20), data, EPOCHS)
+    losses = trainer.fit(DataLoader(data, batch_size=20), epochs=EPOCHS)["train_loss"]
+    return losses, trainer.evaluate(data)
 
 
 # end of core
@@ -33,7 +34,7 @@ def run() -> Result:
     random_labels = Dataset(x, np.random.default_rng(0).integers(0, 10, 20))
 
     small = lambda shape, dtype: init.normal(shape, 0.01, dtype=dtype)  # CS231n's init_two_layer_model
-    histories = {
+    found = {
         "digits": train(right, small),
         "random labels": train(random_labels, small),
         "zero weights": train(right, init.zeros),
@@ -44,13 +45,13 @@ def run() -> Result:
 
     def draw(figure):
         axis = figure.subplots()
-        for name, history in histories.items():
-            axis.semilogy(history["val_loss"], label=name)
+        for name, (losses, _) in found.items():
+            axis.semilogy(losses, label=name)
         axis.set(xlabel="epoch", ylabel="loss")
         axis.legend()
 
-    def last(name, key="val_loss"):
-        return histories[name][key][-1]
+    def last(name, key="loss"):
+        return found[name][1][key]
 
     return Result(
         "A network, optimizer and loss that work together learn 20 samples by heart, even with random "
@@ -59,18 +60,18 @@ def run() -> Result:
         [
             Check(
                 "digits: accuracy after 200 epochs",
-                last("digits", "val_accuracy"),
+                last("digits", "accuracy"),
                 deck="1.000000",
                 exact=1.0,
             ),
             Check("digits: loss after 200 epochs (the deck's: 0.0026)", last("digits"), at_most=0.01),
             Check(
                 "digits: loss of the first epoch, near ln 10",
-                histories["digits"]["train_loss"][0],
+                found["digits"][0][0],
                 exact=np.log(10),
                 atol=2e-3,
             ),
-            Check("random labels: accuracy", last("random labels", "val_accuracy"), exact=1.0),
+            Check("random labels: accuracy", last("random labels", "accuracy"), exact=1.0),
             Check("random labels: loss", last("random labels"), at_most=0.01),
             Check("zero weights: loss, the classes' entropy", last("zero weights"), exact=entropy, atol=1e-3),
         ],
@@ -78,7 +79,7 @@ def run() -> Result:
             Table(
                 "After 200 epochs",
                 ("data", "loss", "accuracy"),
-                [[n, last(n), last(n, "val_accuracy")] for n in histories],
+                [[n, last(n), last(n, "accuracy")] for n in found],
             )
         ],
         [Picture("Loss on the 20 samples", draw, (7, 3))],

@@ -8,7 +8,7 @@ from xpnet.data import DataLoader, load_digits, split
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.train import Trainer, generalization_gap
 
-WIDTHS, EPOCHS = (1, 8, 256), 100
+WIDTHS, EPOCHS = (1, 8, 256), 60
 
 
 @experiment("S1, S2, S4, S5", "overfitting and underfitting: the gap between training and validation loss")

@@ -39,7 +39,7 @@ def run() -> Result:
     def draw(figure):
         shown = {"original": x, **clouds}
         for axis, (name, cloud) in zip(figure.subplots(2, 4).flat, shown.items(), strict=False):
-            axis.scatter(*to_numpy(cloud).T, s=2, c=np.arange(N) % 7, cmap="tab10")
+            axis.scatter(*to_numpy(cloud[:120]).T, s=6, c=np.arange(120) % 7, cmap="tab10")
             axis.axhline(0, color="k", lw=0.5)
             axis.axvline(0, color="k", lw=0.5)
             axis.set_title(name, fontsize="small")

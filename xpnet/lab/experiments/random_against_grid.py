@@ -5,7 +5,7 @@ import numpy as np
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.search import GridSearch, RandomSearch, Space, loguniform, search, uniform
 
-TRIALS, WIDTHS, REPEATS, RATES = 9, (0.05, 0.1, 0.2), 300, 1500
+TRIALS, WIDTHS, REPEATS, RATES = 9, (0.05, 0.1, 0.2), 200, 1000
 
 
 @experiment("S1, S2, S4", "random search instead of grid search; log-scale search")

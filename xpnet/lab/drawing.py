@@ -1,0 +1,139 @@
+"""Pictures as files: SVG, which is as sharp at the back of a room as on a screen."""
+
+from __future__ import annotations
+
+import gc
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from xpnet.lab.experiment import Picture
+
+_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # RDF is no HTML
+STYLE: Any = {
+    "font.size": 12,
+    "svg.hashsalt": "xpnet",
+    "svg.fonttype": "none",
+    "axes.titley": 1.0,  # not looked for: that takes a quarter of a picture's time
+}
+"""Of all pictures: read at the back of a room."""
+SECONDS, KEYS = 8, 100  # of an animation: how long, and of how many moments the browser is told
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def draw(picture: Picture) -> tuple[str, bytes]:
+    """A picture's format and file: "svg", or "png" where pixels are smaller.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise ImportError('pictures need matplotlib: pip install "xpnet[plot]"') from None
+
+    with mpl.rc_context(STYLE), _no_collection():
+        figure = _drawn(picture)
+        svg = _saved(figure, "svg")
+        if picture.moves:
+            svg = svg.replace(b"</svg>", _moving(figure, picture.moves).encode() + b"</svg>")
+        return ("svg", svg) if len(svg) <= 300_000 else ("png", _saved(figure, "png"))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A figure is many thousand young objects that die together: looking for the dead among them is a sixth
+    of the time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _drawn(picture: Picture) -> Any:
+    """A figure. It is laid out once: `savefig` would do it twice, and draw all in vain between the two."""
+    from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine()
+    figure = Figure(figsize=picture.size, layout=layout)
+    picture.draw(figure)
+    _few_ticks(figure)
+    layout.execute(figure)
+    if any(axes.get_aspect() != "auto" for axes in figure.axes):
+        layout.execute(figure)  # with the room that the aspect takes
+    figure.set_layout_engine(None)
+    return figure
+
+
+def _few_ticks(figure: Any) -> None:
+    """Of ticks and their labels most of a picture's time is made: five are enough to read, from far, too.
+
+    Powers on logarithmic axes are text, 10⁻³, which takes a fraction of a formula's time; over two decades
+    the ticks between them go.
+    """
+    from matplotlib.ticker import AutoLocator, FuncFormatter, NullFormatter, NullLocator
+
+    for axis in (a for axes in figure.axes for a in (axes.xaxis, axes.yaxis)):
+        if isinstance(locator := axis.get_major_locator(), AutoLocator):
+            locator.set_params(nbins=5)
+        base = getattr(axis.get_transform(), "base", None)
+        low, high = sorted(axis.get_view_interval())
+        if axis.get_scale() != "log" or high < low * base**2:
+            continue
+        axis.set_major_formatter(FuncFormatter(lambda value, _, base=base: _power(value, base)))
+        axis.set_minor_formatter(NullFormatter())
+        axis.set_minor_locator(NullLocator())
+
+
+def _power(value: float, base: float) -> str:
+    exponent = round(np.log(value) / np.log(base))
+    return f"{base:g}{str(exponent).translate(_RAISED)}"
+
+
+def _saved(figure: Any, format: str) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format=format, dpi=120, metadata=_NO_METADATA if format == "svg" else None)
+    return file.getvalue()
+
+
+def _moving(figure: Any, moves: Mapping[str, np.ndarray]) -> str:
+    """Lines that grow with a dot at their end, all at the same step: SVG that animates itself."""
+    from matplotlib.colors import to_hex
+
+    axes, unit = figure.axes[0], 72 / figure.dpi  # points
+    height = figure.bbox.height * unit
+    box = axes.bbox
+    parts = [
+        f'<clipPath id="inside"><rect x="{box.x0 * unit:.1f}" y="{height - box.y1 * unit:.1f}" '
+        f'width="{box.width * unit:.1f}" height="{box.height * unit:.1f}"/></clipPath>'
+        '<g clip-path="url(#inside)" fill="none">'
+    ]
+    longest = max(len(path) for path in moves.values()) - 1
+    for color, path in enumerate(moves.values()):
+        points = axes.transData.transform(path) * unit
+        points[:, 1] = height - points[:, 1]
+        lengths = np.append(0, np.hypot(*np.diff(points, axis=0).T).cumsum())
+        steps = np.unique(np.linspace(0, len(path) - 1, KEYS).round().astype(int))
+        shares = lengths[steps] / (lengths[-1] or 1)
+        times = steps / longest
+        if times[-1] < 1:
+            times, shares = np.append(times, 1), np.append(shares, 1)
+        d = "M" + " ".join(f"{x:.1f} {y:.1f}" for x, y in points)
+        together = lambda numbers: ";".join(f"{n:.4f}".rstrip("0").rstrip(".") for n in numbers)
+        clock = f'dur="{SECONDS}s" repeatCount="indefinite" calcMode="linear" keyTimes="{together(times)}"'
+        hue = to_hex(f"C{color}")
+        parts += [
+            f'<path d="{d}" stroke="{hue}" pathLength="1" stroke-dasharray="1">'
+            f'<animate attributeName="stroke-dashoffset" values="{together(1 - shares)}" {clock}/></path>',
+            f'<circle r="4" fill="{hue}">'
+            f'<animateMotion path="{d}" keyPoints="{together(shares)}" {clock}/></circle>',
+        ]
+    return "".join([*parts, "</g>"])
