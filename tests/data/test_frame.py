@@ -242,6 +242,10 @@ def tables():
         table["color"] = table["color"].astype("category")
         return table.convert_dtypes()
 
+    def objects(file):
+        table = nullable(file)
+        return {name: table[name].to_numpy(dtype=object) for name in table}
+
     def polars(file):
         return (
             pytest.importorskip("polars")
@@ -262,7 +266,8 @@ def tables():
         polars(file).write_ipc(path)
         return read_frame(path)
 
-    yield from (("pandas", pandas), ("nullable", nullable), ("polars", polars), ("arrow", arrow))
+    yield from (("pandas", pandas), ("nullable", nullable), ("objects", objects))
+    yield from (("polars", polars), ("arrow", arrow))
     yield from (("parquet", parquet), ("feather", feather))
 
 

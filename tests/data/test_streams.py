@@ -118,7 +118,7 @@ def test_tables_in_shards_have_the_same_columns(second, target, refused, tmp_pat
     (tmp_path / "1.csv").write_text(second)
     files = [tmp_path / "0.csv", tmp_path / "1.csv"]
     if refused:
-        with pytest.raises(ValueError, match="1.csv: it has the columns .*, the files before it a, b, y"):
+        with pytest.raises(ValueError, match=r"1\.csv: it has the columns .*, the files before it a, b, y"):
             Shards(files, target)
     else:
         x, y = Shards(files, target).rows(np.arange(2))

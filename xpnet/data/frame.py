@@ -436,7 +436,9 @@ def _of_values(name: str, values: Any) -> Column:
         numbers = array.astype(np.float64)
         return Column(name, numbers, np.isnan(numbers), lambda: _texts(array.tolist()))
     if array is not None:
-        values = array.tolist() if array.dtype.kind != "M" else array.astype(str)
+        values = (
+            array.tolist() if array.dtype.kind != "M" else np.where(np.isnat(array), "", array.astype(str))
+        )
     odd = next((type(value).__name__ for value in values if isinstance(value, _ODD)), "")
     if odd:
         values = [None if value is None else odd for value in values]
@@ -452,5 +454,12 @@ _ODD = (list, tuple, dict, set, frozenset, bytes, bytearray, complex, np.complex
 def _texts(values: Any) -> np.ndarray:
     """Each value as its text; "" where there is none."""
     texts = np.empty(len(values), dtype=object)
-    texts[:] = ["" if value is None or value != value else str(value).strip() for value in values]
+    texts[:] = [_text(value) for value in values]
     return texts
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) or value is None:
+        return value.strip() if value else ""
+    text = str(value).strip()  # the NA of pandas is not even different from itself
+    return "" if text in ("nan", "NaN", "NaT", "<NA>") else text
