@@ -2,6 +2,7 @@
 
 import random
 import shlex
+import warnings
 
 import numpy as np
 import pytest
@@ -205,6 +206,21 @@ MISTAKES = {
     "runs --folder pics": "xpnet train digits --run NAME makes one",
     "fly": "choose from 'train'",
 }
+
+
+def test_a_warning_does_not_stand_above_the_error(place, monkeypatch, capsys, recwarn):
+    warnings.simplefilter("always")  # recwarn brings the filters back
+    monkeypatch.chdir(place)
+    (place / "commas.csv").write_text("a;y\n" + "1,5;2,5\n3,5;4,5\n" * 20)
+    options = "--target y --epochs 1 --plot none --save none"
+    for wrong in ("--monitor accuracy", "--target z", "--batch-size 90"):
+        assert main(shlex.split(f"train table commas.csv {options} {wrong}")) == 2
+        assert [str(said.message) for said in recwarn] == []
+        assert capsys.readouterr().err.count("\n") == 1
+    assert main(shlex.split(f"train table commas.csv {options}")) == 0
+    assert [str(said.message) for said in recwarn] == [
+        "commas.csv: its commas are taken for decimal marks, as in 1,5"
+    ]
 
 
 @pytest.mark.parametrize("words", MISTAKES)

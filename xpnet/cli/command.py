@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from xpnet import __version__
 from xpnet.cli.config import expanded
-from xpnet.cli.errors import BAD_INPUT, FAILED, OK, BadInputError
+from xpnet.cli.errors import BAD_INPUT, FAILED, OK, BadInputError, holding_warnings
 from xpnet.cli.files import refuse_empty_names
 from xpnet.cli.help import Help, nearest
 from xpnet.cli.signals import said
@@ -167,7 +167,8 @@ def _run(words: list[str], group: Any) -> int:
             f"xpnet {options.command}: warning: {printable(message)}\n"
         )
         command = import_module(f"xpnet.cli.{options.command}")
-        return int(command.run(command.Settings.of(options)))
+        with holding_warnings():
+            return int(command.run(command.Settings.of(options)))
     except SystemExit as stop:  # argparse has printed its line
         return int(stop.code or 0)
     except BadInputError as error:

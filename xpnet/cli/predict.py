@@ -20,7 +20,7 @@ from xpnet.cli.samples import Samples, fit, read_input, shape_of
 from xpnet.cli.samples import read_samples as read_samples  # its name before it moved
 from xpnet.cli.settings import DataSettings
 from xpnet.cli.table import refuse_reading
-from xpnet.core.reading import printable, reading
+from xpnet.core.reading import UnreadableFileError, printable, reading
 from xpnet.data.frame import COLUMNAR
 from xpnet.data.picture import SUFFIXES
 from xpnet.io.intervals import around, calibration, usual_level
@@ -103,10 +103,13 @@ def run(settings: Settings) -> int:
             found, source = _test_set(settings, saved)
         with reading(settings.model, "a model for these samples"):
             scores = saved.predict(found.x)
-            if scores.shape[0] != len(found.rows) or (
-                saved.task == "regression" and scores.shape[1:] != (1,)
-            ):
+            if scores.shape[0] != len(found.rows):
                 raise ValueError(f"it gives {tuple(scores.shape)} for {len(found.rows)} samples")
+            if saved.task == "regression" and scores.shape[1:] != (1,):
+                raise UnreadableFileError(
+                    f"{settings.model}: it predicts {tuple(scores.shape[1:])} numbers a sample, this command "
+                    "one: in Python, xpnet.load(FILE).predict(x) gives all"
+                )
             if saved.task == "regression":
                 intervals = saved.metadata.get("intervals")
                 level = settings.interval or usual_level(intervals)
@@ -123,7 +126,12 @@ def run(settings: Settings) -> int:
     if settings.output:
         with bad_input():
             header, columns = result.table()
-            output.write_csv(settings.output, header, zip(*columns, strict=True))
+            formula = output.write_csv(settings.output, header, zip(*columns, strict=True))
+        if formula is not None:
+            print(
+                f"note: {printable(formula)!r} and the like have an apostrophe before them in "
+                f"{settings.output}: a spreadsheet would compute them"
+            )
     print(f"{len(found.rows)} samples from {printable(source)}")
     result.show()
     if len(found.rows) > _SHOWN:

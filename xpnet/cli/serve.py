@@ -15,7 +15,7 @@ import numpy as np
 
 from xpnet import to_numpy
 from xpnet.cli.data import choose_backend
-from xpnet.cli.errors import OK, BadInputError, bad_input
+from xpnet.cli.errors import OK, BadInputError, bad_input, say_warnings
 from xpnet.cli.model import check_kind
 from xpnet.cli.options import add_backend, steps
 from xpnet.cli.samples import columns_of, fit, shape_of
@@ -64,6 +64,7 @@ def run(settings: Settings) -> int:
             raise BadInputError(
                 f"--host {settings.host} --port {settings.port}: {error}; try --port 0"
             ) from error
+    say_warnings()
     host, port = server.server_address[:2]
     print(f"{printable(settings.model)} answers on http://{_text(host)}:{port}/ (Ctrl-C ends it)", flush=True)
     try:
