@@ -37,6 +37,8 @@ def place(tmp_path_factory):
     (folder / "latin.txt").write_text("A line.\nCaf\xe9.\n" * 99, encoding="latin-1")
     np.savez(folder / "pack.npz", np.arange(9))
     (folder / "junk.safetensors").write_bytes(b"junk")
+    (folder / "torch.pt").write_bytes(b"PK\x03\x04" + b"\0" * 60)
+    (folder / "gaps.csv").write_text("a,y\n" + "1.5,u\n2.5,NA\n" * 20)
     for kind in "ab":
         for part in ("pics", "odd/train", "odd/test"):
             (folder / part / (kind if part != "odd/test" else kind + "s")).mkdir(parents=True)
@@ -183,6 +185,11 @@ MISTAKES = {
     "predict": "are required: FILE",
     "predict nope.safetensors": "no such file",
     "predict junk.safetensors": "not a safetensors file",
+    "predict torch.pt new.csv": "PyTorch, Keras or another program: there, safetensors.torch.save_file(",
+    "predict first": "first: the model of that run is runs/first/model.safetensors",
+    "export runs/first x.onnx": "runs/first: the model of that run is runs/first/model.safetensors",
+    "train mnist --path h.csv": "h.csv: a file; expected the folder with MNIST's four idx files",
+    "train table gaps.csv --target y": "'NA' in the target says that the value is missing: fill it, or drop",
     "predict h.safetensors": "give the samples: xpnet predict h.safetensors FILE",
     "predict h.csv h.safetensors": "the model comes first",
     "predict h.safetensors nope.csv": "no such file",

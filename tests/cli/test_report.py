@@ -228,6 +228,19 @@ def test_other_sites_are_refused(serve):
     assert client.ask("POST", "/predict", None, Content_Length="99999999999")[0] == 400
 
 
+def test_serve_answers_this_machine_alone_unless_asked(monkeypatch, capsys):
+    xpnet.save(nn.Linear(3, 2), "m.safetensors")
+    asked = []
+
+    def refuse(answers, host, port):
+        asked.append(host)
+        raise OSError("no place")
+
+    monkeypatch.setattr("xpnet.cli.serve.make_server", refuse)
+    assert main(["serve", "m.safetensors"]) == main(["serve", "m.safetensors", "--host", "0.0.0.0"]) == 2
+    assert asked == ["127.0.0.1", "0.0.0.0"]
+
+
 def test_serve_refuses_in_one_line(capsys):
     xpnet.save(nn.Sequential(nn.Conv2d(1, 2, 3)), "m.st")
     for words, message in (

@@ -358,7 +358,11 @@ def test_the_task_is_found_or_asked_for(values, task, found, names):
     [
         ([1, 2, 3], None, "3 different whole numbers, from 1 to 3: are they classes or amounts?"),
         (["1", "2", ""], None, "row 2, column 0 (y): '' in the target is empty"),
-        (["1", "2", "n/a"], "classification", "'n/a' in the target is empty"),
+        (
+            ["1", "2", "n/a"],
+            "classification",
+            "'n/a' in the target says that the value is missing: fill it, or drop the line",
+        ),
         (["1.5", "x", "2"], None, "row 1, column 0 (y): 'x' is not a number, as others"),
         (["1.5", "x", "2"], "regression", "'x' is not a number to predict"),
         (["1.5", "1e999", "2"], "regression", "'1e999' is too large a number"),

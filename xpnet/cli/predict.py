@@ -16,6 +16,7 @@ from xpnet.cli.errors import OK, BadInputError, bad_input
 from xpnet.cli.measures import coverage, coverage_line, measures_line, regression_measures
 from xpnet.cli.model import check_kind
 from xpnet.cli.options import add_data, add_reading, count, probability
+from xpnet.cli.run_folder import read_model
 from xpnet.cli.samples import Samples, fit, read_input, shape_of
 from xpnet.cli.samples import read_samples as read_samples  # its name before it moved
 from xpnet.cli.settings import DataSettings
@@ -25,7 +26,7 @@ from xpnet.data.frame import COLUMNAR
 from xpnet.data.picture import SUFFIXES
 from xpnet.io.intervals import around, calibration, usual_level
 from xpnet.io.locks import check_apart
-from xpnet.io.model import Saved, load, probabilities_of
+from xpnet.io.model import Saved, probabilities_of
 from xpnet.io.writing import check_writable
 
 _SHOWN = 10
@@ -152,7 +153,7 @@ def _model(path: str) -> Saved:
         raise BadInputError(
             f"{path} is no model: the model comes first, as in xpnet predict MODEL.safetensors FILE"
         )
-    return load(path)
+    return read_model(path)
 
 
 def _level(saved: Saved, asked: float | None) -> float | None:

@@ -18,13 +18,14 @@ from xpnet.cli.data import choose_backend
 from xpnet.cli.errors import OK, BadInputError, bad_input, say_warnings
 from xpnet.cli.model import check_kind
 from xpnet.cli.options import add_backend, steps
+from xpnet.cli.run_folder import read_model
 from xpnet.cli.samples import columns_of, fit, shape_of
 from xpnet.cli.serve_page import page_of
 from xpnet.cli.settings import BackendSettings
 from xpnet.core.reading import printable, reading
 from xpnet.data.picture import decode_one
 from xpnet.io.intervals import calibration, usual_level
-from xpnet.io.model import Saved, load, probabilities_of
+from xpnet.io.model import Saved, probabilities_of
 
 _MOST = 32 * 2**20  # bytes of a question
 
@@ -54,7 +55,7 @@ def run(settings: Settings) -> int:
     """Answer until Ctrl-C; the exit code."""
     with bad_input():
         choose_backend(settings)
-        saved = load(settings.model)
+        saved = read_model(settings.model)
         check_kind(saved, settings.model)
         with reading(settings.model, "a model for prediction"):
             answers = Answers(saved, settings.model)

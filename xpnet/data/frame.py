@@ -343,7 +343,7 @@ def is_table(x: Any) -> bool:
 
 
 def as_frame(x: Any, source: str = "the table") -> Frame:
-    """A table as a `Frame`: of pandas, polars or Arrow, a dict of columns, a structured or a plain array.
+    """A table as a `Frame`: of pandas, polars or Arrow, a dict of columns, dicts that are rows, an array.
 
     The index of a data frame of pandas is a column, the last one, if it has a name.
 
@@ -382,6 +382,9 @@ def as_frame(x: Any, source: str = "the table") -> Frame:
         ]
         taken = {name for name, _ in pairs}
         pairs += [(str(name), level.to_series()) for name, level in levels if str(name) not in taken]
+    elif isinstance(x, Sequence) and len(x) and all(isinstance(row, Mapping) for row in x):
+        names = {name: None for row in x for name in row}  # in the order in which they come
+        pairs = [(str(name), [row.get(name) for row in x]) for name in names]
     elif isinstance(x, Mapping):
         pairs = [(str(name), values) for name, values in x.items()]
     else:
