@@ -12,7 +12,6 @@ from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.cli.settings import BackendSettings, DataSettings
 from xpnet.core.reading import MissingFileError
 from xpnet.data import Dataset, ImageFolder, load_cifar10, load_digits, load_mnist, split
-from xpnet.data.duplicates import duplicates
 from xpnet.data.folder import layout_of, shorter_sides
 from xpnet.data.frame import COLUMNAR
 from xpnet.data.picture import SUFFIXES
@@ -119,8 +118,6 @@ def _images(path: str | None, size: int | None = None, skip_damaged: bool = Fals
         rest, test = divided(whole, (0.8, 0.2), 0)
     if len(rest.class_names or ()) < 2:
         raise BadInputError(f"{path}: one class folder, {rest.class_names}; there must be two or more")
-    for note in duplicates(test, [rest, *(parts[kind] for kind in parts if kind != "test")], "pictures"):
-        warnings.warn(f"{path}: {note}", stacklevel=2)
     return rest, parts.get("validation"), test
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from xpnet.cli.table import TableData, read_table_data
 from xpnet.cli.text import next_token_accuracy, next_token_loss, read_text
 from xpnet.core.reading import printable
 from xpnet.data import Augmentation, ChannelMean, DataLoader, Dataset, Standardize, Vocabulary
+from xpnet.data.duplicates import duplicates
 from xpnet.data.preprocessing import Preprocessing
 from xpnet.functional import cross_entropy, elbo_loss, flatten, mse_loss
 from xpnet.optim.by_name import OPTIMIZERS, make_optimizer
@@ -267,6 +269,10 @@ def read_data(settings: NetworkSettings, name: str, kind: str, intervals: bool =
     size = settings.size or usual_size(name, settings.path)
     skip = {"skip_damaged": True} if settings.skip_damaged else {}
     training, validation, test = source.load(settings.path, size, **skip)
+    if name == "images":
+        parts = [training] if validation is None else [training, validation]
+        for note in duplicates(test, parts, "pictures"):
+            warnings.warn(f"{settings.path}: {note}", stacklevel=2)
     if validation is None:
         fractions = 1 - source.validation, source.validation
         training, validation = divided(training, fractions, settings.seed)

@@ -94,7 +94,7 @@ def named_csv(
         if fast is not None and mark == ";" and decimal is None:
             say_points(fast)
         simple = None if fast is None else _simple(fast, target, classes)
-        if simple is not None:
+        if fast is not None and simple is not None:
             x, y, names = simple
             return Dataset(x, y, Path(path).name, class_names=names), _named(fast.names, target)
         with reading(path, "a text table"):
