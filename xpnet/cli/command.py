@@ -51,7 +51,8 @@ class _Parser(argparse.ArgumentParser):
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            hint = nearest(str(value), action.choices or ())
+            words = () if action.option_strings else ("--help",)
+            hint = nearest(str(value), [*(action.choices or ()), *words])
             if action.dest == "dataset" and Path(str(value)).is_dir():
                 hint = f"; pictures are trained on by: xpnet train images {value}"
             elif action.dest == "dataset" and (Path(str(value)).is_file() or "." in str(value)):
@@ -163,6 +164,9 @@ def _run(words: list[str], group: Any) -> int:
             if any(word == "--path" or word.startswith("--path=") for word in words):
                 raise BadInputError(f"the path is given twice: {file} and --path {options.path}")
             options.path, options.file = file, None
+        for word in words:
+            if word.startswith(("http://", "https://")):
+                raise BadInputError(f"{word}: files are read from this machine: download it first")
         warnings.formatwarning = lambda message, *_, **__: (
             f"xpnet {options.command}: warning: {printable(message)}\n"
         )

@@ -56,7 +56,9 @@ def divided(
 def _digits(path: str | None, size: int | None = None) -> Parts:
     """The test set is the same fifth in every run, whatever the seed, so that no search can see it."""
     if path is not None:
-        raise BadInputError("digits ships with xpnet; leave out --path, or name the data with --data mnist")
+        raise BadInputError(
+            f"digits ships with xpnet and takes no path, got {path!r}: leave it out, or name other data"
+        )
     rest, test = split(load_digits(flatten=False), (0.8, 0.2), seed=0)
     return rest, None, test
 

@@ -79,6 +79,8 @@ def run(settings: Settings) -> int:
             raise BadInputError(f"samples are given twice: {settings.samples}, --input {settings.input}")
         asked = settings.samples if settings.samples is not None else settings.input
         if settings.output is not None:
+            if Path(settings.output).suffix.lower() not in ("", ".csv", ".txt"):
+                raise BadInputError(f"--output {settings.output}: expected a name that ends in .csv")
             read = (settings.model, asked, settings.path)
             check_apart([settings.output], [path for path in read if path is not None])
             check_writable(settings.output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
+import socket
 import warnings
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -61,6 +62,8 @@ def run(settings: Settings) -> int:
             answers = Answers(saved, settings.model)
         try:
             server = make_server(answers, settings.host, settings.port)
+        except socket.gaierror as error:
+            raise BadInputError(f"--host {settings.host}: no address of this machine, as 0.0.0.0") from error
         except (OSError, OverflowError) as error:
             raise BadInputError(
                 f"--host {settings.host} --port {settings.port}: {error}; try --port 0"
