@@ -270,8 +270,8 @@ def read_data(settings: NetworkSettings, name: str, kind: str, intervals: bool =
     skip = {"skip_damaged": True} if settings.skip_damaged else {}
     training, validation, test = source.load(settings.path, size, **skip)
     if name == "images":
-        parts = [training] if validation is None else [training, validation]
-        for note in duplicates(test, parts, "pictures"):
+        trained = [training] if validation is None else [training, validation]
+        for note in duplicates(test, trained, "pictures"):
             warnings.warn(f"{settings.path}: {note}", stacklevel=2)
     if validation is None:
         fractions = 1 - source.validation, source.validation
