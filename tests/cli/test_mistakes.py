@@ -2,6 +2,7 @@
 
 import random
 import shlex
+import warnings
 
 import numpy as np
 import pytest
@@ -36,6 +37,8 @@ def place(tmp_path_factory):
     (folder / "latin.txt").write_text("A line.\nCaf\xe9.\n" * 99, encoding="latin-1")
     np.savez(folder / "pack.npz", np.arange(9))
     (folder / "junk.safetensors").write_bytes(b"junk")
+    (folder / "torch.pt").write_bytes(b"PK\x03\x04" + b"\0" * 60)
+    (folder / "gaps.csv").write_text("a,y\n" + "1.5,u\n2.5,NA\n" * 20)
     for kind in "ab":
         for part in ("pics", "odd/train", "odd/test"):
             (folder / part / (kind if part != "odd/test" else kind + "s")).mkdir(parents=True)
@@ -82,7 +85,7 @@ MISTAKES = {
     "predict digits.safetensors new.csv": "the model takes pictures of 8 by 8 pixels: give it some",
     "train table goals.csv --target price": "no column to learn from: the target is the only one",
     "train digits --device 3": "has one device, 'cpu'",
-    "train digits --path .": "leave out --path",
+    "train digits --path .": "takes no path, got '.': leave it out",
     "train digits --target price": "--target is for tables",
     "train digits --missing mean": "--missing is for tables; the data are digits",
     "train digits --text hash": "--text is for tables; the data are digits",
@@ -182,6 +185,16 @@ MISTAKES = {
     "predict": "are required: FILE",
     "predict nope.safetensors": "no such file",
     "predict junk.safetensors": "not a safetensors file",
+    "predict digits.safetensors --output first.onnx": "first.onnx: expected a name that ends in .csv",
+    "train digits more": "digits ships with xpnet and takes no path, got 'more': leave it out",
+    "help": "did you mean '--help'?",
+    "train help": "did you mean '--help'?",
+    "train table https://a.b/c.csv": "https://a.b/c.csv: files are read from this machine: download it first",
+    "predict torch.pt new.csv": "PyTorch, Keras or another program: there, safetensors.torch.save_file(",
+    "predict first": "first: the model of that run is runs/first/model.safetensors",
+    "export runs/first x.onnx": "runs/first: the model of that run is runs/first/model.safetensors",
+    "train mnist --path h.csv": "h.csv: a file; expected the folder with MNIST's four idx files",
+    "train table gaps.csv --target y": "'NA' in the target says that the value is missing: fill it, or drop",
     "predict h.safetensors": "give the samples: xpnet predict h.safetensors FILE",
     "predict h.csv h.safetensors": "the model comes first",
     "predict h.safetensors nope.csv": "no such file",
@@ -205,6 +218,21 @@ MISTAKES = {
     "runs --folder pics": "xpnet train digits --run NAME makes one",
     "fly": "choose from 'train'",
 }
+
+
+def test_a_warning_does_not_stand_above_the_error(place, monkeypatch, capsys, recwarn):
+    warnings.simplefilter("always")  # recwarn brings the filters back
+    monkeypatch.chdir(place)
+    (place / "commas.csv").write_text("a;y\n" + "1,5;2,5\n3,5;4,5\n" * 20)
+    options = "--target y --epochs 1 --plot none --save none"
+    for wrong in ("--monitor accuracy", "--target z", "--batch-size 90"):
+        assert main(shlex.split(f"train table commas.csv {options} {wrong}")) == 2
+        assert [str(said.message) for said in recwarn] == []
+        assert capsys.readouterr().err.count("\n") == 1
+    assert main(shlex.split(f"train table commas.csv {options}")) == 0
+    assert [str(said.message) for said in recwarn] == [
+        "commas.csv: its commas are taken for decimal marks, as in 1,5"
+    ]
 
 
 @pytest.mark.parametrize("words", MISTAKES)

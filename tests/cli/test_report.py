@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import socket
 import threading
 from pathlib import Path
 
@@ -226,6 +227,27 @@ def test_other_sites_are_refused(serve):
     assert client.json({"values": "1 2 3"}, Origin="http://evil.example")[0] == 403
     assert client.ask("GET", "/etc/passwd")[0] == 404
     assert client.ask("POST", "/predict", None, Content_Length="99999999999")[0] == 400
+
+
+def test_serve_answers_this_machine_alone_unless_asked(monkeypatch, capsys):
+    xpnet.save(nn.Linear(3, 2), "m.safetensors")
+    asked = []
+
+    def refuse(answers, host, port):
+        asked.append(host)
+        raise OSError("no place")
+
+    monkeypatch.setattr("xpnet.cli.serve.make_server", refuse)
+    assert main(["serve", "m.safetensors"]) == main(["serve", "m.safetensors", "--host", "0.0.0.0"]) == 2
+    assert asked == ["127.0.0.1", "0.0.0.0"]
+    assert "--port 8000: no place; try --port 0" in capsys.readouterr().err
+
+    def unknown(answers, host, port):
+        raise socket.gaierror("Name or service not known")
+
+    monkeypatch.setattr("xpnet.cli.serve.make_server", unknown)
+    assert main(["serve", "m.safetensors", "--host", "a.invalid"]) == 2
+    assert "--host a.invalid: no address of this machine" in capsys.readouterr().err
 
 
 def test_serve_refuses_in_one_line(capsys):

@@ -470,6 +470,22 @@ def test_a_run_goes_on_from_its_checkpoint(capsys):
     assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
 
 
+def test_many_notes_of_a_kind_are_few_lines(capsys):
+    header = ",".join(["a", "wide", *(f"pixel{k}" for k in range(50)), "c", "y"])
+    rows = [f"{i}.5,{i % 7 - 3}.5,{'0,' * 50}{('Red', 'red')[i % 2]},{i}.25" for i in range(40)]
+    Path("flat.csv").write_text("\n".join([header, *rows]))
+    assert main(["train", "table", "flat.csv", "--target", "y", "--epochs", "1", "--plot", "none"]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert notes[:3] == [
+        "note: column 2 (pixel0) is 0 everywhere: left out",
+        "note: column 3 (pixel1) is 0 everywhere: left out",
+        "note: 48 more like this one",
+    ]
+    assert "'Red' and 'red' differ in case only" in notes[3]
+    assert "numbers that are not whole: regression" in notes[4]
+    assert len(notes) == 5
+
+
 @pytest.mark.parametrize(("target", "measure"), [("price", "R2"), ("kind", "accuracy")])
 def test_search(target, measure, capsys):
     write("homes.csv", houses(), [{"price": "kind", "kind": "price"}[target]])
@@ -477,6 +493,8 @@ def test_search(target, measure, capsys):
     assert main([*words, "--workers", "1", "--json", "s.json"]) == 0
     out = capsys.readouterr().out
     assert f"  trial  {measure:>8}  val loss" in out
+    assert "note: column 0 (id) counts the rows: left out" in out
+    assert f"{'regression' if target == 'price' else 'classification'}; --task says otherwise" in out
     best = json.loads(Path("s.json").read_text())["command"].split()[1:]
     assert main([*best, "--json", "r.json"]) == 0
     history = json.loads(Path("r.json").read_text())["history"]
@@ -517,6 +535,32 @@ def test_files_of_save_are_files_of_the_commands(preprocessing, capsys):
         saved.predict_proba(table.drop(columns="v"))
     pytest.importorskip("onnxruntime")
     assert main(["export", "m.st", "m.onnx"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("outputs", "task", "said"),
+    [
+        (1, "Regression", "m.st: its task is 'Regression', expected one of classification, regression, text"),
+        (3, "regression", "m.st: it predicts (3,) numbers a sample, this command one: in Python"),
+    ],
+)
+def test_a_task_that_is_none_of_the_command_is_refused(outputs, task, said, capsys):
+    xpnet.save(nn.Linear(3, outputs), "m.st", metadata={"task": task})
+    np.save("x.npy", np.ones((2, 3), np.float32))
+    assert main(["predict", "m.st", "x.npy"]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"xpnet predict: error: {said}")
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("names", "written"), [("+-", "+"), (["=a", "b"], "'=a")])
+def test_names_that_a_spreadsheet_would_compute_are_said(names, written, capsys):
+    xpnet.save(nn.Linear(3, 2), "m.st", metadata={"class_names": list(names)})
+    np.save("x.npy", np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32))
+    assert main(["predict", "m.st", "x.npy", "--output", "p.csv"]) == 0
+    assert {row["prediction"] for row in predictions()} == {written, names[1]}
+    said = "note: '=a' and the like have an apostrophe before them in p.csv" in capsys.readouterr().out
+    assert said is written.startswith("'")
 
 
 def test_one_logit_is_two_classes():

@@ -225,6 +225,54 @@ def test_unknown_categories_are_said_and_count_as_none():
 
 
 @pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("color", ["red", None, None, "blue"], "none of the 3 known values"),
+        ("sold", ["no", None, None, "yes"], "half true"),
+    ],
+)
+def test_a_missing_text_that_training_never_missed_is_said(column, values, said):
+    columns = Columns("mean").fit(TRAINING, target="y")
+    with pytest.warns(UserWarning, match=f"no value in 2 rows, and had one in all .*: it counts as {said}"):
+        columns.transform(TRAINING | {column: values})
+
+
+NAIVE = ["2024-01-31", "2024-02-01 12:00", "2024-02-02", "2024-02-03"]
+ZONED = ["2024-01-31T00:00Z", "2024-02-01T12:00+02:00", "2024-02-02T00:00Z", "2024-02-03T00:00Z"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "values", "odd"),
+    [
+        (NAIVE, ZONED, "row 0, column 4 (day): '2024-01-31T00:00Z' has a time zone, and the others none"),
+        (ZONED, NAIVE, "row 0, column 4 (day): '2024-01-31' has no time zone, and the others have one"),
+        (NAIVE, [*NAIVE[:3], ZONED[3]], "row 3, column 4 (day): '2024-02-03T00:00Z' has a time zone"),
+        (NAIVE, NAIVE, None),
+        (ZONED, ZONED, None),
+        (None, ZONED, None),
+        (None, [*NAIVE[:3], ZONED[3]], "row 3, column 4 (day): '2024-02-03T00:00Z' has a time zone"),
+    ],
+)
+def test_dates_have_time_zones_where_those_of_training_had(trained, values, odd):
+    columns = Columns().fit(TRAINING | {"day": trained or NAIVE}, target="y")
+    if trained is None:  # a file of an earlier version, which does not say
+        next(column for column in columns.columns if column["name"] == "day").pop("zone")
+    if odd is None:
+        columns.transform(TRAINING | {"day": values})
+    else:
+        with pytest.raises(ValueError) as error:
+            columns.transform(TRAINING | {"day": values})
+        assert odd in str(error.value)
+
+
+def test_a_column_that_is_there_twice_is_refused_in_a_table_to_predict(tmp_path):
+    columns = Columns().fit({"a": [1.5, 2.5], "b": [1.5, 3.5]})
+    (tmp_path / "t.csv").write_text("a,b,a\n1.5,2.5,3.5\n")
+    with pytest.raises(ValueError, match="2 columns are called 'a': leave one of them"):
+        columns.transform(read_frame(tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize(
     ("column", "values", "message"),
     [
         ("size", [1, 2, "x", 4], "row 2, column 1 (size): 'x' is not a number, as in the training set"),
@@ -310,7 +358,11 @@ def test_the_task_is_found_or_asked_for(values, task, found, names):
     [
         ([1, 2, 3], None, "3 different whole numbers, from 1 to 3: are they classes or amounts?"),
         (["1", "2", ""], None, "row 2, column 0 (y): '' in the target is empty"),
-        (["1", "2", "n/a"], "classification", "'n/a' in the target is empty"),
+        (
+            ["1", "2", "n/a"],
+            "classification",
+            "'n/a' in the target says that the value is missing: fill it, or drop the line",
+        ),
         (["1.5", "x", "2"], None, "row 1, column 0 (y): 'x' is not a number, as others"),
         (["1.5", "x", "2"], "regression", "'x' is not a number to predict"),
         (["1.5", "1e999", "2"], "regression", "'1e999' is too large a number"),

@@ -126,6 +126,19 @@ def test_estimators_refuse_masked_values():
         fitted.predict(masked)
 
 
+def test_missing_values_of_pandas_are_said():
+    pandas = library("pandas")
+    table = pandas.DataFrame(X).convert_dtypes()
+    table.iloc[3, 1] = pandas.NA
+    for take in (
+        lambda: Dataset(table, Y),
+        lambda: xpnet.asarray(table),
+        lambda: predict(nn.Linear(3, 2), table),
+    ):
+        with pytest.raises(TypeError, match="1 values are missing: fill them, or drop their samples"):
+            take()
+
+
 def test_texts_as_targets_say_what_to_do():
     with pytest.raises(TypeError, match=r"np\.unique\(y, return_inverse=True\) makes classes"):
         Dataset(X, library("pandas").Series(["a", "b"] * 20))

@@ -1,7 +1,9 @@
 """Tables of any origin: the fast reader and the plain one agree, and every library's table is the same."""
 
+import bz2
 import gzip
 import itertools
+import lzma
 import random
 import warnings
 
@@ -135,6 +137,11 @@ def test_columns_of_spaces(file):
         (b"name,2019\nbob,3\nann,4\n", {}, "the first line, name,2019, may be a header"),
         (b"a,b\nb,a\na,b\n", {}, "its first line says a, b, as other lines do"),
         (b"a,b\n1\n", {}, "line 2: 1 fields, expected 2"),
+        (b"a,b\n1,2,3\n4,5,6\n", {}, "header has 2 names, a,b, and each line below 3 fields: name every"),
+        (b"a,b,c\n1,2\n4,5\n", {}, "the header has 3 names, a,b,c, and each line below 2 fields"),
+        (bz2.compress(b"a,b\n1,2\n"), {}, "not a text table, but packed by bzip2: unpack it, or pack it by"),
+        (lzma.compress(b"a,b\n1,2\n"), {}, "not a text table, but packed by xz: unpack it"),
+        (b"PAR1\x15\x04", {}, "not a text table, but a Parquet file, which `read_frame` and the commands"),
         (b"1;2,5;3\n", {}, "the first line has ',' and ';': which separates"),
     ],
 )
@@ -242,6 +249,10 @@ def tables():
         table["color"] = table["color"].astype("category")
         return table.convert_dtypes()
 
+    def objects(file):
+        table = nullable(file)
+        return {name: table[name].to_numpy(dtype=object) for name in table}
+
     def polars(file):
         return (
             pytest.importorskip("polars")
@@ -262,7 +273,8 @@ def tables():
         polars(file).write_ipc(path)
         return read_frame(path)
 
-    yield from (("pandas", pandas), ("nullable", nullable), ("polars", polars), ("arrow", arrow))
+    yield from (("pandas", pandas), ("nullable", nullable), ("objects", objects))
+    yield from (("polars", polars), ("arrow", arrow))
     yield from (("parquet", parquet), ("feather", feather))
 
 
@@ -282,6 +294,15 @@ def test_parquet_without_polars_names_the_extra(file, monkeypatch):
     monkeypatch.setattr(frames, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r'pip install "xpnet\[tables\]"'):
         read_frame(file(b"PAR1", "t.parquet"))
+
+
+def test_rows_that_are_dicts_are_a_table():
+    rows = [{"size": 50, "city": "Graz"}, {"city": "Wien", "size": 60.5}, {"city": "Linz"}]
+    frame = as_frame(rows)
+    assert frame.names == ["size", "city"]
+    assert frame.columns[0].missing.tolist() == [False, False, True]
+    assert frame.columns[0].numbers[:2].tolist() == [50, 60.5]
+    assert frame.columns[1].texts.tolist() == ["Graz", "Wien", "Linz"]
 
 
 def test_a_damaged_parquet_file_is_one_line(file):

@@ -444,10 +444,13 @@ def test_hostile_names_do_not_reach_the_terminal(capsys):
         (-1, "-1"),
         (0.5, "0.5"),
         ("a=b", "a=b"),
+        ("-", "-"),
+        ("+", "+"),
     ],
 )
 def test_a_table_of_predictions_starts_no_formula(field, written):
-    write_csv("t.csv", ["a", "b"], [[0, field]])
+    said = write_csv("t.csv", ["a", "b"], [[0, field]])
+    assert said == (field if written == f"'{field}" else None)
     assert Path("t.csv").read_text() == f"a,b\n0,{written}\n"
 
 

@@ -103,6 +103,29 @@ def test_shards_with_classes_of_text_are_refused(tmp_path):
         Shards([tmp_path / "a.csv"])
 
 
+@pytest.mark.parametrize(
+    ("second", "target", "refused"),
+    [
+        ("b,a,y\n2,1,0\n", -1, True),
+        ("a,c,y\n2,1,0\n", -1, True),
+        ("y,a,b\n0,2,1\n", -1, True),
+        ("y,a,b\n0,2,1\n", "y", False),
+        ("2,1,0\n", -1, False),
+    ],
+)
+def test_tables_in_shards_have_the_same_columns(second, target, refused, tmp_path):
+    (tmp_path / "0.csv").write_text("a,b,y\n1,2,1\n")
+    (tmp_path / "1.csv").write_text(second)
+    files = [tmp_path / "0.csv", tmp_path / "1.csv"]
+    if refused:
+        with pytest.raises(ValueError, match=r"1\.csv: it has the columns .*, the files before it a, b, y"):
+            Shards(files, target)
+    else:
+        x, y = Shards(files, target).rows(np.arange(2))
+        assert x.tolist() == [[1, 2], [2, 1]]
+        assert y.tolist() == [1, 0]
+
+
 def test_a_shard_that_changes_is_refused(tmp_path):
     data = Shards(written(tmp_path, "npz"), keep=1)
     np.savez(tmp_path / "0.npz", x=X[:2], y=Y[:2])

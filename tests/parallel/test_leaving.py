@@ -143,7 +143,7 @@ def test_what_all_ranks_find_is_said_once(tmp_path):
     words = [sys.executable, "-m", *TRAIN.split(), "--parallel"]
     code, said, _ = start(*words, "--path", "somewhere", cwd=tmp_path)
     assert code == 2
-    assert said.count("digits ships with xpnet; leave out --path") == 1
+    assert said.count("digits ships with xpnet and takes no path") == 1
 
 
 @needs_mpi

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from xpnet import __version__
 from xpnet.cli.config import expanded
-from xpnet.cli.errors import BAD_INPUT, FAILED, OK, BadInputError
+from xpnet.cli.errors import BAD_INPUT, FAILED, OK, BadInputError, holding_warnings
 from xpnet.cli.files import refuse_empty_names
 from xpnet.cli.help import Help, nearest
 from xpnet.cli.signals import said
@@ -51,7 +51,8 @@ class _Parser(argparse.ArgumentParser):
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            hint = nearest(str(value), action.choices or ())
+            words = () if action.option_strings else ("--help",)
+            hint = nearest(str(value), [*(action.choices or ()), *words])
             if action.dest == "dataset" and Path(str(value)).is_dir():
                 hint = f"; pictures are trained on by: xpnet train images {value}"
             elif action.dest == "dataset" and (Path(str(value)).is_file() or "." in str(value)):
@@ -163,11 +164,15 @@ def _run(words: list[str], group: Any) -> int:
             if any(word == "--path" or word.startswith("--path=") for word in words):
                 raise BadInputError(f"the path is given twice: {file} and --path {options.path}")
             options.path, options.file = file, None
+        for word in words:
+            if word.startswith(("http://", "https://")):
+                raise BadInputError(f"{word}: files are read from this machine: download it first")
         warnings.formatwarning = lambda message, *_, **__: (
             f"xpnet {options.command}: warning: {printable(message)}\n"
         )
         command = import_module(f"xpnet.cli.{options.command}")
-        return int(command.run(command.Settings.of(options)))
+        with holding_warnings():
+            return int(command.run(command.Settings.of(options)))
     except SystemExit as stop:  # argparse has printed its line
         return int(stop.code or 0)
     except BadInputError as error:

@@ -12,7 +12,6 @@ from xpnet.cli.errors import BadInputError, bad_input
 from xpnet.cli.settings import BackendSettings, DataSettings
 from xpnet.core.reading import MissingFileError
 from xpnet.data import Dataset, ImageFolder, load_cifar10, load_digits, load_mnist, split
-from xpnet.data.duplicates import duplicates
 from xpnet.data.folder import layout_of, shorter_sides
 from xpnet.data.frame import COLUMNAR
 from xpnet.data.picture import SUFFIXES
@@ -57,7 +56,9 @@ def divided(
 def _digits(path: str | None, size: int | None = None) -> Parts:
     """The test set is the same fifth in every run, whatever the seed, so that no search can see it."""
     if path is not None:
-        raise BadInputError("digits ships with xpnet; leave out --path, or name the data with --data mnist")
+        raise BadInputError(
+            f"digits ships with xpnet and takes no path, got {path!r}: leave it out, or name other data"
+        )
     rest, test = split(load_digits(flatten=False), (0.8, 0.2), seed=0)
     return rest, None, test
 
@@ -119,8 +120,6 @@ def _images(path: str | None, size: int | None = None, skip_damaged: bool = Fals
         rest, test = divided(whole, (0.8, 0.2), 0)
     if len(rest.class_names or ()) < 2:
         raise BadInputError(f"{path}: one class folder, {rest.class_names}; there must be two or more")
-    for note in duplicates(test, [rest, *(parts[kind] for kind in parts if kind != "test")], "pictures"):
-        warnings.warn(f"{path}: {note}", stacklevel=2)
     return rest, parts.get("validation"), test
 
 

@@ -13,7 +13,7 @@ from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
 from xpnet.cli.model import CODES, TEXT, versions
 from xpnet.cli.options import add_dataset, add_network, updates
 from xpnet.cli.settings import NetworkSettings
-from xpnet.cli.setup import check_options, prepare
+from xpnet.cli.setup import check_options, prepare, say_notes
 from xpnet.diagnostics import worst
 from xpnet.diagnostics.doctor import examine
 from xpnet.io.writing import check_writable
@@ -52,7 +52,7 @@ def run(settings: Settings) -> int:
         if settings.json is not None:
             check_writable(settings.json)
     setup = prepare(settings, name)
-    setup.say_notes()
+    say_notes(setup.table)
     rate = setup.optimizer.param_groups[0]["lr"]
     print(
         f"{name}, network {setup.describe()}, {settings.optimizer}, learning rate {rate:g}, "

@@ -13,12 +13,13 @@ import numpy as np
 from xpnet import to_numpy
 from xpnet.cli.errors import FAILED, OK, BadInputError, bad_input
 from xpnet.cli.options import sizes
+from xpnet.cli.run_folder import read_model
 from xpnet.cli.samples import columns_of, shape_of
 from xpnet.cli.settings import Settings as Base
 from xpnet.core.reading import printable, reading
 from xpnet.data import MinMax, Standardize
 from xpnet.io.locks import check_apart
-from xpnet.io.model import Saved, load
+from xpnet.io.model import Saved
 from xpnet.nn.inference import in_batches, outputs
 from xpnet.nn.language import LanguageModel
 
@@ -55,7 +56,7 @@ def run(settings: Settings) -> int:
         check_apart([settings.output], [settings.model])
         if not settings.output.lower().endswith(".onnx"):
             raise BadInputError(f"{settings.output}: the name of an ONNX file ends in .onnx")
-        saved = load(settings.model)
+        saved = read_model(settings.model)
         with reading(settings.model, "a model"):
             shape = settings.shape or shape_of(saved)
         if shape is None:

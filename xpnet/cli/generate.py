@@ -11,11 +11,11 @@ from xpnet import manual_seed
 from xpnet.cli.data import choose_backend
 from xpnet.cli.errors import OK, BadInputError, bad_input
 from xpnet.cli.options import add_backend, count, decay
+from xpnet.cli.run_folder import read_model
 from xpnet.cli.settings import BackendSettings
 from xpnet.cli.text import shown_text
 from xpnet.core.reading import reading
 from xpnet.data import Vocabulary
-from xpnet.io.model import load
 from xpnet.nn.language import LanguageModel
 
 
@@ -49,7 +49,7 @@ def run(settings: Settings) -> int:
     """Print the prompt and what the model makes of it; the exit code."""
     with bad_input():
         choose_backend(settings)
-        saved = load(settings.model)
+        saved = read_model(settings.model)
         model, vocabulary = saved.model, saved.preprocessing
         if not isinstance(model, LanguageModel) or not isinstance(vocabulary, Vocabulary):
             raise BadInputError(f"{settings.model} is no model of a text, as `xpnet train text` saves it")

@@ -88,9 +88,13 @@ def check_kind(saved: Saved, path: str) -> None:
     Raises:
         BadInputError: saying what to do with it.
     """
-    if saved.task == "text":
+    try:
+        task = saved.task
+    except ValueError as error:
+        raise BadInputError(f"{path}: {error}") from error
+    if task == "text":
         raise BadInputError(f"{path} is a model of a text: use it with  xpnet generate {path}")
-    if saved.task == "reconstruction":
+    if task == "reconstruction":
         raise BadInputError(
             f"{path} gives samples back, not classes or amounts: use it as xpnet.load({path!r}).model"
         )

@@ -138,19 +138,27 @@ def write_pictures(
         figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=120)
 
 
-def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table with a header; a text that a spreadsheet would compute gets an apostrophe, which it hides."""
-    text = io.StringIO()
+def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str | None:
+    """A table with a header; a text that a spreadsheet would compute gets an apostrophe, which it hides.
+
+    Returns:
+        The first such text; None if there is none.
+    """
+    text, first = io.StringIO(), None
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([_no_formula(field) for field in row] for row in rows)
+    for row in rows:
+        first = first or next((field for field in row if _is_formula(field)), None)
+        writer.writerow([f"'{field}" if _is_formula(field) else field for field in row])
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
+    return first
 
 
-def _no_formula(field: Any) -> Any:
+def _is_formula(field: Any) -> bool:
+    """Whether a spreadsheet would compute it; a sign alone is a text there, too."""
     starts = isinstance(field, str) and field.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-    return f"'{field}" if starts and not is_number(field) else field
+    return starts and len(field) > 1 and not is_number(field)
 
 
 def write_json(path: str, value: Any) -> None:

@@ -16,16 +16,17 @@ from xpnet.cli.errors import OK, BadInputError, bad_input
 from xpnet.cli.measures import coverage, coverage_line, measures_line, regression_measures
 from xpnet.cli.model import check_kind
 from xpnet.cli.options import add_data, add_reading, count, probability
+from xpnet.cli.run_folder import read_model
 from xpnet.cli.samples import Samples, fit, read_input, shape_of
 from xpnet.cli.samples import read_samples as read_samples  # its name before it moved
 from xpnet.cli.settings import DataSettings
 from xpnet.cli.table import refuse_reading
-from xpnet.core.reading import printable, reading
+from xpnet.core.reading import UnreadableFileError, printable, reading
 from xpnet.data.frame import COLUMNAR
 from xpnet.data.picture import SUFFIXES
 from xpnet.io.intervals import around, calibration, usual_level
 from xpnet.io.locks import check_apart
-from xpnet.io.model import Saved, load, probabilities_of
+from xpnet.io.model import Saved, probabilities_of
 from xpnet.io.writing import check_writable
 
 _SHOWN = 10
@@ -78,6 +79,8 @@ def run(settings: Settings) -> int:
             raise BadInputError(f"samples are given twice: {settings.samples}, --input {settings.input}")
         asked = settings.samples if settings.samples is not None else settings.input
         if settings.output is not None:
+            if Path(settings.output).suffix.lower() not in ("", ".csv", ".txt"):
+                raise BadInputError(f"--output {settings.output}: expected a name that ends in .csv")
             read = (settings.model, asked, settings.path)
             check_apart([settings.output], [path for path in read if path is not None])
             check_writable(settings.output)
@@ -103,10 +106,13 @@ def run(settings: Settings) -> int:
             found, source = _test_set(settings, saved)
         with reading(settings.model, "a model for these samples"):
             scores = saved.predict(found.x)
-            if scores.shape[0] != len(found.rows) or (
-                saved.task == "regression" and scores.shape[1:] != (1,)
-            ):
+            if scores.shape[0] != len(found.rows):
                 raise ValueError(f"it gives {tuple(scores.shape)} for {len(found.rows)} samples")
+            if saved.task == "regression" and scores.shape[1:] != (1,):
+                raise UnreadableFileError(
+                    f"{settings.model}: it predicts {tuple(scores.shape[1:])} numbers a sample, this command "
+                    "one: in Python, xpnet.load(FILE).predict(x) gives all"
+                )
             if saved.task == "regression":
                 intervals = saved.metadata.get("intervals")
                 level = settings.interval or usual_level(intervals)
@@ -123,7 +129,12 @@ def run(settings: Settings) -> int:
     if settings.output:
         with bad_input():
             header, columns = result.table()
-            output.write_csv(settings.output, header, zip(*columns, strict=True))
+            formula = output.write_csv(settings.output, header, zip(*columns, strict=True))
+        if formula is not None:
+            print(
+                f"note: {printable(formula)!r} and the like have an apostrophe before them in "
+                f"{settings.output}: a spreadsheet would compute them"
+            )
     print(f"{len(found.rows)} samples from {printable(source)}")
     result.show()
     if len(found.rows) > _SHOWN:
@@ -144,7 +155,7 @@ def _model(path: str) -> Saved:
         raise BadInputError(
             f"{path} is no model: the model comes first, as in xpnet predict MODEL.safetensors FILE"
         )
-    return load(path)
+    return read_model(path)
 
 
 def _level(saved: Saved, asked: float | None) -> float | None:

@@ -15,12 +15,13 @@ from xpnet.cli.errors import OK, BadInputError, bad_input
 from xpnet.cli.measures import coverage, coverage_line
 from xpnet.cli.model import check_kind
 from xpnet.cli.options import add_backend, add_reading
+from xpnet.cli.run_folder import read_model
 from xpnet.cli.samples import Samples, columns_of, read_input, shape_of
 from xpnet.cli.settings import ReadingSettings
 from xpnet.core.reading import printable, reading
 from xpnet.io.intervals import usual_level
 from xpnet.io.locks import check_apart
-from xpnet.io.model import Saved, load
+from xpnet.io.model import Saved
 from xpnet.report.model_page import write_model_page
 from xpnet.report.report import check_report
 
@@ -63,7 +64,7 @@ def run(settings: Settings) -> int:
         check_apart([output], [path for path in (settings.model, settings.samples) if path is not None])
         check_report(output)
         choose_backend(settings)
-        saved = load(settings.model)
+        saved = read_model(settings.model)
         check_kind(saved, settings.model)
         with reading(settings.model, "a model"):
             shape, names = shape_of(saved), saved.class_names

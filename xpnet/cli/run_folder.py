@@ -16,9 +16,11 @@ from xpnet.cli.help import nearest
 from xpnet.cli.log import LOG, logged
 from xpnet.cli.run_page import LIVE
 from xpnet.cli.settings import TrainSettings
+from xpnet.io.model import Saved, load
 from xpnet.io.writing import atomic_write
 
 RUNS, CONFIG, REPORT, CHECKPOINT = "runs", "config.toml", "report.json", "checkpoint.safetensors"
+MODEL = "model.safetensors"
 
 
 def checkpoint_of(text: str) -> str:
@@ -35,6 +37,18 @@ def checkpoint_of(text: str) -> str:
         there = f"{nearest(text, runs)}; runs are {', '.join(runs)}" if runs else f", and {RUNS} has none"
         raise argparse.ArgumentTypeError(f"{text}: no such file, nor such a run{there}")
     return text
+
+
+def read_model(path: str) -> Saved:
+    """The model in a file.
+
+    Raises:
+        BadInputError: it is the name of a run, saying which file is its model.
+    """
+    for folder in (Path(path), Path(RUNS) / path):
+        if (folder / MODEL).is_file() and not Path(path).is_file():
+            raise BadInputError(f"{path}: the model of that run is {folder / MODEL}")
+    return load(path)
 
 
 def _resumed(settings: TrainSettings) -> str | None:
@@ -74,7 +88,7 @@ def run_folder(settings: TrainSettings, data: str, main: bool) -> Iterator[Train
             folder.mkdir(parents=True, exist_ok=True)
     drawable = find_spec("matplotlib") is not None
     chosen = {
-        "save": "model.safetensors",
+        "save": MODEL,
         "plot": "curves.png" if drawable else "curves.csv",
         "json": REPORT,
         "report": "report.html" if drawable else None,

@@ -23,7 +23,7 @@ from xpnet.cli.executors import make_executor
 from xpnet.cli.model import versions
 from xpnet.cli.options import add_dataset, count, names_of, pair
 from xpnet.cli.settings import TABLE, SourceSettings, TrainSettings
-from xpnet.cli.setup import Data, check_options, prepare, read_data
+from xpnet.cli.setup import Data, check_options, prepare, read_data, say_notes
 from xpnet.cli.signals import handling, raising, said
 from xpnet.io.locks import check_apart, claimed
 from xpnet.io.writing import check_writable
@@ -128,6 +128,7 @@ def run(settings: Settings) -> int:
             check_writable(path)
     objective = TrainCommand(_common(settings, name))
     objective.check()
+    say_notes(_data(objective.common).table)
     if usual and not settings.resume and settings.journal and Path(settings.journal).is_file():
         with bad_input():  # an earlier search: it can go on later, from there
             Path(settings.journal).replace(f"{settings.journal}.1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
+import socket
 import warnings
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,16 +16,17 @@ import numpy as np
 
 from xpnet import to_numpy
 from xpnet.cli.data import choose_backend
-from xpnet.cli.errors import OK, BadInputError, bad_input
+from xpnet.cli.errors import OK, BadInputError, bad_input, say_warnings
 from xpnet.cli.model import check_kind
 from xpnet.cli.options import add_backend, steps
+from xpnet.cli.run_folder import read_model
 from xpnet.cli.samples import columns_of, fit, shape_of
 from xpnet.cli.serve_page import page_of
 from xpnet.cli.settings import BackendSettings
 from xpnet.core.reading import printable, reading
 from xpnet.data.picture import decode_one
 from xpnet.io.intervals import calibration, usual_level
-from xpnet.io.model import Saved, load, probabilities_of
+from xpnet.io.model import Saved, probabilities_of
 
 _MOST = 32 * 2**20  # bytes of a question
 
@@ -54,16 +56,19 @@ def run(settings: Settings) -> int:
     """Answer until Ctrl-C; the exit code."""
     with bad_input():
         choose_backend(settings)
-        saved = load(settings.model)
+        saved = read_model(settings.model)
         check_kind(saved, settings.model)
         with reading(settings.model, "a model for prediction"):
             answers = Answers(saved, settings.model)
         try:
             server = make_server(answers, settings.host, settings.port)
+        except socket.gaierror as error:
+            raise BadInputError(f"--host {settings.host}: no address of this machine, as 0.0.0.0") from error
         except (OSError, OverflowError) as error:
             raise BadInputError(
                 f"--host {settings.host} --port {settings.port}: {error}; try --port 0"
             ) from error
+    say_warnings()
     host, port = server.server_address[:2]
     print(f"{printable(settings.model)} answers on http://{_text(host)}:{port}/ (Ctrl-C ends it)", flush=True)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +12,9 @@ import numpy as np
 
 from xpnet import manual_seed, nn, optim, to_numpy
 from xpnet.cli.data import SOURCES, choose_backend, divided, usual_size
-from xpnet.cli.errors import BadInputError, bad_input
+from xpnet.cli.errors import BadInputError, bad_input, say_warnings
 from xpnet.cli.model import CODES, DROPOUT, FLAT, MODELS, RATES, TEXT, draw_weights
+from xpnet.cli.notes import gathered
 from xpnet.cli.pictures import augmentation
 from xpnet.cli.settings import TABLE, NetworkSettings
 from xpnet.cli.table import TableData, read_table_data
@@ -28,6 +30,7 @@ from xpnet.data import (
     Vocabulary,
     patch_whitening,
 )
+from xpnet.data.duplicates import duplicates
 from xpnet.data.preprocessing import Preprocessing
 from xpnet.functional import cross_entropy, elbo_loss, flatten, mse_loss
 from xpnet.optim.by_name import OPTIMIZERS, make_optimizer
@@ -104,11 +107,6 @@ class Setup:
             return y
         return y[:, 0].astype(np.float64) * self.table.std + self.table.mean
 
-    def say_notes(self) -> None:
-        """Print what was found in a table, and what is left out of it."""
-        for note in () if self.table is None else self.table.notes:
-            print(f"note: {printable(note)}")
-
     def describe(self) -> str:
         """The network in a few words."""
         if self.kind == "mlp":
@@ -119,6 +117,13 @@ class Setup:
             return f"{self.kind} {'-'.join(map(str, (*half, self.network['latent'], *half[::-1])))}"
         depth = f" and depth {self.network['depth']}" if "depth" in self.network else ""
         return f"{self.kind} of width {self.network['width']}{depth}"
+
+
+def say_notes(table: TableData | None) -> None:
+    """Print what was found in a table, and what is left out of it; and what readers warned of."""
+    say_warnings()
+    for note in () if table is None else gathered(table.notes):
+        print(f"note: {printable(note)}")
 
 
 # options that only some kinds of model have
@@ -282,6 +287,10 @@ def read_data(settings: NetworkSettings, name: str, kind: str, intervals: bool =
     size = settings.size or usual_size(name, settings.path)
     skip = {"skip_damaged": True} if settings.skip_damaged else {}
     training, validation, test = source.load(settings.path, size, **skip)
+    if name == "images":
+        trained = [training] if validation is None else [training, validation]
+        for note in duplicates(test, trained, "pictures"):
+            warnings.warn(f"{settings.path}: {note}", stacklevel=2)
     if validation is None:
         fractions = 1 - source.validation, source.validation
         training, validation = divided(training, fractions, settings.seed)

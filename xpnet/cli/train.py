@@ -32,7 +32,7 @@ from xpnet.cli.reconstruction import code_line, test_code, write_made
 from xpnet.cli.run_folder import checkpoint_of, run_folder
 from xpnet.cli.run_page import LIVE, live_samples, report_path, show, write_page
 from xpnet.cli.settings import TrainSettings as Settings
-from xpnet.cli.setup import Setup, check_options, make_network, prepare
+from xpnet.cli.setup import Setup, check_options, make_network, prepare, say_notes
 from xpnet.cli.signals import handling, raising, said
 from xpnet.cli.table import stem_of
 from xpnet.cli.text import test_text, text_line
@@ -235,7 +235,7 @@ def _train_into(files: Files, name: str, settings: Settings, group: Communicator
         raise BadInputError(f"--ensemble is for classes and numbers; the model is {kind}")
     if setup.task in ("regression", "reconstruction") and settings.monitor == "accuracy":
         raise BadInputError("--monitor accuracy is for classes; the target is a number")
-    setup.say_notes()
+    say_notes(setup.table)
     training, validation, scaler, model = setup.training, setup.validation, setup.scaler, setup.model
     with bad_input():
         if setup.task != "reconstruction":

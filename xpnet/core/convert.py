@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.core.backend import Array, Backend, get_backend, named_dtype
 from xpnet.core.context import again
-from xpnet.core.incoming import dense, ordinary
+from xpnet.core.incoming import dense, gaps, ordinary
 from xpnet.core.places import backend_name, device, known_backend, namespace
 
 on_synchronise: list[Callable[[], None]] = []
@@ -136,5 +136,6 @@ def _value(x: Any) -> Array:
 def _numbers(x: np.ndarray) -> np.ndarray:
     """The array, if it holds numbers."""
     if x.dtype.kind in "OUSMm":
-        raise TypeError(f"expected numbers, got {x.dtype.name} values such as {x.ravel()[:1].tolist()}")
+        such = x.ravel()[:1].tolist()
+        raise TypeError(f"expected numbers, got {x.dtype.name} values such as {such}{gaps(x)}")
     return x

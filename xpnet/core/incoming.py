@@ -32,6 +32,13 @@ def dense(x: Any) -> np.ndarray:
     return np.asarray(x)
 
 
+def gaps(x: Any) -> str:
+    """What to say of an array of objects in which values are missing: None, or the NA of pandas; "" else."""
+    x = np.asarray(x)
+    gone = [value is None or str(value) == "<NA>" for value in x.flat] if x.dtype.kind == "O" else []
+    return f"; {sum(gone)} values are missing: fill them, or drop their samples" if any(gone) else ""
+
+
 def ordinary(x: np.ndarray) -> np.ndarray:
     """The same values as a plain array in the machine's byte order; itself where it is one.
 

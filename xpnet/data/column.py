@@ -94,7 +94,7 @@ class Frame:
         if isinstance(column, str) and self.names is not None and column in self.names:
             if self.names.count(column) > 1:
                 n = self.names.count(column)
-                raise ValueError(f"{self.source}: {n} columns are called {column!r}; give its number")
+                raise self.wrong(f"{n} columns are called {column!r}; give its number")
             return self.names.index(column)
         if isinstance(column, str) and re.fullmatch(r"-?\d+", column, re.ASCII):
             column = int(column)
@@ -102,9 +102,9 @@ class Frame:
             found = f"columns are {listed(self.names)}" if self.names else f"there is no header{self._hint()}"
             near = difflib.get_close_matches(column, self.names or (), 1)
             found += (f"; is it {shown(near[0])}?" if near else "") + self.undivided()
-            raise ValueError(f"{self.source}: no column {column!r}: {found}")
+            raise self.wrong(f"no column {column!r}: {found}")
         if not -width <= column < width:
-            raise ValueError(f"{self.source}: no column {column}: there are {width}, from 0{self._hint()}")
+            raise self.wrong(f"no column {column}: there are {width}, from 0{self._hint()}")
         return column % width
 
     def _hint(self) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.core.reading import printable
-from xpnet.data.dates import EXAMPLES, days_of, doubt_of, form_of
+from xpnet.data.dates import days_as_known, days_of, doubt_of, form_of, is_zoned
 from xpnet.data.frame import Column, Frame, as_frame
 from xpnet.data.mixtures import FALSE, TRUE, are_truths, first_code, refuse_mixture
 from xpnet.data.preprocessing import Preprocessing, Standardize
@@ -255,7 +255,8 @@ class Columns(Preprocessing):
             if days is not None:
                 kept = np.full(len(texts), np.nan)
                 kept[~column.missing] = days
-                found = {"kind": "date", **({} if form == "date" else {"form": form})}
+                form_found = {"zone": is_zoned(known[0])} if form == "date" else {"form": form}
+                found = {"kind": "date", **form_found}
                 return self._filled(found, kept[present], column.missing)
             refuse_mixture(frame, j, column)
         names = sorted({_category(value) for value in texts[present]})
@@ -379,6 +380,11 @@ class Columns(Preprocessing):
                 )
                 more = f", nor {len(gone) - 1} others" if len(gone) > 1 else ""
                 raise frame.wrong(f"no column {shown(gone[0])}{more}{hint}{frame.undivided()}")
+            twice = next((name for name in names if frame.names.count(name) > 1), None)
+            if twice is not None:
+                raise frame.wrong(
+                    f"{frame.names.count(twice)} columns are called {twice!r}: leave one of them"
+                )
             places = [frame.index(name) for name in names]
         else:
             shift = self.target is not None and len(frame.columns) == self.width + 1
@@ -411,6 +417,8 @@ class Columns(Preprocessing):
                     block[:, 1] = column.missing
             elif known["kind"] == "bool":
                 block[:, 0] = self._booleans(frame, j, column, known["values"])
+                if column.missing.any() and not learning:
+                    self._say_missing(frame, j, column, "half true")
             elif known["kind"] == "embed":
                 block[:, 0] = self._codes(frame, j, column, known["values"], learning) + 1
             elif known["kind"] == "hash":
@@ -426,15 +434,7 @@ class Columns(Preprocessing):
     def _values(self, frame: Frame, j: int, column: Column, known: Mapping[str, Any]) -> np.ndarray:
         """Numbers, or days since 1970."""
         if known["kind"] == "date":
-            form = known.get("form", "date")
-            values = np.full(len(frame), np.nan)
-            for i in np.flatnonzero(~column.missing):
-                days = days_of([column.texts[i]], form)
-                if days is None:
-                    what = f"is not a {form}, as in the training set, such as {EXAMPLES[form]}"
-                    raise frame.fault(int(i), j, what)
-                values[i] = days[0]
-            return values
+            return days_as_known(frame, j, column, known)
         if column.numbers is None:
             odd = next(i for i in np.flatnonzero(~column.missing) if not is_number(column.texts[i]))
             raise frame.fault(int(odd), j, "is not a number, as in the training set")
@@ -442,6 +442,15 @@ class Columns(Preprocessing):
         if huge.size:
             raise frame.fault(int(huge[0]), j, "is too large a number")
         return column.numbers
+
+    def _say_missing(self, frame: Frame, j: int, column: Column, counted: str) -> None:
+        """Where the training set had a value in every row, there is none, and no number to put there."""
+        warnings.warn(
+            f"{printable(frame.source)}: column {frame.title(j)} has no value in "
+            f"{np.count_nonzero(column.missing)} rows, and had one in all of the training set: it counts as "
+            f"{counted}",
+            stacklevel=6,
+        )
 
     def _booleans(self, frame: Frame, j: int, column: Column, words: list[str]) -> np.ndarray:
         known = {word: float(word in TRUE) for word in (*words, "true", "false", "1", "0", "1.0", "0.0")}
@@ -464,6 +473,8 @@ class Columns(Preprocessing):
                 codes[i] = place[value]
             elif value:
                 unknown[value] = unknown.get(value, 0) + 1
+        if column.missing.any() and "" not in place and not learning:
+            self._say_missing(frame, j, column, f"none of the {len(values)} known values")
         if unknown and not learning:
             first = next(iter(unknown))
             rows = sum(unknown.values())

@@ -12,6 +12,7 @@ import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.core.convert import array_like, asarray, to_numpy
+from xpnet.core.incoming import gaps
 from xpnet.core.places import namespace
 
 
@@ -170,7 +171,7 @@ def check_finite(array: Array, what: str) -> None:
     if "float" not in kind:
         if "int" not in kind and "bool" not in kind:
             texts = "; of texts, np.unique(y, return_inverse=True) makes classes" if kind == "object" else ""
-            raise TypeError(f"{what} holds {kind}, expected numbers{texts}")
+            raise TypeError(f"{what} holds {kind}, expected numbers{gaps(array) or texts}")
         return
     xp = namespace(array)
     # a NaN passes through min and max, and so does an infinity: no mask the size of the data

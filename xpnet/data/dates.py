@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
+
+from xpnet.data.column import Column, Frame
 
 _DAY = 86400.0
 
 _ISO = re.compile(
-    r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,6})?\d*)?)?( ?(Z|UTC|[+-]\d{2}:?\d{2}))?", re.ASCII
+    r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,6})?\d*)?)?( ?(?P<zone>Z|UTC|[+-]\d{2}:?\d{2}))?",
+    re.ASCII,
 )
 
 
@@ -48,6 +52,42 @@ def _moment(text: str, form: str) -> datetime | None:
         return datetime.fromisoformat(text.replace(" UTC", "+00:00"))
     except ValueError:  # 30 February
         return None
+
+
+def is_zoned(text: str) -> bool:
+    """Whether a date says its time zone."""
+    found = _ISO.fullmatch(text)
+    return found is not None and found["zone"] is not None
+
+
+def days_as_known(frame: Frame, j: int, column: Column, known: Mapping[str, Any]) -> np.ndarray:
+    """The days of a column as those of the training set were written, (n,); NaN where there is none.
+
+    Args:
+        frame: of the column.
+        j: its place there.
+        column: the dates.
+        known: of the training set, the `form` and whether there was a time `zone`.
+
+    Raises:
+        ValueError: by line and column, what is another form, or has a time zone where those had none.
+    """
+    form, values = known.get("form", "date"), np.full(len(column.missing), np.nan)
+    rows, texts = np.flatnonzero(~column.missing), column.texts
+    zoned = known.get("zone", bool(rows.size) and is_zoned(texts[rows[0]]))  # older files do not say
+    for i in rows.tolist():
+        days = days_of([texts[i]], form)
+        if days is None:
+            raise frame.fault(i, j, f"is not a {form}, as in the training set, such as {EXAMPLES[form]}")
+        if is_zoned(texts[i]) != zoned:
+            what = (
+                "has no time zone, and the others have one"
+                if zoned
+                else "has a time zone, and the others none"
+            )
+            raise frame.fault(i, j, f"{what}, those of the training set included: write all alike")
+        values[i] = days[0]
+    return values
 
 
 def form_of(texts: Sequence[str]) -> str | None:

@@ -22,6 +22,21 @@ _MARKS_OF_ENCODING = (  # the longer ones first: UTF-32 begins as UTF-16 does
 )
 
 
+_UNPACK = "unpack it, or pack it by gzip"
+_OTHERS = (
+    (b"BZh91AY&SY", f"packed by bzip2: {_UNPACK}"),
+    (b"\xfd7zXZ\0", f"packed by xz: {_UNPACK}"),
+    (b"\x28\xb5\x2f\xfd", f"packed by Zstandard: {_UNPACK}"),
+    (b"7z\xbc\xaf\x27\x1c", f"a 7z archive: {_UNPACK}"),
+    (b"Rar!\x1a\x07", f"a rar archive: {_UNPACK}"),
+    (b"PAR1", "a Parquet file, which `read_frame` and the commands read if its name ends in .parquet"),
+    (b"ARROW1\0", "a Feather file, which `read_frame` and the commands read if its name ends in .feather"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file: write the table as CSV"),
+    (b"SQLite format 3\0", "a database of SQLite: write the table as CSV"),
+)
+"""How other kinds of files begin, and what to do with them."""
+
+
 def decoded(path: str | PathLike[str], encoding: str | None = None, table: bool = True) -> str:
     """The text of a file, unpacked if it is gzipped.
 
@@ -40,6 +55,9 @@ def decoded(path: str | PathLike[str], encoding: str | None = None, table: bool 
     if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")):  # .xlsx, .xls
         what = "a workbook or a zip file" if table else "an Office document or a zip file"
         raise ValueError(f"{path}: {what}, not a {kind}: save it as {'CSV' if table else 'plain text'}")
+    other = next((what for start, what in _OTHERS if content.startswith(start)), None)
+    if other is not None:
+        raise ValueError(f"{path}: not a {kind}, but {other}")
     known = next((name for mark, name in _MARKS_OF_ENCODING if content.startswith(mark)), None)
     if encoding is not None:
         try:

@@ -343,7 +343,7 @@ def is_table(x: Any) -> bool:
 
 
 def as_frame(x: Any, source: str = "the table") -> Frame:
-    """A table as a `Frame`: of pandas, polars or Arrow, a dict of columns, a structured or a plain array.
+    """A table as a `Frame`: of pandas, polars or Arrow, a dict of columns, dicts that are rows, an array.
 
     The index of a data frame of pandas is a column, the last one, if it has a name.
 
@@ -382,6 +382,9 @@ def as_frame(x: Any, source: str = "the table") -> Frame:
         ]
         taken = {name for name, _ in pairs}
         pairs += [(str(name), level.to_series()) for name, level in levels if str(name) not in taken]
+    elif isinstance(x, Sequence) and len(x) and all(isinstance(row, Mapping) for row in x):
+        names = {name: None for row in x for name in row}  # in the order in which they come
+        pairs = [(str(name), [row.get(name) for row in x]) for name in names]
     elif isinstance(x, Mapping):
         pairs = [(str(name), values) for name, values in x.items()]
     else:
@@ -436,7 +439,9 @@ def _of_values(name: str, values: Any) -> Column:
         numbers = array.astype(np.float64)
         return Column(name, numbers, np.isnan(numbers), lambda: _texts(array.tolist()))
     if array is not None:
-        values = array.tolist() if array.dtype.kind != "M" else array.astype(str)
+        values = (
+            array.tolist() if array.dtype.kind != "M" else np.where(np.isnat(array), "", array.astype(str))
+        )
     odd = next((type(value).__name__ for value in values if isinstance(value, _ODD)), "")
     if odd:
         values = [None if value is None else odd for value in values]
@@ -452,5 +457,12 @@ _ODD = (list, tuple, dict, set, frozenset, bytes, bytearray, complex, np.complex
 def _texts(values: Any) -> np.ndarray:
     """Each value as its text; "" where there is none."""
     texts = np.empty(len(values), dtype=object)
-    texts[:] = ["" if value is None or value != value else str(value).strip() for value in values]
+    texts[:] = [_text(value) for value in values]
     return texts
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) or value is None:
+        return value.strip() if value else ""
+    text = str(value).strip()  # the NA of pandas is not even different from itself
+    return "" if text in ("nan", "NaN", "NaT", "<NA>") else text

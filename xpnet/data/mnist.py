@@ -54,7 +54,8 @@ def load_mnist(path: str | PathLike[str], flatten: bool = True) -> tuple[Dataset
         known = any(file.name.lower().startswith(start) for file in folder.parent.iterdir())
         folder, prefix = (folder.parent, start) if known else (folder, None)
     if not folder.is_dir():
-        raise MissingFileError(f"{folder}: no such folder; expected the folder with MNIST's four idx files")
+        there = "a file" if folder.exists() else "no such folder"
+        raise MissingFileError(f"{folder}: {there}; expected the folder with MNIST's four idx files")
     files = _files(folder, prefix)
     if not files:
         tables = [file for file in sorted(folder.iterdir()) if _TABLE.fullmatch(file.name)]

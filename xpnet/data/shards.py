@@ -12,9 +12,10 @@ import numpy as np
 from xpnet.core import random
 from xpnet.core.convert import asarray
 from xpnet.core.reading import UnreadableFileError, open_file, printable, reading
+from xpnet.data.column import listed
 from xpnet.data.npy import read_npz
 from xpnet.data.samplers import Seeded, own_seed
-from xpnet.data.table import load_csv
+from xpnet.data.table import named_csv
 
 Path = str | PathLike[str]
 Rows = tuple[np.ndarray, ...]
@@ -26,7 +27,8 @@ class Shards:
     Args:
         files: a shard each: `("x0.npy", "y0.npy")`, memory-mapped, so that only the rows of a batch are read;
             an .npz file with the arrays x and y; or a text table, its target as for `load_csv`.
-        target: of tables: the column to predict, by number or name.
+        target: of tables: the column to predict, by number or name. Headers must name the same columns in the
+            same order.
         classes: of tables: whether whole numbers are classes; as for `load_csv`.
         keep: how many .npz files and tables are held in memory, those used last.
 
@@ -38,7 +40,7 @@ class Shards:
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: no files, no samples, or files of several shapes or dtypes.
+        ValueError: no files, no samples, or files of several shapes, dtypes or columns.
 
     >>> import tempfile
     >>> import numpy as np
@@ -73,6 +75,7 @@ class Shards:
         self._kept: OrderedDict[int, Rows] = OrderedDict()
         self.sizes: list[int] = []
         self._form: list[tuple[tuple[int, ...], str]] = []
+        self._names: list[str] | None = None
         for k in range(len(self.files)):
             rows = self._read(k)
             form = _form_of(rows)
@@ -139,7 +142,13 @@ class Shards:
             return (mapped(file),)
         if file.lower().endswith(".npz"):
             return tuple(read_npz(file, lambda names: _both(file, names)))
-        data = load_csv(file, self.target, classes=self.classes)
+        data, names = named_csv(file, self.target, classes=self.classes)
+        self._names = self._names or names
+        if names is not None and names != self._names:
+            raise UnreadableFileError(
+                f"{self._name(k)}: it has the columns {listed(names)}, the files before it "
+                f"{listed(self._names or [])} (the target last): write them alike"
+            )
         if data.class_names is not None:
             raise UnreadableFileError(
                 f"{self._name(k)}: its classes are texts, which other files may number otherwise: write "

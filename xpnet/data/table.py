@@ -72,6 +72,20 @@ def load_csv(
     >>> data.x.tolist(), data.y.tolist(), data.class_names
     ([[1.5, 2.0], [3.0, 4.5]], [0, 1], ['rose', 'tulip'])
     """
+    return named_csv(path, target, header, delimiter, classes=classes, decimal=decimal, encoding=encoding)[0]
+
+
+def named_csv(
+    path: str | PathLike[str],
+    target: int | str = -1,
+    header: bool | None = None,
+    delimiter: str | None = None,
+    *,
+    classes: bool | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+) -> tuple[Dataset, list[str] | None]:
+    """What `load_csv` gives, and the names of its features and then of its target; None without a header."""
     with reading(path, "a table of numbers"):
         if decimal not in (None, ".", ","):
             raise ValueError(f'the decimal mark is "." or ",", got {decimal!r}')
@@ -80,9 +94,9 @@ def load_csv(
         if fast is not None and mark == ";" and decimal is None:
             say_points(fast)
         simple = None if fast is None else _simple(fast, target, classes)
-        if simple is not None:
+        if fast is not None and simple is not None:
             x, y, names = simple
-            return Dataset(x, y, Path(path).name, class_names=names)
+            return Dataset(x, y, Path(path).name, class_names=names), _named(fast.names, target)
         with reading(path, "a text table"):
             table = table_of(text, path, header, mark, decimal, [target])
         if fast is None and mark == ";" and decimal is None:
@@ -90,7 +104,7 @@ def load_csv(
         column = _column(table, target)
         index = [j for j in range(len(table.rows[0])) if j != column and is_index(table, j)]
         if index:
-            warnings.warn(f"{path}: its first column, which numbers the rows, is left out", stacklevel=2)
+            warnings.warn(f"{path}: its first column, which numbers the rows, is left out", stacklevel=3)
         others = [j for j in range(len(table.rows[0])) if j not in (column, *index)]
         wide = table.numbers(others)
         x = wide.astype(np.float32)
@@ -100,10 +114,19 @@ def load_csv(
                 warnings.warn(
                     f"{path}: float32 cannot tell the values of column {name} apart, such as {wide[0, k]!r}: "
                     "subtract an offset in the file",
-                    stacklevel=2,
+                    stacklevel=3,
                 )
         y, names = _targets(table, column, classes)
-        return Dataset(x, y, Path(path).name, class_names=names)
+        used = None if table.names is None else [table.names[j] for j in (*others, column)]
+        return Dataset(x, y, Path(path).name, class_names=names), used
+
+
+def _named(names: list[str] | None, target: int | str) -> list[str] | None:
+    """Those of the features, and then that of the target."""
+    if names is None:
+        return None
+    goal = names.index(target) if isinstance(target, str) else target % len(names)
+    return [*names[:goal], *names[goal + 1 :], names[goal]]
 
 
 def _simple(

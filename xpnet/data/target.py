@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.data.frame import Column, Frame
 from xpnet.data.table import label_key
-from xpnet.data.text import EMPTY, LARGEST, is_number, short, shown, written_otherwise
+from xpnet.data.text import LARGEST, is_number, short, shown, written_otherwise
 
 TASKS = ("classification", "regression")
 _USUAL = ("target", "label", "class", "y")
@@ -155,7 +155,9 @@ def _found_task(frame: Frame, index: int, column: Column, title: str) -> tuple[s
 def _refuse_missing(frame: Frame, index: int, column: Column) -> None:
     gone = np.flatnonzero(column.missing)
     if gone.size:
-        raise frame.fault(int(gone[0]), index, f"in the target {EMPTY}")
+        what = "is empty" if not column.texts[gone[0]] else "says that the value is missing"
+        advice = "fill it, or drop the line, as --missing drop does"
+        raise frame.fault(int(gone[0]), index, f"in the target {what}: {advice}")
 
 
 def _amounts(frame: Frame, index: int, column: Column) -> np.ndarray:

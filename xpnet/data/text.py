@@ -211,6 +211,12 @@ def table_of(
     elif names is not None and len(names) == len(rows[0]) - 1 and all(not row[-1] for row in rows):
         rows = [row[:-1] for row in rows]  # of each but the header
     width = len(rows[0] if names is None else names)
+    widths = {len(row) for row in rows}
+    if names is not None and len(rows) > 1 and len(widths) == 1 and width not in (1, *widths):
+        raise ValueError(
+            f"{path}: the header has {width} names, {_start(names)}, and each line below {widths.pop()} "
+            "fields: name every column"
+        )
     for line, row in zip(lines, rows, strict=True):
         if len(row) != width:
             above = "; lines above the header have to go" if width == 1 else ""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.convert import to_numpy
-from xpnet.core.reading import check_file, read_file, reading
+from xpnet.core.reading import open_file, read_file, reading
 from xpnet.core.renamed import renamed
 from xpnet.io.writing import atomic_write
 
@@ -149,6 +149,22 @@ def _exact(array: Any) -> np.ndarray:
     return host.astype(np.float32) if str(host.dtype) == "bfloat16" else host
 
 
+def _refuse_others(path: str | PathLike[str]) -> None:
+    """Say of a file of PyTorch or Keras what to do with it.
+
+    Raises:
+        ValueError: it is one.
+    """
+    with open_file(path) as file:
+        start = file.read(8)
+    if start.startswith((b"PK\x03\x04", b"\x80\x02\x8a\n", b"\x89HDF")):
+        raise ValueError(
+            f"{path}: not a safetensors file, but one of PyTorch, Keras or another program: there, "
+            "safetensors.torch.save_file(model.state_dict(), FILE) writes weights, and "
+            "xpnet.load(FILE, model) takes them"
+        )
+
+
 def load_arrays(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays, on the host, and the metadata that `save_arrays` wrote.
 
@@ -161,7 +177,7 @@ def load_arrays(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[
     from safetensors import safe_open
 
     with reading(path, "a safetensors file"):
-        check_file(path)
+        _refuse_others(path)
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             if header.get("format") != _FORMAT:
@@ -190,6 +206,7 @@ def load_foreign(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict
         ValueError: the file is damaged, or holds a dtype that NumPy lacks.
     """
     with reading(path, "a safetensors file"):
+        _refuse_others(path)
         content = memoryview(read_file(path))
         size = int.from_bytes(content[:8], "little")
         header = json.loads(bytes(content[8 : 8 + size]))

@@ -27,6 +27,9 @@ if TYPE_CHECKING:  # a model without preprocessing is saved and loaded without x
     from xpnet.data.preprocessing import Preprocessing
 
 
+TASKS = ("classification", "regression", "text", "reconstruction")
+
+
 @dataclass(frozen=True)
 class Saved:
     """What a file holds.
@@ -62,8 +65,15 @@ class Saved:
 
     @property
     def task(self) -> str:
-        """ "classification" or "regression"; the former unless the file says otherwise."""
-        return str(self.metadata.get("task", "classification"))
+        """One of `TASKS`; "classification" unless the file says otherwise.
+
+        Raises:
+            ValueError: the file says something else.
+        """
+        task = self.metadata.get("task", "classification")
+        if task not in TASKS:
+            raise ValueError(f"its task is {task!r}, expected one of {', '.join(TASKS)}")
+        return str(task)
 
     def samples(self, x: Any) -> Array:
         """What the model takes, for samples that are not preprocessed yet: as `predict` does it.
