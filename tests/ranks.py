@@ -45,6 +45,7 @@ def train(
     callbacks: tuple[Callback, ...] = (),
     resume: str | None = None,
     step: object = None,
+    capture: bool = False,
 ) -> dict[str, object]:
     xpnet.manual_seed(3 if communicator.is_main else 4)  # rank 0's weights count
     training, validation = data(dtype)
@@ -60,12 +61,19 @@ def train(
         accumulate=accumulate,
         communicator=communicator,
         step=step,
+        capture=capture,
         verbose=False,
     )
     loader = DataLoader(training, batch, seed=5)
     history = trainer.fit(loader, validation, epochs, resume=resume)
     state = {name: xpnet.to_numpy(a) for name, a in model.state_dict().items()}
-    return {"state": state, "history": dict(history), "stop": trainer.stop}
+    work = trainer.train_step.captured
+    return {
+        "state": state,
+        "history": dict(history),
+        "stop": trainer.stop,
+        "graphs": 0 if work is None or work._captured is None else work._captured.graphs,
+    }
 
 
 def same(accumulate: str) -> dict[str, object]:
@@ -83,6 +91,47 @@ def same(accumulate: str) -> dict[str, object]:
         "loss": float(np.abs(np.subtract(losses, lone)).max()),
         "one_history": ours["history"] == group.broadcast_object(ours["history"]),
     }
+
+
+def captured(accumulate: str) -> dict[str, object]:
+    """Whether captured steps leave the bits of those that are not, on each rank; batches are uneven.
+
+    Rank 1's part of the last batch is as large as that of others, rank 0's is not.
+    """
+    group = parallel.connect()
+    options = {"norm": True, "accumulate": int(accumulate), "epochs": 3, "batch": 73, "dropout": 0.3}
+    eager, ours = (train(group, capture=capture, **options) for capture in (False, True))
+    same = [np.array_equal(ours["state"][k], a) for k, a in eager["state"].items()]
+    step = [_captured_step(group, capture) for capture in (False, True)]
+    return {
+        "differ": group.largest(len(same) - sum(same)),
+        "history": all(ours["history"][k] == v for k, v in eager["history"].items() if k != "seconds"),
+        "graphs": -group.largest(-ours["graphs"]),
+        "step": group.largest(float(not np.array_equal(*step))),
+    }
+
+
+def _captured_step(group: parallel.Communicator, capture: bool) -> np.ndarray:
+    """The weights after steps of one's own, whose ranks share moments and send gradients in small chunks."""
+    xpnet.manual_seed(0)
+    model = network("float32", norm=False)
+    optimizer = parallel.shard_optimizer(optim.Adam(model, lr=0.01), group)
+    reducer = Reducer(model.parameters(), group, chunk=100, shards=optimizer.shards)
+
+    def step(x: xpnet.Tensor, y: xpnet.Tensor) -> xpnet.Tensor:
+        optimizer.zero_grad()
+        with reducer.during_backward():
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+        optimizer.step()
+        return loss
+
+    call = xpnet.capture(step, communicator=group) if capture else step
+    rng = np.random.default_rng(group.rank)
+    for _ in range(12):
+        call(xpnet.asarray(rng.normal(size=(8, 64)).astype("float32")), xpnet.asarray(rng.integers(0, 10, 8)))
+    assert not capture or call.graphs == 1
+    return xpnet.to_numpy(model.theta)
 
 
 def own_step() -> dict[str, object]:

@@ -43,8 +43,11 @@ class OnlySkipped:
 
 
 def configure(config: pytest.Config) -> None:
-    """Remember or select; a worker of pytest-xdist sees a part only, and remembers nothing."""
+    """Remember or select.
+
+    A worker of pytest-xdist sees a part only, and remembers nothing; nor does a run without pytest's cache.
+    """
     if config.getoption("--skipped"):
         config.pluginmanager.register(OnlySkipped(config))
-    elif not hasattr(config, "workerinput"):
+    elif not hasattr(config, "workerinput") and hasattr(config, "cache"):
         config.pluginmanager.register(Skipped(config))

@@ -63,7 +63,7 @@ LABELS = np.arange(64) % 64
 RATES = SimpleNamespace(
     weight_decay=0.01, lr=0.1, momentum=0.9, dampening=0, nesterov=False, betas=(0.9, 0.999), eps=1e-8
 )
-CALLS = 22  # for one launch
+CALLS = 18  # for one launch
 PACKAGE = str(Path(xpnet.__file__).parent)
 OPS: dict[str, tuple[Callable[[], Any], Any]] = {
     "relu": (lambda: activations.relu(X), X),

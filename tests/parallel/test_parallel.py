@@ -117,6 +117,15 @@ def test_ranks_hold_the_same_bits_and_history(accumulate):
 
 
 @needs_mpi
+@pytest.mark.parametrize(("accumulate", "ranks"), [("1", 2), ("2", 3)])
+def test_captured_steps_leave_the_bits_of_eager_ones(accumulate, ranks):
+    found = result(ranks, "captured", accumulate)
+    assert found["graphs"] >= 2
+    assert found["history"]
+    assert found["differ"] == found["step"] == 0
+
+
+@needs_mpi
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_a_step_of_ones_own_is_measured_over_all_ranks(ranks):
     found = result(ranks, "own_step")

@@ -21,7 +21,7 @@ from xpnet.core.node import LENT
 from xpnet.core.op import is_recording
 from xpnet.core.places import backend_of, known_backend
 from xpnet.core.precision import get_matmul_precision
-from xpnet.core.recording import ROOM, CaptureError, Phase, Recording
+from xpnet.core.recording import ROOM, CaptureError, Phase, Ranks, Recording
 from xpnet.core.registry import is_enabled
 from xpnet.core.replay import Constant, Program, plain
 from xpnet.core.tensor import Tensor, array_of
@@ -30,12 +30,13 @@ from xpnet.core.trees import mapped
 
 MOST = 8  # graphs of one kind of calls, which find other gradients
 MOST_KINDS = 256  # of calls: a number that changes in each of them makes one of each
+REPLAY, CAPTURE, AS_IS = range(3)  # what a rank would do with a call; all do the last that one of them would
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def capture(function: Callable[P, R], warmup: int = 2) -> Captured[P, R]:
+def capture(function: Callable[P, R], warmup: int = 2, communicator: Ranks | None = None) -> Captured[P, R]:
     """Make one launch of a training step on CUDA, a list of calls without the tape on NumPy.
 
     On other backends it is called as it is.
@@ -46,6 +47,9 @@ def capture(function: Callable[P, R], warmup: int = 2) -> Captured[P, R]:
             and strings it may take as well.
         warmup: for each kind of arguments, the calls that run as they are, so that kernels are compiled and
             memory is there; at least 1, since moments are made in the first step.
+        communicator: of the ranks (`xpnet.parallel`), if the step sums gradients over several: they capture
+            and replay it at the same calls, which they tell each other before each one. Sums by NCCL are
+            part of the graph; on NumPy each replay makes them anew.
 
     Returns:
         A function with the same arguments and results. Its calls are steps of the same bits as without it,
@@ -85,7 +89,7 @@ def capture(function: Callable[P, R], warmup: int = 2) -> Captured[P, R]:
     >>> losses[4] < losses[0]
     True
     """
-    return Captured(function, warmup)
+    return Captured(function, warmup, communicator)
 
 
 class Captured(Generic[P, R]):
@@ -95,12 +99,13 @@ class Captured(Generic[P, R]):
         graphs: how many kinds of calls have been captured.
     """
 
-    def __init__(self, function: Callable[P, R], warmup: int = 2) -> None:
+    def __init__(self, function: Callable[P, R], warmup: int = 2, communicator: Ranks | None = None) -> None:
         if not callable(function):
             raise TypeError(f"capture: expected a function, got {type(function).__name__}")
         if warmup < 1:
             raise ValueError(f"capture: warmup must be at least 1, got {warmup}")
         self._function, self._warmup = function, warmup
+        self._ranks = communicator if communicator is not None and communicator.size > 1 else None
         self._kinds: dict[Hashable, _Kind] = {}
         self._full = False
         update_wrapper(self, function, updated=())
@@ -136,12 +141,16 @@ class Captured(Generic[P, R]):
                     f"it has had {MOST_KINDS} kinds of arguments, others run as they are; pass what changes"
                 )
                 warnings.warn(f"capture: {message} in each call as an array", RuntimeWarning, stacklevel=2)
+            if self._ranks is not None and backend.name == "cupy":
+                self._ranks.largest(AS_IS)
             return self._function(*args, **kwargs)
         if kind is None:
-            kind = self._kinds[key] = _Kind(self._function, backend)
+            kind = self._kinds[key] = _Kind(self._function, backend, self._ranks)
             unknown = _unknown(described)
             if unknown is not None:
                 kind.refuse(f"an argument is a {unknown.__name__}, whose changes would not be seen")
+            elif self._ranks is not None and backend.name == "cupy" and not self._ranks.capturable:
+                kind.refuse(f"{type(self._ranks).__name__} adds up on the host what the ranks have")
         if backend.name == "numpy":
             return kind.on_host(args, kwargs, leaves, self._warmup)
         with backend.xp.on(backend.device):
@@ -155,37 +164,47 @@ _WANTS_GRADIENT = "an argument requires a gradient, which the caller would not s
 class _Kind:
     """Calls of one kind: shapes, dtypes and settings are the same."""
 
-    def __init__(self, function: Callable[..., Any], backend: Backend) -> None:
-        self.function, self.backend = function, backend
+    def __init__(self, function: Callable[..., Any], backend: Backend, ranks: Ranks | None) -> None:
+        self.function, self.backend, self.ranks = function, backend, ranks
         self.calls, self.refused = 0, False
         self.watched = Recording()
         self.graphs: list[Any] = []  # _Graph, or on NumPy Program
 
     def call(self, args: Any, kwargs: Any, leaves: list[Any], warmup: int) -> Any:
+        graph = None if self.refused else self._found()
+        wish = REPLAY if graph else AS_IS if self.refused or self.calls < warmup else CAPTURE
+        agreed = self._agreed(wish)
+        if agreed != AS_IS and graph is None:
+            try:
+                if len(self.graphs) == MOST:
+                    raise CaptureError(_TOO_MANY)
+                graph = _Graph(self, args, kwargs, leaves)
+                self.graphs.append(graph)
+            except Exception as error:  # whatever it is: the step is made as it would have been without us
+                reason = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
+                if "H2D" in reason:
+                    reason += "; make arrays of the host's numbers before the step"
+                self.refuse(reason)
+        if agreed == CAPTURE and self._agreed(graph is None) and not self.refused:
+            self.refuse("another rank could not capture it, and says why")
         if self.refused:
             return self.function(*args, **kwargs)
+        if graph is not None and agreed != AS_IS:
+            return graph.replay(leaves)
+        self.calls += 1
+        with self.watched.during(Phase.WATCHED):
+            return self.function(*args, **kwargs)
+
+    def _found(self) -> _Graph | None:
+        """A graph of this call, if there is one."""
         kept = [graph for graph in self.graphs if graph.is_in_place()]
         if len(kept) < len(self.graphs):  # moments, say, are made anew in the next step
             self.graphs, self.calls, self.watched = kept, 0, Recording()
-        for graph in kept:
-            if graph.finds_its_gradients():
-                return graph.replay(leaves)
-        if self.calls < warmup:
-            self.calls += 1
-            with self.watched.during(Phase.WATCHED):
-                return self.function(*args, **kwargs)
-        try:
-            if len(kept) == MOST:
-                raise CaptureError(_TOO_MANY)
-            graph = _Graph(self, args, kwargs, leaves)
-        except Exception as error:  # whatever it is: the step is made as it would have been without us
-            reason = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
-            if "H2D" in reason:
-                reason += "; make arrays of the host's numbers before the step"
-            self.refuse(reason)
-            return self.function(*args, **kwargs)
-        self.graphs.append(graph)
-        return graph.replay(leaves)
+        return next((graph for graph in kept if graph.finds_its_gradients()), None)
+
+    def _agreed(self, vote: int) -> int:
+        """The largest vote of all ranks: a sum in a graph waits for one in a graph, on every rank."""
+        return vote if self.ranks is None else int(self.ranks.largest(vote))
 
     def on_host(self, args: Any, kwargs: Any, leaves: list[Any], warmup: int) -> Any:
         """A call on NumPy."""
@@ -241,7 +260,7 @@ class _Graph:
             if isinstance(leaf, Tensor) and leaf.requires_grad:
                 raise CaptureError(_WANTS_GRADIENT)
         self.graph = self.xp.Graph(ROOM)
-        self.recording.device = self.graph.numbers
+        self.recording.device, self.recording.ranks = self.graph.numbers, kind.ranks
         arrays = [asarray(array_of(leaf), backend=kind.backend) for leaf in leaves]
         self.inputs = [self.xp.copied(a) for a in arrays]
         self.written: list[int] | None = None  # inputs that the step writes to: a replay shows

@@ -61,6 +61,16 @@ class HostWork(Protocol):
         """Call one that has none."""
 
 
+class Ranks(Protocol):
+    """Processes that make a step together (`xpnet.parallel.Communicator`)."""
+
+    size: int
+    capturable: bool  # whether what it does with arrays of a device is queued there
+
+    def largest(self, value: float) -> float:
+        """The largest of the numbers that the ranks give."""
+
+
 class Recording:
     """A step on its way into a graph, and what its replays ask of the host.
 
@@ -74,6 +84,7 @@ class Recording:
         host: the bytes that are copied to the device before a replay.
         device: where they are there.
         states: what a step on NumPy is chosen by, and the value that it had.
+        ranks: who makes the step together, and captures it at the same call.
         host_work: on NumPy, what calls the functions that work on the host, and keeps them for replays.
     """
 
@@ -85,6 +96,7 @@ class Recording:
         self.updates: list[Callable[[Any, int], object]] = []
         self.host = np.zeros(ROOM, np.uint8)
         self.device: Array = None
+        self.ranks: Ranks | None = None
         self.host_work: HostWork | None = None
         self.states: list[tuple[Callable[[], object], object]] = []
         self._slots: dict[Hashable, tuple[np.ndarray, Array]] = {}
@@ -232,6 +244,24 @@ def refuse(reason: str) -> None:
     """
     if capturing() is not None:
         raise CaptureError(reason)
+
+
+def meets(ranks: Ranks) -> None:
+    """The step that runs now sums or sends arrays of a device over ranks, on the device.
+
+    Raises:
+        CaptureError: it is captured, and not said to be a step of these ranks: each would be captured at a
+            time of its own, and wait for the others.
+    """
+    recording = capturing()
+    if recording is not None and recording.ranks is not ranks:
+        raise CaptureError("it meets other ranks: say so, capture(step, communicator=...)")
+
+
+def works_on_host() -> bool:
+    """Whether the step that runs now is one on NumPy that is written down, or compared with what was."""
+    recording = _current.get()
+    return recording is not None and recording.host_work is not None
 
 
 def depends_on(thing: Any, *attributes: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,12 +91,21 @@ def _case(
 
 @lru_cache(1024)
 def _strides(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[np.int64, ...]:
-    """In elements, of all axes but the last of four: 0 for those of one element, which nobody steps along."""
+    """In elements, of all axes: 0 for those of one element, which nobody steps along."""
     return tuple(np.int64(s // itemsize if n > 1 else 0) for s, n in zip(strides, shape, strict=True))
 
 
-def _strides_of(*arrays: Array) -> list[np.int64]:
-    return [s for a in arrays for s in _strides(a.shape, a.strides, a.itemsize)[:3]]
+_layout = attrgetter("shape", "strides")
+
+
+@lru_cache(1024)
+def _all_strides(layouts: tuple[Any, ...], itemsize: int) -> tuple[np.int64, ...]:
+    return tuple(s for shape, strides in layouts for s in _strides(shape, strides, itemsize)[:3])
+
+
+def _strides_of(*arrays: Array) -> tuple[np.int64, ...]:
+    """Three of each array, one after the other."""
+    return _all_strides(tuple(map(_layout, arrays)), arrays[0].itemsize)
 
 
 def _rows(a: Array, lead: tuple[int, int]) -> Array:
@@ -120,13 +130,13 @@ def _is_wide(shape: tuple[int, ...], strides: tuple[int, ...], vector: int) -> b
     return shape[-1] % vector == 0 and all(s % 16 == 0 for s in steps)
 
 
-def _wide(t: Element, *arrays: Array) -> np.int32:
+def _wide(t: Element, *arrays: Array) -> int:
     """A bit for each array whose rows may all be read in pieces of 16 bytes."""
     bits = 0
     for i, a in enumerate(arrays):
         if loader.address(a) % 16 == 0 and _is_wide(a.shape, a.strides, t.vector):
             bits |= 1 << i
-    return loader.int32(bits)
+    return bits
 
 
 def _heads(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> tuple[int, int, int] | None:
@@ -216,34 +226,33 @@ def _attend(
         mask = xp.reshape(mask, (samples, heads, length, keys))
         kind = loader.int32(1 if mask.dtype == np.bool_ else 2)
         masked = mask, kind, *_strides(mask.shape, mask.strides, mask.itemsize)
-    inputs, e, f = (q, k, v), q.shape[-1], v.shape[-1]
+    inputs, shapes, e, f = (q, k, v), (q.shape, k.shape, v.shape), q.shape[-1], v.shape[-1]
     q, k, v = _rows(q, (samples, heads)), _rows(k, (samples, case.shared)), _rows(v, (samples, case.shared))
     y, lse = _like(q, f), loader.empty(q, (samples, heads, length), t.scalar)
     options, seeds = case.options, key_words(draw)
 
-    def run(way: str, arrays: tuple[Array, ...], strides: list[np.int64], wide: np.int32) -> None:
+    def run(way: str, arrays: tuple[Array, ...], strides: tuple[np.int64, ...], wide: int) -> None:
         name, blocks, threads = case.launches[way]
-        args = (*arrays, *strides, *masked, *options, *seeds, *case.sizes, wide)
+        args = (*arrays, *strides, *masked, *options, *seeds, *case.sizes, loader.int32(wide))
         loader.kernel(FILE, name)(blocks, threads, args)
 
-    of_inputs = _strides_of(q, k, v)
-    run("forward", (q, k, v, y, lse), [*of_inputs, *_strides_of(y)], _wide(t, q, k, v))
+    steps, wide = _strides_of(q, k, v, y), _wide(t, q, k, v)
+    run("forward", (q, k, v, y, lse), steps, wide)
 
     def pullback(dy: Array) -> tuple[Any, ...]:
         g = _rows(dy, (samples, heads))
         delta = loader.empty(q, lse.shape, t.scalar)
         dq, dk, dv = rooms() if rooms else (_like(q, e), _like(k, e), _like(v, f))
-        wide, of_g = _wide(t, q, k, v, g), _strides_of(g)
-        strides = [*of_inputs, *_strides_of(y), *of_g, *_strides_of(dq)]
-        run("queries", (q, k, v, y, g, lse, delta, dq), strides, wide)
-        run("keys", (q, k, v, g, lse, delta, dk, dv), [*of_inputs, *of_g, *_strides_of(dk, dv)], wide)
+        bits, more = wide | _wide(t, g) << 3, _strides_of(g, dq, dk, dv)
+        run("queries", (q, k, v, y, g, lse, delta, dq), (*steps, *more[:6]), bits)
+        run("keys", (q, k, v, g, lse, delta, dk, dv), (*steps[:9], *more[:3], *more[6:]), bits)
 
         def of_mask(out: Array | None) -> Any:
             """Of numbers: as large as the scores may be, and made by the body."""
             wanted = op.body(*inputs, given, p, causal, scale, draw)[1](dy)[3]
             return wanted if wanted is None else wanted(out)
 
-        gradients = (_shaped(d, a.shape) for d, a in zip((dq, dk, dv), inputs, strict=True))
+        gradients = map(_shaped, (dq, dk, dv), shapes)
         return (*gradients, of_mask if masked[1] == 2 else None)
 
     return _shaped(y, (*case.batch, length, f)), pullback

@@ -60,9 +60,9 @@ def _kernel(name: str, group: int, types: str, arch: int) -> tuple[tuple[str, st
     return (ONE_READ, f"{name}{suffix}<{types}>"), options
 
 
-def _run(name: str, p: Plan, args: tuple[Any, ...]) -> None:
+def _run(name: str, p: Plan, arch: int, args: tuple[Any, ...]) -> None:
     """Launch a kernel that walks over the data."""
-    which, options = _kernel(name, p.group, p.types, loader.target().arch)
+    which, options = _kernel(name, p.group, p.types, arch)
     kernel = loader.kernel(*which, **options)
     kernel((p.grid,), (BLOCK,), (*args, *p.geometry), shared_mem=p.shared)
 
@@ -102,14 +102,17 @@ def _case(dtype: Any, shape: tuple[int, ...], last: bool, per_channel: tuple[Any
         dtype: of x.
         shape: of x.
         last: whether the channels are.
-        per_channel: of weight, bias, mean and variance: None, or shape and dtype.
+        per_channel: of weight, bias, mean and variance: None, or shape, dtype and strides.
     """
     t = element(dtype)
     if t is None or len(shape) < 2 or 0 in shape or max(shape[1:]) >= 2**31:
         return None
     fits = (shape[-1 if last else 1],), (dtype, np.dtype(t.scalar))
-    if not all(kind is None or (kind[0] == fits[0] and kind[1] in fits[1]) for kind in per_channel):
-        return None
+    for kind in per_channel:
+        if kind is not None and not (kind[0] == fits[0] and kind[1] in fits[1]):
+            return None
+        if kind is not None and kind[0] != (1,) and kind[2] != (kind[1].itemsize,):
+            return None
     return Case(t, shape, last, tuple(kind and kind[1] for kind in per_channel))
 
 
@@ -135,7 +138,7 @@ class _Call:
         relu: bool,
         variant: str | None,
     ) -> None:
-        self.case, self.x = case, x
+        self.case, self.x, self.here = case, x, loader.target()
         self.t, self.scalar = case.t, case.t.scalar
         self.weight, self.bias = weight, bias
         self.running, self.narrow, self.count = running, case.narrow, case.count
@@ -152,19 +155,19 @@ class _Call:
             for a in others:
                 if a is not None:
                     bits |= loader.address(a)
-        here = loader.target()
+        here = self.here
         aligned = bits % step == 0
         return _plan_of(self.case, aligned, arrays, here.arch, here.multiprocessors, self.variant, fixed)
 
-    def partial(self, p: Plan, fields: int) -> Array | None:
-        """Room for what the blocks of a group tell each other."""
-        if p.group == IN_BLOCK:
-            return None
-        return loader.empty(self.x, (p.tiles * p.parts * p.width * fields,), self.scalar)
+    def meeting(self, p: Plan, fields: int, fixed: bool = False) -> tuple[Array | None, Array | None]:
+        """Room for what the blocks of a group tell each other, and what the groups of a grid meet by.
 
-    def counts(self, p: Plan) -> Array | None:
-        """What the groups of a cooperative grid meet by: zeros, a fill of a few bytes ahead of the launch."""
-        return _zeros(self.x, p.grid // p.parts) if p.group == IN_GRID else None
+        The latter are zeros, filled in ahead of a cooperative launch. `fixed`: without the former.
+        """
+        counts = _zeros(self.x, p.grid // p.parts) if p.group == IN_GRID else None
+        if fixed or p.group == IN_BLOCK:
+            return None, counts
+        return loader.empty(self.x, (p.tiles * p.parts * p.width * fields,), self.scalar), counts
 
     def forward(self, residual: Array | None, fixed: bool, update: bool, momentum: float) -> Array:
         """The output. `fixed`: by the running statistics; `update`: which else move."""
@@ -174,13 +177,13 @@ class _Call:
         affine, running = (self.weight, self.bias), self.running
         moving = running if update else (None, None)
         rates = (self.narrow, count, momentum, self.eps)
-        partial = None if fixed else self.partial(p, 4)
+        (partial, counts), arch = self.meeting(p, 4, fixed), self.here.arch
         if p.group != TWO:
-            room = (partial, self.counts(p), self.saved)
-            _run("bn_forward", p, (self.x, residual, y, *room, *affine, *moving, *rates, self.relu))
+            room = (partial, counts, self.saved)
+            _run("bn_forward", p, arch, (self.x, residual, y, *room, *affine, *moving, *rates, self.relu))
             return y
         if not fixed:
-            _run("bn_statistics", p, (self.x, partial))
+            _run("bn_statistics", p, arch, (self.x, partial))
             _combine("statistics", p, self.t, (partial, self.saved, *moving, *rates))
         args = (
             self.x,
@@ -194,7 +197,7 @@ class _Call:
             self.eps,
             self.relu,
         )
-        _run("bn_apply", p, args)
+        _run("bn_apply", p, arch, args)
         return y
 
     def backward(
@@ -206,7 +209,7 @@ class _Call:
         dweight = None if self.weight is None else loader.room(room.get(3), self.weight)
         dbias = None if self.bias is None else loader.room(room.get(4), self.bias)
         p = self.plan(2, fixed, dy, dx, y, dresidual)
-        count, partial = self.count, self.partial(p, 2)
+        (partial, counts), count, arch = self.meeting(p, 2), self.count, self.here.arch
         inputs = (self.saved, self.weight, self.bias, self.narrow)
         if p.group != TWO:
             args = (
@@ -216,21 +219,21 @@ class _Call:
                 dresidual,
                 dx,
                 partial,
-                self.counts(p),
+                counts,
                 self.saved,
                 dweight,
                 dbias,
                 *inputs[1:],
                 count,
             )
-            _run("bn_backward", p, (*args, loader.int32(p.held), self.relu))
+            _run("bn_backward", p, arch, (*args, loader.int32(p.held), self.relu))
             return dx, dweight, dbias
         whole = dx if fixed else None
-        _run("bn_sums", p, (x, dy, y, dresidual, whole, partial, *inputs, self.relu))
+        _run("bn_sums", p, arch, (x, dy, y, dresidual, whole, partial, *inputs, self.relu))
         sums = None if fixed else loader.empty(x, (2, self.case.channels), self.scalar)
         _combine("sums", p, self.t, (partial, sums, dweight, dbias, self.saved, self.narrow))
         if not fixed:
-            _run("bn_gradient", p, (x, dy, y, dx, sums, *inputs, count, self.relu))
+            _run("bn_gradient", p, arch, (x, dy, y, dx, sums, *inputs, count, self.relu))
         return dx, dweight, dbias
 
 
@@ -274,13 +277,10 @@ def normalize(
         statistics = running_mean, running_var, weight, bias, training, momentum, eps
         return _channels_last(x, residual, relu, *statistics)
     arrays = (weight, bias, running_mean, running_var)
-    kinds = tuple([None if a is None else (a.shape, a.dtype) for a in arrays])
+    kinds = tuple([None if a is None else (a.shape, a.dtype, a.strides) for a in arrays])
     case = _case(x.dtype, x.shape, channels_last, kinds)
     if case is None or (training and case.values == 1):
         return NotImplemented
-    for a in arrays:
-        if a is not None and not loader.is_contiguous(a):
-            return NotImplemented
     has = running_mean is not None and running_var is not None
     fixed = not training and has
     if residual is not None:

@@ -40,10 +40,10 @@ OPTIONS = ("--std=c++17",)
 
 @functools.cache
 def folder() -> Path:
-    """The folder of the CUDA sources: the package xpnet.kernels, or `kernels/` of a checkout."""
+    """The folder of the CUDA sources: `kernels/` of this checkout, or the package xpnet.kernels."""
+    places = [Path(__file__).resolve().parents[2] / "kernels"]  # first: another checkout may be installed
     spec = importlib.util.find_spec("xpnet.kernels")
-    places = [Path(p) for p in spec.submodule_search_locations or ()] if spec else []
-    places.append(Path(__file__).resolve().parents[2] / "kernels")
+    places += [Path(p) for p in spec.submodule_search_locations or ()] if spec else []
     for place in places:
         if (place / "common.cuh").exists():
             return place

@@ -27,11 +27,11 @@ class Weight(NamedTuple):
     Attributes:
         total: what it was divided by: an int, or where labels weigh differently a 0-d array, or the parts of
             it (`added_up`), as a kernel leaves them.
-        losses: how many losses went in.
+        losses: how many losses went in; of several ranks, a 0-d array likewise.
     """
 
     total: int | Array
-    losses: int
+    losses: int | Array
 
 
 def report(total: int | Array, count: int) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.core.backend import Array
-from xpnet.core.convert import asarray
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
 from xpnet.core.operators import reshape, sqrt, sum
-from xpnet.core.places import backend_of, namespace
+from xpnet.core.places import device, namespace
+from xpnet.core.recording import on_host
 from xpnet.core.tensor import array_of
 from xpnet.nn.module import Module
 from xpnet.nn.normalization import BatchNorm
@@ -20,12 +20,14 @@ from xpnet.parallel.communicator import Communicator
 def all_reduce(x: Array, communicator: Communicator) -> tuple[Array, Pullback]:
     """The sum over all ranks. Each rank's x contributes to every rank's loss, so gradients add up as well."""
 
-    def total(a: Array) -> Array:
-        a = namespace(a).asarray(a, copy=True)
-        communicator.all_reduce(a)
-        return a
+    return _total(x, communicator), lambda dy: _total(dy, communicator)
 
-    return total(x), total
+
+@on_host
+def _total(a: Array, communicator: Communicator) -> Array:
+    a = namespace(a).asarray(a, copy=True)
+    communicator.all_reduce(a)
+    return a
 
 
 def synchronize_batch_norm(model: Module, communicator: Communicator) -> Module:
@@ -62,8 +64,9 @@ class _Synchronized:
         axes = (0, *range(2, x.ndim))
         wide = (1, -1) + (1,) * (x.ndim - 2)
         data = array_of(x)
-        rows = asarray([float(data.size // data.shape[1])], str(data.dtype), backend=backend_of(data))
-        self.communicator.all_reduce(rows)
+        n = float(data.size // data.shape[1])
+        rows = namespace(data).full((1,), n, dtype=data.dtype, device=device(data))
+        rows = _total(rows, self.communicator)
 
         mean = all_reduce(sum(x, axes), self.communicator) / rows
         centred = x - reshape(mean, wide)

@@ -15,6 +15,7 @@ from xpnet.core.autocast import type_named
 from xpnet.core.backend import Array
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.places import backend_name, backend_of, namespace
+from xpnet.core.recording import meets, on_host, refuse
 from xpnet.parallel.leaving import end_together
 
 
@@ -25,6 +26,8 @@ class Communicator:
         rank: of this process, from 0.
         size: how many processes there are.
         gradients: the 16-bit type that gradients are rounded to on their way, or None.
+        capturable: whether it queues what it does with a device's arrays there, in the current stream or
+            joined to it, and the host does not wait: then it can be part of a CUDA graph.
 
     >>> from xpnet.parallel import Communicator
     >>> alone = Communicator()
@@ -35,6 +38,7 @@ class Communicator:
     rank = 0
     size = 1
     gradients: str | None = None
+    capturable = False
 
     @property
     def is_main(self) -> bool:
@@ -71,6 +75,7 @@ class Communicator:
         """The largest over all ranks of a number on the host."""
         return value
 
+    @on_host
     def mean(self, value: Array, weight: float) -> Array:
         """The sum over all ranks of value * weight: of means over parts, the mean over all."""
         if self.size == 1:
@@ -128,6 +133,7 @@ class MPICommunicator(Communicator):
 
     def all_reduce(self, array: Array) -> None:
         """The sum over all ranks, in place, a chunk at a time."""
+        refuse(_ON_HOST)
         host = _host(array)
         for chunk in chunks(host):
             self.world.Allreduce(self.mpi.IN_PLACE, chunk)
@@ -135,6 +141,7 @@ class MPICommunicator(Communicator):
 
     def start(self, array: Array, root: int | None = None) -> None:
         """Host arrays are sent while the caller goes on; others at once."""
+        refuse(_ON_HOST)
         if not (isinstance(array, np.ndarray) and array.flags.c_contiguous):
             self.all_reduce(array)
         elif root is None:
@@ -153,6 +160,7 @@ class MPICommunicator(Communicator):
 
     def broadcast(self, array: Array, root: int = 0) -> None:
         """One rank's values, in place."""
+        refuse(_ON_HOST)
         host = _host(array)
         for chunk in chunks(host):
             self.world.Bcast(chunk, root=root)
@@ -160,14 +168,17 @@ class MPICommunicator(Communicator):
 
     def broadcast_object(self, value: Any) -> Any:
         """Rank 0's value."""
+        refuse(_ON_HOST)
         return self.world.bcast(value)
 
     def total(self, count: Any) -> Any:
         """The sum over all ranks, by way of the host."""
+        refuse(_ON_HOST)
         return self.world.allreduce(count)
 
     def largest(self, value: float) -> float:
         """The largest over all ranks."""
+        refuse(_ON_HOST)
         return float(self.world.allreduce(value, op=self.mpi.MAX))
 
     def gather_object(self, value: Any, what: str = "") -> list[Any]:
@@ -213,6 +224,8 @@ class NCCLCommunicator(MPICommunicator):
         ValueError: another type.
     """
 
+    capturable = True
+
     def __init__(self, gradients: str | None = None) -> None:
         self.gradients = None if gradients is None else type_named("NCCLCommunicator: gradients", gradients)
         super().__init__()
@@ -224,6 +237,7 @@ class NCCLCommunicator(MPICommunicator):
         self.cupy, self.nccl = cupy, nccl
         cupy.cuda.Device(local_rank(self.rank) % cupy.cuda.runtime.getDeviceCount()).use()
         self.stream = cupy.cuda.Stream(non_blocking=True)
+        self._started = False  # whether the stream has been given something since the last `wait`
         self.group = nccl.NcclCommunicator(self.size, self.broadcast_object(nccl.get_unique_id()), self.rank)
 
     def all_reduce(self, array: Array) -> None:
@@ -231,6 +245,7 @@ class NCCLCommunicator(MPICommunicator):
         if backend_name(array) != "cupy":
             super().all_reduce(array)
             return
+        meets(self)
         for chunk in chunks(self._flat(array)):
             at, size, kind = chunk.data.ptr, chunk.size, self._type(chunk)
             self.group.allReduce(at, at, size, kind, self.nccl.NCCL_SUM, self._stream())
@@ -240,6 +255,8 @@ class NCCLCommunicator(MPICommunicator):
         if backend_name(array) != "cupy":
             super().start(array, root)
             return
+        meets(self)
+        self._started = True
         self.stream.wait_event(self.cupy.cuda.get_current_stream().record())
         with self.stream:
             if root is None:
@@ -252,6 +269,9 @@ class NCCLCommunicator(MPICommunicator):
     def wait(self) -> None:
         """Let the current stream wait; the host goes on."""
         super().wait()
+        if not self._started:  # a graph that is captured knows nothing of what was there before
+            return
+        self._started = False
         self.cupy.cuda.get_current_stream().wait_event(self.stream.record())
 
     def broadcast(self, array: Array, root: int = 0) -> None:
@@ -259,6 +279,7 @@ class NCCLCommunicator(MPICommunicator):
         if backend_name(array) != "cupy":
             super().broadcast(array, root)
             return
+        meets(self)
         for chunk in chunks(self._flat(array)):
             self.group.bcast(chunk.data.ptr, chunk.size, self._type(chunk), root, self._stream())
 
@@ -281,6 +302,9 @@ class NCCLCommunicator(MPICommunicator):
 
     def _stream(self) -> int:
         return self.cupy.cuda.get_current_stream().ptr
+
+
+_ON_HOST = "the ranks meet on the host"
 
 
 def ranks_started() -> int:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from xpnet.core.backend import Array, dtype_name, named_dtype
 from xpnet.core.backward import on_complete
 from xpnet.core.places import backend_of, namespace
+from xpnet.core.recording import on_host, works_on_host
 from xpnet.core.tensor import Tensor
 from xpnet.nn.flat import Span, spans
 from xpnet.parallel.communicator import CHUNK, Communicator
@@ -27,7 +28,8 @@ class Reducer:
 
     The backward pass reaches the last layer first. As soon as every parameter of a chunk has its gradient,
     the chunk is on its way, and the walk goes on with the layers below (Li et al., 2020, "PyTorch
-    Distributed").
+    Distributed"). In a captured step (`xpnet.capture`) on CUDA that is a branch of the graph, joined to it
+    where the block ends; on NumPy the chunks leave there, in the same order.
     """
 
     def __init__(
@@ -44,7 +46,8 @@ class Reducer:
     @contextmanager
     def during_backward(self) -> Iterator[None]:
         """Reduce the gradients that `backward` makes inside the block; after it they are sums of all."""
-        waiting = self._chunks()
+        waiting, ready = self._chunks(), list[Span]()
+        send = ready.append if works_on_host() else self._send
         chunk_of = {id(p): key for key, span in waiting.items() for p in span.parameters}
         missing = {key: len(span.parameters) for key, span in waiting.items()}
 
@@ -53,11 +56,18 @@ class Reducer:
             if key is not None:
                 missing[key] -= 1
                 if not missing[key]:
-                    self._send(waiting.pop(key))
+                    send(waiting.pop(key))
 
         with on_complete(complete):
             yield
         for span in waiting.values():  # with parameters that no gradient has reached
+            send(span)
+        self._finish(ready)
+
+    @on_host
+    def _finish(self, ready: list[Span]) -> None:
+        """Send what has been left, and wait for all."""
+        for span in ready:
             self._send(span)
         self._wait()
 

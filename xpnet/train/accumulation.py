@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.backend import Array
-from xpnet.core.places import namespace
+from xpnet.core.convert import asarray
+from xpnet.core.places import backend_name, backend_of, device, namespace
 from xpnet.core.recording import on_host
 from xpnet.core.tensor import Tensor
 from xpnet.functional.weighing import Weight, added_up, ratio, times
 from xpnet.optim.gradients import gradients_of
+from xpnet.parallel.communicator import Communicator
 from xpnet.parallel.reducer import Reducer
 from xpnet.train.run import Run
 
@@ -31,13 +33,13 @@ class Accumulation:
 
     def __init__(self, run: Run, read: bool = False) -> None:
         self.weights: list[Weight] = []  # of all ranks, of each batch
+        self.single = run.accumulate == 1
         # one batch is one update: its mean is right
-        self.alone = run.accumulate == run.communicator.size == 1
+        self.alone = self.single and run.communicator.size == 1
         self.reducer = None
         if run.communicator.size > 1:
             shards = None if read else getattr(run.optimizer, "shards", None)
             self.reducer = Reducer(run.model.parameters(), run.communicator, shards=shards)
-        self.reduced = False  # whether the gradients are sums over all ranks already
 
     def add(self, run: Run, loss: Tensor, mine: Weight) -> tuple[Array, Any]:
         """Add the gradient of a batch's loss; the mean of that loss over all ranks, and its weight."""
@@ -47,12 +49,14 @@ class Accumulation:
             weights.append(mine)
             run.loss_value, run.loss_weight = loss.data, mine.total
             return loss.data, mine.total
-        mine, weight = _of_all_ranks(run, mine)
+        mine, weight = _of_all_ranks(run, mine, loss.data)
         unit = weights[0].losses if weights else weight.losses
+        if self.single:  # in units of the sum itself there is nothing to divide in the end
+            unit = _one_for_none(weight.total, unit)
         part = mine.total / unit
         seed = _seed(loss, part) if run.scaler is None else run.scaler.seed(loss.data, part)
-        self.reduced = self.reducer is not None and len(weights) + 1 == run.accumulate
-        with self.reducer.during_backward() if self.reducer and self.reduced else nullcontext():
+        last = len(weights) + 1 == run.accumulate
+        with self.reducer.during_backward() if self.reducer and last else nullcontext():
             loss.backward(seed)
         value = loss.data
         if run.communicator.size > 1:
@@ -65,7 +69,7 @@ class Accumulation:
 
     def reduce(self, run: Run) -> None:
         """Add up over the ranks what `add` has not: an epoch ended before the update was full."""
-        if self.reducer is not None and not self.reduced:
+        if self.reducer is not None and len(self.weights) < run.accumulate:
             for gradient in gradients_of(run.model):
                 run.communicator.all_reduce(gradient)
 
@@ -73,7 +77,7 @@ class Accumulation:
         """Make means of the gradients and the loss; the next batch begins another update."""
         first, *_ = self.weights
         self.weights = []
-        if self.alone:
+        if self.single:
             return
         factor = ratio(first.losses, run.loss_weight)
         if isinstance(factor, float) and factor == 1:
@@ -95,11 +99,42 @@ def _seed(loss: Tensor, factor: Any) -> Array | None:
     return times(namespace(loss.data).ones_like(loss.data), factor)
 
 
-def _of_all_ranks(run: Run, mine: Weight) -> tuple[Weight, Weight]:
-    """This rank's weight of a batch, and that of all ranks together."""
-    mine = Weight(added_up(mine.total), mine.losses)
-    if run.communicator.size == 1:
+def _one_for_none(total: Any, otherwise: Any) -> Any:
+    """The total; where it is 0, something else that is not."""
+    if not hasattr(total, "dtype"):
+        return total or otherwise
+    xp = namespace(total)
+    return xp.where(total == 0, xp.astype(xp.asarray(otherwise), total.dtype), total)
+
+
+def _of_all_ranks(run: Run, mine: Weight, loss: Array) -> tuple[Weight, Weight]:
+    """This rank's weight of a batch, and that of all ranks together.
+
+    Arrays where a captured step may read them: the other ranks' numbers change without this rank's.
+    """
+    mine, group, place = Weight(added_up(mine.total), mine.losses), run.communicator, backend_name(loss)
+    if group.size == 1:
         return mine, mine
-    host = np.asarray([float(mine.total), mine.losses])  # on the host: ranks may differ in who has arrays
-    total, count = run.communicator.total(host).tolist()
-    return Weight(host[0].item(), mine.losses), Weight(total, int(count))
+    if place == "cupy" and group.capturable:
+        both = _on_device(mine, loss)
+        group.all_reduce(both)
+        return mine, Weight(both[0], both[1])
+    # on the host: ranks may differ in who has arrays
+    own, both = _on_host(mine.total, mine.losses, group)
+    if place == "numpy":
+        return Weight(own[0], mine.losses), Weight(both[0], both[1])
+    return Weight(own[0].item(), mine.losses), Weight(both[0].item(), int(both[1]))
+
+
+@on_host
+def _on_host(total: Any, losses: Any, group: Communicator) -> tuple[np.ndarray, np.ndarray]:
+    own = np.asarray([float(total), losses])
+    return own, np.asarray(group.total(own))
+
+
+def _on_device(weight: Weight, loss: Array) -> Array:
+    """(2,) total and number of losses, in float64, without a copy from the host."""
+    xp = namespace(loss)
+    fill = lambda n: xp.full((), n, dtype=xp.float64, device=device(loss))
+    place = lambda n: asarray(n, backend=backend_of(loss)) if hasattr(n, "dtype") else fill(n)
+    return xp.stack([xp.astype(place(n), xp.float64) for n in weight])

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from xpnet.core.backend import Array
 from xpnet.core.capture import Captured, Constant
 from xpnet.core.places import backend_name
@@ -56,7 +58,7 @@ class CapturedWork:
             message = f"Trainer: capture=True has no effect: {'; '.join(reasons)}"
             warnings.warn(message, RuntimeWarning, stacklevel=5)
         self._step, self._run, self._of = step, run, _identity(step, run)
-        self._captured = None if reasons else Captured(self._work)
+        self._captured = None if reasons else Captured(self._work, communicator=run.communicator)
 
     def is_of(self, run: Run) -> bool:
         """Whether the training is still the one that is captured: its parts and strengths."""
@@ -87,8 +89,8 @@ class CapturedWork:
 def _identity(step: Working, run: Run) -> list[Any]:
     settings = [v for v in getattr(run.loss, "__dict__", {}).values() if isinstance(v, int | float | str)]
     hooks = [getattr(hook, "__self__", hook) for hook in step.backward_end]
-    parts = [run, run.model, run.loss, run.optimizer, run.scaler, run.accumulate, run.l1, run.l2]
-    return [*parts, *hooks, *settings]
+    parts = [run, run.model, run.loss, run.optimizer, run.scaler, run.communicator]
+    return [*parts, run.accumulate, run.l1, run.l2, *hooks, *settings]
 
 
 def _same(then: list[Any], now: list[Any]) -> bool:
@@ -113,8 +115,9 @@ def _reasons(step: Working, run: Run) -> Iterator[str]:
         and backend_name(first.data) == "numpy"
     ):
         yield "a LossScaler decides on the host what is done with the gradients before the step"
-    if run.communicator.size > 1:
-        yield "the gradients of several ranks meet on the host"
+    ranks = run.communicator
+    if ranks.size > 1 and not ranks.capturable and first is not None and backend_name(first.data) == "cupy":
+        yield f"{type(ranks).__name__} adds up on the host the gradients of the ranks"
     for hook in step.backward_end:
         if not is_capturable(hook):
             name = type(getattr(hook, "__self__", hook)).__name__
@@ -127,7 +130,9 @@ def is_capturable(hook: Any) -> bool:
 
 
 def _hidden(leaf: Any) -> Any:
-    """A number of the host as a constant."""
+    """A number of the host as a constant; one that NumPy has computed as an array."""
+    if isinstance(leaf, np.generic):
+        return np.asarray(leaf)
     return Constant(leaf) if isinstance(leaf, int | float) else leaf
 
 
