@@ -62,15 +62,57 @@ def _drawn(picture: Picture) -> Any:
     from matplotlib.figure import Figure  # without pyplot: no window system, no global state
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    layout = ConstrainedLayoutEngine()
-    figure = Figure(figsize=picture.size, layout=layout)
+    figure = Figure(figsize=picture.size)
     picture.draw(figure)
     _few_ticks(figure)
+    if _is_row(figure):
+        _spread(figure)
+        return figure
+    layout = ConstrainedLayoutEngine()
+    figure.set_layout_engine(layout)
     layout.execute(figure)
     if any(axes.get_aspect() != "auto" for axes in figure.axes):
         layout.execute(figure)  # with the room that the aspect takes
     figure.set_layout_engine(None)
     return figure
+
+
+def _is_row(figure: Any) -> bool:
+    """Whether it is of up to three axes beside one another, with short titles and, to their left, numbers."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, ScalarFormatter
+
+    numbers = (FuncFormatter, ScalarFormatter)
+    letters = (figure.get_figwidth() / len(figure.axes) - 0.8) / 0.11  # what an axes' width is for
+    return (
+        len(figure.axes) <= 3
+        and not any((figure.get_suptitle(), figure.get_supxlabel(), figure.get_supylabel()))
+        and all(axes.get_aspect() == "auto" and axes.get_subplotspec() for axes in figure.axes)
+        and all(axes.get_subplotspec().get_gridspec().nrows == 1 for axes in figure.axes)
+        and all(isinstance(a.yaxis.get_major_formatter(), numbers) for a in figure.axes)
+        and not any(isinstance(a.yaxis.get_major_locator(), FixedLocator) for a in figure.axes)
+        and all(len(a.get_title()) < letters for a in figure.axes)
+    )
+
+
+def _spread(figure: Any) -> None:
+    """Give a row of axes room for what stands around them, by lines and letters of the usual size: to measure
+    them, as matplotlib's layouts do, takes half of a picture's time.
+    """
+    line = 1.4 * STYLE["font.size"] / 72  # inches
+    width, height = figure.get_size_inches()
+    axes, n = figure.axes, len(figure.axes)
+    left = [1.2 * line * bool(a.get_ylabel()) + 2.3 * line * bool(a.yaxis.get_visible()) for a in axes]
+    bottom = max(1.2 * line * bool(a.get_xlabel()) + 1.1 * line * bool(a.xaxis.get_visible()) for a in axes)
+    top = max(1.4 * line * (1 + a.get_title().count("\n")) if a.get_title() else 0.0 for a in axes)
+    edge, gap = 0.7 * line, max([*left[1:], 0.0]) + 0.7 * line
+    each = (width - left[0] - 2 * edge - (n - 1) * gap) / n
+    figure.subplots_adjust(
+        left=(left[0] + edge) / width,
+        right=1 - edge / width,
+        bottom=(bottom + edge) / height,
+        top=1 - (top + edge) / height,
+        wspace=gap / each,
+    )
 
 
 def _few_ticks(figure: Any) -> None:
@@ -84,7 +126,7 @@ def _few_ticks(figure: Any) -> None:
     for axis in (a for axes in figure.axes for a in (axes.xaxis, axes.yaxis)):
         if isinstance(locator := axis.get_major_locator(), AutoLocator):
             locator.set_params(nbins=5)
-        base = getattr(axis.get_transform(), "base", None)
+        base: Any = getattr(axis.get_transform(), "base", None)
         low, high = sorted(axis.get_view_interval())
         if axis.get_scale() != "log" or high < low * base**2:
             continue

@@ -52,7 +52,7 @@ def run() -> Result:
         for norm, name in ((False, "without"), (True, "batch norm")):
             left.semilogy(DEPTHS, ratio[norm], "o-", label=name)
             right.plot(DEPTHS, loss[norm], "o-", label=name)
-        left.set(xlabel="hidden layers", ylabel="gradient of the first layer / with 2 layers")
+        left.set(xlabel="hidden layers", ylabel="first gradient / with 2 layers")
         right.set(xlabel="hidden layers", ylabel="training loss")
         right.legend()
 

@@ -39,7 +39,7 @@ def run() -> Result:
     def draw(figure):
         for axis, (name, w) in zip(figure.subplots(1, 3), hidden.items(), strict=True):
             axis.imshow(w, aspect="auto", cmap="RdBu", vmin=-0.5, vmax=0.5)
-            axis.set(title=f"{name}: accuracy {accuracy[name]:.0%}", xlabel="pixel", ylabel="hidden unit")
+            axis.set(title=f"{name}: {accuracy[name]:.0%} right", xlabel="pixel", ylabel="hidden unit")
 
     return Result(
         "Hidden units with equal weights compute the same and get the same gradient, so 5 epochs later "
