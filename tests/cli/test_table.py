@@ -388,7 +388,10 @@ def test_a_missing_target_is_refused_or_dropped(capsys):
     write("homes.csv", table, ["kind"])
     words = ["train", "table", "homes.csv", "--target", "price", "--epochs", "1", "--missing"]
     assert main([*words, "mean"]) == 2
-    assert "line 15, column 4 (price): 'n/a' in the target is empty" in capsys.readouterr().err
+    assert (
+        "line 15, column 4 (price): 'n/a' in the target says that the value is missing"
+        in capsys.readouterr().err
+    )
     assert main([*words, "drop"]) == 0
 
 

@@ -227,7 +227,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         Upsample,
     )
     from xpnet.nn.resnet import ResNet, resnet18, resnet34, resnet50
-    from xpnet.nn.resnet9 import resnet9
+    from xpnet.nn.shallow import resnet9
     from xpnet.nn.spatial import (
         AvgPool1d,
         Bilinear,
@@ -281,7 +281,7 @@ else:
                 "PixelShuffle PixelUnshuffle Upsample"
             ),
             "resnet": "ResNet resnet18 resnet34 resnet50",
-            "resnet9": "resnet9",
+            "shallow": "resnet9",
             "spatial": "AvgPool1d Bilinear Conv1d Conv3d ConvTranspose1d ConvTranspose2d MaxPool1d",
             "transformer": (
                 "TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer"

@@ -16,19 +16,8 @@ from xpnet.nn.normalization import BatchNorm2d
 from xpnet.nn.perceptron import ACTIVATIONS, mlp
 
 __all__ = ["ACTIVATIONS", "GPT", "VAE", "VGG", "Autoencoder", "LSTMLanguageModel", "MLPMixer", "ResNet"]
-__all__ += [
-    "UNet",
-    "ViT",
-    "mlp",
-    "resnet9",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "small_cnn",
-    "small_resnet",
-    "vgg11",
-]
-__all__ += ["vgg16", "vit_tiny"]
+__all__ += ["UNet", "ViT", "mlp", "resnet9", "resnet18", "resnet34", "resnet50", "small_cnn"]
+__all__ += ["small_resnet", "vgg11", "vgg16", "vit_tiny"]
 
 if TYPE_CHECKING:  # what `__getattr__` finds: all ready models are names of this module, too
     from xpnet.nn.autoencoder import VAE, Autoencoder
@@ -36,7 +25,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds: all ready models are names of thi
     from xpnet.nn.lstm_language import LSTMLanguageModel
     from xpnet.nn.mixer import MLPMixer
     from xpnet.nn.resnet import ResNet, resnet18, resnet34, resnet50
-    from xpnet.nn.resnet9 import resnet9
+    from xpnet.nn.shallow import resnet9
     from xpnet.nn.unet import UNet
     from xpnet.nn.vgg import VGG, vgg11, vgg16
     from xpnet.nn.vit import ViT, vit_tiny
@@ -49,7 +38,7 @@ else:
             "xpnet.nn.lstm_language": "LSTMLanguageModel",
             "xpnet.nn.mixer": "MLPMixer",
             "xpnet.nn.resnet": "ResNet resnet18 resnet34 resnet50",
-            "xpnet.nn.resnet9": "resnet9",
+            "xpnet.nn.shallow": "resnet9",
             "xpnet.nn.unet": "UNet",
             "xpnet.nn.vgg": "VGG vgg11 vgg16",
             "xpnet.nn.vit": "ViT vit_tiny",

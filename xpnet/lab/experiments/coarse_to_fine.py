@@ -36,8 +36,8 @@ def run() -> Result:
             trainer.fit(DataLoader(train, 100), epochs=trial.budget)
             return trainer.evaluate(validation)["accuracy"]
 
-    deck = search(objective, DECK, GridSearch(4, budget=5))
-    found = search(objective, WIDER, CoarseToFine(trials=(30, 12), budgets=(4, 8)))
+    deck = search(objective, DECK, GridSearch(4, budget=3))
+    found = search(objective, WIDER, CoarseToFine(trials=(20, 10), budgets=(3, 6)))
     # end of core
     coarse, fine = found.top(1, "coarse")[0], found.top(1, "fine")[0]
     spaces = {r.name: r.space for r in found.rounds}
@@ -66,7 +66,7 @@ def run() -> Result:
 
     return Result(
         "S2 draws 10^U(-6, -3) and 10^U(-5, 5) for CIFAR-10; on digits the best learning rate then lies at "
-        "the upper edge, so the range is widened, searched coarsely with 4 epochs and finely where the best "
+        "the upper edge, so the range is widened, searched coarsely with 3 epochs and finely where the best "
         "trials were. S2's best, 53.1 % at 9.47e-4 of a range that ends at 1e-3, lies at the edge as well. "
         "Its own printouts, on CIFAR-10: xpnet lab --data DIR.",
         [
