@@ -8,7 +8,7 @@ from xpnet.data import DataLoader, Dataset, load_digits, split
 from xpnet.lab import Check, Picture, Result, Table, experiment
 from xpnet.train import Trainer
 
-EPOCHS, WIDTH, WRONG = 25, 128, 0.15
+EPOCHS, WIDTH, WRONG = 20, 128, 0.15
 SIZES, DRAWS = (32, 128, 512), 300
 SETTINGS = {  # batch norm, dropout, batch size
     "plain": (False, 0.0, 10),
