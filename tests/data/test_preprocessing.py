@@ -78,6 +78,16 @@ def test_a_convolution_of_whitening_weights_gives_uncorrelated_components():
     np.testing.assert_allclose(np.cov(rows[:, :8].T, bias=True), np.eye(8), atol=1e-5)
 
 
+def test_patches_without_variance_get_no_weight():
+    grey = np.repeat(np.random.default_rng(0).normal(size=(200, 1, 6, 6)), 3, axis=1)  # 4 of 12 directions
+    weight = patch_whitening(grey, 2, eps=0.0)
+    assert np.isfinite(weight).all()
+    assert np.count_nonzero(np.abs(weight[:12]).max(axis=(1, 2, 3))) == 4
+    assert not patch_whitening(np.zeros((4, 3, 8, 8)), eps=0.0).any()
+    with pytest.raises(ValueError, match="eps must be at least 0"):
+        patch_whitening(grey, 2, eps=-1.0)
+
+
 @pytest.mark.parametrize("shape", [(4, 3, 8), (0, 3, 8, 8), (4, 3, 8, 1)])
 def test_only_pictures_have_patches(shape):
     with pytest.raises(ValueError, match=r"patch_whitening: expected pictures \(N, C, H, W\) of 2 pixels"):

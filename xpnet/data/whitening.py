@@ -127,13 +127,13 @@ def patch_whitening(pictures: Array, size: int = 2, eps: float = 5e-4) -> np.nda
     Args:
         pictures: (N, C, H, W), with means of about 0; some thousands are enough.
         size: of the patches, size x size pixels.
-        eps: added to each variance v.
+        eps: added to each variance v; directions without variance get 0.
 
     Returns:
         (2 C size size, C, size, size) float32, on the host; after ReLU nothing is lost of what it gives.
 
     Raises:
-        ValueError: no pictures of four axes, or none as large as a patch.
+        ValueError: no pictures of four axes, none as large as a patch, or eps below 0.
 
     Source: K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU" (arXiv:2404.00498), section 3.2.
 
@@ -148,9 +148,8 @@ def patch_whitening(pictures: Array, size: int = 2, eps: float = 5e-4) -> np.nda
             f"patch_whitening: expected pictures (N, C, H, W) of {size} pixels a side and more, got {x.shape}"
         )
     patches = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))
-    flat = patches.transpose(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1] * size * size).astype(np.float64)
-    values, vectors = principal_components(flat, flat.mean(axis=0))
-    rows = (vectors / np.sqrt(values + eps)).T.reshape(-1, x.shape[1], size, size)
+    flat = patches.transpose(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1] * size * size)
+    rows = PCAWhiten(eps=eps).fit(flat).matrix.T.reshape(-1, x.shape[1], size, size)
     return np.concatenate([rows, -rows]).astype(np.float32)
 
 
