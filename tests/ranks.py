@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -32,6 +33,22 @@ def network(dtype: str, norm: bool, dropout: float = 0.0) -> nn.Sequential:
         layers.append(nn.BatchNorm1d(32, dtype=dtype))
     layers += [nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 10, dtype=dtype)]
     return nn.Sequential(*layers)
+
+
+def step_of(
+    model: nn.Module, optimizer: optim.Optimizer, reducer: Reducer
+) -> Callable[[xpnet.Tensor, xpnet.Tensor], xpnet.Tensor]:
+    """A training step of one's own, whose gradients are summed over ranks while they are made."""
+
+    def step(x: xpnet.Tensor, y: xpnet.Tensor) -> xpnet.Tensor:
+        optimizer.zero_grad()
+        with reducer.during_backward():
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
 
 
 def train(
@@ -116,16 +133,7 @@ def _captured_step(group: parallel.Communicator, capture: bool) -> np.ndarray:
     xpnet.manual_seed(0)
     model = network("float32", norm=False)
     optimizer = parallel.shard_optimizer(optim.Adam(model, lr=0.01), group)
-    reducer = Reducer(model.parameters(), group, chunk=100, shards=optimizer.shards)
-
-    def step(x: xpnet.Tensor, y: xpnet.Tensor) -> xpnet.Tensor:
-        optimizer.zero_grad()
-        with reducer.during_backward():
-            loss = F.cross_entropy(model(x), y)
-            loss.backward()
-        optimizer.step()
-        return loss
-
+    step = step_of(model, optimizer, Reducer(model.parameters(), group, chunk=100, shards=optimizer.shards))
     call = xpnet.capture(step, communicator=group) if capture else step
     rng = np.random.default_rng(group.rank)
     for _ in range(12):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import xpnet
+from tests.ranks import step_of
 from xpnet import functional as F
 from xpnet import nn, optim, parallel, to_numpy
 from xpnet.data import DataLoader, Dataset
@@ -159,16 +160,7 @@ def steps_of(group, captured, shared=False, synchronized=False):
     optimizer = optim.Adam(model, lr=0.01)
     if shared:
         parallel.shard_optimizer(optimizer, group)
-    reducer = Reducer(model.parameters(), group, chunk=50, shards=optimizer.shards)
-
-    def step(x, y):
-        optimizer.zero_grad()
-        with reducer.during_backward():
-            loss = F.cross_entropy(model(x), y)
-            loss.backward()
-        optimizer.step()
-        return loss
-
+    step = step_of(model, optimizer, Reducer(model.parameters(), group, chunk=50, shards=optimizer.shards))
     rng = np.random.default_rng(group.rank)
     batch = lambda: (
         xpnet.asarray(rng.standard_normal((8, 20), np.float32)),
