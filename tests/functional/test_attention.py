@@ -281,7 +281,7 @@ def test_no_rows_of_a_table_have_a_gradient_of_0():
 
 @pytest.mark.host
 def test_places_begin_at_0():
-    with pytest.raises(ValueError, match="rotary_embedding: offset.* at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"rotary_embedding: offset.* at least 0, got -1"):
         F.rotary_embedding(Q, offset=-1)
 
 

@@ -331,12 +331,13 @@ class InstanceNorm2d(_Affine):
     def forward(self, x: Any) -> Any:
         """The same shape."""
         shape = tuple(x.shape)
-        if len(shape) not in (3, 4) or shape[-3] != self.num_features or math.prod(shape[-2:]) < 2:
+        own = self.training or self.running_mean is None
+        few = own and math.prod(shape[-2:]) < 2  # nothing to divide by
+        if len(shape) not in (3, 4) or shape[-3] != self.num_features or few:
             raise ValueError(f"InstanceNorm2d: expected (N, {self.num_features}, H, W), got {shape}")
         if len(shape) == 3:
             return reshape(self.forward(reshape(x, (1, *shape))), shape)
         depends_on(self, "training", "momentum", "eps")
-        own = self.training or self.running_mean is None
         running = (self.running_mean, self.running_var)
         return F.instance_norm(x, *running, self.weight, self.bias, own, self.momentum, self.eps)
 
