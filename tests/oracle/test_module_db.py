@@ -31,6 +31,7 @@ POOL = "kernel_size stride=None padding=0"
 NORM = "num_features eps=1e-5 momentum=0.1 affine=True track_running_stats=True bias=True"
 INSTANCE = "num_features eps=1e-5 momentum=0.1 affine=False track_running_stats=False bias=True"
 CONV = "in_channels out_channels kernel_size stride=1 padding=0 dilation=1 groups=1 bias=True"
+CONV += " padding_mode='zeros'"
 TRANSPOSED = (
     "in_channels out_channels kernel_size stride=1 padding=0 output_padding=0 groups=1 bias=True dilation=1"
 )
@@ -45,6 +46,11 @@ ROWS = {
     "GroupNorm": Row(nn.GroupNorm, "num_groups num_channels eps=1e-5 affine=True bias=True"),
     "LayerNorm": Row(nn.LayerNorm, "normalized_shape eps=1e-5 elementwise_affine=True bias=True"),
     "ReLU": Row(nn.ReLU, "inplace=False"),
+    "ReLU6": Row(nn.ReLU6, "inplace=False"),
+    "SELU": Row(nn.SELU, "inplace=False"),
+    "CELU": Row(nn.CELU, "alpha=1.0 inplace=False"),
+    "Softsign": Row(nn.Softsign, ""),
+    "Hardshrink": Row(nn.Hardshrink, "lambd=0.5"),
     "LeakyReLU": Row(nn.LeakyReLU, "negative_slope=0.01 inplace=False"),
     "ELU": Row(nn.ELU, "alpha=1.0 inplace=False"),
     "GELU": Row(nn.GELU, "approximate='none'"),

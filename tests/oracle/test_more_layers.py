@@ -157,6 +157,39 @@ SPATIAL = {
     "Conv1d": (lambda n, d: n.Conv1d(4, 6, 3, 2, 1, 2, 2, **d), [data(2, 4, 9)], {}),
     "Conv1d of one": (lambda n, d: n.Conv1d(4, 6, 3, padding="same", bias=False, **d), [data(4, 9)], {}),
     "Conv3d": (lambda n, d: n.Conv3d(2, 4, (2, 3, 2), 2, (1, 0, 1), 1, 2, **d), [data(2, 2, 4, 5, 3)], {}),
+    **{
+        f"Conv1d, {mode}": (
+            lambda n, d, mode=mode: n.Conv1d(4, 6, 4, 2, 2, padding_mode=mode, **d),
+            [data(2, 4, 9)],
+            {},
+        )
+        for mode in ("reflect", "replicate", "circular")
+    },
+    "Conv2d, reflect": (
+        lambda n, d: n.Conv2d(2, 4, (3, 2), padding=(2, 1), padding_mode="reflect", **d),
+        [data(1, 2, 4, 5)],
+        {},
+    ),
+    "Conv2d, circular, same": (
+        lambda n, d: n.Conv2d(2, 4, (4, 2), padding="same", dilation=(1, 2), padding_mode="circular", **d),
+        [data(2, 4, 5)],
+        {},
+    ),
+    "Conv2d, replicate, valid": (
+        lambda n, d: n.Conv2d(2, 4, 3, 2, "valid", padding_mode="replicate", **d),
+        [data(1, 2, 4, 5)],
+        {},
+    ),
+    "Conv3d, replicate": (
+        lambda n, d: n.Conv3d(2, 4, 2, 2, (1, 0, 2), groups=2, padding_mode="replicate", **d),
+        [data(1, 2, 3, 4, 5)],
+        {},
+    ),
+    "Conv3d, circular": (
+        lambda n, d: n.Conv3d(2, 4, 2, padding=1, padding_mode="circular", **d),
+        [data(1, 2, 3, 4, 5)],
+        {},
+    ),
     "ConvTranspose1d": (lambda n, d: n.ConvTranspose1d(4, 6, 3, 2, 1, 1, 2, **d), [data(2, 4, 5)], {}),
     "ConvTranspose2d": (
         lambda n, d: n.ConvTranspose2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 0), 2, False, (1, 2), **d),
@@ -472,6 +505,11 @@ MISFITS = {
     "channels": (lambda: nn.Conv1d(3, 4, 2, groups=2), ValueError, "Conv1d: groups=2 must divide 3 and 4"),
     "kernel": (lambda: nn.Conv3d(3, 4, (2, 2)), ValueError, "Conv3d: kernel_size must be one number or 3"),
     "a fraction": (lambda: nn.Conv1d(3, 4, 2.5), TypeError, "Conv1d: kernel_size must be a whole number"),
+    "padding mode": (
+        lambda: nn.Conv2d(3, 4, 2, padding_mode="mirror"),
+        ValueError,
+        "Conv2d: padding_mode must be one of zeros, reflect, replicate, circular, got 'mirror'",
+    ),
     "same": (lambda: nn.Conv1d(3, 4, 2, 2, "same"), ValueError, 'padding="same" needs stride 1'),
     "axes": (
         lambda: nn.Conv1d(3, 4, 2)(np.ones((1, 3, 4, 4), np.float32)),

@@ -261,7 +261,7 @@ def scores_gradient(w: Array, dw: Array, total: Array, scale: float = 1.0) -> Ar
 
 
 @differentiable(anywhere=("mask",))
-def weights(q: Array, k: Array, mask: Any = None, causal: bool = False) -> tuple[Array, Pullback]:
+def attention_matrix(q: Array, k: Array, mask: Any = None, causal: bool = False) -> tuple[Array, Pullback]:
     """softmax(q k^T / sqrt(E) + mask), the whole matrix: what `attention` multiplies values by."""
     xp, scale = namespace(q, k), 1 / math.sqrt(q.shape[-1])
     batch = _together(tuple(q.shape[:-2]), tuple(k.shape[:-2]))

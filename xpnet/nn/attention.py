@@ -16,8 +16,7 @@ from xpnet.core.places import backend_of, device, namespace
 from xpnet.core.recording import depends_on
 from xpnet.core.structure import broadcast_to, concat
 from xpnet.core.tensor import Tensor, array_of
-from xpnet.functional.attention import check_mask, self_attention
-from xpnet.functional.attention import weights as attention_weights
+from xpnet.functional.attention import attention_matrix, check_mask, self_attention
 from xpnet.nn.linear import Linear
 from xpnet.nn.module import Module
 from xpnet.nn.parameter import Parameter
@@ -240,7 +239,7 @@ class MultiheadAttention(Module):
 
     def _with_weights(self, q: Any, k: Any, v: Any, mask: Any, causal: bool, p: float) -> tuple[Any, Any]:
         """As `scaled_dot_product_attention`, and the weights: of a query that may look nowhere 0."""
-        w = F.dropout(attention_weights(q, k, mask, causal), p, self.training)
+        w = F.dropout(attention_matrix(q, k, mask, causal), p, self.training)
         return matmul(w, v), w
 
     def extra_repr(self) -> str:

@@ -9,6 +9,7 @@ from xpnet import functional as F
 from xpnet import init
 from xpnet.core.checks import initializer, size
 from xpnet.functional.images import padding_widths
+from xpnet.nn import edges
 from xpnet.nn.module import Layer
 from xpnet.nn.parameter import Parameter
 
@@ -34,6 +35,7 @@ class _Conv(Layer):
 
     axes = 1
     transposed = False
+    padding_mode = "zeros"
 
     def _set(
         self,
@@ -79,7 +81,8 @@ class _Conv(Layer):
     def extra_repr(self) -> str:
         """Channels, window and stride."""
         channels = f"{self.in_channels}, {self.out_channels}"
-        return f"{channels}, {self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        mode = "" if self.padding_mode == "zeros" else f", padding_mode={self.padding_mode!r}"
+        return f"{channels}, {self.kernel_size}, stride={self.stride}, padding={self.padding}{mode}"
 
 
 class Conv1d(_Conv):
@@ -90,16 +93,18 @@ class Conv1d(_Conv):
         out_channels: O.
         kernel_size: of the window.
         stride: step of the window.
-        padding: zeros at both ends; "same" for the length of the input (stride 1), "valid" for none.
+        padding: how much at both ends; "same" for the length of the input (stride 1), "valid" for none.
         dilation: distance between the elements of the window.
         groups: independent parts of the channels.
         bias: whether to add one.
+        padding_mode: what lies beyond the ends: "zeros"; "reflect", "replicate" or "circular", as of `F.pad`.
         weight_init: makes the weight from its shape; default `init.torch_default`.
         dtype: default float32.
 
     Raises:
         TypeError: a size is not a whole number.
-        ValueError: a size is too small, groups do not divide the channels, or an unknown word for padding.
+        ValueError: a size is too small, groups do not divide the channels, or an unknown word for padding or
+            its mode.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -117,16 +122,19 @@ class Conv1d(_Conv):
         dilation: Sizes = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
         *,
         weight_init: init.Initializer = init.torch_default,
         dtype: str = "float32",
     ) -> None:
+        self.padding_mode = edges.padding_mode(type(self).__name__, padding_mode)
         options = (stride, padding, dilation, groups, bias, weight_init, dtype)
         self._set(in_channels, out_channels, kernel_size, *options)
 
     def forward(self, x: Any) -> Any:
         """(N, C, L) -> (N, O, L')."""
-        return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        x, padding = edges.extended(self, x)
+        return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv3d(_Conv):
@@ -137,16 +145,18 @@ class Conv3d(_Conv):
         out_channels: O.
         kernel_size: of the window.
         stride: step of the window.
-        padding: zeros on every side; "same" for the size of the input (stride 1), "valid" for none.
+        padding: how much on every side; "same" for the size of the input (stride 1), "valid" for none.
         dilation: distance between the elements of the window.
         groups: independent parts of the channels.
         bias: whether to add one.
+        padding_mode: what lies beyond the ends: "zeros"; "reflect", "replicate" or "circular", as of `F.pad`.
         weight_init: makes the weight from its shape; default `init.torch_default`.
         dtype: default float32.
 
     Raises:
         TypeError: a size is not a whole number.
-        ValueError: a size is too small, groups do not divide the channels, or an unknown word for padding.
+        ValueError: a size is too small, groups do not divide the channels, or an unknown word for padding or
+            its mode.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -166,16 +176,19 @@ class Conv3d(_Conv):
         dilation: Sizes = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
         *,
         weight_init: init.Initializer = init.torch_default,
         dtype: str = "float32",
     ) -> None:
+        self.padding_mode = edges.padding_mode(type(self).__name__, padding_mode)
         options = (stride, padding, dilation, groups, bias, weight_init, dtype)
         self._set(in_channels, out_channels, kernel_size, *options)
 
     def forward(self, x: Any) -> Any:
         """(N, C, D, H, W) -> (N, O, D', H', W')."""
-        return F.conv3d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        x, padding = edges.extended(self, x)
+        return F.conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class _ConvTranspose(_Conv):
