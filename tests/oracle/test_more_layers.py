@@ -196,6 +196,16 @@ SPATIAL = {
         [data(2, 4, 5, 4)],
         {},
     ),
+    "ConvTranspose1d to a size": (
+        lambda n, d: n.ConvTranspose1d(4, 6, 3, 3, 1, **d),
+        [data(2, 4, 5)],
+        {"output_size": (15,)},
+    ),
+    "ConvTranspose2d to a size": (
+        lambda n, d: n.ConvTranspose2d(4, 6, (3, 2), (2, 3), (1, 0), dilation=(2, 1), **d),
+        [data(4, 5, 4)],
+        {"output_size": [6, 12, 13]},
+    ),
     "Bilinear": (lambda n, d: n.Bilinear(3, 4, 5, **d), [data(2, 6, 3), data(2, 6, 4)], {}),
     "Linear with lengths": (lambda n, d: weight_norm(n, n.Linear(4, 3, **d)), [data(2, 4)], {}),
     "Linear with one length": (lambda n, d: weight_norm(n, n.Linear(4, 3, **d), dim=None), [data(2, 4)], {}),
@@ -505,6 +515,16 @@ MISFITS = {
     "channels": (lambda: nn.Conv1d(3, 4, 2, groups=2), ValueError, "Conv1d: groups=2 must divide 3 and 4"),
     "kernel": (lambda: nn.Conv3d(3, 4, (2, 2)), ValueError, "Conv3d: kernel_size must be one number or 3"),
     "a fraction": (lambda: nn.Conv1d(3, 4, 2.5), TypeError, "Conv1d: kernel_size must be a whole number"),
+    "output size": (
+        lambda: nn.ConvTranspose2d(3, 4, 2, 2)(np.ones((1, 3, 4, 4), np.float32), (8, 10)),
+        ValueError,
+        r"ConvTranspose2d: output_size \(8, 10\) of an input .*, expected \(8, 8\) to \(9, 9\)",
+    ),
+    "output sizes": (
+        lambda: nn.ConvTranspose2d(3, 4, 2, 2)(np.ones((1, 3, 4, 4), np.float32), (8, 8, 8)),
+        ValueError,
+        r"ConvTranspose2d: output_size \(8, 8, 8\) of an input",
+    ),
     "padding mode": (
         lambda: nn.Conv2d(3, 4, 2, padding_mode="mirror"),
         ValueError,

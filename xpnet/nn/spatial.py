@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from xpnet import functional as F
@@ -197,9 +198,28 @@ class _ConvTranspose(_Conv):
     def _set_output_padding(self, output_padding: Sizes) -> None:
         self.output_padding = each(type(self).__name__, "output_padding", output_padding, self.axes, 0)
 
-    def _arguments(self) -> tuple[Any, ...]:
-        sizes = (self.stride, self.padding, self.output_padding)
-        return self.weight, self.bias, *sizes, self.groups, self.dilation
+    def _arguments(self, x: Any, output_size: Any) -> tuple[Any, ...]:
+        more = self.output_padding if output_size is None else self._up_to(x, output_size)
+        return self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation
+
+    def _up_to(self, x: Any, output_size: Any) -> tuple[int, ...]:
+        """The output padding that makes an output of this size, of which axes of samples and channels go."""
+        name, axes = type(self).__name__, self.axes
+        given = [output_size] * axes if isinstance(output_size, int) else list(output_size)
+        wanted = [size(name, "output_size", n) for n in (given[-axes:] if len(given) == x.ndim else given)]
+        along = lambda value: (value,) * axes if isinstance(value, int) else value
+        options = map(along, (self.stride, self.padding, self.dilation))
+        least = [
+            (n - 1) * s - 2 * p + d * (k - 1) + 1
+            for n, k, s, p, d in zip(x.shape[-axes:], self.kernel_size, *options, strict=True)
+        ]
+        most = [n + s - 1 for n, s in zip(least, along(self.stride), strict=True)]
+        if len(wanted) != axes or any(not a <= n <= b for a, n, b in zip(least, wanted, most, strict=False)):
+            raise ValueError(
+                f"{name}: output_size {output_size} of an input {tuple(x.shape)}, expected {tuple(least)} to "
+                f"{tuple(most)}"
+            )
+        return tuple(n - a for n, a in zip(wanted, least, strict=True))
 
 
 class ConvTranspose1d(_ConvTranspose):
@@ -247,9 +267,9 @@ class ConvTranspose1d(_ConvTranspose):
         self._set(in_channels, out_channels, kernel_size, *options)
         self._set_output_padding(output_padding)
 
-    def forward(self, x: Any) -> Any:
-        """(N, C, L) -> (N, O, L')."""
-        return F.conv_transpose1d(x, *self._arguments())
+    def forward(self, x: Any, output_size: int | Sequence[int] | None = None) -> Any:
+        """(N, C, L) -> (N, O, L'); L' is `output_size`, if that is given and a window's step allows it."""
+        return F.conv_transpose1d(x, *self._arguments(x, output_size))
 
 
 class ConvTranspose2d(_ConvTranspose):
@@ -299,9 +319,9 @@ class ConvTranspose2d(_ConvTranspose):
         self._set(in_channels, out_channels, kernel_size, *options)
         self._set_output_padding(output_padding)
 
-    def forward(self, x: Any) -> Any:
-        """(N, C, H, W) -> (N, O, H', W')."""
-        return F.conv_transpose2d(x, *self._arguments())
+    def forward(self, x: Any, output_size: int | Sequence[int] | None = None) -> Any:
+        """(N, C, H, W) -> (N, O, H', W'), of `output_size`, if that is given and the steps allow it."""
+        return F.conv_transpose2d(x, *self._arguments(x, output_size))
 
 
 class _Pool1d(Layer):
