@@ -215,6 +215,7 @@ ROWS = {
     },
     "nn.functional.adaptive_avg_pool1d": Row(F.adaptive_avg_pool1d, "input:x output_size"),
     "nn.functional.adaptive_avg_pool2d": Row(F.adaptive_avg_pool2d, "input:x output_size"),
+    "nn.functional.adaptive_avg_pool3d": Row(F.adaptive_avg_pool3d, "input:x output_size"),
     "nn.functional.adaptive_max_pool1d": Row(
         F.adaptive_max_pool1d, "input:x output_size return_indices=False"
     ),

@@ -16,6 +16,7 @@ from xpnet.functional.options import binary_cross_entropy_with_logits, elu, gelu
 __all__ = [
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "avg_pool1d",
@@ -151,6 +152,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.functional.resampling import (
         adaptive_avg_pool1d,
         adaptive_avg_pool2d,
+        adaptive_avg_pool3d,
         adaptive_max_pool1d,
         adaptive_max_pool2d,
         interpolate,
@@ -190,7 +192,7 @@ else:
             ),
             "regularizers": "l1 l2",
             "resampling": (
-                "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d "
+                "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
                 "adaptive_max_pool2d interpolate pixel_shuffle pixel_unshuffle"
             ),
             "rms": "rms_norm",

@@ -339,6 +339,26 @@ def adaptive_avg_pool2d(x: Array | Tensor, output_size: int | tuple[int | None, 
     return _adaptive_mean("adaptive_avg_pool2d", x, output_size, 2)
 
 
+def adaptive_avg_pool3d(x: Array | Tensor, output_size: int | tuple[int | None, ...] | None) -> Tensor:
+    """The means of nearly equal parts of volumes.
+
+    Args:
+        x: (N, C, D, H, W) or (C, D, H, W).
+        output_size: one number or (D', H', W'); None keeps that of x.
+
+    Returns:
+        (N, C, D', H', W') or (C, D', H', W').
+
+    Raises:
+        ValueError: other numbers of axes, or a size below 1.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.adaptive_avg_pool3d(xpnet.asarray([[[[1.0, 2.0], [4.0, 5.0]]]]), 1)
+    array([[[[3.]]]], dtype=float32)
+    """
+    return _adaptive_mean("adaptive_avg_pool3d", x, output_size, 3)
+
+
 def adaptive_max_pool1d(
     x: Array | Tensor, output_size: int | tuple[int, ...], return_indices: bool = False
 ) -> Any:

@@ -20,7 +20,15 @@ from xpnet.nn.convolution import AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from xpnet.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, DropPath
 from xpnet.nn.linear import Flatten, Linear, Maxout, Unflatten
 from xpnet.nn.module import Module
-from xpnet.nn.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm
+from xpnet.nn.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm2d,
+    LayerNorm,
+    RMSNorm,
+)
 from xpnet.nn.parameter import Buffer, Parameter
 
 __all__ = [
@@ -37,6 +45,7 @@ __all__ = [
     "VGG",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "Autoencoder",
@@ -47,6 +56,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "BatchNorm3d",
     "Bilinear",
     "Buffer",
     "CTCLoss",
@@ -230,6 +240,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.nn.resizing import (
         AdaptiveAvgPool1d,
         AdaptiveAvgPool2d,
+        AdaptiveAvgPool3d,
         AdaptiveMaxPool1d,
         AdaptiveMaxPool2d,
         PixelShuffle,
@@ -289,7 +300,7 @@ else:
             "perceptron": "mlp",
             "recurrent": "GRU GRUCell LSTM LSTMCell RNN RNNCell",
             "resizing": (
-                "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d "
+                "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d "
                 "PixelShuffle PixelUnshuffle Upsample"
             ),
             "resnet": "ResNet resnet18 resnet34 resnet50",

@@ -271,7 +271,7 @@ def _scale_channels(graph: Graph, y: str, layer: Any, x: Value) -> str:
     return graph.add("Add", scaled, graph.constant(layer.bias.numpy().reshape(shape), x.dtype))
 
 
-@translates(nn.BatchNorm1d, nn.BatchNorm2d)
+@translates(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def batch_norm(graph: Graph, layer: Any, x: Value) -> str:
     """With the running statistics, or without them those of the samples at hand."""
     if layer.running_mean is None:

@@ -112,7 +112,7 @@ def upsample(graph: Graph, layer: nn.Upsample, x: Value) -> str:
     return graph.add("Resize", x.name, "", scales, mode="linear", coordinate_transformation_mode=corners)
 
 
-@translates(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+@translates(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 def adaptive_mean(graph: Graph, layer: Any, x: Value) -> str:
     """A mean of everything, or a matrix for each axis."""
     axes = layer.axes
