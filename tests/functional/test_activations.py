@@ -89,3 +89,10 @@ def test_softmax_sums_to_one_and_ignores_a_shift(shift):
 def test_log_softmax_of_unlikely_classes_is_exact():
     y = to_numpy(F.log_softmax(xpnet.asarray(np.array([1e4, 0.0, -1e4], np.float32))))
     np.testing.assert_array_equal(y, [0.0, -1e4, -2e4])
+
+
+def test_hardswish_is_flat_at_minus_infinity():
+    x = xpnet.tensor([-np.inf, -3.0, 3.0, np.inf], requires_grad=True)
+    with np.errstate(invalid="ignore"):  # its value is -inf times 0
+        F.hardswish(x).sum().backward()
+    assert xpnet.to_numpy(x.grad).tolist() == [0, 0, 1, 1]

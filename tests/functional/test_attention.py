@@ -174,3 +174,135 @@ def test_gradients_of_repeated_rows_add_up():
     x = np.array([0, 1, 1, 3] * 5)
     weight(x).sum().backward()
     assert xpnet.to_numpy(weight.weight.grad).tolist() == [[5, 5], [0, 0], [0, 0], [5, 5], [0, 0]]
+
+
+WHOLE = {"a list": [[0, 0, 1]], "uint8": np.array([[0, 0, 1]], np.uint8), "int64": np.array([[0, 0, 1]])}
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("mask", WHOLE.values(), ids=WHOLE)
+def test_masks_of_whole_numbers_are_refused(mask):
+    """They could be truth values or numbers to add."""
+    x, layer = xpnet.asarray(RNG.normal(size=(1, 3, 4))), nn.MultiheadAttention(4, 2, batch_first=True)
+    block = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    x = xpnet.asarray(x, "float32")
+    square = np.broadcast_to(np.asarray(mask), (3, 3))
+    calls = {
+        "scaled_dot_product_attention: attn_mask": lambda: F.scaled_dot_product_attention(x, x, x, mask),
+        "MultiheadAttention: key_padding_mask": lambda: layer(x, x, x, mask),
+        "MultiheadAttention: attn_mask": lambda: layer(x, x, x, attn_mask=square),
+    }
+    same = {"MultiheadAttention: key_padding_mask": lambda: block(x, src_key_padding_mask=mask)}
+    for name, call in (*calls.items(), *same.items()):
+        with pytest.raises(TypeError, match=rf"{name} is u?int(8|64), expected bool, or floating.*mask != 0"):
+            call()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_scores_of_large_values_in_16_bits(dtype, backend):
+    """Products of 200 and 200 are beyond float16, before and after the scale."""
+    if backend.name == "array_api_strict":
+        pytest.skip("it has no such types")
+    exact = RNG.normal(size=(2, 5, 16)) * 200
+    x = xpnet.asarray(exact, dtype)
+    y = F.scaled_dot_product_attention(x, x, x)
+    wide = xpnet.asarray(x, "float64")
+    expected = xpnet.to_numpy(F.scaled_dot_product_attention(wide, wide, wide))
+    assert y.dtype == x.dtype
+    near = {"rtol": 1e-2, "atol": 1.0}
+    np.testing.assert_allclose(xpnet.to_numpy(xpnet.asarray(y, "float64")), expected, **near)
+    layer = nn.MultiheadAttention(16, 2, bias=False, dtype="float64")
+    layer.in_proj_weight.data[...] = xpnet.asarray(np.concatenate([np.eye(16)] * 3))
+    expected = xpnet.to_numpy(layer(wide, wide, wide)[1])
+    half = layer.to(dtype)
+    np.testing.assert_allclose(
+        xpnet.to_numpy(xpnet.asarray(half(x, x, x)[1], "float64")), expected, atol=1e-2
+    )
+
+
+@pytest.mark.parametrize("shape", [(7, 1), (1, 1), (2, 1, 1, 1), (9,), (1, 9), ()])
+def test_gradients_of_masks_that_broadcast(shape):
+    mask = xpnet.tensor(RNG.normal(size=shape), requires_grad=True)
+    inputs = [xpnet.tensor(x, requires_grad=True) for x in (Q, K, V)]
+    assert xpnet.gradcheck(F.scaled_dot_product_attention, *inputs, mask)
+    assert mask.grad is None or mask.grad.shape == shape
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("mask", [np.ones((1, 3), bool), np.full((1, 3), -np.inf)], ids=["bool", "added"])
+def test_a_query_that_may_look_nowhere_gets_0(need_weights, mask):
+    layer = nn.MultiheadAttention(4, 2, batch_first=True, dtype="float64")
+    x = xpnet.tensor(RNG.normal(size=(1, 3, 4)), requires_grad=True)
+    y, weights = layer(x, x, x, mask, need_weights)
+    np.testing.assert_allclose(xpnet.to_numpy(y)[0, 0], layer.out_proj.bias.numpy(), atol=1e-12)
+    assert weights is None or not xpnet.to_numpy(weights).any()
+    y.sum().backward()
+    assert not xpnet.to_numpy(x.grad).any()
+
+
+def test_heads_of_queries_that_share_those_of_keys_have_masks_of_their_own():
+    """Heads 0 to 2 of queries share head 0 of keys, 3 to 5 head 1, and each has its own mask."""
+    q, mask = RNG.normal(size=(2, 6, 5, 4)), RNG.normal(size=(2, 6, 5, 9)) > 0
+    k, v = K[:, :2], V[:, :2]
+    y = F.scaled_dot_product_attention(*map(xpnet.asarray, (q, k, v, mask)), enable_gqa=True)
+    k, v = (np.repeat(x, 3, axis=1) for x in (k, v))
+    expected = F.scaled_dot_product_attention(*map(xpnet.asarray, (q, k, v, mask)))
+    np.testing.assert_allclose(xpnet.to_numpy(y), xpnet.to_numpy(expected), rtol=1e-10)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("p", [1.5, -0.1, float("nan")])
+def test_probabilities_are_looked_at_when_layers_are_made(p):
+    """A layer in evaluation drops nothing and would take any number."""
+    for make in (
+        lambda: nn.MultiheadAttention(4, 2, dropout=p),
+        lambda: nn.TransformerEncoderLayer(4, 2, dropout=p),
+        lambda: nn.TransformerDecoderLayer(4, 2, dropout=p),
+        lambda: nn.LSTM(3, 5, 2, dropout=p),
+        lambda: nn.SinusoidalEncoding(4, p),
+        lambda: nn.GPT(5, dropout=p),
+        lambda: nn.LSTMLanguageModel(5, dropout=p),
+        lambda: nn.ViT(
+            image_size=8, patch_size=4, num_layers=1, num_heads=1, hidden_dim=4, mlp_dim=4, dropout=p
+        ),
+        lambda: nn.VGG((1,), dropout=p),
+        lambda: nn.DropPath(p),
+        lambda: nn.Dropout(p),
+    ):
+        with pytest.raises(ValueError, match=r"is the probability of dropping|must be at least -inf"):
+            make()
+
+
+def test_no_rows_of_a_table_have_a_gradient_of_0():
+    layer = nn.Embedding(4, 3, padding_idx=0)
+    layer(np.zeros((0, 2), int)).sum().backward()
+    assert xpnet.to_numpy(layer.weight.grad).tolist() == np.zeros((4, 3)).tolist()
+
+
+@pytest.mark.host
+def test_places_begin_at_0():
+    with pytest.raises(ValueError, match=r"rotary_embedding: offset.* at least 0, got -1"):
+        F.rotary_embedding(Q, offset=-1)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("cell", [nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_a_cell_takes_one_step(cell):
+    with pytest.raises(
+        ValueError, match=rf"{cell.__name__}: expected x of shape \(N, 3\) or \(3,\), one step"
+    ):
+        cell(3, 5)(np.zeros((1, 2, 3), np.float32))
+
+
+@pytest.mark.host
+def test_dropout_between_one_layer_is_a_warning():
+    with pytest.warns(UserWarning, match="GRU: dropout=0.5 drops between layers, and there is one") as found:
+        nn.GRU(3, 5, dropout=0.5)
+    assert found[0].filename == __file__
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("size", [2.7, "3", True, (2, 1.5)])
+def test_sizes_of_images_are_whole(size):
+    with pytest.raises(TypeError, match="interpolate: size must be a whole number, got"):
+        F.interpolate(np.ones((1, 1, 4, 4)), size)

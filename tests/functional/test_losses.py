@@ -327,3 +327,26 @@ def test_l1_has_slope_0_at_0():
     w = xpnet.tensor(np.array([[-2.0, 0.0, -0.0, 3.0]]), requires_grad=True)
     F.l1([w], 0.5).backward()
     assert xpnet.to_numpy(w.grad).tolist() == [[-0.5, 0.0, 0.0, 0.5]]
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("worst", [1.2, -0.1])
+def test_a_probability_is_in_0_to_1(worst):
+    with pytest.raises(ValueError, match=rf"binary_cross_entropy: x must be prob.*got {worst}; for scores"):
+        F.binary_cross_entropy(np.array([0.5, worst]), np.array([1.0, 0.0]))
+    assert np.isnan(float(F.binary_cross_entropy(np.array([0.5, np.nan]), np.array([1.0, 0.0]))))
+
+
+def test_the_mean_over_no_samples_is_nan():
+    nothing = xpnet.asarray(np.zeros((0, 3)))
+    for reduction in ("batchmean", "mean"):
+        assert np.isnan(float(F.kl_div(nothing, nothing, reduction=reduction)))
+
+
+@pytest.mark.parametrize(("zero_infinity", "value"), [(False, np.inf), (True, 0.0)])
+def test_a_target_too_long_for_its_input_has_no_gradient(zero_infinity, value):
+    x = xpnet.tensor(np.full((2, 1, 3), -np.log(3)), requires_grad=True)
+    loss = F.ctc_loss(x, [[1, 1]], [2], [2], zero_infinity=zero_infinity)
+    loss.backward()
+    assert float(loss) == value
+    assert not xpnet.to_numpy(x.grad).any()

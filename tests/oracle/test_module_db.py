@@ -31,6 +31,7 @@ POOL = "kernel_size stride=None padding=0"
 NORM = "num_features eps=1e-5 momentum=0.1 affine=True track_running_stats=True bias=True"
 INSTANCE = "num_features eps=1e-5 momentum=0.1 affine=False track_running_stats=False bias=True"
 CONV = "in_channels out_channels kernel_size stride=1 padding=0 dilation=1 groups=1 bias=True"
+CONV += " padding_mode='zeros'"
 TRANSPOSED = (
     "in_channels out_channels kernel_size stride=1 padding=0 output_padding=0 groups=1 bias=True dilation=1"
 )
@@ -41,10 +42,16 @@ ROWS = {
     "MaxPool2d": Row(nn.MaxPool2d, POOL + " dilation=1 return_indices=False ceil_mode=False"),
     "BatchNorm1d": Row(nn.BatchNorm1d, NORM),
     "BatchNorm2d": Row(nn.BatchNorm2d, NORM),
+    "BatchNorm3d": Row(nn.BatchNorm3d, NORM),
     "InstanceNorm2d": Row(nn.InstanceNorm2d, INSTANCE),
     "GroupNorm": Row(nn.GroupNorm, "num_groups num_channels eps=1e-5 affine=True bias=True"),
     "LayerNorm": Row(nn.LayerNorm, "normalized_shape eps=1e-5 elementwise_affine=True bias=True"),
     "ReLU": Row(nn.ReLU, "inplace=False"),
+    "ReLU6": Row(nn.ReLU6, "inplace=False"),
+    "SELU": Row(nn.SELU, "inplace=False"),
+    "CELU": Row(nn.CELU, "alpha=1.0 inplace=False"),
+    "Softsign": Row(nn.Softsign, ""),
+    "Hardshrink": Row(nn.Hardshrink, "lambd=0.5"),
     "LeakyReLU": Row(nn.LeakyReLU, "negative_slope=0.01 inplace=False"),
     "ELU": Row(nn.ELU, "alpha=1.0 inplace=False"),
     "GELU": Row(nn.GELU, "approximate='none'"),
@@ -58,7 +65,7 @@ ROWS = {
     **{f"ConvTranspose{n}d": Row(getattr(nn, f"ConvTranspose{n}d"), TRANSPOSED) for n in (1, 2)},
     "MaxPool1d": Row(nn.MaxPool1d, POOL + " dilation=1 return_indices=False ceil_mode=False"),
     "AvgPool1d": Row(nn.AvgPool1d, POOL + " ceil_mode=False count_include_pad=True"),
-    **{f"AdaptiveAvgPool{n}d": Row(getattr(nn, f"AdaptiveAvgPool{n}d"), "output_size") for n in (1, 2)},
+    **{f"AdaptiveAvgPool{n}d": Row(getattr(nn, f"AdaptiveAvgPool{n}d"), "output_size") for n in (1, 2, 3)},
     **{
         f"AdaptiveMaxPool{n}d": Row(getattr(nn, f"AdaptiveMaxPool{n}d"), "output_size return_indices=False")
         for n in (1, 2)
@@ -85,7 +92,7 @@ ROWS = {
     "GLU": Row(nn.GLU, "dim=-1"),
 }
 # error inputs that we accept: eps 0 is exact wherever the values of a channel differ, and lessons use it
-ACCEPTED = [("BatchNorm1d", {"eps": 0.0}), ("BatchNorm2d", {"eps": 0.0})]
+ACCEPTED = [("BatchNorm1d", {"eps": 0.0}), ("BatchNorm2d", {"eps": 0.0}), ("BatchNorm3d", {"eps": 0.0})]
 # at most so many samples of one dtype need an option that we do not have
 LIMITS = {"MaxPool1d": (99, "no return_indices")}
 MODULES = {info.name.removeprefix("nn."): info for info in module_db}

@@ -157,17 +157,65 @@ SPATIAL = {
     "Conv1d": (lambda n, d: n.Conv1d(4, 6, 3, 2, 1, 2, 2, **d), [data(2, 4, 9)], {}),
     "Conv1d of one": (lambda n, d: n.Conv1d(4, 6, 3, padding="same", bias=False, **d), [data(4, 9)], {}),
     "Conv3d": (lambda n, d: n.Conv3d(2, 4, (2, 3, 2), 2, (1, 0, 1), 1, 2, **d), [data(2, 2, 4, 5, 3)], {}),
+    **{
+        f"Conv1d, {mode}": (
+            lambda n, d, mode=mode: n.Conv1d(4, 6, 4, 2, 2, padding_mode=mode, **d),
+            [data(2, 4, 9)],
+            {},
+        )
+        for mode in ("reflect", "replicate", "circular")
+    },
+    "Conv2d, reflect": (
+        lambda n, d: n.Conv2d(2, 4, (3, 2), padding=(2, 1), padding_mode="reflect", **d),
+        [data(1, 2, 4, 5)],
+        {},
+    ),
+    "Conv2d, circular, same": (
+        lambda n, d: n.Conv2d(2, 4, (4, 2), padding="same", dilation=(1, 2), padding_mode="circular", **d),
+        [data(2, 4, 5)],
+        {},
+    ),
+    "Conv2d, replicate, valid": (
+        lambda n, d: n.Conv2d(2, 4, 3, 2, "valid", padding_mode="replicate", **d),
+        [data(1, 2, 4, 5)],
+        {},
+    ),
+    "Conv3d, replicate": (
+        lambda n, d: n.Conv3d(2, 4, 2, 2, (1, 0, 2), groups=2, padding_mode="replicate", **d),
+        [data(1, 2, 3, 4, 5)],
+        {},
+    ),
+    "Conv3d, circular": (
+        lambda n, d: n.Conv3d(2, 4, 2, padding=1, padding_mode="circular", **d),
+        [data(1, 2, 3, 4, 5)],
+        {},
+    ),
     "ConvTranspose1d": (lambda n, d: n.ConvTranspose1d(4, 6, 3, 2, 1, 1, 2, **d), [data(2, 4, 5)], {}),
     "ConvTranspose2d": (
         lambda n, d: n.ConvTranspose2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 0), 2, False, (1, 2), **d),
         [data(2, 4, 5, 4)],
         {},
     ),
+    "ConvTranspose1d to a size": (
+        lambda n, d: n.ConvTranspose1d(4, 6, 3, 3, 1, **d),
+        [data(2, 4, 5)],
+        {"output_size": (15,)},
+    ),
+    "ConvTranspose2d to a size": (
+        lambda n, d: n.ConvTranspose2d(4, 6, (3, 2), (2, 3), (1, 0), dilation=(2, 1), **d),
+        [data(4, 5, 4)],
+        {"output_size": [6, 12, 13]},
+    ),
     "Bilinear": (lambda n, d: n.Bilinear(3, 4, 5, **d), [data(2, 6, 3), data(2, 6, 4)], {}),
     "Linear with lengths": (lambda n, d: weight_norm(n, n.Linear(4, 3, **d)), [data(2, 4)], {}),
     "Linear with one length": (lambda n, d: weight_norm(n, n.Linear(4, 3, **d), dim=None), [data(2, 4)], {}),
     "Conv2d with lengths": (
         lambda n, d: weight_norm(n, n.Conv2d(2, 3, 2, **d), dim=1),
+        [data(1, 2, 4, 5)],
+        {},
+    ),
+    "Conv2d with one length, by -1": (
+        lambda n, d: weight_norm(n, n.Conv2d(2, 3, 2, **d), dim=-1),
         [data(1, 2, 4, 5)],
         {},
     ),
@@ -193,6 +241,13 @@ SPATIAL = {
     "MaxUnpool2d to a size": (lambda n, d: Unpooled(n, 2, (1, 3, 8, 9)), [data(3, 8, 9)], {}),
     "MaxPool1d": (lambda n, d: n.MaxPool1d(3, 2, 1, ceil_mode=True), [data(2, 3, 8)], {}),
     "AvgPool1d": (lambda n, d: n.AvgPool1d(3, 2, 1, True, False), [data(2, 3, 8)], {}),
+    "MaxPool2d, wider than x": (lambda n, d: n.MaxPool2d((9, 2), ceil_mode=True), [data(2, 3, 5, 5)], {}),
+    "AvgPool1d, wider than x": (lambda n, d: n.AvgPool1d(9, ceil_mode=True), [data(2, 3, 5)], {}),
+    "AvgPool2d, wider than x": (
+        lambda n, d: n.AvgPool2d(9, padding=1, ceil_mode=True, count_include_pad=False),
+        [data(2, 3, 5, 5)],
+        {},
+    ),
     "AdaptiveAvgPool1d": (lambda n, d: n.AdaptiveAvgPool1d(3), [data(2, 3, 8)], {}),
     "AdaptiveAvgPool2d": (lambda n, d: n.AdaptiveAvgPool2d((3, None)), [data(2, 3, 8, 4)], {}),
     "AdaptiveMaxPool1d": (lambda n, d: n.AdaptiveMaxPool1d(3), [data(2, 3, 8)], {}),
@@ -419,10 +474,62 @@ def test_whole_parts_are_dropped(layer, shape, parts):
     np.testing.assert_array_equal(layer.eval()(x).numpy(), x.numpy())
 
 
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["ConstantPad", "ZeroPad"])
+def test_pads_of_one_sample_of_one_channel(kind, axes):
+    x, value = data(*(4, 3, 2)[:axes]), (0.5,) * (kind == "ConstantPad")
+    y = getattr(nn, f"{kind}{axes}d")(2, *value)(xpnet.asarray(x))
+    expected = getattr(torch.nn, f"{kind}{axes}d")(2, *value)(torch.tensor(x))
+    np.testing.assert_array_equal(xpnet.to_numpy(y), expected.numpy())
+
+
+def test_instances_of_one_position_have_running_statistics():
+    theirs = torch.nn.InstanceNorm2d(3, affine=True, track_running_stats=True).double()
+    theirs(torch.tensor(data(2, 3, 4, 5)))
+    ours = nn.InstanceNorm2d(3, affine=True, track_running_stats=True, dtype="float64")
+    ours.load_state_dict(state_of(theirs))
+    x = data(2, 3, 1, 1)
+    close(ours.eval()(xpnet.asarray(x)), theirs.eval()(torch.tensor(x)), "float64")
+    with pytest.raises(ValueError, match="InstanceNorm2d: expected"):
+        ours.train()(xpnet.asarray(x))
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("axes", [1, 2])
+def test_spectral_norm_of_transposed_convolutions_is_that_of_outputs(axes):
+    """More inputs than outputs, so that the vectors' lengths tell the axes apart."""
+    layer = nn.spectral_norm(getattr(nn, f"ConvTranspose{axes}d")(4, 2, 3))
+    at = layer.parametrizations["weight"]
+    assert vars(at)["0"]._u.data.shape == (2,)
+    assert vars(at)["0"]._v.data.shape == (4 * 3**axes,)
+    matrix = np.moveaxis(layer.eval().weight.numpy(), 1, 0).reshape(2, -1)
+    assert abs(np.linalg.norm(matrix, 2) - 1) < 1e-3
+
+
 MISFITS = {
+    "wider with steps": (
+        lambda: nn.MaxPool1d(9, 1, ceil_mode=True)(np.ones((1, 1, 5), np.float32)),
+        ValueError,
+        "smaller than the window",
+    ),
     "channels": (lambda: nn.Conv1d(3, 4, 2, groups=2), ValueError, "Conv1d: groups=2 must divide 3 and 4"),
     "kernel": (lambda: nn.Conv3d(3, 4, (2, 2)), ValueError, "Conv3d: kernel_size must be one number or 3"),
     "a fraction": (lambda: nn.Conv1d(3, 4, 2.5), TypeError, "Conv1d: kernel_size must be a whole number"),
+    "output size": (
+        lambda: nn.ConvTranspose2d(3, 4, 2, 2)(np.ones((1, 3, 4, 4), np.float32), (8, 10)),
+        ValueError,
+        r"ConvTranspose2d: output_size \(8, 10\) of an input .*, expected \(8, 8\) to \(9, 9\)",
+    ),
+    "output sizes": (
+        lambda: nn.ConvTranspose2d(3, 4, 2, 2)(np.ones((1, 3, 4, 4), np.float32), (8, 8, 8)),
+        ValueError,
+        r"ConvTranspose2d: output_size \(8, 8, 8\) of an input",
+    ),
+    "padding mode": (
+        lambda: nn.Conv2d(3, 4, 2, padding_mode="mirror"),
+        ValueError,
+        "Conv2d: padding_mode must be one of zeros, reflect, replicate, circular, got 'mirror'",
+    ),
     "same": (lambda: nn.Conv1d(3, 4, 2, 2, "same"), ValueError, 'padding="same" needs stride 1'),
     "axes": (
         lambda: nn.Conv1d(3, 4, 2)(np.ones((1, 3, 4, 4), np.float32)),

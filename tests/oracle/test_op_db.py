@@ -139,6 +139,12 @@ ROWS = {
     "nn.functional.mish": Row(F.mish, "input:x inplace=False"),
     "nn.functional.hardsigmoid": Row(F.hardsigmoid, "input:x inplace=False"),
     "nn.functional.hardswish": Row(F.hardswish, "input:x inplace=False"),
+    "nn.functional.selu": Row(F.selu, "input:x inplace=False"),
+    "nn.functional.celu": Row(F.celu, "input:x alpha=1.0 inplace=False"),
+    "nn.functional.relu6": Row(F.relu6, "input:x inplace=False"),
+    "nn.functional.softsign": Row(F.softsign, "input:x"),
+    "nn.functional.hardshrink": Row(F.hardshrink, "input:x lambd=0.5"),
+    "unflatten": Row(F.unflatten, "input:x dim sizes"),
     "nn.functional.logsigmoid": Row(F.logsigmoid, "input:x"),
     "nn.functional.prelu": Row(F.prelu, "input:x weight"),
     "nn.functional.glu": Row(F.glu, "input:x dim=-1"),
@@ -209,6 +215,7 @@ ROWS = {
     },
     "nn.functional.adaptive_avg_pool1d": Row(F.adaptive_avg_pool1d, "input:x output_size"),
     "nn.functional.adaptive_avg_pool2d": Row(F.adaptive_avg_pool2d, "input:x output_size"),
+    "nn.functional.adaptive_avg_pool3d": Row(F.adaptive_avg_pool3d, "input:x output_size"),
     "nn.functional.adaptive_max_pool1d": Row(
         F.adaptive_max_pool1d, "input:x output_size return_indices=False"
     ),
@@ -265,6 +272,14 @@ BROADCAST_OR_NAN = (
 DIFFERENT = {
     "abs": NAN,  # NaN, not 0
     "nn.functional.elu": NAN,  # NaN, not dy
+    "nn.functional.selu": NAN,
+    "nn.functional.celu": (
+        "the gradient at NaN, or PyTorch's 1 / alpha in float64, which is float32's",
+        lambda a, dtype: NAN[1](a, dtype) or (dtype == "float64" and a.get("alpha", 1) != 1),
+    ),
+    "nn.functional.relu6": NAN,  # dy, as of hardtanh
+    "nn.functional.softsign": NAN,  # beside it infinity, where the slope is 0 and PyTorch's NaN
+    "nn.functional.hardshrink": NAN,  # dy, not 0
     "nn.functional.hardtanh": NAN,  # dy, as of relu; PyTorch gives 0 in vectors and dy in what is left
     "nn.functional.hardsigmoid": (
         "the gradient at NaN, or PyTorch's 1/6 in float64, which is float32's",
@@ -296,6 +311,11 @@ LIMITS = {
     "abs": (4, "the gradient at NaN"),
     "transpose": (1, "an axis of no axes"),
     "nn.functional.elu": (2, "the gradient at NaN"),
+    "nn.functional.selu": (2, "the gradient at NaN"),
+    "nn.functional.celu": (99, DIFFERENT["nn.functional.celu"][0]),
+    "nn.functional.relu6": (4, "the gradient at NaN"),
+    "nn.functional.softsign": (2, "the gradient at NaN"),
+    "nn.functional.hardshrink": (4, "the gradient at NaN"),
     "nn.functional.hardtanh": (4, "the gradient at NaN"),
     "nn.functional.hardsigmoid": (99, DIFFERENT["nn.functional.hardsigmoid"][0]),
     "nn.functional.margin_ranking_loss": (99, BROADCAST_OR_NAN[0]),

@@ -63,3 +63,14 @@ def test_names_are_those_of_the_tables():
         named("optimizer", ["adm"])
     with pytest.raises(ValueError, match="a kind is one of optimizer, activation"):
         make("rule", "adam")
+
+
+@pytest.mark.parametrize("name", ["vit", "mixer"])
+@pytest.mark.parametrize(
+    ("sides", "padded"), [((28, 28), False), ((9, 12), True), ((29, 29), True), ((5, 5), False)]
+)
+def test_models_of_patches_take_pictures_of_any_size(name, sides, padded):
+    """Patches fill them, or zeros make room for one more."""
+    model = make("model", name)((2, *sides), 3)
+    assert isinstance(model, nn.Sequential) is padded
+    assert model(np.ones((2, 2, *sides), np.float32)).shape == (2, 3)

@@ -205,7 +205,8 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     """a @ b of matrices, or of batches of them, into `out` if the backend can and the dtypes agree."""
     if type(a) in HOST_TYPES:
         if out is None:
-            return np.dot(a, b) if a.ndim == 2 == b.ndim else a @ b  # the same, half a microsecond sooner
+            y = np.dot(a, b) if a.ndim == 2 == b.ndim else a @ b  # the same, half a microsecond sooner
+            return y if y.dtype is a.dtype else narrow(y, a)  # of bfloat16 NumPy makes float32
         if out.dtype is a.dtype:
             return np.matmul(a, b, out)
     if out is not None and out.dtype == a.dtype == b.dtype and backend_name(a) in _NUMPY_LIKE:

@@ -21,7 +21,7 @@ TYPES = {"bf16": "bfloat16", "bfloat16": "bfloat16", "float16": "float16"}
 
 LOWER = frozenset(
     ("attention", "bias_activation", "conv2d", "einsum", "linear", "linear_activation", "matmul")
-) | {"recurrence", "transposed", "two_sided"}
+) | {"attention_matrix", "recurrence", "transposed", "two_sided"}
 """Ops whose float32 arguments are rounded: products, and what is made in one pass with them."""
 
 UPPER = (

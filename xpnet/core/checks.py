@@ -57,6 +57,19 @@ def number(layer: str, name: str, value: Any, least: float = -math.inf) -> float
     return float(value)
 
 
+def probability(layer: str, name: str, value: Any) -> float:
+    """The probability of dropping.
+
+    Raises:
+        TypeError: no number.
+        ValueError: outside [0, 1].
+    """
+    p = number(layer, name, value)
+    if not p <= 1 or p < 0:
+        raise ValueError(f"{layer}: {name} is the probability of dropping, in [0, 1], got {value}")
+    return p
+
+
 def axis(layer: str, name: str, value: Any) -> int:
     """A whole number, also a negative one, which counts from the end. Raises as `size` does."""
     return size(layer, name, value, -sys.maxsize)

@@ -16,6 +16,7 @@ from xpnet.functional.options import binary_cross_entropy_with_logits, elu, gelu
 __all__ = [
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "avg_pool1d",
@@ -26,6 +27,7 @@ __all__ = [
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "celu",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -50,6 +52,7 @@ __all__ = [
     "global_avg_pool2d",
     "glu",
     "group_norm",
+    "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -87,9 +90,11 @@ __all__ = [
     "poisson_nll_loss",
     "prelu",
     "relu",
+    "relu6",
     "rms_norm",
     "rotary_embedding",
     "scaled_dot_product_attention",
+    "selu",
     "sigmoid",
     "sigmoid_focal_loss",
     "silu",
@@ -99,9 +104,11 @@ __all__ = [
     "softmax",
     "softmin",
     "softplus",
+    "softsign",
     "swiglu",
     "tanh",
     "triplet_margin_loss",
+    "unflatten",
 ]
 
 if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
@@ -127,6 +134,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         softmin,
         swiglu,
     )
+    from xpnet.functional.more_activations import celu, hardshrink, relu6, selu, softsign
     from xpnet.functional.padding import pad
     from xpnet.functional.pairs import (
         binary_cross_entropy,
@@ -144,6 +152,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.functional.resampling import (
         adaptive_avg_pool1d,
         adaptive_avg_pool2d,
+        adaptive_avg_pool3d,
         adaptive_max_pool1d,
         adaptive_max_pool2d,
         interpolate,
@@ -160,6 +169,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         conv_transpose2d,
         max_pool1d,
     )
+    from xpnet.functional.unflattening import unflatten
     from xpnet.functional.unpooling import max_unpool1d, max_unpool2d
     from xpnet.functional.variational import elbo_loss, gaussian_kl
 else:
@@ -174,6 +184,7 @@ else:
             ),
             "dropping": "drop_path dropout1d dropout2d dropout3d",
             "gates": "glu hardsigmoid hardswish logsigmoid mish prelu silu softmin swiglu",
+            "more_activations": "celu hardshrink relu6 selu softsign",
             "padding": "pad",
             "pairs": (
                 "binary_cross_entropy gaussian_nll_loss hinge_embedding_loss huber_loss kl_div "
@@ -181,11 +192,12 @@ else:
             ),
             "regularizers": "l1 l2",
             "resampling": (
-                "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d "
+                "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
                 "adaptive_max_pool2d interpolate pixel_shuffle pixel_unshuffle"
             ),
             "rms": "rms_norm",
             "spatial": "avg_pool1d bilinear conv1d conv3d conv_transpose1d conv_transpose2d max_pool1d",
+            "unflattening": "unflatten",
             "unpooling": "max_unpool1d max_unpool2d",
             "variational": "elbo_loss gaussian_kl",
         },

@@ -10,6 +10,7 @@ from typing import Any
 from xpnet.core import random
 from xpnet.core.arrays import (
     BOOL,
+    FLOAT,
     arange,
     carries_gradients,
     cast,
@@ -52,7 +53,7 @@ def scaled_dot_product_attention(
         key: (..., S, E); leading axes broadcast.
         value: (..., S, V).
         attn_mask: broadcasts to (..., L, S). Of bool: True where a query may look; of floats: added to the
-            scores. A query that may look nowhere gets 0.
+            scores, and it may have a gradient. A query that may look nowhere gets 0.
         dropout_p: the probability that a weight is dropped; given 0 it is not (there is no `training` here).
         is_causal: query l looks at keys 0 to l; not with a mask.
         scale: default 1 / sqrt(E).
@@ -64,7 +65,7 @@ def scaled_dot_product_attention(
 
     Raises:
         ValueError: shapes that do not fit, a mask and `is_causal`, or dropout_p outside [0, 1].
-        TypeError: something is not of floats.
+        TypeError: something is not of floats, or a mask is of whole numbers, which could mean either.
 
     Scores are made for some queries at a time and made again in the backward pass: memory grows with L, not
     with L S.
@@ -91,6 +92,7 @@ def scaled_dot_product_attention(
     lead, times = tuple(query.shape[:-3]), heads // shared
     q = reshape(query, (*lead, shared, times, *query.shape[-2:]))
     k, v = (reshape(x, (*x.shape[:-2], 1, *x.shape[-2:])) for x in (key, value))
+    attn_mask = None if attn_mask is None else check_mask(f"{name}: attn_mask", attn_mask)
     if attn_mask is not None and attn_mask.ndim > 2:
         h = attn_mask.shape[-3]
         split = (1, 1) if h == 1 else (shared, times)
@@ -115,7 +117,8 @@ def attention(
     batch = check_shapes(q, k, v)
     length, width, keys = q.shape[-2], q.shape[-1], k.shape[-2]
     scale = 1 / math.sqrt(width or 1) if scale is None else scale
-    mask = None if mask is None else mask_beside(mask, q, (*batch, length, keys))
+    given = None if mask is None else mask_beside(mask, q, (*batch, length, keys))
+    mask = _along_keys(given, keys)
     step = max(1, _SCORES // max(1, math.prod(batch) * keys))
     blocks = [slice(i, min(i + step, length)) for i in range(0, length, step)] or [slice(0, 0)]
     kt = xp.matrix_transpose(k)
@@ -127,7 +130,7 @@ def attention(
     def weights(rows: slice) -> Array:
         """softmax of the scores of some queries."""
         cols = seen(rows)
-        s = matmul(q[..., rows, :], kt[..., cols])
+        s = matmul(widen(q[..., rows, :]), widen(kt[..., cols]))  # float16 holds no product of 256 and 256
         part = mask if mask is None else mask[..., rows if mask.shape[-2] > 1 else slice(None), cols]
         return attention_weights(s, scale, part, rows.start if causal else None)
 
@@ -165,7 +168,7 @@ def attention(
         for rows in blocks:
             w, cols, g = weights_of(rows), seen(rows), dy[..., rows, :]
             to_v = matmul(along(narrow(dropped(w, rows), q)), g)
-            dw = dropped(widen(matmul(g, along(v[..., cols, :]))), rows)
+            dw = dropped(matmul(widen(g), widen(along(v[..., cols, :]))), rows)
             # the sum of dw w over keys is that of dy y over features
             total = xp.sum(widen(g) * widen(y[..., rows, :]), axis=-1, keepdims=True)
             if mask is not None and kind(mask) != BOOL:
@@ -182,7 +185,7 @@ def attention(
             dq[0] if len(dq) == 1 else xp.concat(dq, axis=-2),
             unbroadcast(dk, k),
             unbroadcast(dv, v),
-            lambda out: _of_mask(xp, dmask, mask, keys) if dmask else None,
+            lambda out: _of_mask(xp, dmask, given) if dmask else None,
         )
 
     return y, pullback
@@ -257,7 +260,37 @@ def scores_gradient(w: Array, dw: Array, total: Array, scale: float = 1.0) -> Ar
     return w * (dw - total) * scale
 
 
-def _of_mask(xp: Any, parts: list[Array], mask: Array, keys: int) -> Array:
+@differentiable(anywhere=("mask",))
+def attention_matrix(q: Array, k: Array, mask: Any = None, causal: bool = False) -> tuple[Array, Pullback]:
+    """softmax(q k^T / sqrt(E) + mask), the whole matrix: what `attention` multiplies values by."""
+    xp, scale = namespace(q, k), 1 / math.sqrt(q.shape[-1])
+    batch = _together(tuple(q.shape[:-2]), tuple(k.shape[:-2]))
+    given = None if mask is None else mask_beside(mask, q, (*batch, q.shape[-2], k.shape[-2]))
+    s = matmul(widen(q), widen(xp.matrix_transpose(k)))
+    w = attention_weights(s, scale, _along_keys(given, k.shape[-2]), 0 if causal else None)
+
+    def pullback(dy: Array) -> tuple[Any, ...]:
+        dw = widen(dy)
+        ds = scores_gradient(w, dw, xp.sum(dw * w, axis=-1, keepdims=True))
+        into = narrow(ds * scale, q)
+        return (
+            unbroadcast(matmul(into, k), q),
+            unbroadcast(matmul(xp.matrix_transpose(into), q), k),
+            lambda out: None if given is None or kind(given) == BOOL else _of_mask(xp, [ds], given),
+        )
+
+    return narrow(w, q), pullback
+
+
+def _along_keys(mask: Any, keys: int) -> Any:
+    """A mask with axes for queries and keys, that of keys at its full length: parts of it are taken."""
+    if mask is None or (mask.ndim > 1 and mask.shape[-1] == keys):
+        return mask
+    rows = mask.shape[-2] if mask.ndim > 1 else 1
+    return namespace(mask).broadcast_to(mask, (*mask.shape[:-2], rows, keys))
+
+
+def _of_mask(xp: Any, parts: list[Array], mask: Array) -> Array:
     whole = parts[0] if len(parts) == 1 else xp.concat(parts, axis=-2)
     return xp.astype(unbroadcast(whole, mask), mask.dtype, copy=False)
 
@@ -312,24 +345,36 @@ def _together(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(s.pop() for s in sizes)
 
 
+def check_mask(name: str, mask: Any) -> Any:
+    """A mask as an array or a Tensor.
+
+    Raises:
+        TypeError: it is neither of bool nor of floats.
+    """
+    mask = mask if carries_gradients(mask) or isinstance(mask, Tensor) else array_like(mask)
+    if kind(mask) not in (BOOL, FLOAT):
+        raise TypeError(
+            f"{name} is {dtype_name(mask.dtype)}, expected bool, or floating-point numbers, which are added "
+            "to the scores; of 0 and 1 make bool, as in mask != 0"
+        )
+    return mask
+
+
 def mask_beside(mask: Any, q: Array, shape: tuple[int, ...]) -> Array:
-    """A mask beside q, of bool or of floats, with axes for queries and keys."""
+    """A mask beside q, of bool or of floats, that broadcasts to queries and keys."""
     like = q.data if carries_gradients(q) else q
+    name = "scaled_dot_product_attention"
+    mask = check_mask(f"{name}: attn_mask", mask)
     if not carries_gradients(mask):
         mask = array_like(mask)
         if kind(mask) != BOOL:
             mask = cast(mask, dtype_name(like.dtype))
         mask = constant(asarray(mask, backend=backend_of(like)), q)
-    name = "scaled_dot_product_attention"
-    if kind(mask) != BOOL:
-        floating(name, mask, "the mask")
     try:
-        if mask.ndim < 2 or _together(tuple(mask.shape), shape) != shape:
+        if _together(tuple(mask.shape), shape) != shape:
             raise ValueError
     except ValueError:
         raise ValueError(
             f"{name}: a mask of shape {tuple(mask.shape)} does not broadcast to queries and keys {shape}"
         ) from None
-    if mask.shape[-1] != shape[-1]:
-        mask = namespace(mask).broadcast_to(mask, (*mask.shape[:-1], shape[-1]))
     return mask

@@ -36,7 +36,8 @@ def ctc_loss(
         target_lengths: (N,) of each target, at most S.
         blank: the class of no label.
         reduction: "mean" divides each loss by the length of its target first; "sum" or "none".
-        zero_infinity: the loss and the gradient of a target that is too long for its input are 0.
+        zero_infinity: the loss of a target that is too long for its input is 0; else it is infinite. Its
+            gradient is 0 either way, where PyTorch's is NaN with the infinite loss.
 
     Returns:
         A loss without axes, or with "none" one a sequence.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.core.arrays import floating
+from xpnet.core.arrays import floating, narrow, widen
 from xpnet.core.backend import Array
-from xpnet.core.operators import mean, sum
+from xpnet.core.operators import max, mean, sum
 from xpnet.core.places import namespace
+from xpnet.core.shapes import meet
 from xpnet.core.tensor import Tensor
 from xpnet.functional.options import binary_cross_entropy_with_logits
 from xpnet.functional.targets import as_constant
@@ -44,7 +45,7 @@ def _vectors(name: str, *inputs: Any) -> Any:
 def pairwise_distance(
     x1: Array | Tensor, x2: Array | Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
-    """(sum |x1 - x2 + eps|^p)^(1/p) over the last axis.
+    """(sum |x1 - x2 + eps|^p)^(1/p) over the last axis; the largest |x1 - x2 + eps| of p = infinity.
 
     Args:
         x1: (..., D).
@@ -63,15 +64,38 @@ def pairwise_distance(
     >>> F.pairwise_distance(xpnet.asarray([[3.0, 4.0]]), xpnet.asarray([[0.0, 0.0]]), eps=0.0)
     array([5.], dtype=float32)
     """
-    xp = _vectors("pairwise_distance", x1, x2)
+    _vectors("pairwise_distance", x1, x2)
+    check_p("pairwise_distance", p)
+    a, b = meet(x1, x2, "pairwise_distance")
+    return narrow(_norm(widen(a) - widen(b) + eps, p, keepdim), a)
+
+
+def check_p(name: str, p: float) -> None:
+    """p of a norm, above 0.
+
+    Raises:
+        ValueError: it is not.
+    """
     if not p > 0:
-        raise ValueError(f"pairwise_distance: p must be above 0, got {p}")
-    difference = x1 - x2 + eps
+        raise ValueError(f"{name}: p must be above 0, got {p}")
+
+
+def _norm(x: Any, p: float, keepdim: bool = False) -> Any:
+    """(sum |x|^p)^(1/p) over the last axis, with gradient 0 where it is 0."""
+    xp = namespace(x)
     if p == 1:
-        return sum(xp.abs(difference), -1, keepdim)
+        return sum(xp.abs(x), -1, keepdim)
     if p == 2:
-        return _root(xp, sum(difference * difference, -1, keepdim))
-    return sum(xp.abs(difference) ** p, -1, keepdim) ** (1 / p)
+        return _root(xp, sum(x * x, -1, keepdim))
+    if p == math.inf:
+        return max(xp.abs(x), -1, keepdim)
+    return _power(xp, sum(_power(xp, xp.abs(x), p), -1, keepdim), 1 / p)
+
+
+def _power(xp: Any, x: Any, p: float) -> Any:
+    """x^p of x at least 0, with gradient 0 at 0."""
+    nothing = x == 0
+    return xp.where(nothing, xp.zeros_like(x), xp.where(nothing, xp.ones_like(x), x) ** p)
 
 
 def _root(xp: Any, square: Any) -> Any:
@@ -101,6 +125,8 @@ def cosine_similarity(x1: Array | Tensor, x2: Array | Tensor, dim: int = 1, eps:
     0.8...
     """
     xp = namespace(floating("cosine_similarity", x1), floating("cosine_similarity", x2))
+    like, _ = meet(x1, x2, "cosine_similarity")
+    x1, x2 = widen(x1), widen(x2)
     try:
         x1, x2 = (
             x1 + xp.zeros_like(x2),
@@ -111,7 +137,7 @@ def cosine_similarity(x1: Array | Tensor, x2: Array | Tensor, dim: int = 1, eps:
             f"cosine_similarity: inputs of shapes {tuple(x1.shape)} and {tuple(x2.shape)} do not fit"
         ) from None
     if x1.ndim == 0 and dim in (-1, 0):
-        return cosine_similarity(xp.reshape(x1, (1,)), xp.reshape(x2, (1,)), 0, eps)
+        x1, x2, dim = xp.reshape(x1, (1,)), xp.reshape(x2, (1,)), 0
     if not -x1.ndim <= dim < x1.ndim:
         raise ValueError(f"cosine_similarity: dim={dim} is not an axis of {tuple(x1.shape)}")
 
@@ -120,7 +146,7 @@ def cosine_similarity(x1: Array | Tensor, x2: Array | Tensor, dim: int = 1, eps:
         least = xp.full_like(square, eps * eps)
         return x / xp.sqrt(xp.where(square > least, square, least))
 
-    return sum(unit(x1) * unit(x2), dim)
+    return narrow(sum(unit(x1) * unit(x2), dim), like)
 
 
 def _hinge(xp: Any, x: Any) -> Any:
@@ -204,11 +230,13 @@ def cosine_embedding_loss(
             f"{tuple(input2.shape)} and {tuple(t.shape)}"
         )
     tiny = 1e-12  # PyTorch adds it to the squares of the lengths
+    a, b = meet(input1, input2, name)
+    wide_a, wide_b = widen(a), widen(b)
     square = lambda x: sum(x * x, -1) + tiny
-    cos = sum(input1 * input2, -1) / xp.sqrt(square(input1) * square(input2))
+    cos = sum(wide_a * wide_b, -1) / xp.sqrt(square(wide_a) * square(wide_b))
     nothing = xp.zeros_like(cos)
     losses = xp.where(t == 1, 1 - cos, xp.where(t == -1, _hinge(xp, cos - margin), nothing))
-    return _reduced(name, losses, reduction)
+    return narrow(_reduced(name, losses, reduction), a)
 
 
 def triplet_margin_loss(
@@ -252,10 +280,14 @@ def triplet_margin_loss(
     if len({x.ndim for x in (anchor, positive, negative)}) > 1:
         shapes = ", ".join(str(tuple(x.shape)) for x in (anchor, positive, negative))
         raise ValueError(f"{name}: expected three inputs of as many axes, got {shapes}")
-    near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)
+    check_p(name, p)
+    a, b = meet(anchor, positive, name)
+    c = meet(anchor, negative, name)[1]
+    x, y, z = widen(a), widen(b), widen(c)
+    near, far = _norm(x - y + eps, p), _norm(x - z + eps, p)
     if swap:
-        far = xp.minimum(far, pairwise_distance(positive, negative, p, eps))
-    return _reduced(name, _hinge(xp, near - far + margin), reduction)
+        far = xp.minimum(far, _norm(y - z + eps, p))
+    return narrow(_reduced(name, _hinge(xp, near - far + margin), reduction), a)
 
 
 def multilabel_soft_margin_loss(

@@ -70,10 +70,10 @@ def rows_of(weight: Array, x: Any, padding_idx: int | None = None) -> Result:
 
     def pullback(dy: Array) -> Array:
         rows = xp.reshape(dy, (math.prod(places.shape), d))
-        flat = xp.reshape(places, (-1,)) if math.prod(places.shape) else places[:0]
+        flat = xp.reshape(places, (math.prod(places.shape),))
         if padding_idx is not None:
             rows = keep(rows, (flat != padding_idx % n)[:, None])
-        return narrow(scatter_add((n, d), (xp.reshape(flat, (rows.shape[0],)),), widen(rows)), dy)
+        return narrow(scatter_add((n, d), (flat,), widen(rows)), dy)
 
     taken = gather(weight, (xp.reshape(places, (math.prod(places.shape),)),))
     return xp.reshape(taken, (*places.shape, d)), pullback
@@ -156,7 +156,7 @@ def rotary_embedding(x: Array, base: float = 10000.0, offset: int = 0, interleav
         The shape of x.
 
     Raises:
-        ValueError: D is odd, or there is no axis of places.
+        ValueError: D is odd, there is no axis of places, or `offset` is negative.
         TypeError: x is not of floats.
 
     >>> import xpnet, xpnet.functional as F
@@ -167,6 +167,8 @@ def rotary_embedding(x: Array, base: float = 10000.0, offset: int = 0, interleav
     xp = namespace(floating("rotary_embedding", x))
     if x.ndim < 2 or x.shape[-1] % 2:
         raise ValueError(f"rotary_embedding: expected x of shape (..., L, D), D even, got {tuple(x.shape)}")
+    if offset < 0:
+        raise ValueError(f"rotary_embedding: offset, the first place, must be at least 0, got {offset}")
     length, dim = x.shape[-2:]
     like = widen(x)
     of_like: Any = like.data if carries_gradients(like) else like

@@ -53,7 +53,7 @@ def hardswish_op(x: Array) -> Result:
 
     def pullback(dy: Array) -> Array:
         wide = widen(dy)
-        return narrow(xp.where(z >= 3, wide, keep(wide, ~(z <= -3)) * (z * (1 / 3) + 0.5)), x)
+        return narrow(xp.where(z >= 3, wide, keep(wide * (z * (1 / 3) + 0.5), ~(z <= -3))), x)
 
     return y, pullback
 

@@ -343,7 +343,7 @@ def instance_norm(
     """Standardise each channel of each sample over its positions (Ulyanov et al., 2016).
 
     Args:
-        x: (N, C, ...) with more than one position.
+        x: (N, C, ...), with `use_input_stats` of more than one position.
         running_mean: (C,), moved *in place* towards the samples' average mean with `use_input_stats`, else
             used instead of theirs.
         running_var: (C,), likewise, with the unbiased variances.
@@ -364,7 +364,7 @@ def instance_norm(
     array([[[-1.,  1.]]], dtype=float32)
     """
     floating("instance_norm", array_of(x))
-    if x.ndim < 3 or math.prod(x.shape[2:]) < 2:
+    if x.ndim < 3 or (use_input_stats and math.prod(x.shape[2:]) < 2):
         raise ValueError(
             f"instance_norm: expected (N, C, ...) with more than one position, got {tuple(x.shape)}"
         )

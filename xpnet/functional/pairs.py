@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 from xpnet.core.arrays import floating, keep, narrow, widen, zero
-from xpnet.core.backend import Array
+from xpnet.core.backend import HOST_TYPES, Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
 from xpnet.core.places import namespace
+from xpnet.core.recording import by_values
 from xpnet.core.shapes import unbroadcast
 from xpnet.functional.losses import _elementwise, _spread
 from xpnet.functional.targets import as_constant, reduce_losses, same_shape
@@ -116,7 +117,7 @@ def kl_div(x: Array, target: Any, *, reduction: str = "mean", log_target: bool =
         x: log-probabilities, any shape.
         target: probabilities of the same shape; 0 log 0 is 0.
         reduction: "mean" over elements; "batchmean", the sum divided by the samples, is the divergence;
-            "sum" or "none".
+            "sum" or "none". Both means of no samples are NaN.
         log_target: the target is log-probabilities, too.
 
     Returns:
@@ -141,7 +142,8 @@ def kl_div(x: Array, target: Any, *, reduction: str = "mean", log_target: bool =
         by_target = lambda: log_p - z + 1
     if reduction == "batchmean":
         total, back = _elementwise(value, x, "sum", lambda: -p, by_target)
-        fraction = 1 / max(1, x.shape[0] if x.ndim else 1)
+        samples = x.shape[0] if x.ndim else 1
+        fraction = 1 / samples if samples else math.nan  # as the mean of nothing
         return total * fraction, lambda dy: back(dy * fraction)
     return _elementwise(value, x, reduction, lambda: -p, by_target)
 
@@ -160,7 +162,7 @@ def binary_cross_entropy(x: Array, target: Any, weight: Any = None, *, reduction
         A loss without axes, or with "none" one of the shape of x.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes that do not fit; of arrays of NumPy, x outside [0, 1].
 
     >>> import xpnet, xpnet.functional as F
     >>> round(float(F.binary_cross_entropy(xpnet.asarray([0.5, 1.0]), [1.0, 1.0])), 4)
@@ -168,6 +170,8 @@ def binary_cross_entropy(x: Array, target: Any, weight: Any = None, *, reduction
     """
     name = "binary_cross_entropy"
     xp, z, t = _pair(name, x, target)
+    if type(z) in HOST_TYPES:
+        _check_probabilities(z)
     w = None if weight is None else _spread(weight, z, f"{name}: weight")
     times = lambda value: value if w is None else w * value
     low, high = _log(z), _log(1 - z)
@@ -177,6 +181,21 @@ def binary_cross_entropy(x: Array, target: Any, weight: Any = None, *, reduction
 
     value = times(-(t * low + (1 - t) * high))
     return _elementwise(value, x, reduction, by_input, lambda: times(high - low))
+
+
+@by_values
+def _check_probabilities(x: Array) -> None:
+    """Of NumPy: to look at values of a device would be to wait for it. A NaN passes, and is seen in the loss.
+
+    Raises:
+        ValueError: something outside [0, 1], of which the logarithm is NaN.
+    """
+    for worst in (x.min(), x.max()) if x.size else ():
+        if worst < 0 or worst > 1:
+            raise ValueError(
+                f"binary_cross_entropy: x must be probabilities, in [0, 1], got {worst:g}; for scores use "
+                "binary_cross_entropy_with_logits"
+            )
 
 
 def _log(p: Array) -> Array:

@@ -61,12 +61,15 @@ def windows_over(
     spread = pair(dilation, "dilation", 1)
     if any(2 * p > d * (k - 1) + 1 for p, k, d in zip(pads, kernel, spread, strict=True)):
         raise ValueError(f"{name}: padding {pads} must be at most half the window {kernel}")
-    size = output_size(x, kernel, strides, pads, spread, name)
-    extra = [0, 0]
-    if ceil_mode:
+    size, extra = (0, 0), [0, 0]
+    if not ceil_mode:
+        size = output_size(x, kernel, strides, pads, spread, name)
+    else:
         for i, (n, k, s, p, d) in enumerate(zip(x.shape[2:], kernel, strides, pads, spread, strict=True)):
             reach = d * (k - 1) + 1
             count = -(-(n + 2 * p - reach) // s) + 1
+            if count < 1:
+                output_size(x, kernel, strides, pads, spread, name)  # which says what does not fit
             if (count - 1) * s >= n + p:  # a window that would begin behind the image is left out
                 count -= 1
             size = (*size[:i], count, *size[i + 1 :])

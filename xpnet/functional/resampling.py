@@ -12,6 +12,8 @@ import numpy as np  # of tables that the host makes
 
 from xpnet.core.arrays import arange, carries_gradients, constant, floating, keep, narrow, widen
 from xpnet.core.backend import Array, Backend, dtype_name
+from xpnet.core.checks import number
+from xpnet.core.checks import size as whole
 from xpnet.core.convert import asarray
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
@@ -186,6 +188,7 @@ def interpolate(
 
     Raises:
         ValueError: both or neither of `size` and `scale_factor`, a mode for other axes, or nothing left.
+        TypeError: a size that is no whole number.
 
     >>> import xpnet, xpnet.functional as F
     >>> F.interpolate(xpnet.asarray([[[1.0, 3.0]]]), scale_factor=2)
@@ -222,12 +225,14 @@ def maps_of(
     if (size is None) == (scale_factor is None):
         raise ValueError(f"{name}: pass size or scale_factor, one of them")
     given = size if scale_factor is None else scale_factor
-    each: list[Any] = [given] * axes if isinstance(given, Real) else list(given)
+    each: list[Any] = [given] * axes if isinstance(given, Real | str) else list(given)
     if len(each) != axes:
         raise ValueError(f"{name}: expected one number, or {axes} of them, got {given!r}")
-    sizes = [
-        int(s) if scale_factor is None else math.floor(n * s) for s, n in zip(each, shape[2:], strict=True)
-    ]
+    if scale_factor is None:
+        sizes = [whole(name, "size", s) for s in each]
+    else:
+        each = [number(name, "scale_factor", s, 0) for s in each]
+        sizes = [math.floor(n * s) for s, n in zip(each, shape[2:], strict=True)]
     if min((*sizes, *shape[2:])) < 1:
         raise ValueError(f"{name}: sizes must be at least 1, got {tuple(shape[2:])} and {tuple(sizes)}")
     ratio = scale_factor is None or recompute_scale_factor or own == "mean"
@@ -332,6 +337,26 @@ def adaptive_avg_pool2d(x: Array | Tensor, output_size: int | tuple[int | None, 
     array([[[3.]]], dtype=float32)
     """
     return _adaptive_mean("adaptive_avg_pool2d", x, output_size, 2)
+
+
+def adaptive_avg_pool3d(x: Array | Tensor, output_size: int | tuple[int | None, ...] | None) -> Tensor:
+    """The means of nearly equal parts of volumes.
+
+    Args:
+        x: (N, C, D, H, W) or (C, D, H, W).
+        output_size: one number or (D', H', W'); None keeps that of x.
+
+    Returns:
+        (N, C, D', H', W') or (C, D', H', W').
+
+    Raises:
+        ValueError: other numbers of axes, or a size below 1.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.adaptive_avg_pool3d(xpnet.asarray([[[[1.0, 2.0], [4.0, 5.0]]]]), 1)
+    array([[[[3.]]]], dtype=float32)
+    """
+    return _adaptive_mean("adaptive_avg_pool3d", x, output_size, 3)
 
 
 def adaptive_max_pool1d(

@@ -18,12 +18,21 @@ from xpnet.nn.activation import (
 from xpnet.nn.container import Average, Identity, Mirrored, ModuleDict, ModuleList, Residual, Sequential
 from xpnet.nn.convolution import AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from xpnet.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, DropPath
-from xpnet.nn.linear import Flatten, Linear, Maxout
+from xpnet.nn.linear import Flatten, Linear, Maxout, Unflatten
 from xpnet.nn.module import Module
-from xpnet.nn.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm
+from xpnet.nn.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm2d,
+    LayerNorm,
+    RMSNorm,
+)
 from xpnet.nn.parameter import Buffer, Parameter
 
 __all__ = [
+    "CELU",
     "ELU",
     "GELU",
     "GLU",
@@ -31,10 +40,12 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "SELU",
     "VAE",
     "VGG",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "Autoencoder",
@@ -45,6 +56,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "BatchNorm3d",
     "Bilinear",
     "Buffer",
     "CTCLoss",
@@ -61,6 +73,7 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "DropPath",
     "Dropout",
@@ -74,6 +87,7 @@ __all__ = [
     "GaussianNLLLoss",
     "GlobalAvgPool2d",
     "GroupNorm",
+    "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
@@ -109,6 +123,7 @@ __all__ = [
     "MultiheadAttention",
     "NLLLoss",
     "PReLU",
+    "PairwiseDistance",
     "Parameter",
     "PixelShuffle",
     "PixelUnshuffle",
@@ -116,6 +131,7 @@ __all__ = [
     "RMSNorm",
     "RNNCell",
     "ReLU",
+    "ReLU6",
     "ReflectionPad1d",
     "ReflectionPad2d",
     "ReflectionPad3d",
@@ -133,6 +149,7 @@ __all__ = [
     "SoftMarginLoss",
     "Softmax",
     "Softplus",
+    "Softsign",
     "SwiGLU",
     "Tanh",
     "TransformerDecoder",
@@ -141,6 +158,7 @@ __all__ = [
     "TransformerEncoderLayer",
     "TripletMarginLoss",
     "UNet",
+    "Unflatten",
     "Upsample",
     "ViT",
     "ZeroPad1d",
@@ -166,6 +184,7 @@ __all__ = [
 if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.nn.attention import MultiheadAttention
     from xpnet.nn.autoencoder import VAE, Autoencoder
+    from xpnet.nn.distances import CosineSimilarity, PairwiseDistance
     from xpnet.nn.embedding import CategoryEmbedding, Embedding, RotaryEmbedding, SinusoidalEncoding
     from xpnet.nn.gates import GLU, Hardsigmoid, Hardswish, LogSigmoid, LogSoftmax, Mish, PReLU, SiLU, SwiGLU
     from xpnet.nn.gpt import GPT
@@ -196,6 +215,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     )
     from xpnet.nn.mixer import MLPMixer
     from xpnet.nn.models import small_cnn, small_resnet
+    from xpnet.nn.more_activations import CELU, SELU, Hardshrink, ReLU6, Softsign
     from xpnet.nn.padding import (
         CircularPad1d,
         CircularPad2d,
@@ -220,6 +240,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.nn.resizing import (
         AdaptiveAvgPool1d,
         AdaptiveAvgPool2d,
+        AdaptiveAvgPool3d,
         AdaptiveMaxPool1d,
         AdaptiveMaxPool2d,
         PixelShuffle,
@@ -253,6 +274,7 @@ else:
         {
             "attention": "MultiheadAttention",
             "autoencoder": "Autoencoder VAE",
+            "distances": "CosineSimilarity PairwiseDistance",
             "embedding": "CategoryEmbedding Embedding RotaryEmbedding SinusoidalEncoding",
             "gates": "GLU Hardsigmoid Hardswish LogSigmoid LogSoftmax Mish PReLU SiLU SwiGLU",
             "gpt": "GPT",
@@ -267,6 +289,7 @@ else:
             ),
             "mixer": "MLPMixer",
             "models": "small_cnn small_resnet",
+            "more_activations": "CELU Hardshrink ReLU6 SELU Softsign",
             "padding": (
                 "CircularPad1d CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d "
                 "ConstantPad3d ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d "
@@ -277,7 +300,7 @@ else:
             "perceptron": "mlp",
             "recurrent": "GRU GRUCell LSTM LSTMCell RNN RNNCell",
             "resizing": (
-                "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d "
+                "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d "
                 "PixelShuffle PixelUnshuffle Upsample"
             ),
             "resnet": "ResNet resnet18 resnet34 resnet50",

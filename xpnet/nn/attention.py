@@ -9,14 +9,14 @@ from xpnet import functional as F
 from xpnet import init
 from xpnet.core.arrays import BOOL, cast, kind
 from xpnet.core.backend import Array, dtype_name
-from xpnet.core.checks import number, size
+from xpnet.core.checks import probability, size
 from xpnet.core.convert import asarray
-from xpnet.core.operators import add, getitem, matmul, mean, multiply, reshape, transpose
+from xpnet.core.operators import add, getitem, matmul, mean, reshape, transpose
 from xpnet.core.places import backend_of, device, namespace
 from xpnet.core.recording import depends_on
 from xpnet.core.structure import broadcast_to, concat
 from xpnet.core.tensor import Tensor, array_of
-from xpnet.functional.attention import self_attention
+from xpnet.functional.attention import attention_matrix, check_mask, self_attention
 from xpnet.nn.linear import Linear
 from xpnet.nn.module import Module
 from xpnet.nn.parameter import Parameter
@@ -68,7 +68,7 @@ class MultiheadAttention(Module):
         self.num_heads = size(name, "num_heads", num_heads)
         if e % self.num_heads:
             raise ValueError(f"{name}: num_heads={num_heads} does not divide embed_dim={embed_dim}")
-        self.dropout = number(name, "dropout", dropout)
+        self.dropout = probability(name, "dropout", dropout)
         self.bias, self.batch_first = bias, batch_first
         self.add_bias_kv, self.add_zero_attn = add_bias_kv, add_zero_attn
         self.kdim = e if kdim is None else size(name, "kdim", kdim)
@@ -206,7 +206,7 @@ class MultiheadAttention(Module):
         n, length, _ = q.shape
         masks = []
         if attn_mask is not None:
-            mask = _beside(attn_mask, q)
+            mask = _beside("attn_mask", attn_mask, q)
             shapes = ((length, keys), (n * self.num_heads, length, keys))
             if tuple(mask.shape) not in shapes:
                 raise ValueError(
@@ -216,7 +216,7 @@ class MultiheadAttention(Module):
             lead = (1, 1) if mask.ndim == 2 else (n, self.num_heads)
             masks.append(reshape(mask, (*lead, length, keys)))
         if padding is not None:
-            mask = _beside(padding, q)
+            mask = _beside("key_padding_mask", padding, q)
             if tuple(mask.shape) not in ((n, keys), *([(keys,)] if n == 1 else [])):
                 raise ValueError(
                     f"MultiheadAttention: key_padding_mask must have shape {(n, keys)}, got "
@@ -238,14 +238,9 @@ class MultiheadAttention(Module):
         return total
 
     def _with_weights(self, q: Any, k: Any, v: Any, mask: Any, causal: bool, p: float) -> tuple[Any, Any]:
-        """As `scaled_dot_product_attention`, and the weights."""
-        scores = matmul(multiply(q, q.shape[-1] ** -0.5), transpose(k, (0, 1, 3, 2)))
-        if causal:
-            mask = ~_later(array_of(q), q.shape[2], k.shape[2])
-        if mask is not None:
-            scores = add(scores, _numbers(mask if kind(mask) != BOOL else ~mask, array_of(q)))
-        weights = F.dropout(F.softmax(scores), p, self.training)
-        return matmul(weights, v), weights
+        """As `scaled_dot_product_attention`, and the weights: of a query that may look nowhere 0."""
+        w = F.dropout(attention_matrix(q, k, mask, causal), p, self.training)
+        return matmul(w, v), w
 
     def extra_repr(self) -> str:
         """The sizes."""
@@ -272,8 +267,9 @@ def _later(q: Array, length: int, keys: int) -> Array:
     return xp.reshape(place(keys)[None, :] > place(length)[:, None], (1, 1, length, keys))
 
 
-def _beside(mask: Any, q: Array) -> Any:
+def _beside(name: str, mask: Any, q: Array) -> Any:
     """A mask where q is; a Tensor of numbers keeps its history."""
+    mask = check_mask(f"MultiheadAttention: {name}", mask)
     if isinstance(mask, Tensor) and kind(mask) != BOOL:
         return mask
     mask = asarray(array_of(mask) if isinstance(mask, Tensor) else mask, backend=backend_of(q))

@@ -14,7 +14,7 @@ from xpnet.core.structure import flip
 from xpnet.nn import fuse
 from xpnet.nn.activation import ReLU
 from xpnet.nn.module import Layer, Module
-from xpnet.nn.normalization import BatchNorm, BatchNorm1d, BatchNorm2d
+from xpnet.nn.normalization import BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d
 
 
 class Identity(Layer):
@@ -297,7 +297,7 @@ class Residual(Layer):
         last = body.layers[-1]
         if self.shortcut is not None and any(last is layer for layer in self.shortcut.modules()):
             return False  # its statistics would move in another order
-        return type(last) in (BatchNorm1d, BatchNorm2d) and fuse.unseen(last)
+        return type(last) in (BatchNorm1d, BatchNorm2d, BatchNorm3d) and fuse.unseen(last)
 
     def _with_norm(self, x: Any, relu: bool = False) -> Any:
         layers: Any = vars(self.body)["layers"]

@@ -11,6 +11,7 @@ from xpnet import init
 from xpnet.core.checks import initializer, size, window
 from xpnet.core.memory_format import channels_last
 from xpnet.functional.images import padding_widths
+from xpnet.nn import edges
 from xpnet.nn.module import Layer
 from xpnet.nn.parameter import Parameter
 
@@ -25,17 +26,19 @@ class Conv2d(Layer):
         out_channels: O.
         kernel_size: of the window.
         stride: step of the window.
-        padding: zeros on every side; "same" for the size of the input (stride 1), "valid" for none.
+        padding: how much on every side; "same" for the size of the input (stride 1), "valid" for none.
         dilation: distance between the elements of the window.
         groups: independent parts of the channels.
         bias: whether to add one; not needed before a norm.
+        padding_mode: what lies beyond the ends: "zeros"; "reflect", "replicate" or "circular", as of `F.pad`.
         weight_init: makes the weight from its shape; default `init.torch_default`.
         bias_init: likewise; default uniform in +-1/sqrt(fan-in), as in PyTorch.
         dtype: default float32.
 
     Raises:
         TypeError: a size is not a whole number.
-        ValueError: a size is too small, groups do not divide the channels, or an unknown word for padding.
+        ValueError: a size is too small, groups do not divide the channels, or an unknown word for padding or
+            its mode.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -55,6 +58,7 @@ class Conv2d(Layer):
         dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
         *,
         weight_init: init.Initializer = init.torch_default,
         bias_init: init.Initializer | None = None,
@@ -74,6 +78,7 @@ class Conv2d(Layer):
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.padding_mode = edges.padding_mode("Conv2d", padding_mode)
         shape = (out_channels, in_channels // groups, *kernel)
         self.weight = Parameter(initializer("Conv2d", "weight_init", weight_init)(shape, dtype=dtype))
         bound = math.prod(shape[1:]) ** -0.5
@@ -84,14 +89,16 @@ class Conv2d(Layer):
 
     def forward(self, x: Any) -> Any:
         """(N, C, H, W) -> (N, O, H', W')."""
-        options = self.stride, self.padding, self.dilation, self.groups
+        x, padding = edges.extended(self, x)
+        options = self.stride, padding, self.dilation, self.groups
         with channels_last() if self.memory_format == "channels_last" else nullcontext():
             return F.conv2d(x, self.weight, self.bias, *options)
 
     def extra_repr(self) -> str:
         """Channels, window and stride."""
         channels = f"{self.in_channels}, {self.out_channels}"
-        return f"{channels}, {self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        mode = "" if self.padding_mode == "zeros" else f", padding_mode={self.padding_mode!r}"
+        return f"{channels}, {self.kernel_size}, stride={self.stride}, padding={self.padding}{mode}"
 
 
 class _Pool2d(Layer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import functional as F
-from xpnet.core.checks import number
+from xpnet.core.checks import probability
 from xpnet.core.recording import depends_on
 from xpnet.nn.module import Layer
 
@@ -27,10 +27,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        p = number(type(self).__name__, "p", p)
-        if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p is the probability of dropping, in [0, 1], got {p}")
-        self.p, self.inplace = p, inplace
+        self.p, self.inplace = probability(type(self).__name__, "p", p), inplace
 
     def forward(self, x: Any) -> Any:
         """The same shape."""
@@ -129,12 +126,8 @@ class DropPath(Layer):
     """
 
     def __init__(self, drop_prob: float = 0.0, scale_by_keep: bool = True) -> None:
-        drop_prob = number("DropPath", "drop_prob", drop_prob)
-        if not 0 <= drop_prob <= 1:
-            raise ValueError(
-                f"DropPath: drop_prob is the probability of dropping, in [0, 1], got {drop_prob}"
-            )
-        self.drop_prob, self.scale_by_keep = drop_prob, scale_by_keep
+        self.drop_prob = probability("DropPath", "drop_prob", drop_prob)
+        self.scale_by_keep = scale_by_keep
 
     def forward(self, x: Any) -> Any:
         """The same shape."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from xpnet import functional as F
 from xpnet import init
-from xpnet.core.checks import initializer, number, size
+from xpnet.core.checks import initializer, number, probability, size
 from xpnet.core.operators import add
 from xpnet.core.places import namespace
 from xpnet.core.recording import depends_on
@@ -157,7 +157,7 @@ class SinusoidalEncoding(Layer):
     ) -> None:
         self.d_model = size("SinusoidalEncoding", "d_model", d_model)
         self.max_len = size("SinusoidalEncoding", "max_len", max_len)
-        self.dropout = number("SinusoidalEncoding", "dropout", dropout)
+        self.dropout = probability("SinusoidalEncoding", "dropout", dropout)
         table = F.sinusoidal_encoding(self.max_len, self.d_model, dtype=dtype)
         self.encoding = Buffer(table, persistent=False)
 

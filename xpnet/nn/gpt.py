@@ -10,7 +10,7 @@ from xpnet import functional as F
 from xpnet import init
 from xpnet.core import random
 from xpnet.core.backend import HOST
-from xpnet.core.checks import number, size
+from xpnet.core.checks import probability, size
 from xpnet.core.convert import asarray
 from xpnet.core.operators import add, getitem
 from xpnet.core.places import backend_of
@@ -62,7 +62,7 @@ class GPT(LanguageModel):
         self.depth, self.heads = size("GPT", "depth", depth), size("GPT", "heads", heads)
         self.width, self.dropout, self.bias = (
             size("GPT", "width", width),
-            number("GPT", "dropout", dropout),
+            probability("GPT", "dropout", dropout),
             bias,
         )
         small = lambda shape, dtype: init.normal(shape, 0.02, dtype=dtype)

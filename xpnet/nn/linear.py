@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from xpnet import functional as F
@@ -129,3 +130,33 @@ class Flatten(Layer):
     def forward(self, x: Any) -> Any:
         """The reshaped input."""
         return F.flatten(x, self.start_dim, self.end_dim)
+
+
+class Unflatten(Layer):
+    """Several axes in place of one: (N, C H W) -> (N, C, H, W).
+
+    Args:
+        dim: the axis.
+        unflattened_size: of the new axes; one of them may be -1, for what is left.
+
+    Raises:
+        TypeError: a size is not a whole number.
+        ValueError: when it is called, x does not have this axis, or the sizes do not make it up.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Unflatten(1, (2, 2))(xpnet.asarray([[1.0, 2.0, 3.0, 4.0]])).shape
+    (1, 2, 2)
+    """
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        self.dim = axis("Unflatten", "dim", dim)
+        self.unflattened_size = tuple(axis("Unflatten", "unflattened_size", n) for n in unflattened_size)
+
+    def forward(self, x: Any) -> Any:
+        """The reshaped input."""
+        return F.unflatten(x, self.dim, self.unflattened_size)
+
+    def extra_repr(self) -> str:
+        """The axis and its parts."""
+        return f"{self.dim}, {self.unflattened_size}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np  # of the text, which is on the host
 
-from xpnet.core.checks import number, size
+from xpnet.core.checks import probability, size
 from xpnet.nn.dropout import Dropout
 from xpnet.nn.embedding import Embedding
 from xpnet.nn.language import LanguageModel
@@ -46,7 +46,7 @@ class LSTMLanguageModel(LanguageModel):
     ) -> None:
         whole = lambda name, value: size("LSTMLanguageModel", name, value)
         self.vocab_size, self.width = whole("vocab_size", vocab_size), whole("width", width)
-        self.depth, self.dropout = whole("depth", depth), number("LSTMLanguageModel", "dropout", dropout)
+        self.depth, self.dropout = whole("depth", depth), probability("LSTMLanguageModel", "dropout", dropout)
         self.token = Embedding(self.vocab_size, self.width, dtype=dtype)
         between = self.dropout if self.depth > 1 else 0.0
         self.lstm = LSTM(self.width, self.width, self.depth, dropout=between, batch_first=True, dtype=dtype)

@@ -6,6 +6,7 @@ from typing import Any
 
 from xpnet import functional as F
 from xpnet.core.tensor import Tensor
+from xpnet.functional.distances import check_p
 from xpnet.nn.losses import Loss
 
 
@@ -136,6 +137,7 @@ class TripletMarginLoss(Loss):
         reduction: str = "mean",
     ) -> None:
         self._reduce(reduction)
+        check_p("TripletMarginLoss", p)
         self.margin = margin
         self.p = p
         self.eps = eps

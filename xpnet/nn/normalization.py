@@ -31,7 +31,7 @@ class _Affine(Layer):
 
 
 class BatchNorm(_Affine):
-    """What BatchNorm1d and BatchNorm2d share: all but the number of axes."""
+    """What BatchNorm1d, BatchNorm2d and BatchNorm3d share: all but the number of axes."""
 
     axes: tuple[int, ...] = ()
 
@@ -147,8 +147,34 @@ class BatchNorm2d(BatchNorm):
     axes = (4,)
 
 
+class BatchNorm3d(BatchNorm):
+    """Batch norm of (N, C, D, H, W) (Ioffe & Szegedy, 2015).
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: weight of the new batch in the running statistics; None for the average of all batches.
+        affine: learn a scale and a shift a channel.
+        track_running_stats: keep running statistics for evaluation.
+        bias: False for no shift.
+        dtype: default float32.
+
+    Raises:
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, or eps below 0; in training, a batch with one value a channel.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.BatchNorm3d(1, eps=1e-12)(xpnet.asarray([[[[[1.0, 3.0]]]]])).numpy()
+    array([[[[[-1.,  1.]]]]], dtype=float32)
+    """
+
+    axes = (5,)
+
+
 @fuse.joins(BatchNorm1d)
 @fuse.joins(BatchNorm2d)
+@fuse.joins(BatchNorm3d)
 def _then_relu(norm: BatchNorm, following: Module, x: Any) -> Any:
     return F.batch_norm_relu(*norm.arguments(x)) if type(following) is ReLU else None
 
@@ -331,12 +357,13 @@ class InstanceNorm2d(_Affine):
     def forward(self, x: Any) -> Any:
         """The same shape."""
         shape = tuple(x.shape)
-        if len(shape) not in (3, 4) or shape[-3] != self.num_features or math.prod(shape[-2:]) < 2:
+        own = self.training or self.running_mean is None
+        few = own and math.prod(shape[-2:]) < 2  # nothing to divide by
+        if len(shape) not in (3, 4) or shape[-3] != self.num_features or few:
             raise ValueError(f"InstanceNorm2d: expected (N, {self.num_features}, H, W), got {shape}")
         if len(shape) == 3:
             return reshape(self.forward(reshape(x, (1, *shape))), shape)
         depends_on(self, "training", "momentum", "eps")
-        own = self.training or self.running_mean is None
         running = (self.running_mean, self.running_var)
         return F.instance_norm(x, *running, self.weight, self.bias, own, self.momentum, self.eps)
 

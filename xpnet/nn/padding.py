@@ -29,7 +29,7 @@ class _Pad(Layer):
     def forward(self, x: Any) -> Any:
         """The shape with these axes longer."""
         name, n = type(self).__name__, self.axes
-        if x.ndim not in (n + 1, n + 2):
+        if x.ndim not in (n + 1, n + 2) and (x.ndim != n or self.mode != "constant"):
             raise ValueError(f"{name}: expected x of {n + 1} or {n + 2} axes, got {tuple(x.shape)}")
         widths = (self.padding,) * (2 * n) if isinstance(self.padding, int) else self.padding
         return F.pad(x, widths, self.mode, self.value)

@@ -106,7 +106,8 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     Args:
         module: that has the parameter.
         name: of the parameter.
-        dim: the axis along which each part has a length of its own; None: the whole has one.
+        dim: the axis along which each part has a length of its own; None, or -1 as in PyTorch: the whole has
+            one.
 
     Returns:
         The module, whose `parametrizations.weight` has `original0`, the lengths, and `original1`.
@@ -121,7 +122,8 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     >>> [name for name, _ in layer.named_parameters()]
     ['bias', 'parametrizations.weight.original0', 'parametrizations.weight.original1']
     """
-    return _register(module, name, WeightNorm(_parameter("weight_norm", module, name), dim))
+    whole = None if dim == -1 else dim
+    return _register(module, name, WeightNorm(_parameter("weight_norm", module, name), whole))
 
 
 def spectral_norm(

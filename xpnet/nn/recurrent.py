@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from xpnet import functional as F
 from xpnet import init
-from xpnet.core.checks import number, size
+from xpnet.core.checks import probability, size
 from xpnet.core.operators import getitem, reshape, transpose
 from xpnet.core.recording import depends_on
 from xpnet.core.structure import concat
@@ -37,9 +38,11 @@ class _Recurrent(Module):
             size(name, "input_size", input_size),
             size(name, "hidden_size", hidden_size),
         )
-        self.num_layers, self.dropout = size(name, "num_layers", num_layers), number(name, "dropout", dropout)
-        if not 0 <= self.dropout <= 1:
-            raise ValueError(f"{name}: dropout is the probability of dropping, in [0, 1], got {dropout}")
+        self.num_layers = size(name, "num_layers", num_layers)
+        self.dropout = probability(name, "dropout", dropout)
+        if self.dropout and self.num_layers == 1:
+            advice = f"{name}: dropout={dropout} drops between layers, and there is one; make num_layers 2"
+            warnings.warn(advice, stacklevel=3)
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         n, width = self.hidden_size, CELLS[self._cell].gates * self.hidden_size
         draw = lambda *shape: Parameter(init.uniform(shape, -(n**-0.5), n**-0.5, dtype))
@@ -283,8 +286,12 @@ class _Cell(Module):
         alone, lstm = x.ndim == 1, self._cell == "lstm"
         if alone:
             x, states = reshape(x, (1, *x.shape)), [reshape(s, (1, *s.shape)) for s in states]
-        if x.ndim == 2:
-            x = reshape(x, (1, *x.shape))
+        if x.ndim != 2:
+            raise ValueError(
+                f"{type(self).__name__}: expected x of shape (N, {self.input_size}) or ({self.input_size},), "
+                f"one step, got {tuple(x.shape)}"
+            )
+        x = reshape(x, (1, *x.shape))
         shape = (x.shape[1], self.hidden_size)
         check_state(type(self).__name__, x, self.input_size, dict(zip("hc", states, strict=False)), shape)
         states = states or [initial(x, shape)] * (1 + lstm)

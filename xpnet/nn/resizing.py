@@ -118,6 +118,25 @@ class AdaptiveAvgPool2d(_Adaptive):
         return F.adaptive_avg_pool2d(x, self.output_size)
 
 
+class AdaptiveAvgPool3d(_Adaptive):
+    """The means of nearly equal parts of (N, C, D, H, W) or (C, D, H, W).
+
+    Args:
+        output_size: one number or (D', H', W'); None keeps that of the input.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.AdaptiveAvgPool3d(1)(xpnet.asarray([[[[1.0, 2.0], [4.0, 5.0]]]]))
+    array([[[[3.]]]], dtype=float32)
+    """
+
+    axes = 3
+
+    def forward(self, x: Any) -> Any:
+        """(N, C, D, H, W) -> (N, C, D', H', W')."""
+        return F.adaptive_avg_pool3d(x, self.output_size)
+
+
 class AdaptiveMaxPool1d(_Adaptive):
     """The maxima of so many nearly equal parts of (N, C, L) or (C, L).
 

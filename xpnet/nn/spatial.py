@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from xpnet import functional as F
 from xpnet import init
 from xpnet.core.checks import initializer, size
 from xpnet.functional.images import padding_widths
+from xpnet.nn import edges
 from xpnet.nn.module import Layer
 from xpnet.nn.parameter import Parameter
 
@@ -34,6 +36,7 @@ class _Conv(Layer):
 
     axes = 1
     transposed = False
+    padding_mode = "zeros"
 
     def _set(
         self,
@@ -79,7 +82,8 @@ class _Conv(Layer):
     def extra_repr(self) -> str:
         """Channels, window and stride."""
         channels = f"{self.in_channels}, {self.out_channels}"
-        return f"{channels}, {self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        mode = "" if self.padding_mode == "zeros" else f", padding_mode={self.padding_mode!r}"
+        return f"{channels}, {self.kernel_size}, stride={self.stride}, padding={self.padding}{mode}"
 
 
 class Conv1d(_Conv):
@@ -90,16 +94,18 @@ class Conv1d(_Conv):
         out_channels: O.
         kernel_size: of the window.
         stride: step of the window.
-        padding: zeros at both ends; "same" for the length of the input (stride 1), "valid" for none.
+        padding: how much at both ends; "same" for the length of the input (stride 1), "valid" for none.
         dilation: distance between the elements of the window.
         groups: independent parts of the channels.
         bias: whether to add one.
+        padding_mode: what lies beyond the ends: "zeros"; "reflect", "replicate" or "circular", as of `F.pad`.
         weight_init: makes the weight from its shape; default `init.torch_default`.
         dtype: default float32.
 
     Raises:
         TypeError: a size is not a whole number.
-        ValueError: a size is too small, groups do not divide the channels, or an unknown word for padding.
+        ValueError: a size is too small, groups do not divide the channels, or an unknown word for padding or
+            its mode.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -117,16 +123,19 @@ class Conv1d(_Conv):
         dilation: Sizes = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
         *,
         weight_init: init.Initializer = init.torch_default,
         dtype: str = "float32",
     ) -> None:
+        self.padding_mode = edges.padding_mode(type(self).__name__, padding_mode)
         options = (stride, padding, dilation, groups, bias, weight_init, dtype)
         self._set(in_channels, out_channels, kernel_size, *options)
 
     def forward(self, x: Any) -> Any:
         """(N, C, L) -> (N, O, L')."""
-        return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        x, padding = edges.extended(self, x)
+        return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv3d(_Conv):
@@ -137,16 +146,18 @@ class Conv3d(_Conv):
         out_channels: O.
         kernel_size: of the window.
         stride: step of the window.
-        padding: zeros on every side; "same" for the size of the input (stride 1), "valid" for none.
+        padding: how much on every side; "same" for the size of the input (stride 1), "valid" for none.
         dilation: distance between the elements of the window.
         groups: independent parts of the channels.
         bias: whether to add one.
+        padding_mode: what lies beyond the ends: "zeros"; "reflect", "replicate" or "circular", as of `F.pad`.
         weight_init: makes the weight from its shape; default `init.torch_default`.
         dtype: default float32.
 
     Raises:
         TypeError: a size is not a whole number.
-        ValueError: a size is too small, groups do not divide the channels, or an unknown word for padding.
+        ValueError: a size is too small, groups do not divide the channels, or an unknown word for padding or
+            its mode.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -166,16 +177,19 @@ class Conv3d(_Conv):
         dilation: Sizes = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
         *,
         weight_init: init.Initializer = init.torch_default,
         dtype: str = "float32",
     ) -> None:
+        self.padding_mode = edges.padding_mode(type(self).__name__, padding_mode)
         options = (stride, padding, dilation, groups, bias, weight_init, dtype)
         self._set(in_channels, out_channels, kernel_size, *options)
 
     def forward(self, x: Any) -> Any:
         """(N, C, D, H, W) -> (N, O, D', H', W')."""
-        return F.conv3d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        x, padding = edges.extended(self, x)
+        return F.conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class _ConvTranspose(_Conv):
@@ -184,9 +198,28 @@ class _ConvTranspose(_Conv):
     def _set_output_padding(self, output_padding: Sizes) -> None:
         self.output_padding = each(type(self).__name__, "output_padding", output_padding, self.axes, 0)
 
-    def _arguments(self) -> tuple[Any, ...]:
-        sizes = (self.stride, self.padding, self.output_padding)
-        return self.weight, self.bias, *sizes, self.groups, self.dilation
+    def _arguments(self, x: Any, output_size: Any) -> tuple[Any, ...]:
+        more = self.output_padding if output_size is None else self._up_to(x, output_size)
+        return self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation
+
+    def _up_to(self, x: Any, output_size: Any) -> tuple[int, ...]:
+        """The output padding that makes an output of this size, of which axes of samples and channels go."""
+        name, axes = type(self).__name__, self.axes
+        given = [output_size] * axes if isinstance(output_size, int) else list(output_size)
+        wanted = [size(name, "output_size", n) for n in (given[-axes:] if len(given) == x.ndim else given)]
+        along = lambda value: (value,) * axes if isinstance(value, int) else value
+        options = map(along, (self.stride, self.padding, self.dilation))
+        least = [
+            (n - 1) * s - 2 * p + d * (k - 1) + 1
+            for n, k, s, p, d in zip(x.shape[-axes:], self.kernel_size, *options, strict=True)
+        ]
+        most = [n + s - 1 for n, s in zip(least, along(self.stride), strict=True)]
+        if len(wanted) != axes or any(not a <= n <= b for a, n, b in zip(least, wanted, most, strict=False)):
+            raise ValueError(
+                f"{name}: output_size {output_size} of an input {tuple(x.shape)}, expected {tuple(least)} to "
+                f"{tuple(most)}"
+            )
+        return tuple(n - a for n, a in zip(wanted, least, strict=True))
 
 
 class ConvTranspose1d(_ConvTranspose):
@@ -234,9 +267,9 @@ class ConvTranspose1d(_ConvTranspose):
         self._set(in_channels, out_channels, kernel_size, *options)
         self._set_output_padding(output_padding)
 
-    def forward(self, x: Any) -> Any:
-        """(N, C, L) -> (N, O, L')."""
-        return F.conv_transpose1d(x, *self._arguments())
+    def forward(self, x: Any, output_size: int | Sequence[int] | None = None) -> Any:
+        """(N, C, L) -> (N, O, L'); L' is `output_size`, if that is given and a window's step allows it."""
+        return F.conv_transpose1d(x, *self._arguments(x, output_size))
 
 
 class ConvTranspose2d(_ConvTranspose):
@@ -286,9 +319,9 @@ class ConvTranspose2d(_ConvTranspose):
         self._set(in_channels, out_channels, kernel_size, *options)
         self._set_output_padding(output_padding)
 
-    def forward(self, x: Any) -> Any:
-        """(N, C, H, W) -> (N, O, H', W')."""
-        return F.conv_transpose2d(x, *self._arguments())
+    def forward(self, x: Any, output_size: int | Sequence[int] | None = None) -> Any:
+        """(N, C, H, W) -> (N, O, H', W'), of `output_size`, if that is given and the steps allow it."""
+        return F.conv_transpose2d(x, *self._arguments(x, output_size))
 
 
 class _Pool1d(Layer):

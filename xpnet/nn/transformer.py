@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet import functional as F
-from xpnet.core.checks import number, size
+from xpnet.core.checks import number, probability, size
 from xpnet.core.operators import add
 from xpnet.nn.activation import GELU, ReLU
 from xpnet.nn.attention import MultiheadAttention
@@ -58,7 +58,7 @@ class _Block(Layer):
         self.dim_feedforward = size(name, "dim_feedforward", dim_feedforward)
         self.layer_norm_eps = number(name, "layer_norm_eps", layer_norm_eps, 0)
         self.activation, self.batch_first, self.norm_first, self.bias = word, batch_first, norm_first, bias
-        self.p = number(name, "dropout", dropout)
+        self.p = probability(name, "dropout", dropout)
         for part in attentions:
             attention = MultiheadAttention(
                 self.d_model, self.nhead, self.p, bias, batch_first=batch_first, dtype=dtype

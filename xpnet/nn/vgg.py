@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet import init
-from xpnet.core.checks import number, size
+from xpnet.core.checks import probability, size
 from xpnet.core.operators import flatten
 from xpnet.nn.activation import ReLU
 from xpnet.nn.container import Sequential
@@ -62,7 +62,7 @@ class VGG(Layer):
             size("VGG", "channels", channels),
         )
         self.width, self.hidden = size("VGG", "width", width), size("VGG", "hidden", hidden)
-        self.dropout, self.batch_norm = number("VGG", "dropout", dropout), batch_norm
+        self.dropout, self.batch_norm = probability("VGG", "dropout", dropout), batch_norm
         layers: list[Module] = []
         inputs = self.channels
         for stage, count in enumerate(self.stages):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import init
-from xpnet.core.checks import number, size
+from xpnet.core.checks import probability, size
 from xpnet.core.operators import add, getitem, reshape, transpose
 from xpnet.core.structure import broadcast_to, concat
 from xpnet.nn.activation import GELU
@@ -145,8 +145,8 @@ class ViT(Layer):
         self.num_layers, self.num_heads = whole("num_layers", num_layers), whole("num_heads", num_heads)
         self.hidden_dim = d = whole("hidden_dim", hidden_dim)
         self.mlp_dim = whole("mlp_dim", mlp_dim)
-        self.dropout = number("ViT", "dropout", dropout)
-        self.attention_dropout = number("ViT", "attention_dropout", attention_dropout)
+        self.dropout = probability("ViT", "dropout", dropout)
+        self.attention_dropout = probability("ViT", "attention_dropout", attention_dropout)
         self.num_classes, self.channels = whole("num_classes", num_classes), whole("channels", channels)
         self.places = patches("ViT", self.image_size, self.patch_size)
         self.class_token = Parameter(init.zeros((1, 1, d), dtype))

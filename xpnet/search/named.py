@@ -35,14 +35,27 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet9": lambda shape, classes: nn.resnet9(classes, shape[0]),
     "resnet18": lambda shape, classes: nn.resnet18(classes, shape[0]),
     "vgg": lambda shape, classes: nn.VGG((1, 1, 2), classes, shape[0], 16, 64, batch_norm=True),
-    "vit": lambda shape, classes: nn.ViT(
-        shape[1], max(1, shape[1] // 8), 4, 4, 64, 256, num_classes=classes, channels=shape[0]
+    "vit": lambda shape, classes: _of_patches(
+        shape,
+        lambda side, patch: nn.ViT(side, patch, 4, 4, 64, 256, num_classes=classes, channels=shape[0]),
     ),
-    "mixer": lambda shape, classes: nn.MLPMixer(
-        shape[1], max(1, shape[1] // 8), 4, 64, num_classes=classes, channels=shape[0]
+    "mixer": lambda shape, classes: _of_patches(
+        shape, lambda side, patch: nn.MLPMixer(side, patch, 4, 64, num_classes=classes, channels=shape[0])
     ),
 }
 """(shape of a picture, classes) -> a model; resnet9 is for pictures of 9 pixels a side and more."""
+
+
+def _of_patches(shape: tuple[int, ...], make: Callable[[int, int], Any]) -> Any:
+    """`make(side, patch)` of at most 8 patches a side, behind zeros that make a picture a square of them."""
+    _, height, width = shape
+    longest = max(height, width)
+    patch = -(-longest // 8)
+    side = patch * -(-longest // patch)
+    model = make(side, patch)
+    if height == width == side:
+        return model
+    return nn.Sequential(nn.ZeroPad2d((0, side - width, 0, side - height)), model)
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -5,13 +5,40 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import nn
+from xpnet.functional.more_activations import ALPHA, SCALE
 from xpnet.io.onnx.graph import Graph, Value, translates
 
+_SAME = {nn.Mish: "Mish", nn.Hardswish: "HardSwish", nn.Softsign: "Softsign"}
 
-@translates(nn.Mish, nn.Hardswish)
+
+@translates(*_SAME)
 def elementwise(graph: Graph, layer: Any, x: Value) -> str:
     """Operators that ONNX has."""
-    return graph.add({nn.Mish: "Mish", nn.Hardswish: "HardSwish"}[type(layer)], x.name)
+    return graph.add(_SAME[type(layer)], x.name)
+
+
+@translates(nn.SELU)
+def selu(graph: Graph, layer: nn.SELU, x: Value) -> str:
+    """With both of its constants."""
+    return graph.add("Selu", x.name, alpha=ALPHA, gamma=SCALE)
+
+
+@translates(nn.CELU)
+def celu(graph: Graph, layer: nn.CELU, x: Value) -> str:
+    """With its alpha."""
+    return graph.add("Celu", x.name, alpha=layer.alpha)
+
+
+@translates(nn.ReLU6)
+def relu6(graph: Graph, layer: nn.ReLU6, x: Value) -> str:
+    """Clipped."""
+    return graph.add("Clip", x.name, graph.constant(0.0, x.dtype), graph.constant(6.0, x.dtype))
+
+
+@translates(nn.Hardshrink)
+def hardshrink(graph: Graph, layer: nn.Hardshrink, x: Value) -> str:
+    """Without a bias."""
+    return graph.add("Shrink", x.name, lambd=layer.lambd)
 
 
 @translates(nn.Hardsigmoid)

@@ -10,6 +10,7 @@ from onnx import TensorProto
 
 from xpnet import nn
 from xpnet.functional.images import padding_widths
+from xpnet.io.onnx.edges import extended
 from xpnet.io.onnx.graph import Graph, Value, translates
 from xpnet.nn.convolution import Size
 
@@ -98,6 +99,13 @@ def flatten(graph: Graph, layer: nn.Flatten, x: Value) -> str:
     """Axes before start_dim and after end_dim stay."""
     first, last = layer.start_dim % len(x.shape), layer.end_dim % len(x.shape)
     return graph.reshape(x.name, [0] * first + [-1] + list(x.shape[last + 1 :]))
+
+
+@translates(nn.Unflatten)
+def unflatten(graph: Graph, layer: nn.Unflatten, x: Value) -> str:
+    """Axes before it stay."""
+    dim = layer.dim % len(x.shape)
+    return graph.reshape(x.name, [*[0] * dim, *layer.unflattened_size, *x.shape[dim + 1 :]])
 
 
 @translates(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.DropPath, nn.Identity)
@@ -197,14 +205,15 @@ def _conv_pads(layer: nn.Conv2d) -> list[int]:
 def conv2d(graph: Graph, layer: nn.Conv2d, x: Value) -> str:
     """The layouts are the same."""
     bias = [] if layer.bias is None else [graph.constant(layer.bias, x.dtype)]
+    name, pads = extended(graph, layer, x, _conv_pads(layer))
     return graph.add(
         "Conv",
-        x.name,
+        name,
         graph.constant(layer.weight, x.dtype),
         *bias,
         kernel_shape=list(layer.kernel_size),
         strides=_pair(layer.stride),
-        pads=_conv_pads(layer),
+        pads=pads,
         dilations=_pair(layer.dilation),
         group=layer.groups,
     )
@@ -262,7 +271,7 @@ def _scale_channels(graph: Graph, y: str, layer: Any, x: Value) -> str:
     return graph.add("Add", scaled, graph.constant(layer.bias.numpy().reshape(shape), x.dtype))
 
 
-@translates(nn.BatchNorm1d, nn.BatchNorm2d)
+@translates(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def batch_norm(graph: Graph, layer: Any, x: Value) -> str:
     """With the running statistics, or without them those of the samples at hand."""
     if layer.running_mean is None:

@@ -9,9 +9,12 @@ import numpy as np
 from xpnet import nn
 from xpnet.functional.images import padding_widths
 from xpnet.functional.resampling import Map, adaptive_sizes, maps_of, taps
+from xpnet.io.onnx.edges import beyond, extended
 from xpnet.io.onnx.graph import Graph, Value, refuse, translates
 
-refuse("it takes several inputs, and a chain of layers has one")(nn.Bilinear)
+refuse("it takes several inputs, and a chain of layers has one")(
+    nn.Bilinear, nn.CosineSimilarity, nn.PairwiseDistance
+)
 
 
 def _all(value: Any, axes: int) -> list[int]:
@@ -41,15 +44,16 @@ def conv(graph: Graph, layer: Any, x: Value) -> str:
     axes = layer.axes
     _with_samples(layer, x, axes)
     bias = [] if layer.bias is None else [graph.constant(layer.bias, x.dtype)]
+    name, pads = extended(graph, layer, x, _pads(layer, axes))
     more = {"output_padding": _all(layer.output_padding, axes)} if layer.transposed else {}
     return graph.add(
         "ConvTranspose" if layer.transposed else "Conv",
-        x.name,
+        name,
         graph.constant(layer.weight, x.dtype),
         *bias,
         kernel_shape=list(layer.kernel_size),
         strides=_all(layer.stride, axes),
-        pads=_pads(layer, axes),
+        pads=pads,
         dilations=_all(layer.dilation, axes),
         group=layer.groups,
         **more,
@@ -108,7 +112,7 @@ def upsample(graph: Graph, layer: nn.Upsample, x: Value) -> str:
     return graph.add("Resize", x.name, "", scales, mode="linear", coordinate_transformation_mode=corners)
 
 
-@translates(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+@translates(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 def adaptive_mean(graph: Graph, layer: Any, x: Value) -> str:
     """A mean of everything, or a matrix for each axis."""
     axes = layer.axes
@@ -160,17 +164,9 @@ _PADS = [getattr(nn, name) for name in nn.__all__ if name[:-2].endswith("Pad")] 
 
 @translates(*_PADS)
 def pad(graph: Graph, layer: Any, x: Value) -> str:
-    """At the ends of the last axes; what goes around is gathered."""
+    """At the ends of the last axes."""
     axes = layer.axes
     _with_samples(layer, x, axes)
     widths = _all(layer.padding, 2 * axes)
     before, after = widths[::2][::-1], widths[1::2][::-1]
-    if layer.mode != "circular":
-        pads = graph.axes(*[0, 0, *before, 0, 0, *after])
-        mode = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}[layer.mode]
-        return graph.add("Pad", x.name, pads, graph.constant(layer.value or 0.0, x.dtype), mode=mode)
-    name = x.name
-    for i, (b, a) in enumerate(zip(before, after, strict=True)):
-        n = x.shape[2 + i]
-        name = graph.add("Gather", name, graph.axes(*(k % n for k in range(-b, n + a))), axis=2 + i)
-    return name
+    return beyond(graph, x, before, after, layer.mode, layer.value or 0.0)

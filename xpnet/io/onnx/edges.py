@@ -1,0 +1,29 @@
+"""Elements beyond the ends of the last axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet.io.onnx.graph import Graph, Value
+
+_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
+
+
+def beyond(graph: Graph, x: Value, before: list[int], after: list[int], mode: str, value: float = 0.0) -> str:
+    """More elements at the ends of all axes but the first two; what goes around is gathered."""
+    if mode != "circular":
+        pads = graph.axes(*[0, 0, *before, 0, 0, *after])
+        return graph.add("Pad", x.name, pads, graph.constant(value, x.dtype), mode=_MODES[mode])
+    name = x.name
+    for i, (b, a) in enumerate(zip(before, after, strict=True)):
+        n = x.shape[2 + i]
+        name = graph.add("Gather", name, graph.axes(*(k % n for k in range(-b, n + a))), axis=2 + i)
+    return name
+
+
+def extended(graph: Graph, layer: Any, x: Value, pads: list[int]) -> tuple[str, list[int]]:
+    """The input of a convolution and the zeros that are left to add, before each axis and then after it."""
+    if layer.padding_mode == "zeros":
+        return x.name, pads
+    axes = len(pads) // 2
+    return beyond(graph, x, pads[:axes], pads[axes:], layer.padding_mode), [0] * len(pads)
