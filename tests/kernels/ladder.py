@@ -1,7 +1,7 @@
 """The slow half of the proof, run when a kernel changed: sanitizers, and mutants.
 
-`python -m tests.kernels.ladder` runs for every source whose text is not the recorded one (and the last of these
-where only the instances that its launcher asks for are others):
+`python -m tests.kernels.ladder` runs for every source whose text is not the recorded one (only the last of
+these where it is but its launcher asks for other instances):
 
 1. its tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer;
 2. its mutants: with any barrier or fence removed, a test must fail or ThreadSanitizer report;
