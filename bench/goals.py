@@ -90,6 +90,7 @@ class Judgement:
         ratio: first quartile, median and third quartile over rounds.
         load: processes beside it.
         missed, of: how many cases miss the goal, of how many.
+        floor: the ratio of a case that takes no longer than the limits of the machine let it.
     """
 
     goal: Goal | Everywhere
@@ -98,6 +99,7 @@ class Judgement:
     load: int
     missed: int
     of: int
+    floor: float
 
     @property
     def met(self) -> bool:
@@ -116,7 +118,9 @@ def _judge(run: Run, goal: Goal | Everywhere, load: int) -> Judgement | None:
         return None
     worst = max(measured, key=lambda case: measured[case][1])
     missed = sum(q[1] > goal.at_most for q in measured.values())
-    return Judgement(goal, worst, measured[worst], load, missed, len(measured))
+    own = run.table(load)[worst, goal.column].seconds
+    floor = measured[worst][1] * run.floor(worst, goal.column) / quartiles(own)[1]
+    return Judgement(goal, worst, measured[worst], load, missed, len(measured), floor)
 
 
 def _cases(run: Run, goal: Goal | Everywhere) -> Iterator[str]:

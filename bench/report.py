@@ -114,6 +114,8 @@ def goal_table(run: Run) -> str:
             if isinstance(j.goal, Everywhere):
                 case = f"every {j.goal.cases or 'case'}, worst {j.case}"
                 note += "" if j.met else f" by {j.missed} of {j.of}"
+            if j.goal.against and not j.met:
+                note += f"; {j.floor:.2f} would be at the machine's limits"
             what = f"{j.goal.column} / {j.goal.against or 'floor'}"
             q1, middle, q3 = j.ratio
             lines.append(

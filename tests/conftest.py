@@ -46,6 +46,14 @@ def pytest_configure(config: pytest.Config) -> None:
     skipped.configure(config)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """A file's tests run in one worker: what they share, a page or a run, is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     path = metafunc.definition.path.relative_to(Path(__file__).parent)
     if path.parts[0] in ONCE or metafunc.definition.get_closest_marker("host"):

@@ -90,7 +90,8 @@ def test_goals_are_judged_by_the_median_ratio(own, verdict):
     assert found.ratio[1] == pytest.approx(own / 1e-3, rel=0.02)
     assert found.met == (verdict == "met")
     row = next(line for line in report.goal_table(run).splitlines() if "goal 0.20" in line)
-    assert row.endswith(verdict)
+    limits = f"; {run.floor(CASE, 'xpnet') / 1e-3:.2f} would be at the machine's limits"
+    assert row.endswith("met" if found.met else f"MISSED{limits}")
 
 
 def test_a_goal_of_all_cases_is_judged_by_the_worst():

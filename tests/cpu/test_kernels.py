@@ -9,6 +9,7 @@ import xpnet
 from tests.cpu.native import needs_native
 from xpnet import functional as F
 from xpnet import random
+from xpnet.cpu.launch import product
 
 pytestmark = [pytest.mark.host, needs_native, pytest.mark.usefixtures("every_size")]
 
@@ -314,6 +315,18 @@ def test_products(stack, m, k, n, layout, seed, every_size):
     np.testing.assert_allclose(
         found, a.astype("float64") @ b, rtol=0, atol=1e-6 + 5e-7 * k
     )  # roundings of k sums
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_product_of_more_rows_than_are_packed_at_once(turned):
+    """And of more than a task has, with bias and ReLU after the last term."""
+    rng = np.random.default_rng(0)
+    a, b, bias = rng.normal(size=(2307, 2001)), rng.normal(size=(2001, 131)), 9 * rng.normal(size=131)
+    a, b, bias = (x.astype("float32") for x in (a, b, bias))
+    out = np.full((2307, 131), np.nan, "float32")
+    assert product(np.asfortranarray(a) if turned else a, b, out, bias, True)
+    expected = np.maximum(a.astype("float64") @ b + bias, 0)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-3)
 
 
 def test_products_of_other_kinds_are_numpy_s(every_size):

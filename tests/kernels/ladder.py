@@ -1,6 +1,7 @@
 """The slow half of the proof, run when a kernel changed: sanitizers, and mutants.
 
-`python -m tests.kernels.ladder` runs for every source whose text is not the recorded one:
+`python -m tests.kernels.ladder` runs for every source whose text is not the recorded one (only the last of
+these where it is but its launcher asks for other instances):
 
 1. its tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer;
 2. its mutants: with any barrier or fence removed, a test must fail or ThreadSanitizer report;
@@ -32,6 +33,7 @@ from xpnet.cuda import loader
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RECORD = HERE / "ladder.json"
+ARCHS = (75, 80, 90, 100, 120)
 RACES = ("-k", "races")  # ThreadSanitizer is slow: it gets the tests named test_races*, which are small
 _SYNC = re.compile(
     r"__syncthreads\(\);|__syncwarp\(\);|__threadfence\(\);|\bcluster_wait\(\);|\bmeet\([^(){};]*\);"
@@ -57,15 +59,23 @@ def digest(file: str) -> str:
     return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:20]
 
 
+def asked(file: str) -> str:
+    """The hash of the instances that the launcher of a source asks for, on each architecture."""
+    names = {arch: sorted(cuda.instances(arch)[file]) for arch in ARCHS}
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:20]
+
+
 def record() -> dict[str, Any]:
     """What ladder.json holds."""
     return json.loads(RECORD.read_text()) if RECORD.exists() else {}
 
 
 def stale() -> list[str]:
-    """The sources that have changed since they were recorded."""
+    """The sources that have changed since they were recorded, or whose instances have."""
     known = record()
-    return [file for file in sources() if known.get(file, {}).get("source") != digest(file)]
+    now = {file: (digest(file), asked(file)) for file in sources()}
+    then = {file: (known.get(file, {}).get("source"), known.get(file, {}).get("instances")) for file in now}
+    return [file for file in now if now[file] != then[file]]
 
 
 # ---- mutants ----------------------------------------------------------------------------------------------
@@ -144,24 +154,27 @@ def climb(file: str, launcher: str, jobs: int) -> dict[str, Any]:
         SystemExit: something failed; the message says what.
     """
     test = f"tests/kernels/test_{launcher}.py"
-    start = time.perf_counter()
+    start, known = time.perf_counter(), record().get(file, {})
+    same = known.get("source") == digest(file)  # the instances alone have changed
     steps = {
         "asan+ubsan": lambda: _pytest(test, sanitizer="asan"),
         "tsan": lambda: _pytest(test, *RACES, sanitizer="tsan"),
         "nvrtc": lambda: _pytest("tests/kernels/test_nvrtc.py", "-k", launcher),
     }
+    todo = {"nvrtc": steps["nvrtc"]} if same else steps
     with ThreadPoolExecutor(jobs) as pool:
-        for name, (passed, output) in zip(steps, pool.map(lambda step: step(), steps.values()), strict=True):
+        for name, (passed, output) in zip(todo, pool.map(lambda step: step(), todo.values()), strict=True):
             if not passed:
                 raise SystemExit(f"{file}: {name} failed\n{output}")
             print(f"{file}: {name} passed", flush=True)
-        mutants = dict(pool.map(lambda s: _kill(file, test, s[0], s[1][2]), enumerate(sites(file))))
+        kills = pool.map(lambda s: _kill(file, test, s[0], s[1][2]), [] if same else enumerate(sites(file)))
+        mutants = {**known["mutants"]} if same else dict(kills)
     for name, how in mutants.items():
         print(f"{file}: without {name}: {'noticed by ' + how if how else 'NOT NOTICED'}", flush=True)
     if lost := [name for name, how in mutants.items() if not how]:
         raise SystemExit(f"{file}: nothing fails without {', '.join(lost)}")
     print(f"{file}: {time.perf_counter() - start:.0f} s", flush=True)
-    return {"source": digest(file), "passed": list(steps), "mutants": mutants}
+    return {"source": digest(file), "instances": asked(file), "passed": list(steps), "mutants": mutants}
 
 
 def main() -> None:

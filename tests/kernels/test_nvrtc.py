@@ -2,8 +2,8 @@
 
 What takes pieces of 16 bytes has loads and stores of 16 bytes in its code.
 
-Every run compiles all for sm_90, and float32 and float16 for the oldest architecture; all others are compiled
-when a kernel changed (ladder.py).
+Every run compiles float32 and float16 for one architecture; all others are compiled when a kernel or its
+instances changed (ladder.py).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels import nvrtc
+from tests.kernels import ladder, nvrtc
 from xpnet import cuda
 from xpnet.cuda.element import ELEMENTS
 
 pytestmark = pytest.mark.host
 ALL = "XP_LADDER" in os.environ
-ARCHS = (75, 80, 90, 100, 120) if ALL else (75, 90)
+ARCHS = ladder.ARCHS if ALL else (90,)
 REGISTERS = 128  # more would leave a multiprocessor with a quarter of its threads
 SHARED = 48 * 1024
 SUMS = ("squares", "bn_statistics", "look")  # they write a few numbers
@@ -40,7 +40,7 @@ def test_instances(launcher: object, arch: int) -> None:
     if (reason := nvrtc.missing()) is not None:
         pytest.skip(reason)
     for file, names in launcher.instances(arch).items():  # type: ignore[attr-defined]
-        if arch != 90 and not ALL:
+        if not ALL:
             names = [name for name in names if "bfloat16" not in name and "double" not in name]
         used = nvrtc.compile(file, tuple(names), arch)
         if folder := os.environ.get("XP_USAGE"):  # keep the figures, to look at

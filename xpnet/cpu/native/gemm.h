@@ -17,9 +17,8 @@ typedef struct {
   const float *bias; /* of a column, or NULL */
   int relu;
   long rows, columns; /* of a task */
-  /* of one step over k */
-  long from, depth;
-  float *packed; /* A, or NULL: its rows are read as they are */
+  long from, to, depth; /* terms whose A is packed, and how many are a step over k */
+  float *packed;        /* A, or NULL: its rows are read as they are */
 } product;
 
 /* ---- tiles of C: MR rows of some vectors, in registers while terms are added ---- */
@@ -119,39 +118,43 @@ static void pack(const float *from, long row, long column, long n, long depth, l
 }
 
 /* Columns of B in panels of NR, one after the other; a row of B is read in one go. */
-static void pack_columns(const product *p, long column, long columns, float *out) {
-  const float *b = p->b + p->from * p->b_row + column * p->b_column;
+static void pack_columns(const product *p, long from, long depth, long column, long columns, float *out) {
+  const float *b = p->b + from * p->b_row + column * p->b_column;
   if (p->b_column != 1) {
     for (long j = 0; j < columns; j += NR) {
       long width = at_most(NR, columns - j), wide = padded(width);
-      pack(b + j * p->b_column, p->b_column, p->b_row, width, p->depth, wide, out + j * p->depth);
+      pack(b + j * p->b_column, p->b_column, p->b_row, width, depth, wide, out + j * depth);
     }
     return;
   }
   long whole = columns / NR * NR, rest = columns - whole, wide = padded(rest);
-  for (long k = 0; k < p->depth; k++, b += p->b_row) {
-    for (long j = 0; j < whole; j += NR) memcpy(out + j * p->depth + k * NR, b + j, NR * sizeof *out);
-    float *last = out + whole * p->depth + k * wide;
+  for (long k = 0; k < depth; k++, b += p->b_row) {
+    for (long j = 0; j < whole; j += NR) memcpy(out + j * depth + k * NR, b + j, NR * sizeof *out);
+    float *last = out + whole * depth + k * wide;
     for (long j = 0; j < rest; j++) last[j] = b[whole + j];
     for (long j = rest; j < wide; j++) last[j] = 0;
   }
 }
 
+/* The packed A of the step over k that begins at `from`. */
+INLINE float *packed_at(const product *p, long from) { return p->packed + (from - p->from) * (parts(p->m, MR) * MR); }
+
 static void pack_rows(void *context, long index) {
   const product *p = context;
-  long first = index * MC, last = at_most(p->m, first + MC);
+  long blocks = parts(p->m, MC), first = index % blocks * MC, last = at_most(p->m, first + MC);
+  long from = p->from + index / blocks * p->depth, depth = at_most(p->depth, p->to - from);
+  float *packed = packed_at(p, from);
   for (long i = first; i < last; i += MR)
-    pack(p->a + i * p->a_row + p->from * p->a_column, p->a_row, p->a_column, at_most(MR, last - i), p->depth, MR,
-         p->packed + i * p->depth);
+    pack(p->a + i * p->a_row + from * p->a_column, p->a_row, p->a_column, at_most(MR, last - i), depth, MR,
+         packed + i * depth);
 }
 
-static void multiply(void *context, long index) {
-  const product *p = context;
-  long blocks = parts(p->m, p->rows), column = index / blocks * p->columns, row = index % blocks * p->rows;
-  long columns = at_most(p->columns, p->n - column), rows = at_most(p->rows, p->m - row), depth = p->depth;
-  int start = p->from == 0, finish = p->from + depth == p->k;
+/* One step over k of a part of C. */
+static void multiply_step(const product *p, long column, long columns, long row, long rows, long from, long depth) {
+  int start = from == 0, finish = from + depth == p->k;
   float *b = scratch(1, NC * KC * sizeof *b), edge[MR * NR];
-  pack_columns(p, column, columns, b);
+  const float *packed = p->packed ? packed_at(p, from) : NULL;
+  pack_columns(p, from, depth, column, columns, b);
   for (long j = 0; j < columns; j += NR) {
     long width = at_most(NR, columns - j), vectors = parts(width, W);
     for (long i = 0; i < rows; i += MR) {
@@ -166,9 +169,9 @@ static void multiply(void *context, long index) {
         for (long r = 0; r < height; r++) memcpy(c + r * c_row, p->bias + column + j, width * sizeof *c);
       else if (partial && !fresh)
         for (long r = 0; r < height; r++) memcpy(c + r * c_row, out + r * p->c_row, width * sizeof *c);
-      const float *panel = b + j * depth, *a = p->a + (row + i) * p->a_row + p->from * p->a_column;
-      if (p->packed)
-        tile_packed_by(vectors, depth, p->packed + (row + i) * depth, panel, vectors * W, fresh, c, c_row);
+      const float *panel = b + j * depth, *a = p->a + (row + i) * p->a_row + from * p->a_column;
+      if (packed)
+        tile_packed_by(vectors, depth, packed + (row + i) * depth, panel, vectors * W, fresh, c, c_row);
       else if (height < MR) {
         float *last = scratch(2, MR * KC * sizeof *last);
         pack(a, p->a_row, p->a_column, height, depth, MR, last);
@@ -186,22 +189,34 @@ static void multiply(void *context, long index) {
   }
 }
 
+static void multiply(void *context, long index) {
+  const product *p = context;
+  long blocks = parts(p->m, p->rows), column = index / blocks * p->columns, row = index % blocks * p->rows;
+  long columns = at_most(p->columns, p->n - column), rows = at_most(p->rows, p->m - row);
+  for (long from = p->from; from < p->to; from += p->depth)
+    multiply_step(p, column, columns, row, rows, from, at_most(p->depth, p->to - from));
+}
+
 #define LITTLE (1 << 18) /* multiply-adds, a few microseconds: as long as threads take to come */
+#define PACKED (1 << 22) /* floats of A packed at once, unless those of one step over k are more */
 
 /* `within` a task: one of several products that are made at once. */
 static void multiply_all(product *p, int within) {
   within |= p->m * p->n * p->k < LITTLE;
-  /* enough tasks for any number of threads, of the same size for all: B is packed once in each, so that of few rows is
-   * rather cut up by columns */
+  /* enough tasks for any number of threads, and small ones, of the same size for all: B is packed once in each, so that
+   * of few rows is rather cut up by columns */
   p->columns = within || p->m >= p->n ? NC : at_most(NC, parts(parts(p->n, 8), NR) * NR);
-  long columns = parts(p->n, p->columns);
-  p->rows = within || columns >= 8 ? p->m : at_least(4 * MR, parts(parts(p->m, parts(8, columns)), MR) * MR);
+  long columns = parts(p->n, p->columns), blocks = at_least(parts(8, columns), parts(p->m, 1024));
+  p->rows = within ? p->m : at_least(4 * MR, parts(parts(p->m, blocks), MR) * MR);
   int few = p->n <= FEW * NR && (p->a_column == 1 || p->a_row == 1);
-  p->packed = few ? NULL : scratch(0, parts(p->m, MR) * MR * at_most(KC, p->k) * sizeof *p->packed);
-  long depth = parts(p->k, at_least(1, parts(p->k, KC)));
-  for (p->from = 0; p->from < p->k; p->from += p->depth) {
-    p->depth = at_most(depth, p->k - p->from);
-    if (!few) share(parts(p->m, MC), pack_rows, p);
+  /* as many steps over k as there is room for in one go: where threads meet, all wait for one that has no core */
+  long tall = parts(p->m, MR) * MR;
+  p->depth = parts(p->k, at_least(1, parts(p->k, KC)));
+  long some = few ? p->k : at_least(1, PACKED / at_least(1, tall * p->depth)) * p->depth;
+  p->packed = few ? NULL : scratch(0, tall * at_most(some, p->k) * sizeof *p->packed);
+  for (p->from = 0; p->from < p->k; p->from = p->to) {
+    p->to = at_most(p->k, p->from + some);
+    if (!few) share(parts(p->m, MC) * parts(p->to - p->from, p->depth), pack_rows, p);
     share(parts(p->m, p->rows) * columns, multiply, p);
   }
 }
