@@ -238,6 +238,30 @@ def test_the_saved_state_is_pytorchs_and_loads_from_it(name, options):
         pair.compare()
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_nadams_product_is_of_the_momenta_that_held(dtype):
+    """A cycle moves beta1; one parameter misses some steps, and the state goes over in the middle."""
+    pair = Pair(dtype)
+    options = {"lr": 0.01, "momentum_decay": 0.1}
+    ours, theirs = make("NAdam", pair, options)
+    cycles = [kind.OneCycleLR(o, 0.1, 30) for kind, o in ((optim, ours), (torch.optim.lr_scheduler, theirs))]
+    for step in range(29):
+        if step == 15:
+            state, ours = theirs.state_dict(), optim.NAdam(pair.ours, **options)
+            ours.load_state_dict(state)
+            cycles[0].optimizer = ours
+        pair.feed({1} if step % 3 == 0 else set())
+        for one in (ours, theirs, *cycles):
+            one.step()
+        pair.compare()
+    for i, values in theirs.state_dict()["state"].items():
+        close(
+            xpnet.to_numpy(ours.state_dict()["state"][i]["mu_product"]),
+            float(values["mu_product"]),
+            TOLERANCE[dtype],
+        )
+
+
 # ---- schedules ----
 
 SCHEDULES = [

@@ -31,6 +31,8 @@ MANY = RNG.integers(0, 4, N)
 LOGITS = (RNG.normal(size=(N, 4)) + 1.5 * np.eye(4)[MANY]).astype(np.float32)
 AMOUNTS = RNG.normal(size=(N, 2)).astype(np.float32)
 FOUND = (AMOUNTS + 0.5 * RNG.normal(size=(N, 2))).astype(np.float32)
+LABELS = RNG.integers(0, 2, (N, 3))
+LABELLED = (LABELS + RNG.normal(size=(N, 3))).astype(np.float32)
 
 
 def softmax(z):
@@ -67,6 +69,18 @@ METRICS = {  # metric, outputs, targets, what scikit-learn says
         LOGITS,
         MANY,
         against_rest(lambda sk: sk.average_precision_score),
+    ),
+    "roc_auc of several labels": (
+        roc_auc,
+        LABELLED,
+        LABELS,
+        lambda sk: sk.roc_auc_score(LABELS, LABELLED),
+    ),
+    "average_precision of several labels": (
+        average_precision,
+        LABELLED,
+        LABELS.astype(np.float32),
+        lambda sk: sk.average_precision_score(LABELS, LABELLED),
     ),
     "mae": (mean_absolute_error, FOUND, AMOUNTS, lambda sk: sk.mean_absolute_error(AMOUNTS, FOUND)),
     "r2": (r2, FOUND, AMOUNTS, lambda sk: sk.r2_score(AMOUNTS, FOUND)),
@@ -111,6 +125,36 @@ def test_what_has_no_area_is_no_number():
         whole("auc")
     with pytest.raises(TypeError, match="one output and one target"):
         roc_auc()((SCORES, SCORES), TWO)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    ("metric", "outputs", "targets", "message"),
+    [
+        (roc_auc, [0.1, 0.4, 0.35, 0.8], [1, 1, 2, 2], "roc_auc: label 2 is out of range: expected 0 to 1"),
+        (average_precision, [[0.1, 0.4, 0.2]], [3], "average_precision: label 3 .*expected 0 to 2"),
+        (roc_auc, [0.1, 0.4], [0.0, 0.5], "roc_auc: label 0.5 is out of range"),
+        (roc_auc, [[0.1, 0.4]], [[0, 2]], "roc_auc: label 2 is out of range: expected 0 to 1"),
+        (roc_auc, [0.1, np.nan, 0.3], [0, 1, 1], "roc_auc: 1 of the scores are NaN"),
+        (roc_auc, [[0.1, 0.4, 0.2]], [[0, 1]], r"roc_auc: expected .*scores \(1, 3\) and targets \(1, 2\)"),
+        (mean_absolute_error, np.zeros((3, 2)), np.zeros((2, 3)), r"mae: .*targets \(2, 3\), got \(3, 2\)"),
+        (r2, np.zeros(6), np.zeros((2, 3)), r"r2: .*targets \(2, 3\), got \(6,\)"),
+    ],
+)
+def test_what_is_no_label_score_or_amount_is_refused(metric, outputs, targets, message):
+    with pytest.raises(ValueError, match=message):
+        metric()(np.asarray(outputs), np.asarray(targets))
+
+
+@pytest.mark.host
+def test_amounts_have_no_ignored_label_and_equal_ones_have_scikit_learns_r2():
+    sk = pytest.importorskip("sklearn.metrics")
+    assert mean_absolute_error()(np.zeros((2, 1)), np.array([-100, 50])) == 75
+    y = np.array([-100, 50, 3])
+    assert r2()(np.zeros(3), y) == pytest.approx(sk.r2_score(y, np.zeros(3)))
+    y = np.float64([[2.0, 3.0, 1.0], [2.0, 3.0, 4.0]])
+    for found in (y, y + np.float64([[0.0, 1.0, 0.5]])):
+        assert r2()(found, y) == pytest.approx(sk.r2_score(y, found))
 
 
 class Two(nn.Module):
