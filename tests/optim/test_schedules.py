@@ -9,7 +9,7 @@ import pytest
 import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim
-from xpnet.data import Dataset
+from xpnet.data import DataLoader, Dataset
 from xpnet.train import LearningRate, Trainer
 
 pytestmark = pytest.mark.host
@@ -117,6 +117,24 @@ def test_a_restored_plateau_goes_on():
         second = optim.ReduceLROnPlateau(optimizer(rates[-1]), **options)
         second.load_state_dict(first.state_dict())
         assert rates + run(second, metrics[cut:]) == whole
+
+
+def test_a_run_whose_momentum_is_scheduled_is_resumed(tmp_path):
+    def run(epochs, resume=None):
+        xpnet.manual_seed(0)
+        model = nn.Linear(3, 1)
+        rule = optim.SGD(model, lr=0.1, momentum=0.9)
+        cycle = LearningRate(optim.OneCycleLR(rule, 0.1, 20), every="batch")
+        x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+        trainer = Trainer(model, F.mse_loss, rule, [cycle], verbose=False)
+        trainer.fit(DataLoader(Dataset(x, x[:, :1]), 8), epochs=epochs, resume=resume)
+        return trainer
+
+    run(2).save_checkpoint(tmp_path / "run")
+    resumed, whole = run(4, tmp_path / "run"), run(4)
+    np.testing.assert_array_equal(resumed.model.weight.numpy(), whole.model.weight.numpy())
+    groups = (t.optimizer.param_groups[0]["momentum"] for t in (resumed, whole))
+    assert len(set(groups)) == 1
 
 
 def test_a_plateau_takes_a_loss_from_the_device():

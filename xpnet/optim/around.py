@@ -61,7 +61,7 @@ class _Around(Optimizer):
 
     def settings(self) -> dict[str, Any]:
         """With those of the other rule."""
-        own = {k: v for k, v in vars(self).items() if isinstance(v, int | float)}
+        own = {k: v for k, v in vars(self).items() if isinstance(v, int | float) and k != "made"}
         return {**self.optimizer.settings(), "around": type(self).__name__, **own}
 
 

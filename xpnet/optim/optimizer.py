@@ -101,6 +101,7 @@ class Optimizer(_Declared):
         self.defaults = defaults
         self._read = reader(tuple(defaults))  # of the hyperparameters of a group
         self.param_groups: list[State] = []
+        self.scheduled = {"lr"}  # what schedules write into the groups
         self.transforms: tuple[Transform, ...] = ()  # of the gradients, before the update: see `chain`
         # what `LossScaler.unscale` asks of the next step:
         self.half_factor = 1.0  # a factor of 16-bit gradients, in float32
@@ -438,9 +439,10 @@ class Optimizer(_Declared):
     def settings(self) -> dict[str, Any]:
         """The rule, its options and the sizes of the groups, as JSON can hold them.
 
-        The rates of the groups are not in it: schedules write them, and `state_dict` has them.
+        The rates of the groups, and what else schedules write, are not in it: `state_dict` has them.
         """
-        return saving.settings(type(self).__name__, self.defaults, self.param_groups, self.transforms)
+        rule, options = type(self).__name__, (self.defaults, self.param_groups, self.scheduled)
+        return saving.settings(rule, *options, self.transforms)
 
     def state_dict(self) -> dict[str, Any]:
         """Steps and moments by parameter number, and the options of each group, laid out as PyTorch does.

@@ -368,6 +368,8 @@ class OneCycleLR(Schedule):
         if cycle_momentum and not all("momentum" in g or "betas" in g for g in groups):
             raise ValueError(f"{name}: cycle_momentum needs a rule with momentum or betas")
         self.cycle_momentum = cycle_momentum
+        if cycle_momentum:
+            optimizer.scheduled |= {"momentum", "betas"}
         rates = list(max_lr) if isinstance(max_lr, list | tuple) else [max_lr] * len(groups)
         if len(rates) != len(groups):
             raise ValueError(f"{name}: {len(rates)} values of max_lr for {len(groups)} groups")

@@ -29,7 +29,7 @@ from xpnet.train.history import History
 from xpnet.train.identity import check_allowed
 from xpnet.train.lonely import check_last_batch
 from xpnet.train.metrics import Metric, check_metrics
-from xpnet.train.modes import asleep, train_but
+from xpnet.train.modes import asleep, set_mode, train_but
 from xpnet.train.optimizers import Optimizers
 from xpnet.train.progress import Progress, is_read
 from xpnet.train.ranks import check_ranks
@@ -259,6 +259,7 @@ class Trainer(Run):
             discard_errors()  # what a device has noted belongs to the run that failed
             raise
         finally:
+            set_mode(self.optimizer, training=False)
             self.call("on_fit_end")
             self.batch = self.output = None
             self.model.eval()
@@ -279,6 +280,7 @@ class Trainer(Run):
             self.call("on_epoch_begin")
             self.seconds = 0.0
         self._train_epoch()
+        set_mode(self.optimizer, training=False)
         if self.replicas is not None:
             self.replicas.send(self.step)
         same_buffers(self.model, self.communicator)
@@ -295,6 +297,7 @@ class Trainer(Run):
     def _train_epoch(self) -> None:
         """The batches of an epoch that are left."""
         train_but(self.model, self.asleep)
+        set_mode(self.optimizer, training=True)
         self.between_updates, step = False, self.train_step
         step.begin(self)
         self.begin_epoch()
