@@ -53,6 +53,16 @@ def test_schedules_end_at_or_below_their_start(name):
     assert (rates[-1] < 0.2) == (name != "constant")
 
 
+@pytest.mark.parametrize("name", sorted(KINDS["schedule"]))
+@pytest.mark.parametrize("epochs", [1, 2, 5, 12])
+def test_no_epoch_has_a_rate_of_0(name, epochs):
+    rule = optim.SGD(nn.Linear(1, 1), lr=0.5, momentum=0.9)
+    schedule = make("schedule", name)(rule, epochs)
+    for _ in range(epochs):
+        assert rule.param_groups[0]["lr"] > 0
+        schedule.step()
+
+
 def test_names_are_those_of_the_tables():
     assert set(KINDS["optimizer"]) == set(OPTIMIZERS)
     assert set(KINDS["activation"]) == set(ACTIVATIONS)

@@ -70,7 +70,10 @@ def check_options(name: str, options: dict[str, Any]) -> None:
         ValueError: naming the option, its value and its range.
         TypeError: it is no number.
     """
-    at_least_0 = ("lr", "weight_decay", "momentum", "eps", "lr_decay", "initial_accumulator_value")
+    at_least_0 = (
+        *("lr", "weight_decay", "momentum", "eps", "lr_decay", "initial_accumulator_value"),
+        "momentum_decay",
+    )
     below_1 = ("rho", "alpha")
     for key, value in options.items():
         if key == "eps" and isinstance(value, tuple | list):

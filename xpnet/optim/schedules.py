@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from xpnet.core.checks import number, size
@@ -72,8 +73,10 @@ class Schedule:
     def step(self) -> None:
         """Move on by one and set the learning rates.
 
-        A rate that was set by hand since the last step is taken as the rate of that step, and that of a group
-        added since as well: the schedule goes on from there.
+        A rate that was set since the last step, by hand or by another schedule, is taken as the rate of that
+        step, and that of a group added since as well: the schedule goes on from there. So schedules of one
+        optimizer that step in turn multiply, as PyTorch's do; one with an `eta_min` scales the distance to
+        that, from below, too.
         """
         recording = capturing()
         if recording is not None:
@@ -98,9 +101,23 @@ class Schedule:
             lr = group["lr"]
             if i == len(self.base):
                 self.base.append(lr)
-            written = self.rate_of(i, self.base[i], self.t)
-            if lr != written:
-                self.base[i] = self.base[i] * (lr / written) if written else lr
+            if lr != self.rate_of(i, self.base[i], self.t):
+                self.base[i] = self._base_of(i, lr)
+
+    def _base_of(self, i: int, lr: float) -> float:
+        """The base from which group i has this rate now: a rate is a + b * base."""
+        a = self.rate_of(i, 0.0, self.t)
+        b = self.rate_of(i, 1.0, self.t) - a
+        return (lr - a) / b if b else lr
+
+    @property
+    def last_epoch(self) -> int:
+        """The steps made: PyTorch's name."""
+        return self.t
+
+    def get_last_lr(self) -> list[float]:
+        """PyTorch's name of `last_lr`."""
+        return self.last_lr()
 
     def last_lr(self) -> list[float]:
         """The learning rate of each group now."""
@@ -116,9 +133,32 @@ class Schedule:
         return {k: v for k, v in vars(self).items() if isinstance(v, int | float | list | bool)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave and set the learning rates."""
+        """Restore what `state_dict`, or that of the same schedule in PyTorch, gave; set the learning rates.
+
+        Raises:
+            ValueError: a state of another kind of schedule, or of other groups. Nothing has changed then.
+        """
+        name, own = type(self).__name__, self.state_dict()
+        rates = state.get("_last_lr")
+        if "last_epoch" in state:
+            state = self.from_torch(state)
+        other = sorted(state.keys() ^ own.keys())
+        if other:
+            word = "has" if other[0] in state else "lacks"
+            raise ValueError(f"{name}: the state {word} {other[0]!r}; that of a {name} is {', '.join(own)}")
+        groups = len(self.optimizer.param_groups)
+        if len(state["base"]) != groups:
+            raise ValueError(f"{name}: a state of {len(state['base'])} groups for an optimizer of {groups}")
         vars(self).update(state)
+        for i, lr in enumerate(rates or ()):  # perhaps set by hand there
+            if not math.isclose(lr, self.rate_of(i, self.base[i], self.t), rel_tol=1e-9, abs_tol=1e-15):
+                self.base[i] = self._base_of(i, lr)
         self._write()
+
+    def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state of PyTorch's schedule of this kind by our names."""
+        names = {"last_epoch": "t", "base_lrs": "base"}
+        return {names.get(k, k): v for k, v in state.items() if k[0] != "_" and k != "verbose"}
 
 
 class StepLR(Schedule):
@@ -266,6 +306,12 @@ class CosineAnnealingWarmRestarts(CosineAnnealingLR):
         size("CosineAnnealingWarmRestarts", "T_0", T_0)
         super().__init__(optimizer, T_0, eta_min)
 
+    def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
+        """T_0 is our T_max."""
+        names = {"T_0": "T_max"}
+        found = super().from_torch(state)
+        return {names.get(k, k): v for k, v in found.items() if k not in ("T_i", "T_cur")}
+
     def rate(self, base: float, t: float) -> float:
         """That of the cosine that is running at t."""
         length = self.T_max
@@ -337,11 +383,12 @@ class ReduceLROnPlateau:
         threshold: an improvement must exceed this fraction of the best value ("rel") or amount ("abs").
         threshold_mode: "rel" or "abs".
         cooldown: calls to wait after a reduction.
-        min_lr: never below this.
+        min_lr: never below this; or a list of one for each group.
         eps: smaller changes of the rate are not made.
 
     Raises:
-        ValueError: mode or threshold_mode is unknown, or factor is not below 1.
+        ValueError: mode or threshold_mode is unknown, or a number is out of range.
+        TypeError: a number is none.
 
     >>> import xpnet
     >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
@@ -361,26 +408,28 @@ class ReduceLROnPlateau:
         threshold: float = 1e-4,
         threshold_mode: str = "rel",
         cooldown: int = 0,
-        min_lr: float = 0.0,
+        min_lr: float | Sequence[float] = 0.0,
         eps: float = 1e-8,
     ) -> None:
+        name = "ReduceLROnPlateau"
         given, mode = mode, mode or "min"
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
             raise ValueError(
                 f'ReduceLROnPlateau: mode is "min" or "max", threshold_mode "rel" or "abs"; '
                 f"got {mode!r}, {threshold_mode!r}"
             )
-        if factor >= 1:
+        if number(name, "factor", factor, 0) >= 1:
             raise ValueError(f"ReduceLROnPlateau: factor must be below 1, got {factor}")
+        groups = len(optimizer.param_groups)
+        least = list(min_lr) if isinstance(min_lr, list | tuple) else [min_lr] * groups
+        if len(least) != groups:
+            raise ValueError(f"{name}: {len(least)} values of min_lr for {groups} groups")
         self.optimizer = optimizer
-        self.mode, self.threshold, self.threshold_mode = mode, threshold, threshold_mode
-        self.factor, self.patience, self.cooldown, self.min_lr, self.eps = (
-            factor,
-            patience,
-            cooldown,
-            min_lr,
-            eps,
-        )
+        self.mode, self.threshold_mode, self.factor, self.min_lr = mode, threshold_mode, factor, min_lr
+        self.least = tuple(number(name, "min_lr", lr, 0) for lr in least)
+        self.threshold, self.eps = number(name, "threshold", threshold), number(name, "eps", eps, 0)
+        self.patience = size(name, "patience", patience, 0)
+        self.cooldown = size(name, "cooldown", cooldown, 0)
         self.given_mode = given
         self._rates = [group["lr"] for group in optimizer.param_groups]  # as written here last
         self._first = list(self._rates)
@@ -407,8 +456,8 @@ class ReduceLROnPlateau:
         target = self.best + sign * margin
         return metric < target if self.mode == "min" else metric > target
 
-    def step(self, metric: float) -> None:
-        """Report the metric of one epoch."""
+    def step(self, metric: float, epoch: int | None = None) -> None:
+        """Report the metric of one epoch, whose number PyTorch takes, too; it changes nothing."""
         metric = float(metric)
         if self._better(metric):
             self.best, self.bad = metric, 0
@@ -418,17 +467,21 @@ class ReduceLROnPlateau:
             self.waiting -= 1
             self.bad = 0
         if self.bad > self.patience:
-            for group in self.optimizer.param_groups:
-                lower = max(group["lr"] * self.factor, self.min_lr)
+            for i, group in enumerate(self.optimizer.param_groups):
+                lower = max(group["lr"] * self.factor, self.least[min(i, len(self.least) - 1)])
                 if group["lr"] - lower > self.eps:
                     group["lr"] = lower
             self._rates = [group["lr"] for group in self.optimizer.param_groups]
             self.waiting, self.bad = self.cooldown, 0
 
+    def get_last_lr(self) -> list[float]:
+        """The learning rate of each group now, by PyTorch's name."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
     def settings(self) -> dict[str, Any]:
         """The rule and its constants, as JSON can hold them."""
         position = self.state_dict()
-        constants = {k: v for k, v in vars(self).items() if isinstance(v, int | float | str)}
+        constants = {k: v for k, v in vars(self).items() if isinstance(v, int | float | str | list)}
         return {
             "rule": type(self).__name__,
             **{k: v for k, v in constants.items() if k not in position and k != "given_mode"},
@@ -439,6 +492,18 @@ class ReduceLROnPlateau:
         return {"best": self.best, "bad": self.bad, "waiting": self.waiting}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict`, or that of PyTorch's, gave.
+
+        Raises:
+            ValueError: the state of another schedule. Nothing has changed then.
+        """
+        names = {"best": "best", "num_bad_epochs": "bad", "cooldown_counter": "waiting"}
+        if "num_bad_epochs" in state:
+            state = {ours: state[theirs] for theirs, ours in names.items()}
+        if state.keys() != self.state_dict().keys():
+            raise ValueError(
+                f"ReduceLROnPlateau: the state is {', '.join(state) or 'empty'}; expected "
+                f"{', '.join(self.state_dict())}"
+            )
         vars(self).update(state)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]

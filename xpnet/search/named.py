@@ -21,7 +21,11 @@ SCHEDULES: dict[str, Callable[[Any, int], Any]] = {
     "step": lambda rule, epochs: optim.StepLR(rule, max(1, epochs // 3), 0.1),
     "inverse time": lambda rule, epochs: optim.InverseTimeLR(rule, 1.0),
     "warmup, stable, decay": lambda rule, epochs: optim.WarmupStableDecayLR(
-        rule, max(1, epochs // 10), max(1, epochs // 2), max(1, epochs - epochs // 10 - epochs // 2)
+        rule,
+        epochs // 10,
+        epochs // 2,
+        max(1, epochs - epochs // 10 - epochs // 2),
+        start_factor=1 / (1 + epochs // 10),  # a rate of 0 would waste an epoch
     ),
 }
 """(optimizer, epochs) -> a schedule that is stepped once an epoch."""
