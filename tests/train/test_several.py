@@ -212,6 +212,11 @@ def test_mistakes_of_several_losses_are_named():
         trainer = Trainer(model, None, optim.SGD(model, lr=0.1), step=step)
         with pytest.raises(ValueError, match=message):
             trainer.fit((x, y), epochs=1)
+    model = Two(True)
+    trainer = Trainer(model, None, optim.SGD(model), step=SeveralLosses({"kind": F.cross_entropy}))
+    with pytest.raises(ValueError, match="output and target 'size' have no loss"):
+        trainer.fit((x, y), epochs=1)
+    trainer.fit((x, {"kind": y["kind"]}), epochs=1)  # an output that nobody has a target of
 
 
 WEIGHED = {
@@ -257,3 +262,38 @@ def test_weights_of_samples_are_trained_with_whatever_the_batches():
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             loss(model(xpnet.asarray(x)), target)
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, nn.CrossEntropyLoss(reduction="none")])
+def test_ignored_rows_weigh_nothing_and_nothing_weighs_nothing(loss):
+    z, y = np.float32([[2, 0], [0, 1], [3, 3]]), np.array([0, -100, 1])
+    found = sample_weighted(loss)(xpnet.asarray(z), (y, np.float32([1, 5, 2])))
+    kept = sample_weighted(loss)(xpnet.asarray(z[[0, 2]]), (y[[0, 2]], np.float32([1, 2])))
+    assert float(found) == pytest.approx(float(kept), rel=1e-6)
+    output = xpnet.tensor(z, requires_grad=True)
+    none = sample_weighted(loss)(output, (np.array([0, 1, 1]), np.zeros(3, np.float32)))
+    none.backward()
+    assert float(none.item()) == 0
+    assert not xpnet.to_numpy(output.grad).any()
+    # amounts have no ignored value
+    found = sample_weighted(F.mse_loss)(xpnet.asarray([0.0, 1.0]), (np.array([-100.0, 1.0]), [1.0, 1.0]))
+    assert float(found) == 5000
+
+
+def test_metrics_judge_the_targets_of_weighted_samples_and_validation_needs_no_weights():
+    x, y = sample(40)
+    labels, weights = y["kind"], np.linspace(0, 2, 40, dtype=np.float32)
+    model = nn.Linear(4, 3)
+    trainer = Trainer(
+        model,
+        sample_weighted(F.cross_entropy),
+        optim.Adam(model),
+        metrics=[accuracy, roc_auc()],
+        verbose=False,
+    )
+    history = trainer.fit((x, (labels, weights)), (x, (labels, weights)), epochs=1)
+    plain = evaluate(model, (x, labels), F.cross_entropy, [accuracy, roc_auc()])
+    assert history["val_accuracy"][-1] == pytest.approx(plain["accuracy"])
+    assert history["val_roc_auc"][-1] == pytest.approx(plain["roc_auc"])
+    assert trainer.evaluate((x, labels)) == pytest.approx(plain)
+    assert "accuracy" in evaluate(model, (x, (labels, weights)), trainer.loss)

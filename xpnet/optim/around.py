@@ -156,6 +156,7 @@ class SAM(_Around):
     """
 
     _own = ("optimizer", "rho", "adaptive")
+    needs_closure = True
 
     def __init__(self, optimizer: Optimizer, rho: float = 0.05, adaptive: bool = False) -> None:
         super().__init__(optimizer)

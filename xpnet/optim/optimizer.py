@@ -437,10 +437,7 @@ class Optimizer(_Declared):
         return table(["parameters", *names], rows, type(self).__name__)
 
     def settings(self) -> dict[str, Any]:
-        """The rule, its options and the sizes of the groups, as JSON can hold them.
-
-        The rates of the groups, and what else schedules write, are not in it: `state_dict` has them.
-        """
+        """The rule, its options and the sizes of the groups, as JSON holds them; not what schedules write."""
         rule, options = type(self).__name__, (self.defaults, self.param_groups, self.scheduled)
         return saving.settings(rule, *options, self.transforms)
 

@@ -130,6 +130,7 @@ class Trainer(Run):
             scaler = LossScaler()
         optimizer = Optimizers(optimizer) if isinstance(optimizer, Mapping) else optimizer
         _check_parts(model, loss, optimizer, callbacks, metrics, step)
+        _check_closure(optimizer, accumulate, scaler, communicator, step)
         if verbose:
             callbacks = [*callbacks, Progress(False)]
         self.train_step: Step = as_step(step)
@@ -397,6 +398,27 @@ def _check_shards(optimizer: Any, communicator: Communicator | None) -> None:
             raise ValueError(
                 "Trainer: the optimizer is shared among ranks; pass their group, communicator=..., too"
             )
+
+
+def _check_closure(
+    optimizer: Any, accumulate: int, scaler: Any, communicator: Communicator | None, step: Any
+) -> None:
+    """Refuse what a rule that computes the gradients several times cannot have."""
+    rules = optimizer.values() if isinstance(optimizer, Mapping) else [optimizer]
+    needing = [rule for rule in rules if getattr(rule, "needs_closure", False)]
+    if not needing or not getattr(step, "makes_updates", True):
+        return
+    found = {
+        "accumulate": accumulate > 1,
+        "a scaler": scaler is not None,
+        "several ranks": communicator is not None and communicator.size > 1,
+        "several optimizers": isinstance(optimizer, Mapping),
+    }
+    for name in (name for name, given in found.items() if given):
+        raise ValueError(
+            f"Trainer: {type(needing[0]).__name__} computes the gradients of a batch several times, which "
+            f"goes not with {name}; leave that out, or call its step(closure) in a ManualStep"
+        )
 
 
 def _shard(data: Any, communicator: Communicator) -> None:
