@@ -71,6 +71,14 @@ def test_a_resumed_run_goes_on_with_the_same_bits(rule, tmp_path):
     assert resumed.history["val_loss"] == whole.history["val_loss"]
 
 
+@pytest.mark.host
+@pytest.mark.parametrize("rule", RULES)
+def test_captured_steps_count_as_others_do(rule):
+    plain, captured = (trained(rule, 4, capture=capture) for capture in (False, True))
+    np.testing.assert_array_equal(captured.model.weight.numpy(), plain.model.weight.numpy())
+    assert captured.history["val_loss"] == plain.history["val_loss"]
+
+
 def test_the_best_weights_are_those_that_were_measured():
     stopping = EarlyStopping(patience=2, monitor="val_loss")
     trainer = trained("sgd", 12, [stopping])

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from xpnet.core.backend import Array
 from xpnet.core.places import namespace
-from xpnet.core.recording import capturing, refuse
+from xpnet.core.recording import capturing, on_host, refuse
 from xpnet.core.versions import wrote
 from xpnet.optim.formula import piecewise
 from xpnet.optim.moments import MomentSpan, Wide
@@ -48,7 +48,8 @@ class _ScheduleFree(Optimizer):
     def _beta(self, h: Any) -> float:
         raise NotImplementedError
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    @on_host
+    def _make(self) -> None:
         """As of `Optimizer`, in training mode.
 
         Raises:
@@ -72,7 +73,7 @@ class _ScheduleFree(Optimizer):
             weight = k ** group["r"] * largest ** group["weight_lr_power"]
             group["weight_sum"] += weight
             group["share"] = weight / group["weight_sum"] if group["weight_sum"] else 0.0
-        return super().step(closure)
+        super()._make()
 
     def _begin(self, span: Any) -> Array:
         """z, which begins where the parameters are."""
