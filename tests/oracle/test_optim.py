@@ -262,6 +262,17 @@ def test_nadams_product_is_of_the_momenta_that_held(dtype):
         )
 
 
+@pytest.mark.host
+def test_pytorchs_ways_to_compute_are_taken_and_change_nothing():
+    pair = Pair()
+    for options in ({"foreach": True, "capturable": False}, {"fused": None, "differentiable": False}):
+        assert optim.Adam(pair.ours, lr=0.1, **options).defaults == optim.Adam(pair.ours, lr=0.1).defaults
+    with pytest.raises(ValueError, match="Adam: differentiable=True is not there"):
+        optim.Adam(pair.ours, differentiable=True)
+    with pytest.raises(TypeError, match="Adam: got an unexpected keyword argument 'forech'"):
+        optim.Adam(pair.ours, forech=True)
+
+
 # ---- schedules ----
 
 SCHEDULES = [

@@ -21,7 +21,15 @@ from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
 from xpnet.optim.chain import Transform
 from xpnet.optim.moments import Block, MomentSpan, Shards, State, Wide, members_of
-from xpnet.optim.options import as_groups, as_python, check_options, declared, reader, record
+from xpnet.optim.options import (
+    as_groups,
+    as_python,
+    check_options,
+    declared,
+    reader,
+    record,
+    without_pytorchs,
+)
 from xpnet.optim.scaled import DeviceScale
 
 
@@ -37,7 +45,8 @@ class Optimizer(_Declared):
         params: a Module, an iterable of parameters, or an iterable of groups: dicts with `"params"` and any
             hyperparameters that differ from the defaults.
         *args: the hyperparameters that the class declares, in this order.
-        **defaults: the same by name; any, if the class declares none.
+        **defaults: the same by name; any, if the class declares none. PyTorch's `foreach`, `fused` and
+            `capturable` change nothing.
 
     Raises:
         ValueError: a hyperparameter is unknown or out of range, or there is nothing to train.
@@ -89,6 +98,7 @@ class Optimizer(_Declared):
 
     def __init__(self, params: Any, *args: Any, **defaults: Any) -> None:
         if self._signature.parameters:
+            defaults = without_pytorchs(type(self).__name__, defaults, self._signature.parameters)
             try:
                 bound = self._signature.bind(params, *args, **defaults)
             except TypeError as error:

@@ -58,6 +58,19 @@ def _read(names: tuple[str, ...], options: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(options[name] for name in names)
 
 
+def without_pytorchs(name: str, options: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """The options without those of PyTorch that say how it computes: foreach, fused, capturable.
+
+    Raises:
+        ValueError: differentiable=True: a step that has a gradient is none of ours.
+    """
+    ours = set(known)
+    if options.get("differentiable") and "differentiable" not in ours:
+        raise ValueError(f"{name}: differentiable=True is not there: a step has no gradient; leave it out")
+    how = {"foreach", "fused", "capturable", "differentiable"} - ours
+    return {k: v for k, v in options.items() if k not in how}
+
+
 def as_python(value: Any) -> Any:
     """A NumPy scalar as a number: it would turn float32 arithmetic into float64."""
     return value.item() if hasattr(value, "item") else value
