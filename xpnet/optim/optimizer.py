@@ -21,15 +21,7 @@ from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
 from xpnet.optim.chain import Transform
 from xpnet.optim.moments import Block, MomentSpan, Shards, State, Wide, members_of
-from xpnet.optim.options import (
-    as_groups,
-    as_python,
-    check_options,
-    declared,
-    reader,
-    record,
-    without_pytorchs,
-)
+from xpnet.optim.options import as_groups, as_python, bound, check_options, declared, reader, record
 from xpnet.optim.scaled import DeviceScale
 
 
@@ -98,13 +90,7 @@ class Optimizer(_Declared):
 
     def __init__(self, params: Any, *args: Any, **defaults: Any) -> None:
         if self._signature.parameters:
-            defaults = without_pytorchs(type(self).__name__, defaults, self._signature.parameters)
-            try:
-                bound = self._signature.bind(params, *args, **defaults)
-            except TypeError as error:
-                raise TypeError(f"{type(self).__name__}: {error}") from None
-            bound.apply_defaults()
-            defaults = {k: v for k, v in bound.arguments.items() if k != "params"}
+            defaults = bound(type(self).__name__, self._signature, params, args, defaults)
         elif args:
             raise TypeError(f"{type(self).__name__}: hyperparameters are passed by name")
         groups = as_groups(params)

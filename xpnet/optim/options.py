@@ -58,17 +58,26 @@ def _read(names: tuple[str, ...], options: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(options[name] for name in names)
 
 
-def without_pytorchs(name: str, options: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """The options without those of PyTorch that say how it computes: foreach, fused, capturable.
+def bound(
+    name: str, signature: Signature, params: Any, args: tuple[Any, ...], given: dict[str, Any]
+) -> dict[str, Any]:
+    """The hyperparameters of a rule from the arguments of its call, the others at their defaults.
+
+    PyTorch's `foreach`, `fused` and `capturable` say how it computes: they are taken and change nothing.
 
     Raises:
-        ValueError: differentiable=True: a step that has a gradient is none of ours.
+        TypeError: an argument is unknown or missing.
+        ValueError: differentiable=True: a step of ours has no gradient.
     """
-    ours = set(known)
-    if options.get("differentiable") and "differentiable" not in ours:
+    how = {"foreach", "fused", "capturable", "differentiable"} - signature.parameters.keys()
+    if "differentiable" in how and given.get("differentiable"):
         raise ValueError(f"{name}: differentiable=True is not there: a step has no gradient; leave it out")
-    how = {"foreach", "fused", "capturable", "differentiable"} - ours
-    return {k: v for k, v in options.items() if k not in how}
+    try:
+        found = signature.bind(params, *args, **{k: v for k, v in given.items() if k not in how})
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    found.apply_defaults()
+    return {k: v for k, v in found.arguments.items() if k != "params"}
 
 
 def as_python(value: Any) -> Any:
