@@ -179,6 +179,12 @@ def test_rates_fall_from_the_last_layer_to_the_first():
     assert [(len(g["params"]), g["lr"]) for g in groups] == [(2, 0.5), (2, 1.0)]
 
 
+@pytest.mark.host
+def test_a_name_is_that_of_its_module_alone():
+    model = nn.Sequential(*(nn.Linear(1, 1, bias=False) for _ in range(11)))
+    assert nn.freeze(model, "1") == ["1.weight"]  # not 10.weight
+
+
 def test_what_is_frozen_stays(backend):
     model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))
     assert nn.freeze(model, "0.*") == ["0.weight", "0.bias"]

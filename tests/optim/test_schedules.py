@@ -9,7 +9,7 @@ import pytest
 import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim
-from xpnet.data import Dataset
+from xpnet.data import DataLoader, Dataset
 from xpnet.train import LearningRate, Trainer
 
 pytestmark = pytest.mark.host
@@ -119,6 +119,69 @@ def test_a_restored_plateau_goes_on():
         assert rates + run(second, metrics[cut:]) == whole
 
 
+def test_a_run_whose_momentum_is_scheduled_is_resumed(tmp_path):
+    def run(epochs, resume=None):
+        xpnet.manual_seed(0)
+        model = nn.Linear(3, 1)
+        rule = optim.SGD(model, lr=0.1, momentum=0.9)
+        cycle = LearningRate(optim.OneCycleLR(rule, 0.1, 20), every="batch")
+        x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+        trainer = Trainer(model, F.mse_loss, rule, [cycle], verbose=False)
+        trainer.fit(DataLoader(Dataset(x, x[:, :1]), 8), epochs=epochs, resume=resume)
+        return trainer
+
+    run(2).save_checkpoint(tmp_path / "run")
+    resumed, whole = run(4, tmp_path / "run"), run(4)
+    np.testing.assert_array_equal(resumed.model.weight.numpy(), whole.model.weight.numpy())
+    groups = (t.optimizer.param_groups[0]["momentum"] for t in (resumed, whole))
+    assert len(set(groups)) == 1
+
+
+STATES = {
+    "nothing of it": (
+        {"foo": 1},
+        r"StepLR: the state (has|lacks) .*; that of a StepLR is step_size, gamma, base",
+    ),
+    "another kind's": ({"gamma": 0.1, "base": [1.0], "t": 3}, "StepLR: the state lacks 'step_size'"),
+    "more groups": (
+        {"step_size": 2, "gamma": 0.1, "base": [1.0, 2.0], "t": 3},
+        "a state of 2 groups for an optimizer of 1",
+    ),
+    "another kind's in PyTorch": (
+        {"gamma": 0.1, "base_lrs": [1.0], "last_epoch": 3, "_step_count": 4},
+        "StepLR: the state lacks 'step_size'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("state", "message"), STATES.values(), ids=STATES)
+def test_a_state_that_is_not_its_own_is_refused(state, message):
+    schedule = optim.StepLR(optimizer(1.0), 2)
+    before = schedule.state_dict()
+    with pytest.raises(ValueError, match=message):
+        schedule.load_state_dict(state)
+    assert schedule.state_dict() == before
+    with pytest.raises(ValueError, match="ReduceLROnPlateau: the state is foo; expected best, bad, waiting"):
+        optim.ReduceLROnPlateau(optimizer(1.0)).load_state_dict({"foo": 1})
+
+
+def test_what_is_no_number_is_refused_at_once():
+    with pytest.raises(TypeError, match="ReduceLROnPlateau: patience must be"):
+        optim.ReduceLROnPlateau(optimizer(1.0), patience="5")
+    with pytest.raises(TypeError, match="MultiStepLR: milestones must be a list of steps, got 5"):
+        optim.MultiStepLR(optimizer(1.0), 5)
+
+
+def test_a_rate_set_by_hand_goes_to_eta_min_from_where_it_is():
+    target = optimizer(1.0)
+    schedule = optim.CosineAnnealingLR(target, 10, eta_min=0.5)
+    path(schedule, 8)
+    target.param_groups[0]["lr"] = 0.1
+    schedule.step()
+    part = (1 + math.cos(0.9 * math.pi)) / (1 + math.cos(0.8 * math.pi))
+    assert schedule.last_lr() == [pytest.approx(0.5 - 0.4 * part)]
+
+
 def test_a_plateau_takes_a_loss_from_the_device():
     schedule = optim.ReduceLROnPlateau(optimizer(1.0), patience=0)
     for _ in range(2):
@@ -135,6 +198,14 @@ def test_a_plateau_takes_a_loss_from_the_device():
         (lambda o: optim.ReduceLROnPlateau(o, mode="least"), "mode is .min. or .max., .*got 'least'"),
         (lambda o: optim.ReduceLROnPlateau(o, threshold_mode="x"), "threshold_mode .*got 'min', 'x'"),
         (lambda o: optim.ReduceLROnPlateau(o, factor=1.0), "factor must be below 1, got 1.0"),
+        (lambda o: optim.ReduceLROnPlateau(o, factor=-1.0), "factor must be at least 0, got -1.0"),
+        (lambda o: optim.ReduceLROnPlateau(o, min_lr=[0.1, 0.2]), "2 values of min_lr for 1 groups"),
+        (lambda o: optim.ConstantLR(o, total_iters=0), "ConstantLR: total_iters must be at least 1, got 0"),
+        (lambda o: optim.LambdaLR(o, []), "LambdaLR: 0 functions for 1 groups"),
+        (lambda o: optim.LambdaLR(optimizer(1.0, 2.0), [abs]), "LambdaLR: 1 functions for 2 groups"),
+        (lambda o: optim.OneCycleLR(o, 1.0, 9, div_factor=0.0), "OneCycleLR: div_factor must be above 0"),
+        (lambda o: path(optim.OneCycleLR(o, 1.0, 9), 10), "OneCycleLR: step 10 of a cycle of 9"),
+        (lambda o: optim.NAdam(nn.Linear(1, 1), momentum_decay=-1.0), "momentum_decay must be at"),
     ],
 )
 def test_wrong_options_are_refused_by_name(make, message):

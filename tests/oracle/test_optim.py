@@ -238,6 +238,41 @@ def test_the_saved_state_is_pytorchs_and_loads_from_it(name, options):
         pair.compare()
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_nadams_product_is_of_the_momenta_that_held(dtype):
+    """A cycle moves beta1; one parameter misses some steps, and the state goes over in the middle."""
+    pair = Pair(dtype)
+    options = {"lr": 0.01, "momentum_decay": 0.1}
+    ours, theirs = make("NAdam", pair, options)
+    cycles = [kind.OneCycleLR(o, 0.1, 30) for kind, o in ((optim, ours), (torch.optim.lr_scheduler, theirs))]
+    for step in range(29):
+        if step == 15:
+            state, ours = theirs.state_dict(), optim.NAdam(pair.ours, **options)
+            ours.load_state_dict(state)
+            cycles[0].optimizer = ours
+        pair.feed({1} if step % 3 == 0 else set())
+        for one in (ours, theirs, *cycles):
+            one.step()
+        pair.compare()
+    for i, values in theirs.state_dict()["state"].items():
+        close(
+            xpnet.to_numpy(ours.state_dict()["state"][i]["mu_product"]),
+            float(values["mu_product"]),
+            TOLERANCE[dtype],
+        )
+
+
+@pytest.mark.host
+def test_pytorchs_ways_to_compute_are_taken_and_change_nothing():
+    pair = Pair()
+    for options in ({"foreach": True, "capturable": False}, {"fused": None, "differentiable": False}):
+        assert optim.Adam(pair.ours, lr=0.1, **options).defaults == optim.Adam(pair.ours, lr=0.1).defaults
+    with pytest.raises(ValueError, match="Adam: differentiable=True is not there"):
+        optim.Adam(pair.ours, differentiable=True)
+    with pytest.raises(TypeError, match="Adam: got an unexpected keyword argument 'forech'"):
+        optim.Adam(pair.ours, forech=True)
+
+
 # ---- schedules ----
 
 SCHEDULES = [
@@ -299,6 +334,74 @@ def test_schedules(name, options):
         np.testing.assert_allclose(*momenta, rtol=1e-12)
         schedule.step()
         other.step()
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize(("name", "options"), SCHEDULES)
+def test_a_schedules_state_is_loaded_from_pytorchs(name, options, by_hand):
+    ours, theirs = two_groups()
+    other = getattr(torch.optim.lr_scheduler, name)(theirs, **options)
+    for t in range(9):
+        if t == 5 and by_hand and name == "StepLR":
+            theirs.param_groups[0]["lr"] = 0.123
+        other.step()
+    schedule = getattr(optim, name)(ours, **options)
+    schedule.load_state_dict(other.state_dict())
+    for _ in range(9):
+        np.testing.assert_allclose(rates(ours), rates(theirs), rtol=1e-12, atol=1e-15)
+        assert schedule.get_last_lr() == rates(ours)
+        assert schedule.last_epoch == other.last_epoch
+        schedule.step()
+        other.step()
+
+
+@pytest.mark.host
+def test_a_plateaus_and_a_sequences_state_are_loaded_from_pytorchs():
+    ours, theirs = two_groups()
+    options = {"patience": 1, "cooldown": 2, "factor": 0.5, "min_lr": [0.02, 0.2]}
+    other = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, **options)
+    for metric in (1.0, 0.5, 0.7, 0.8, 0.9):
+        other.step(metric, 3)
+    schedule = optim.ReduceLROnPlateau(ours, **options)
+    for group, lr in zip(ours.param_groups, rates(theirs), strict=True):
+        group["lr"] = lr
+    schedule.load_state_dict(other.state_dict())
+    for _ in range(20):
+        schedule.step(1.0, 3)
+        other.step(1.0, 3)
+        assert schedule.get_last_lr() == rates(theirs)
+    assert rates(ours) == [0.02, 0.2]
+
+    found = []
+    for library, rule in zip((torch.optim.lr_scheduler, optim), reversed(two_groups()), strict=True):
+        parts = [library.LinearLR(rule, start_factor=0.2, total_iters=4), library.ExponentialLR(rule, 0.9)]
+        schedule = library.SequentialLR(rule, parts, milestones=[4])
+        for _ in range(6):
+            schedule.step() if not found else None
+        if found:
+            schedule.load_state_dict(found[0].state_dict())
+        found.append(schedule)
+    np.testing.assert_allclose(
+        *(rates(s.optimizer if hasattr(s, "optimizer") else s._optimizer) for s in found)
+    )
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("eta_min", [0.0, 0.05])
+def test_schedules_that_step_in_turn_multiply(eta_min):
+    paths = []
+    for library, rule in zip((optim, torch.optim.lr_scheduler), two_groups(), strict=True):
+        schedules = [library.CosineAnnealingLR(rule, 10, eta_min), library.ExponentialLR(rule, 0.9)]
+        path = []
+        for t in range(9):
+            if t == 7:
+                rule.param_groups[0]["lr"] = 0.02  # by hand, below eta_min
+            path.append(rates(rule))
+            for schedule in schedules:
+                schedule.step()
+        paths.append(path)
+    np.testing.assert_allclose(*paths, rtol=1e-12)
 
 
 @pytest.mark.host

@@ -10,6 +10,7 @@ from xpnet.nn.perceptron import ACTIVATIONS
 from xpnet.optim.by_name import OPTIMIZERS
 from xpnet.search import Space, make, named
 from xpnet.search.named import KINDS
+from xpnet.train import Trainer
 
 pytestmark = pytest.mark.host
 X, Y = np.random.default_rng(0).normal(size=(8, 1, 8, 8)).astype(np.float32), np.arange(8) % 3
@@ -30,15 +31,13 @@ def test_models_of_pictures(name):
 def test_rules_make_the_loss_smaller(name):
     xpnet.manual_seed(0)
     model = nn.Linear(64, 3)
-    rule, x = make("optimizer", name)(model), X.reshape(8, 64)
-    losses = []
-    for _ in range(20):
-        rule.zero_grad()
-        loss = F.cross_entropy(model(x), Y)
-        loss.backward()
-        rule.step()
-        losses.append(float(loss))
+    rule = make("optimizer", name)(model, weight_decay=1e-4)
+    trainer = Trainer(model, F.cross_entropy, rule, verbose=False)
+    losses = trainer.fit((X.reshape(8, 64), Y), epochs=20)["train_loss"]
     assert losses[-1] < losses[0]
+    kind = type(make("optimizer", name)(model, lr=0.25))
+    assert kind is type(rule)
+    assert make("optimizer", name)(model, lr=0.25).param_groups[0]["lr"] == 0.25
 
 
 @pytest.mark.parametrize("name", sorted(KINDS["schedule"]))
@@ -53,8 +52,18 @@ def test_schedules_end_at_or_below_their_start(name):
     assert (rates[-1] < 0.2) == (name != "constant")
 
 
+@pytest.mark.parametrize("name", sorted(KINDS["schedule"]))
+@pytest.mark.parametrize("epochs", [1, 2, 5, 12])
+def test_no_epoch_has_a_rate_of_0(name, epochs):
+    rule = optim.SGD(nn.Linear(1, 1), lr=0.5, momentum=0.9)
+    schedule = make("schedule", name)(rule, epochs)
+    for _ in range(epochs):
+        assert rule.param_groups[0]["lr"] > 0
+        schedule.step()
+
+
 def test_names_are_those_of_the_tables():
-    assert set(KINDS["optimizer"]) == set(OPTIMIZERS)
+    assert set(KINDS["optimizer"]) == {*OPTIMIZERS, "schedule-free", "lookahead", "sam"}
     assert set(KINDS["activation"]) == set(ACTIVATIONS)
     for kind in KINDS:
         space = Space({"x": named(kind)})

@@ -31,6 +31,8 @@ MANY = RNG.integers(0, 4, N)
 LOGITS = (RNG.normal(size=(N, 4)) + 1.5 * np.eye(4)[MANY]).astype(np.float32)
 AMOUNTS = RNG.normal(size=(N, 2)).astype(np.float32)
 FOUND = (AMOUNTS + 0.5 * RNG.normal(size=(N, 2))).astype(np.float32)
+LABELS = RNG.integers(0, 2, (N, 3))
+LABELLED = (LABELS + RNG.normal(size=(N, 3))).astype(np.float32)
 
 
 def softmax(z):
@@ -67,6 +69,18 @@ METRICS = {  # metric, outputs, targets, what scikit-learn says
         LOGITS,
         MANY,
         against_rest(lambda sk: sk.average_precision_score),
+    ),
+    "roc_auc of several labels": (
+        roc_auc,
+        LABELLED,
+        LABELS,
+        lambda sk: sk.roc_auc_score(LABELS, LABELLED),
+    ),
+    "average_precision of several labels": (
+        average_precision,
+        LABELLED,
+        LABELS.astype(np.float32),
+        lambda sk: sk.average_precision_score(LABELS, LABELLED),
     ),
     "mae": (mean_absolute_error, FOUND, AMOUNTS, lambda sk: sk.mean_absolute_error(AMOUNTS, FOUND)),
     "r2": (r2, FOUND, AMOUNTS, lambda sk: sk.r2_score(AMOUNTS, FOUND)),
@@ -111,6 +125,36 @@ def test_what_has_no_area_is_no_number():
         whole("auc")
     with pytest.raises(TypeError, match="one output and one target"):
         roc_auc()((SCORES, SCORES), TWO)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    ("metric", "outputs", "targets", "message"),
+    [
+        (roc_auc, [0.1, 0.4, 0.35, 0.8], [1, 1, 2, 2], "roc_auc: label 2 is out of range: expected 0 to 1"),
+        (average_precision, [[0.1, 0.4, 0.2]], [3], "average_precision: label 3 .*expected 0 to 2"),
+        (roc_auc, [0.1, 0.4], [0.0, 0.5], "roc_auc: label 0.5 is out of range"),
+        (roc_auc, [[0.1, 0.4]], [[0, 2]], "roc_auc: label 2 is out of range: expected 0 to 1"),
+        (roc_auc, [0.1, np.nan, 0.3], [0, 1, 1], "roc_auc: 1 of the scores are NaN"),
+        (roc_auc, [[0.1, 0.4, 0.2]], [[0, 1]], r"roc_auc: expected .*scores \(1, 3\) and targets \(1, 2\)"),
+        (mean_absolute_error, np.zeros((3, 2)), np.zeros((2, 3)), r"mae: .*targets \(2, 3\), got \(3, 2\)"),
+        (r2, np.zeros(6), np.zeros((2, 3)), r"r2: .*targets \(2, 3\), got \(6,\)"),
+    ],
+)
+def test_what_is_no_label_score_or_amount_is_refused(metric, outputs, targets, message):
+    with pytest.raises(ValueError, match=message):
+        metric()(np.asarray(outputs), np.asarray(targets))
+
+
+@pytest.mark.host
+def test_amounts_have_no_ignored_label_and_equal_ones_have_scikit_learns_r2():
+    sk = pytest.importorskip("sklearn.metrics")
+    assert mean_absolute_error()(np.zeros((2, 1)), np.array([-100, 50])) == 75
+    y = np.array([-100, 50, 3])
+    assert r2()(np.zeros(3), y) == pytest.approx(sk.r2_score(y, np.zeros(3)))
+    y = np.float64([[2.0, 3.0, 1.0], [2.0, 3.0, 4.0]])
+    for found in (y, y + np.float64([[0.0, 1.0, 0.5]])):
+        assert r2()(found, y) == pytest.approx(sk.r2_score(y, found))
 
 
 class Two(nn.Module):
@@ -168,6 +212,11 @@ def test_mistakes_of_several_losses_are_named():
         trainer = Trainer(model, None, optim.SGD(model, lr=0.1), step=step)
         with pytest.raises(ValueError, match=message):
             trainer.fit((x, y), epochs=1)
+    model = Two(True)
+    trainer = Trainer(model, None, optim.SGD(model), step=SeveralLosses({"kind": F.cross_entropy}))
+    with pytest.raises(ValueError, match="output and target 'size' have no loss"):
+        trainer.fit((x, y), epochs=1)
+    trainer.fit((x, {"kind": y["kind"]}), epochs=1)  # an output that nobody has a target of
 
 
 WEIGHED = {
@@ -213,3 +262,38 @@ def test_weights_of_samples_are_trained_with_whatever_the_batches():
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             loss(model(xpnet.asarray(x)), target)
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, nn.CrossEntropyLoss(reduction="none")])
+def test_ignored_rows_weigh_nothing_and_nothing_weighs_nothing(loss):
+    z, y = np.float32([[2, 0], [0, 1], [3, 3]]), np.array([0, -100, 1])
+    found = sample_weighted(loss)(xpnet.asarray(z), (y, np.float32([1, 5, 2])))
+    kept = sample_weighted(loss)(xpnet.asarray(z[[0, 2]]), (y[[0, 2]], np.float32([1, 2])))
+    assert float(found) == pytest.approx(float(kept), rel=1e-6)
+    output = xpnet.tensor(z, requires_grad=True)
+    none = sample_weighted(loss)(output, (np.array([0, 1, 1]), np.zeros(3, np.float32)))
+    none.backward()
+    assert float(none.item()) == 0
+    assert not xpnet.to_numpy(output.grad).any()
+    # amounts have no ignored value
+    found = sample_weighted(F.mse_loss)(xpnet.asarray([0.0, 1.0]), (np.array([-100.0, 1.0]), [1.0, 1.0]))
+    assert float(found) == 5000
+
+
+def test_metrics_judge_the_targets_of_weighted_samples_and_validation_needs_no_weights():
+    x, y = sample(40)
+    labels, weights = y["kind"], np.linspace(0, 2, 40, dtype=np.float32)
+    model = nn.Linear(4, 3)
+    trainer = Trainer(
+        model,
+        sample_weighted(F.cross_entropy),
+        optim.Adam(model),
+        metrics=[accuracy, roc_auc()],
+        verbose=False,
+    )
+    history = trainer.fit((x, (labels, weights)), (x, (labels, weights)), epochs=1)
+    plain = evaluate(model, (x, labels), F.cross_entropy, [accuracy, roc_auc()])
+    assert history["val_accuracy"][-1] == pytest.approx(plain["accuracy"])
+    assert history["val_roc_auc"][-1] == pytest.approx(plain["roc_auc"])
+    assert trainer.evaluate((x, labels)) == pytest.approx(plain)
+    assert "accuracy" in evaluate(model, (x, (labels, weights)), trainer.loss)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xpnet import optim
 from xpnet.cli.settings import TrainSettings as Settings
+from xpnet.search.named import SCHEDULES
 from xpnet.train import Callback, EarlyStopping, LearningRate, StopOnDivergence
 
 
@@ -19,12 +20,12 @@ def usual_callbacks(
     found: list[Callback] = []
     if settings.divergence is not None:
         found.append(StopOnDivergence(settings.divergence))
-    if settings.schedule == "cosine":
-        found.append(LearningRate(optim.CosineAnnealingLR(optimizer, epochs)))
-    elif settings.schedule == "onecycle":
+    if settings.schedule == "onecycle":
         rate = optimizer.param_groups[0]["lr"]
         cycle = optim.OneCycleLR(optimizer, rate, epochs * steps, pct_start=0.2, cycle_momentum=False)
         found.append(LearningRate(cycle, every="batch"))
     elif settings.schedule == "step":
         found.append(LearningRate(optim.StepLR(optimizer, max(1, epochs // 6), 0.5)))
+    elif settings.schedule != "constant":
+        found.append(LearningRate(SCHEDULES[settings.schedule](optimizer, epochs)))
     return found

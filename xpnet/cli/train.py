@@ -95,10 +95,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     training.add_argument(
         "--schedule",
-        choices=("cosine", "onecycle", "step", "constant"),
+        choices=("cosine", "linear", "exponential", "restarts", "onecycle", "step", "constant"),
         metavar="NAME",
-        help="cosine, onecycle (a fifth of the steps up to the rate, then down), step (halved five times, in "
-        "equal steps) or constant (default: cosine)",
+        help="cosine, linear, exponential, restarts (two cosines), onecycle (a fifth of the steps up to the "
+        "rate, then down), step (halved five times, in equal steps) or constant (default: cosine)",
     )
     training.add_argument(
         "--l1", type=decay, metavar="X", help="penalty X times the sum of the weights' sizes (default: 0)"

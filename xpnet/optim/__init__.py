@@ -6,13 +6,13 @@ from xpnet.core.lazy import lazily
 from xpnet.optim.chain import Accumulate, ClipNorm, ClipValue, Decay, Noise, Transform, chain
 from xpnet.optim.gradients import GradientNoise, clip_grad_norm, clip_grad_value
 from xpnet.optim.optimizer import Optimizer
+from xpnet.optim.plateau import ReduceLROnPlateau
 from xpnet.optim.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 from xpnet.optim.schedules import (
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
     ExponentialLR,
     InverseTimeLR,
-    ReduceLROnPlateau,
     Schedule,
     StepLR,
     WarmupLR,

@@ -6,10 +6,12 @@ import math
 from dataclasses import KW_ONLY
 from typing import Any, ClassVar
 
+import numpy as np
+
 from xpnet.core.arrays import widen
-from xpnet.core.backend import Array, dtype_name
-from xpnet.core.convert import asarray
-from xpnet.core.places import backend_of, namespace
+from xpnet.core.backend import Array
+from xpnet.core.convert import to_numpy
+from xpnet.core.places import namespace
 from xpnet.optim.formula import decayed, piecewise
 from xpnet.optim.moments import MomentSpan, Wide
 from xpnet.optim.optimizer import Optimizer
@@ -32,37 +34,30 @@ def _shrunk(theta: Array, grad: Array, h: Any) -> Array:
     return decayed(theta, grad, h)
 
 
-_products: dict[tuple[float, float], list[float]] = {}
-
-
-def warmth(step: int, beta1: float, decay: float) -> tuple[float, float, float]:
-    """NAdam's momentum of this step and of the next, and the product of all so far."""
-    momentum = lambda t: beta1 * (1 - 0.5 * 0.96 ** (t * decay))
-    known = _products.setdefault((beta1, decay), [1.0])
-    while len(known) <= step:
-        known.append(known[-1] * momentum(len(known)))
-    return momentum(step), momentum(step + 1), known[step]
-
-
 @piecewise
-def nadam_step(theta: Array, grad: Array, mean: Array, square: Array, h: Any, step: int) -> None:
-    """theta <- theta - lr ((1 - mu) / (1 - M) g + mu' / (1 - mu' M) m) / (sqrt(v^) + eps).
+def nadam_step(
+    theta: Array, grad: Array, mean: Array, square: Array, product: Array, h: Any, step: int
+) -> None:
+    """theta <- theta - lr ((1 - mu) / (1 - M) g + mu' / (1 - mu' M) m) / (sqrt(v^) + eps); M <- mu M before.
 
-    mu = b1 (1 - 0.96^(step momentum_decay) / 2), mu' that of the next step, M the product of all mu so far.
+    mu = b1 (1 - 0.96^(step momentum_decay) / 2), mu' that of the next step, M the product of all mu so far,
+    each of the b1 that held at its step.
 
     Args:
         theta: the parameters, changed in place, as the moments are.
         grad: like theta.
         mean: m, like theta.
         square: v, like theta.
+        product: M, like theta: a step that a LossScaler takes back takes back its mu, too.
         h: the hyperparameters of `NAdam`.
         step: from 1.
     """
     g = _shrunk(theta, grad, h)
     _track(g, mean, square, h)
-    now, after, product = warmth(step, h.betas[0], h.momentum_decay)
+    now, after = (h.betas[0] * (1 - 0.5 * 0.96 ** (t * h.momentum_decay)) for t in (step, step + 1))
+    product *= now
     root = namespace(theta).sqrt(square / (1 - h.betas[1] ** step)) + h.eps
-    theta -= h.lr * ((1 - now) / (1 - product) * g + after / (1 - product * after) * mean) / root
+    theta -= h.lr * ((1 - now) / (1 - product) * g + after / (1 - after * product) * mean) / root
 
 
 @piecewise
@@ -184,29 +179,35 @@ class NAdam(Optimizer):
     decoupled_weight_decay: bool = False
     _: KW_ONLY
     maximize: bool = False
-    moments = ("exp_avg", "exp_avg_sq")
+    moments = ("exp_avg", "exp_avg_sq", "mu_product")
+
+    def initial(self, h: Any) -> dict[str, float]:
+        """The empty product is 1."""
+        return {"mu_product": 1.0}
 
     def update(self, span: MomentSpan | Wide) -> None:
         """One step on one span."""
-        mean, square = span.moments
-        nadam_step(span.values, span.grads, mean, square, span.h, span.step)
+        nadam_step(span.values, span.grads, *span.moments, span.h, span.step)
 
     def state_dict(self) -> dict[str, Any]:
-        """With the product of all momenta so far, as PyTorch has it."""
+        """With the product of a parameter as one number, as PyTorch has it."""
         found = super().state_dict()
-        for group in found["param_groups"]:
-            for i in group["params"]:
-                if i in found["state"]:
-                    values = found["state"][i]
-                    product = warmth(values["step"], group["betas"][0], group["momentum_decay"])[2]
-                    mean = values["exp_avg"]
-                    values["mu_product"] = asarray(product, dtype_name(mean.dtype), backend=backend_of(mean))
+        for values in found["state"].values():
+            product = values.get("mu_product")  # none before the first step
+            if product is not None and product.ndim:
+                values["mu_product"] = product[(0,) * product.ndim] if product.size else product
         return found
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave; the product follows from the steps."""
-        drop = lambda values: {k: v for k, v in values.items() if k != "mu_product"}
-        super().load_state_dict({**state, "state": {i: drop(v) for i, v in state["state"].items()}})
+        """Restore what `state_dict`, or that of PyTorch's NAdam, gave."""
+
+        def spread(values: dict[str, Any]) -> dict[str, Any]:
+            if "exp_avg" not in values:  # no step has been made
+                return values
+            product = np.full(values["exp_avg"].shape, to_numpy(values["mu_product"]))
+            return {**values, "mu_product": product}
+
+        super().load_state_dict({**state, "state": {i: spread(v) for i, v in state["state"].items()}})
 
 
 class RAdam(Optimizer):

@@ -11,7 +11,7 @@ from xpnet.core.checks import number, size
 from xpnet.core.convert import asarray
 from xpnet.core.op import no_grad
 from xpnet.core.places import backend_of, namespace
-from xpnet.core.recording import capturing, refuse
+from xpnet.core.recording import capturing, on_host, refuse
 from xpnet.optim.moments import members_of
 from xpnet.optim.optimizer import Optimizer
 
@@ -61,7 +61,7 @@ class _Around(Optimizer):
 
     def settings(self) -> dict[str, Any]:
         """With those of the other rule."""
-        own = {k: v for k, v in vars(self).items() if isinstance(v, int | float)}
+        own = {k: v for k, v in vars(self).items() if isinstance(v, int | float) and k != "made"}
         return {**self.optimizer.settings(), "around": type(self).__name__, **own}
 
 
@@ -99,18 +99,29 @@ class Lookahead(_Around):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of the other rule, and after the last of k back to the slow parameters' way."""
+        self._begin()
+        loss = self.optimizer.step(closure)
+        self._end()
+        return loss
+
+    @on_host
+    def _begin(self) -> None:
+        """Remember where parameters were that are new."""
         if capturing() is not None:
             refuse("Lookahead does something else in every k-th step")
         members = members_of(self.optimizer.param_groups)
         for p in members[len(self.slow) :]:
             self.slow.append(namespace(p.data).asarray(widen(p.data), copy=True))
-        loss = self.optimizer.step(closure)
+
+    @on_host
+    def _end(self) -> None:
+        """Count the step, and after the last of k go back."""
+        members = members_of(self.optimizer.param_groups)
         self.made += 1
         if self.made % self.k == 0:
             for p, slow in zip(members, self.slow, strict=True):
                 slow += self.alpha * (widen(p.data) - slow)
                 p.data = namespace(slow).astype(slow, p.data.dtype)
-        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """That of the other rule, with the steps made and the slow parameters."""
@@ -156,6 +167,7 @@ class SAM(_Around):
     """
 
     _own = ("optimizer", "rho", "adaptive")
+    needs_closure = True
 
     def __init__(self, optimizer: Optimizer, rho: float = 0.05, adaptive: bool = False) -> None:
         super().__init__(optimizer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from xpnet.core.arrays import widen
 from xpnet.core.backend import Array
@@ -59,6 +59,7 @@ class LBFGS(Optimizer):
     [1.0, 1.0]
     """
 
+    needs_closure: ClassVar[bool] = True
     lr: Rate = 1.0
     max_iter: int = 20
     max_eval: int | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from xpnet.core.arrays import is_half, widen
-from xpnet.core.backend import Array
+from xpnet.core.backend import Array, dtype_name
 from xpnet.core.convert import asarray
 from xpnet.core.places import backend_of, device, namespace
 from xpnet.core.tensor import Tensor
@@ -91,7 +91,7 @@ class Block:
         for name, vector in self._vectors():
             view, value, xp = vector, state.get(name), namespace(vector)
             if value is not None:
-                value = asarray(value, backend=backend_of(view))
+                value = asarray(value, dtype_name(view.dtype), backend=backend_of(view))
             if name not in self.shaped and self.span.flat is not None:
                 # of the parameter what is here, by its places in the vector
                 start, stop = common(self.part, (p._offset, p._offset + p.size))

@@ -21,7 +21,7 @@ from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
 from xpnet.optim.chain import Transform
 from xpnet.optim.moments import Block, MomentSpan, Shards, State, Wide, members_of
-from xpnet.optim.options import as_groups, as_python, check_options, declared, reader, record
+from xpnet.optim.options import as_groups, as_python, bound, check_options, declared, reader, record
 from xpnet.optim.scaled import DeviceScale
 
 
@@ -37,7 +37,8 @@ class Optimizer(_Declared):
         params: a Module, an iterable of parameters, or an iterable of groups: dicts with `"params"` and any
             hyperparameters that differ from the defaults.
         *args: the hyperparameters that the class declares, in this order.
-        **defaults: the same by name; any, if the class declares none.
+        **defaults: the same by name; any, if the class declares none. PyTorch's `foreach`, `fused` and
+            `capturable` change nothing.
 
     Raises:
         ValueError: a hyperparameter is unknown or out of range, or there is nothing to train.
@@ -89,18 +90,14 @@ class Optimizer(_Declared):
 
     def __init__(self, params: Any, *args: Any, **defaults: Any) -> None:
         if self._signature.parameters:
-            try:
-                bound = self._signature.bind(params, *args, **defaults)
-            except TypeError as error:
-                raise TypeError(f"{type(self).__name__}: {error}") from None
-            bound.apply_defaults()
-            defaults = {k: v for k, v in bound.arguments.items() if k != "params"}
+            defaults = bound(type(self).__name__, self._signature, params, args, defaults)
         elif args:
             raise TypeError(f"{type(self).__name__}: hyperparameters are passed by name")
         groups = as_groups(params)
         self.defaults = defaults
         self._read = reader(tuple(defaults))  # of the hyperparameters of a group
         self.param_groups: list[State] = []
+        self.scheduled = {"lr"}  # what schedules write into the groups
         self.transforms: tuple[Transform, ...] = ()  # of the gradients, before the update: see `chain`
         # what `LossScaler.unscale` asks of the next step:
         self.half_factor = 1.0  # a factor of 16-bit gradients, in float32
@@ -436,11 +433,9 @@ class Optimizer(_Declared):
         return table(["parameters", *names], rows, type(self).__name__)
 
     def settings(self) -> dict[str, Any]:
-        """The rule, its options and the sizes of the groups, as JSON can hold them.
-
-        The rates of the groups are not in it: schedules write them, and `state_dict` has them.
-        """
-        return saving.settings(type(self).__name__, self.defaults, self.param_groups, self.transforms)
+        """The rule, its options and the sizes of the groups, as JSON holds them; not what schedules write."""
+        rule, options = type(self).__name__, (self.defaults, self.param_groups, self.scheduled)
+        return saving.settings(rule, *options, self.transforms)
 
     def state_dict(self) -> dict[str, Any]:
         """Steps and moments by parameter number, and the options of each group, laid out as PyTorch does.

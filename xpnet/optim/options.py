@@ -58,6 +58,28 @@ def _read(names: tuple[str, ...], options: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(options[name] for name in names)
 
 
+def bound(
+    name: str, signature: Signature, params: Any, args: tuple[Any, ...], given: dict[str, Any]
+) -> dict[str, Any]:
+    """The hyperparameters of a rule from the arguments of its call, the others at their defaults.
+
+    PyTorch's `foreach`, `fused` and `capturable` say how it computes: they are taken and change nothing.
+
+    Raises:
+        TypeError: an argument is unknown or missing.
+        ValueError: differentiable=True: a step of ours has no gradient.
+    """
+    how = {"foreach", "fused", "capturable", "differentiable"} - signature.parameters.keys()
+    if "differentiable" in how and given.get("differentiable"):
+        raise ValueError(f"{name}: differentiable=True is not there: a step has no gradient; leave it out")
+    try:
+        found = signature.bind(params, *args, **{k: v for k, v in given.items() if k not in how})
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    found.apply_defaults()
+    return {k: v for k, v in found.arguments.items() if k != "params"}
+
+
 def as_python(value: Any) -> Any:
     """A NumPy scalar as a number: it would turn float32 arithmetic into float64."""
     return value.item() if hasattr(value, "item") else value
@@ -70,7 +92,10 @@ def check_options(name: str, options: dict[str, Any]) -> None:
         ValueError: naming the option, its value and its range.
         TypeError: it is no number.
     """
-    at_least_0 = ("lr", "weight_decay", "momentum", "eps", "lr_decay", "initial_accumulator_value")
+    at_least_0 = (
+        *("lr", "weight_decay", "momentum", "eps", "lr_decay", "initial_accumulator_value"),
+        "momentum_decay",
+    )
     below_1 = ("rho", "alpha")
     for key, value in options.items():
         if key == "eps" and isinstance(value, tuple | list):

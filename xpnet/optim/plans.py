@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from xpnet.core.checks import number, size
@@ -38,10 +39,14 @@ class LambdaLR(Schedule):
         self.lambdas = tuple(lr_lambda) if isinstance(lr_lambda, list | tuple) else (lr_lambda,)
         if not all(map(callable, self.lambdas)):
             raise TypeError(f"LambdaLR: lr_lambda must be a function of the step, got {lr_lambda!r}")
-        if len(self.lambdas) not in (1, len(getattr(optimizer, "param_groups", ()))):
-            groups = len(optimizer.param_groups)
+        groups = len(getattr(optimizer, "param_groups", ()))
+        if isinstance(lr_lambda, list | tuple) and len(self.lambdas) != groups:
             raise ValueError(f"LambdaLR: {len(self.lambdas)} functions for {groups} groups")
         super().__init__(optimizer)
+
+    def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Without functions, which are this schedule's."""
+        return {k: v for k, v in super().from_torch(state).items() if k != "lr_lambdas"}
 
     def rate_of(self, i: int, base: float, t: int) -> float:
         """The base times the group's function."""
@@ -70,6 +75,8 @@ class MultiStepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
+        if not isinstance(milestones, Iterable):
+            raise TypeError(f"MultiStepLR: milestones must be a list of steps, got {milestones!r}")
         self.milestones = sorted(size("MultiStepLR", "a milestone", m, 0) for m in milestones)
         self.gamma = gamma
         super().__init__(optimizer)
@@ -78,6 +85,12 @@ class MultiStepLR(Schedule):
         """gamma^(milestones so far)."""
         return self.gamma ** sum(m <= t for m in self.milestones)
 
+    def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
+        """PyTorch counts its milestones."""
+        found = super().from_torch(state)
+        counts = found.get("milestones")
+        return found if counts is None else {**found, "milestones": sorted(Counter(counts).elements())}
+
 
 class ConstantLR(Schedule):
     """The initial rate times `factor` for some steps, then the initial rate.
@@ -85,7 +98,7 @@ class ConstantLR(Schedule):
     Args:
         optimizer: whose rates to set.
         factor: of the first steps.
-        total_iters: how many they are.
+        total_iters: how many they are, 1 or more.
 
     Raises:
         TypeError: a number is none.
@@ -99,12 +112,16 @@ class ConstantLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5) -> None:
         self.start = number("ConstantLR", "factor", factor, 0)
-        self.total_iters = size("ConstantLR", "total_iters", total_iters, 0)
+        self.total_iters = size("ConstantLR", "total_iters", total_iters)
         super().__init__(optimizer)
 
     def factor(self, t: int) -> float:
         """The first one, then 1."""
         return self.start if t < self.total_iters else 1.0
+
+    def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The factor is our start."""
+        return {{"factor": "start"}.get(k, k): v for k, v in super().from_torch(state).items()}
 
 
 class LinearLR(Schedule):
@@ -296,6 +313,12 @@ class SequentialLR(Schedule):
         running = sum(m <= t for m in self.milestones)
         return self.schedulers[running].rate_of(i, base, t - (self.milestones[running - 1] if running else 0))
 
+    def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The place; what runs there are the schedules that this one was made of."""
+        if "_milestones" not in state:
+            return super().from_torch(state)
+        return {**self.state_dict(), "t": state["last_epoch"], "milestones": list(state["_milestones"])}
+
     def settings(self) -> dict[str, Any]:
         """With those of the schedules."""
         return {**super().settings(), "schedules": [schedule.settings() for schedule in self.schedulers]}
@@ -321,7 +344,8 @@ class OneCycleLR(Schedule):
 
     Raises:
         TypeError: a number is none.
-        ValueError: no length, a part outside [0, 1], another strategy, or a rule without momentum.
+        ValueError: no length, a part outside [0, 1], another strategy, a rule without momentum, or a factor
+            of 0; when it steps, more steps than the cycle has.
 
     >>> import xpnet
     >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0, momentum=0.9)
@@ -362,6 +386,9 @@ class OneCycleLR(Schedule):
         self.anneal_strategy, self.three_phase = anneal_strategy, three_phase
         self.div_factor = number(name, "div_factor", div_factor)
         self.final_div_factor = number(name, "final_div_factor", final_div_factor)
+        for key in ("div_factor", "final_div_factor"):
+            if not getattr(self, key) > 0:
+                raise ValueError(f"{name}: {key} must be above 0, got {getattr(self, key)}")
         self.base_momentum = number(name, "base_momentum", base_momentum)
         self.max_momentum = number(name, "max_momentum", max_momentum)
         groups = getattr(optimizer, "param_groups", [{}])
@@ -373,6 +400,8 @@ class OneCycleLR(Schedule):
             raise ValueError(f"{name}: {len(rates)} values of max_lr for {len(groups)} groups")
         self._peaks = tuple(number(name, "max_lr", rate, 0) for rate in rates)
         super().__init__(optimizer)
+        if cycle_momentum:
+            optimizer.scheduled |= {"momentum", "betas"}
         self.base, self.first = list(self._peaks), self._peaks
         self._write()
 
@@ -396,7 +425,16 @@ class OneCycleLR(Schedule):
         raise AssertionError("a cycle has parts")
 
     def factor(self, t: int) -> float:
-        """Of the largest rate."""
+        """Of the largest rate.
+
+        Raises:
+            ValueError: the cycle is over.
+        """
+        if t > self.total_steps:
+            raise ValueError(
+                f"OneCycleLR: step {t} of a cycle of {self.total_steps}; make it with as many total_steps as "
+                "there are calls of step()"
+            )
         return self._between(t, self._parts())
 
     def _write(self) -> None:
@@ -412,6 +450,12 @@ class OneCycleLR(Schedule):
                 group["betas"] = (momentum, *group["betas"][1:])
             else:
                 group["momentum"] = momentum
+
+    def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The place and the length; PyTorch keeps the rest in the optimizer's groups, or not at all."""
+        if "total_steps" not in state:
+            return super().from_torch(state)
+        return {**self.state_dict(), "t": state["last_epoch"], "total_steps": state["total_steps"]}
 
     def settings(self) -> dict[str, Any]:
         """With the strategy."""

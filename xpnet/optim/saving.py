@@ -77,7 +77,11 @@ def checked(
 
 
 def settings(
-    rule: str, defaults: dict[str, Any], groups: list[State], transforms: Sequence[Transform]
+    rule: str,
+    defaults: dict[str, Any],
+    groups: list[State],
+    scheduled: set[str],
+    transforms: Sequence[Transform],
 ) -> dict[str, Any]:
     """The rule, its options, the sizes of the groups and the transforms, if any, as JSON can hold them.
 
@@ -85,6 +89,7 @@ def settings(
         rule: its name.
         defaults: of the options.
         groups: of the optimizer.
+        scheduled: the options that schedules write.
         transforms: of the optimizer.
     """
     found = {
@@ -93,7 +98,7 @@ def settings(
         "groups": [
             {
                 "parameters": len(group["params"]),
-                **{k: v for k, v in group.items() if k not in ("params", "lr") and v != defaults[k]},
+                **{k: v for k, v in group.items() if k not in ("params", *scheduled) and v != defaults[k]},
             }
             for group in groups
         ],

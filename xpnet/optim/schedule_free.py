@@ -1,7 +1,7 @@
 """Schedule-free rules: a mean of all points so far in place of a schedule (Defazio et al., 2024).
 
 z takes the steps, x is its weighted mean, and gradients are taken at y = (1 - b) z + b x. While training the
-parameters are y; `eval()` makes them x, and `train()` y again.
+parameters are y; `eval()` makes them x, and `train()` y again. The Trainer calls both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from xpnet.core.backend import Array
 from xpnet.core.places import namespace
-from xpnet.core.recording import capturing, refuse
+from xpnet.core.recording import capturing, on_host, refuse
+from xpnet.core.versions import wrote
 from xpnet.optim.formula import piecewise
 from xpnet.optim.moments import MomentSpan, Wide
 from xpnet.optim.optimizer import Optimizer
@@ -36,6 +37,9 @@ def free_step(y: Array, direction: Array, z: Array, beta: float, lr: float, c: f
     z -= lr * direction
 
 
+_WRITTEN = ("k", "scheduled_lr", "lr_max", "weight_sum", "share")  # by the rule, into the groups
+
+
 class _ScheduleFree(Optimizer):
     """What both rules share: the weights of the steps, and the two places."""
 
@@ -44,7 +48,8 @@ class _ScheduleFree(Optimizer):
     def _beta(self, h: Any) -> float:
         raise NotImplementedError
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    @on_host
+    def _make(self) -> None:
         """As of `Optimizer`, in training mode.
 
         Raises:
@@ -68,7 +73,7 @@ class _ScheduleFree(Optimizer):
             weight = k ** group["r"] * largest ** group["weight_lr_power"]
             group["weight_sum"] += weight
             group["share"] = weight / group["weight_sum"] if group["weight_sum"] else 0.0
-        return super().step(closure)
+        super()._make()
 
     def _begin(self, span: Any) -> Array:
         """z, which begins where the parameters are."""
@@ -78,20 +83,21 @@ class _ScheduleFree(Optimizer):
         return z
 
     def _move(self, weight: Callable[[float], float]) -> None:
+        self._keep_counts()
         for block in self._blocks or self._build():
             z, values = block.moments[0], block.span.values if block.master is None else block.master
             part = weight(self._beta(block.h))
             for i, p in enumerate(block.span.parameters):
-                if block.made[i] or any(s.made for s in self._spans if p in s.parameters):
+                if block.made[i]:
                     here = block.span.view(p, values)
                     here += part * (block.span.view(p, z) - here)
                     if block.master is not None:
                         p.data[...] = namespace(here).astype(here, p.data.dtype)
+                    wrote(p)
 
     def eval(self) -> Self:
         """The parameters are the mean x, to be used or saved; returns the optimizer."""
         if self.training:
-            self._keep_counts()
             self._move(lambda beta: 1 - 1 / beta if beta else 0.0)
         self.training = False
         return self
@@ -102,6 +108,21 @@ class _ScheduleFree(Optimizer):
             self._move(lambda beta: 1 - beta)
         self.training = True
         return self
+
+    def settings(self) -> dict[str, Any]:
+        """Without what the rule writes into the groups."""
+        found = super().settings()
+        found["groups"] = [{k: v for k, v in g.items() if k not in _WRITTEN} for g in found["groups"]]
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """With the mode: which of both the parameters are."""
+        return {**super().state_dict(), "training": self.training}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave; the parameters are to be those of the same time."""
+        super().load_state_dict(state)
+        self.training = bool(state.get("training", True))
 
 
 class SGDScheduleFree(_ScheduleFree):

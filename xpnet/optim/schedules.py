@@ -72,8 +72,10 @@ class Schedule:
     def step(self) -> None:
         """Move on by one and set the learning rates.
 
-        A rate that was set by hand since the last step is taken as the rate of that step, and that of a group
-        added since as well: the schedule goes on from there.
+        A rate that was set since the last step, by hand or by another schedule, is taken as the rate of that
+        step, and that of a group added since as well: the schedule goes on from there. So schedules of one
+        optimizer that step in turn multiply, as PyTorch's do; one with an `eta_min` scales the distance to
+        that, from below, too.
         """
         recording = capturing()
         if recording is not None:
@@ -98,9 +100,23 @@ class Schedule:
             lr = group["lr"]
             if i == len(self.base):
                 self.base.append(lr)
-            written = self.rate_of(i, self.base[i], self.t)
-            if lr != written:
-                self.base[i] = self.base[i] * (lr / written) if written else lr
+            if lr != self.rate_of(i, self.base[i], self.t):
+                self.base[i] = self._base_of(i, lr)
+
+    def _base_of(self, i: int, lr: float) -> float:
+        """The base from which group i has this rate now: a rate is a + b * base."""
+        a = self.rate_of(i, 0.0, self.t)
+        b = self.rate_of(i, 1.0, self.t) - a
+        return (lr - a) / b if b else lr
+
+    @property
+    def last_epoch(self) -> int:
+        """The steps made: PyTorch's name."""
+        return self.t
+
+    def get_last_lr(self) -> list[float]:
+        """PyTorch's name of `last_lr`."""
+        return self.last_lr()
 
     def last_lr(self) -> list[float]:
         """The learning rate of each group now."""
@@ -116,9 +132,32 @@ class Schedule:
         return {k: v for k, v in vars(self).items() if isinstance(v, int | float | list | bool)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave and set the learning rates."""
+        """Restore what `state_dict`, or that of the same schedule in PyTorch, gave; set the learning rates.
+
+        Raises:
+            ValueError: a state of another kind of schedule, or of other groups. Nothing has changed then.
+        """
+        name, own = type(self).__name__, self.state_dict()
+        rates = state.get("_last_lr")
+        if "last_epoch" in state:
+            state = self.from_torch(state)
+        other = sorted(state.keys() ^ own.keys())
+        if other:
+            word = "has" if other[0] in state else "lacks"
+            raise ValueError(f"{name}: the state {word} {other[0]!r}; that of a {name} is {', '.join(own)}")
+        groups = len(self.optimizer.param_groups)
+        if len(state["base"]) != groups:
+            raise ValueError(f"{name}: a state of {len(state['base'])} groups for an optimizer of {groups}")
         vars(self).update(state)
+        for i, lr in enumerate(rates or ()):  # perhaps set by hand there
+            if not math.isclose(lr, self.rate_of(i, self.base[i], self.t), rel_tol=1e-9, abs_tol=1e-15):
+                self.base[i] = self._base_of(i, lr)
         self._write()
+
+    def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state of PyTorch's schedule of this kind by our names."""
+        names = {"last_epoch": "t", "base_lrs": "base"}
+        return {names.get(k, k): v for k, v in state.items() if k[0] != "_" and k != "verbose"}
 
 
 class StepLR(Schedule):
@@ -266,6 +305,12 @@ class CosineAnnealingWarmRestarts(CosineAnnealingLR):
         size("CosineAnnealingWarmRestarts", "T_0", T_0)
         super().__init__(optimizer, T_0, eta_min)
 
+    def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
+        """T_0 is our T_max."""
+        names = {"T_0": "T_max"}
+        found = super().from_torch(state)
+        return {names.get(k, k): v for k, v in found.items() if k not in ("T_i", "T_cur")}
+
     def rate(self, base: float, t: float) -> float:
         """That of the cosine that is running at t."""
         length = self.T_max
@@ -323,122 +368,3 @@ class WarmupLR(Schedule):
     def settings(self) -> dict[str, Any]:
         """With those of the schedule that takes over."""
         return {**super().settings(), "after": None if self.after is None else self.after.settings()}
-
-
-class ReduceLROnPlateau:
-    """Multiply the rate by `factor` when a metric has not improved for more than `patience` calls (deck S3).
-
-    Args:
-        optimizer: whose rates to set.
-        mode: "min" for a loss, "max" for an accuracy; default: "min", or as the name of the measure says that
-            `LearningRate` gives it.
-        factor: the decks divide by 10, one to three times.
-        patience: calls without improvement that are let pass.
-        threshold: an improvement must exceed this fraction of the best value ("rel") or amount ("abs").
-        threshold_mode: "rel" or "abs".
-        cooldown: calls to wait after a reduction.
-        min_lr: never below this.
-        eps: smaller changes of the rate are not made.
-
-    Raises:
-        ValueError: mode or threshold_mode is unknown, or factor is not below 1.
-
-    >>> import xpnet
-    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
-    >>> schedule = xpnet.optim.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
-    >>> for loss in (2.0, 2.0, 2.0):  # no improvement, twice
-    ...     schedule.step(loss)
-    >>> optimizer.param_groups[0]["lr"]
-    0.5
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        mode: str | None = None,
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        threshold_mode: str = "rel",
-        cooldown: int = 0,
-        min_lr: float = 0.0,
-        eps: float = 1e-8,
-    ) -> None:
-        given, mode = mode, mode or "min"
-        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
-            raise ValueError(
-                f'ReduceLROnPlateau: mode is "min" or "max", threshold_mode "rel" or "abs"; '
-                f"got {mode!r}, {threshold_mode!r}"
-            )
-        if factor >= 1:
-            raise ValueError(f"ReduceLROnPlateau: factor must be below 1, got {factor}")
-        self.optimizer = optimizer
-        self.mode, self.threshold, self.threshold_mode = mode, threshold, threshold_mode
-        self.factor, self.patience, self.cooldown, self.min_lr, self.eps = (
-            factor,
-            patience,
-            cooldown,
-            min_lr,
-            eps,
-        )
-        self.given_mode = given
-        self._rates = [group["lr"] for group in optimizer.param_groups]  # as written here last
-        self._first = list(self._rates)
-        self.suit(mode)
-
-    def suit(self, mode: str) -> None:
-        """Take "min" or "max" for the mode, before the first step."""
-        self.mode = mode
-        self.best = math.inf if mode == "min" else -math.inf
-        self.bad, self.waiting = 0, 0
-
-    def restart(self) -> None:
-        """Begin again, at the rates it began with; one that was set by hand stays."""
-        for group, written, first in zip(self.optimizer.param_groups, self._rates, self._first, strict=False):
-            if group["lr"] == written:
-                group["lr"] = first
-        self.suit(self.mode)
-
-    def _better(self, metric: float) -> bool:
-        if math.isinf(self.best):
-            return metric < self.best if self.mode == "min" else metric > self.best
-        sign = -1 if self.mode == "min" else 1
-        margin = self.threshold * (self.best if self.threshold_mode == "rel" else 1)
-        target = self.best + sign * margin
-        return metric < target if self.mode == "min" else metric > target
-
-    def step(self, metric: float) -> None:
-        """Report the metric of one epoch."""
-        metric = float(metric)
-        if self._better(metric):
-            self.best, self.bad = metric, 0
-        else:
-            self.bad += 1
-        if self.waiting > 0:
-            self.waiting -= 1
-            self.bad = 0
-        if self.bad > self.patience:
-            for group in self.optimizer.param_groups:
-                lower = max(group["lr"] * self.factor, self.min_lr)
-                if group["lr"] - lower > self.eps:
-                    group["lr"] = lower
-            self._rates = [group["lr"] for group in self.optimizer.param_groups]
-            self.waiting, self.bad = self.cooldown, 0
-
-    def settings(self) -> dict[str, Any]:
-        """The rule and its constants, as JSON can hold them."""
-        position = self.state_dict()
-        constants = {k: v for k, v in vars(self).items() if isinstance(v, int | float | str)}
-        return {
-            "rule": type(self).__name__,
-            **{k: v for k, v in constants.items() if k not in position and k != "given_mode"},
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """The numbers needed to resume."""
-        return {"best": self.best, "bad": self.bad, "waiting": self.waiting}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        vars(self).update(state)
-        self._rates = [group["lr"] for group in self.optimizer.param_groups]

@@ -9,7 +9,7 @@ from xpnet import functional as F
 from xpnet import init, nn, optim
 from xpnet.core.checks import nearest
 from xpnet.nn.perceptron import ACTIVATIONS
-from xpnet.optim.by_name import OPTIMIZERS, make_optimizer
+from xpnet.optim.by_name import OPTIMIZERS, decayed_weights, make_optimizer
 from xpnet.search.space import Choice, choice
 
 SCHEDULES: dict[str, Callable[[Any, int], Any]] = {
@@ -19,9 +19,21 @@ SCHEDULES: dict[str, Callable[[Any, int], Any]] = {
     "polynomial": lambda rule, epochs: optim.PolynomialLR(rule, epochs, 2.0),
     "exponential": lambda rule, epochs: optim.ExponentialLR(rule, 0.01 ** (1 / epochs)),
     "step": lambda rule, epochs: optim.StepLR(rule, max(1, epochs // 3), 0.1),
+    "multistep": lambda rule, epochs: optim.MultiStepLR(
+        rule, [max(1, epochs // 2), max(1, epochs * 3 // 4)], 0.1
+    ),
+    "restarts": lambda rule, epochs: optim.CosineAnnealingWarmRestarts(rule, -(-epochs // 3), 2),
+    # one step more than there are epochs: the last of a cycle has hardly a rate
+    "onecycle": lambda rule, epochs: optim.OneCycleLR(
+        rule, [group["lr"] for group in rule.param_groups], epochs + 1, cycle_momentum=False
+    ),
     "inverse time": lambda rule, epochs: optim.InverseTimeLR(rule, 1.0),
     "warmup, stable, decay": lambda rule, epochs: optim.WarmupStableDecayLR(
-        rule, max(1, epochs // 10), max(1, epochs // 2), max(1, epochs - epochs // 10 - epochs // 2)
+        rule,
+        epochs // 10,
+        epochs // 2,
+        max(1, epochs - epochs // 10 - epochs // 2),
+        start_factor=1 / (1 + epochs // 10),  # a rate of 0 would waste an epoch
     ),
 }
 """(optimizer, epochs) -> a schedule that is stepped once an epoch."""
@@ -65,8 +77,22 @@ def _size(shape: tuple[int, ...]) -> int:
     return size
 
 
+def _schedule_free(model: nn.Module, lr: float | None = None, weight_decay: float = 0.0) -> optim.Optimizer:
+    params = decayed_weights(model, weight_decay) if weight_decay else model
+    return optim.AdamWScheduleFree(params, lr=0.01 if lr is None else lr)
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    **{name: lambda *args, n=name, **kw: make_optimizer(n, *args, **kw) for name in OPTIMIZERS},
+    "schedule-free": _schedule_free,
+    "lookahead": lambda *args, **kw: optim.Lookahead(make_optimizer("adam", *args, **kw)),
+    "sam": lambda *args, **kw: optim.SAM(make_optimizer("momentum", *args, **kw)),
+}
+"""(model, lr=None, weight_decay=0.0) -> an optimizer, for a Trainer: some of them ask more than `step()`."""
+
+
 KINDS: dict[str, dict[str, Callable[..., Any]]] = {
-    "optimizer": {name: lambda *args, n=name, **kw: make_optimizer(n, *args, **kw) for name in OPTIMIZERS},
+    "optimizer": RULES,
     "activation": {name: kind for name, (kind, _) in ACTIVATIONS.items()},
     "schedule": SCHEDULES,
     "model": MODELS,

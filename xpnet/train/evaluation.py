@@ -59,6 +59,7 @@ def evaluate(
     """
     check_metrics(metrics)
     judged = metrics is None  # with accuracy, as long as the targets look like classes
+    pair = getattr(loss, "pair", None)  # of a loss of samples that weigh differently
     means, confusion, gathered = {"loss": Mean()}, Confusion(), Gathered()
     scores = [metric for metric in metrics or () if isinstance(metric, ClassificationScore)]
     whole = [metric for metric in metrics or () if isinstance(metric, WholeMetric)]
@@ -66,7 +67,9 @@ def evaluate(
         for batch in to_measure(data):
             (inputs, named, y), n = parts_of(batch), size_of(batch)
             output = model(*inputs, **named)
-            value, weight = weighed(loss, output, y, n)
+            target = y if pair is None else pair(y)
+            value, weight = weighed(loss, output, target, n)
+            y = y if pair is None else target[0]
             means["loss"].add(array_of(value), weight.total)
             judged = judged and _are_classes(output, y)
             for metric in ((accuracy,) if judged else ()) if metrics is None else metrics:

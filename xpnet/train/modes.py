@@ -1,8 +1,9 @@
-"""Modules that stay in evaluation mode while the model around them trains, such as a frozen batch norm."""
+"""Modes of modules and rules: a frozen batch norm that stays asleep, a rule with other weights to be used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -16,3 +17,28 @@ def train_but(model: Any, modules: Iterable[Any]) -> None:
     model.train()
     for module in modules:
         module.training = False
+
+
+def set_mode(optimizer: Any, training: bool) -> None:
+    """Have a rule that is schedule-free put the weights to train, or those to use, into the model."""
+    for rule in _with_modes(optimizer):
+        (rule.train if training else rule.eval)()
+
+
+@contextmanager
+def used(optimizer: Any) -> Iterator[None]:
+    """The weights to use, for a while."""
+    rules = [rule for rule in _with_modes(optimizer) if rule.training]
+    for rule in rules:
+        rule.eval()
+    try:
+        yield
+    finally:
+        for rule in rules:
+            rule.train()
+
+
+def _with_modes(optimizer: Any) -> list[Any]:
+    """Of one optimizer, or of several by name, those that have two modes."""
+    rules = optimizer.values() if isinstance(optimizer, Mapping) else [optimizer]
+    return [rule for rule in rules if all(hasattr(rule, name) for name in ("train", "eval", "training"))]

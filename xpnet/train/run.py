@@ -33,6 +33,7 @@ from xpnet.train.finiteness import FinitenessCheck, check_finite
 from xpnet.train.history import History
 from xpnet.train.identity import content_of, identity_of, meaning_of
 from xpnet.train.metrics import Mean, Metric
+from xpnet.train.modes import used
 from xpnet.train.resume import checkpoint_content
 from xpnet.train.rounding import forward_in, products_in
 from xpnet.train.scaling import LossScaler
@@ -206,7 +207,7 @@ class Run:
             `{"loss": ..., "accuracy": ...}`, or the metrics the trainer was given; without a loss, what the
             step gives for these batches.
         """
-        with products_in(self.precision), forward_in(self.precision):
+        with products_in(self.precision), forward_in(self.precision), used(self.optimizer):
             if self.loss is None:
                 return self.train_step.evaluate(self, data)
             return evaluate(self.model, data, self.loss, self.metrics if metrics is None else metrics)
@@ -224,7 +225,7 @@ class Run:
         Raises:
             ValueError: no samples.
         """
-        with products_in(self.precision), forward_in(self.precision):
+        with products_in(self.precision), forward_in(self.precision), used(self.optimizer):
             return predict(self.model, data)
 
     def show(self, state: Mapping[str, Any]) -> None:

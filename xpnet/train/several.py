@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from inspect import signature
 from typing import Any
+
+import numpy as np
 
 from xpnet.core.checks import number
 from xpnet.core.convert import array_like, asarray
@@ -67,6 +70,11 @@ class SeveralLosses:
         inputs, named, target = parts_of(batch)
         run.output = output = run.model(*inputs, **named)
         outputs, targets = self._by_name("outputs", output), self._by_name("targets", target)
+        for name in outputs:
+            if name in targets and name not in self.losses:
+                raise ValueError(
+                    f"SeveralLosses: output and target {name!r} have no loss; give them one, or no target"
+                )
         found = {name: loss(outputs[name], targets[name]) for name, loss in self.losses.items()}
         total: Any = None
         for name, value in found.items():
@@ -93,7 +101,9 @@ def sample_weighted(loss: Loss) -> Loss:
         loss: one that takes `reduction`, as all of `xpnet.functional` do, or gives a loss a sample.
 
     Returns:
-        `loss(output, (target, weights))`, the sum of weights times losses divided by that of the weights.
+        `loss(output, (target, weights))`, the sum of weights times losses divided by that of the weights,
+        without rows that the loss ignores; 0 where nothing weighs. Metrics are given the target alone, and
+        validation data may be without weights: there each sample weighs 1.
 
     Raises:
         ValueError: when it is called, other shapes.
@@ -106,12 +116,12 @@ def sample_weighted(loss: Loss) -> Loss:
     >>> float(sample_weighted(mse_loss)(asarray([[1.0], [3.0]]), ([[0.0], [0.0]], [3.0, 1.0])))
     3.0
     """
-    try:
-        each: Loss = loss
-        if "reduction" in signature(loss).parameters:
-            each = lambda output, target: loss(output, target, reduction="none")  # type: ignore[call-arg]
-    except (TypeError, ValueError):  # no signature
-        each = loss
+    each, options = loss, {}
+    with suppress(TypeError, ValueError):  # no signature
+        options = {name: p.default for name, p in signature(loss).parameters.items()}
+    if "reduction" in options:
+        each = lambda output, target: loss(output, target, reduction="none")  # type: ignore[call-arg]
+    ignored = getattr(loss, "ignore_index", options.get("ignore_index"))
 
     def weighted(output: Any, target: Any) -> Any:
         if not isinstance(target, tuple | list) or len(target) != 2:
@@ -125,13 +135,24 @@ def sample_weighted(loss: Loss) -> Loss:
         weights = asarray(array_like(target[1]), str(like.dtype).rpartition(".")[2], backend=backend_of(like))
         if tuple(weights.shape) != (n,):
             raise ValueError(f"sample_weighted: expected ({n},) weights, got {tuple(weights.shape)}")
+        xp = namespace(weights)
+        if ignored is not None:
+            labels = asarray(array_like(target[0]), backend=backend_of(like))
+            if labels.ndim == 1:
+                weights = xp.where(labels == ignored, xp.zeros_like(weights), weights)
         with no_grad():
-            total = namespace(weights).sum(weights)
+            total = xp.sum(weights)
         if like.ndim > 1:
             rows = reshape(losses, (n, -1))
             losses = divide(sum(rows, axis=1), rows.shape[1])
         report(total, n)
-        return divide(sum(multiply(losses, weights)), total)
+        return divide(sum(multiply(losses, weights)), xp.where(total == 0, xp.ones_like(total), total))
 
+    def pair(target: Any) -> Any:
+        if isinstance(target, tuple | list):
+            return target
+        return target, np.ones(target.shape[0], np.float32)
+
+    weighted.pair = pair  # type: ignore[attr-defined]  # for `evaluate`
     weighted.__name__ = f"weighted {getattr(loss, '__name__', type(loss).__name__)}"
     return weighted

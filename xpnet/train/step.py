@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from xpnet.core.backend import Array
+from xpnet.core.operators import add
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.data.batch import parts_of, size_of
 from xpnet.functional.regularizers import l1, l2
@@ -105,6 +106,8 @@ class Step:
             return self._work(run, batch)
 
     def _work(self, run: Run, batch: Any) -> Outcome:
+        if getattr(run.optimizer, "needs_closure", False):
+            return self._by_closure(run, batch)
         if not self.sum.weights:
             run.optimizer.zero_grad()
         samples = size_of(batch)
@@ -122,6 +125,28 @@ class Step:
         if len(self.sum.weights) == run.accumulate:
             self.update(run)
         return Outcome(value, total, measures)
+
+    def _by_closure(self, run: Run, batch: Any) -> Outcome:
+        """One update by a rule that computes loss and gradients of a batch several times."""
+        made: list[Outcome] = []
+
+        def closure() -> Any:
+            run.optimizer.zero_grad()
+            with forward_in(run.precision):
+                found, weight = weighed(self.forward, run, batch, size_of(batch))
+            loss, measures = (found, None) if isinstance(found, Tensor) else taken_apart(found)
+            made.append(Outcome(loss.data, weight.total, measures))
+            for penalty in self.penalties(run):
+                loss = add(loss, penalty)
+            loss.backward()
+            for hook in self.backward_end:
+                hook(run)
+            return loss
+
+        run.optimizer.step(closure)
+        first, *_ = made
+        run.loss_value, run.loss_weight = first.value, first.total
+        return first
 
     def end(self, run: Run) -> None:
         """After the last batch of an epoch: make an update of those that are left."""

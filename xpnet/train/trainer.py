@@ -29,7 +29,7 @@ from xpnet.train.history import History
 from xpnet.train.identity import check_allowed
 from xpnet.train.lonely import check_last_batch
 from xpnet.train.metrics import Metric, check_metrics
-from xpnet.train.modes import asleep, train_but
+from xpnet.train.modes import asleep, set_mode, train_but
 from xpnet.train.optimizers import Optimizers
 from xpnet.train.progress import Progress, is_read
 from xpnet.train.ranks import check_ranks
@@ -130,6 +130,7 @@ class Trainer(Run):
             scaler = LossScaler()
         optimizer = Optimizers(optimizer) if isinstance(optimizer, Mapping) else optimizer
         _check_parts(model, loss, optimizer, callbacks, metrics, step)
+        _check_closure(optimizer, accumulate, scaler, communicator, step)
         if verbose:
             callbacks = [*callbacks, Progress(False)]
         self.train_step: Step = as_step(step)
@@ -259,6 +260,7 @@ class Trainer(Run):
             discard_errors()  # what a device has noted belongs to the run that failed
             raise
         finally:
+            set_mode(self.optimizer, training=False)
             self.call("on_fit_end")
             self.batch = self.output = None
             self.model.eval()
@@ -279,6 +281,7 @@ class Trainer(Run):
             self.call("on_epoch_begin")
             self.seconds = 0.0
         self._train_epoch()
+        set_mode(self.optimizer, training=False)
         if self.replicas is not None:
             self.replicas.send(self.step)
         same_buffers(self.model, self.communicator)
@@ -295,6 +298,7 @@ class Trainer(Run):
     def _train_epoch(self) -> None:
         """The batches of an epoch that are left."""
         train_but(self.model, self.asleep)
+        set_mode(self.optimizer, training=True)
         self.between_updates, step = False, self.train_step
         step.begin(self)
         self.begin_epoch()
@@ -394,6 +398,27 @@ def _check_shards(optimizer: Any, communicator: Communicator | None) -> None:
             raise ValueError(
                 "Trainer: the optimizer is shared among ranks; pass their group, communicator=..., too"
             )
+
+
+def _check_closure(
+    optimizer: Any, accumulate: int, scaler: Any, communicator: Communicator | None, step: Any
+) -> None:
+    """Refuse what a rule that computes the gradients several times cannot have."""
+    rules = optimizer.values() if isinstance(optimizer, Mapping) else [optimizer]
+    needing = [rule for rule in rules if getattr(rule, "needs_closure", False)]
+    if not needing or not getattr(step, "makes_updates", True):
+        return
+    found = {
+        "accumulate": accumulate > 1,
+        "a scaler": scaler is not None,
+        "several ranks": communicator is not None and communicator.size > 1,
+        "several optimizers": isinstance(optimizer, Mapping),
+    }
+    for name in (name for name, given in found.items() if given):
+        raise ValueError(
+            f"Trainer: {type(needing[0]).__name__} computes the gradients of a batch several times, which "
+            f"goes not with {name}; leave that out, or call its step(closure) in a ManualStep"
+        )
 
 
 def _shard(data: Any, communicator: Communicator) -> None:

@@ -22,20 +22,26 @@ class WholeMetric:
     Attributes:
         __name__: its name in the history.
         of: `of(targets, outputs)`, of NumPy arrays of all samples.
+        ignores: whether integer targets (n,) are labels, of which those of -100 are left out.
     """
 
-    def __init__(self, of: Measure, name: str) -> None:
-        self.of, self.__name__ = of, name
+    def __init__(self, of: Measure, name: str, ignores: bool = True) -> None:
+        self.of, self.__name__, self.ignores = of, name, ignores
 
     def __call__(self, output: Any, target: Any) -> Any:
         """The measure of one batch alone, on the host."""
         gathered = Gathered()
         gathered.add(output, target)
-        return self.of(*gathered.arrays())
+        return self._measured(*gathered.arrays())
 
     def row(self, targets: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
         """The same as an entry of a history."""
-        return {self.__name__: float(self.of(targets, outputs))}
+        return {self.__name__: float(self._measured(targets, outputs))}
+
+    def _measured(self, targets: np.ndarray, outputs: np.ndarray) -> Any:
+        if self.ignores and targets.dtype.kind in "iu" and targets.ndim == 1:
+            targets, outputs = targets[targets != IGNORED], outputs[targets != IGNORED]
+        return self.of(targets, outputs)
 
 
 class Gathered:
@@ -58,11 +64,9 @@ class Gathered:
         self._targets.append(asarray(array_like(target), backend=backend_of(y)))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """(n, ...) targets and outputs on the host, without samples labelled -100. The host waits here."""
+        """(n, ...) targets and outputs on the host. The host waits here."""
         joined = (namespace(parts[0]).concat(parts) for parts in (self._targets, self._outputs))
         targets, outputs = map(to_numpy, joined)
-        if targets.dtype.kind in "iu" and targets.ndim == 1:
-            targets, outputs = targets[targets != IGNORED], outputs[targets != IGNORED]
         return targets, outputs
 
 
@@ -70,7 +74,8 @@ def whole(function: Measure, name: str | None = None, *, of: str = "outputs") ->
     """A metric of the whole data from a function of (targets, outputs), such as scikit-learn's.
 
     Args:
-        function: of two NumPy arrays, (n,) targets and what `of` says, that gives a number.
+        function: of two NumPy arrays, (n,) targets and what `of` says, that gives a number. Samples whose
+            targets are integers and -100 are left out, as by the losses.
         name: in the history; default: the function's.
         of: "outputs", as the model gives them; "classes", the largest of each row; "probabilities", their
             softmax, of one logit a row or of two classes that of the second.
@@ -118,20 +123,37 @@ def _probabilities(outputs: np.ndarray) -> np.ndarray:
     return p[:, 1] if p.shape[1] == 2 else p
 
 
-def _one_against_rest(of_two: Measure) -> Measure:
+def _one_against_rest(of_two: Measure, name: str) -> WholeMetric:
     """The mean over classes that are there of a measure of (is it the class, score of the class)."""
 
-    def measure(labels: np.ndarray, outputs: np.ndarray) -> float:
-        logits, labels = _logits(outputs), np.asarray(labels).reshape(-1).astype(np.int64)
-        if logits.shape[1] == 2:
+    def measure(targets: np.ndarray, outputs: np.ndarray) -> float:
+        if np.isnan(outputs).any():
+            raise ValueError(
+                f"{name}: {int(np.isnan(outputs).sum())} of the scores are NaN, which have no order"
+            )
+        several = targets.ndim == 2 and targets.shape[1] > 1
+        logits = outputs.reshape(len(outputs), -1).astype(np.float64) if several else _logits(outputs)
+        labels = targets if several else targets.reshape(-1)
+        if len(labels) != len(logits) or (several and targets.shape != logits.shape):
+            raise ValueError(
+                f"{name}: expected a target of each row, or of each score, got scores {outputs.shape} and "
+                f"targets {targets.shape}"
+            )
+        classes = 2 if several else logits.shape[1]
+        wrong = labels[(labels != np.floor(labels)) | (labels < 0) | (labels >= classes)]
+        if wrong.size:
+            raise ValueError(f"{name}: label {wrong[0]:g} is out of range: expected 0 to {classes - 1}")
+        if several:  # each column is a question of its own
+            return float(np.mean([of_two(t == 1, z) for t, z in zip(labels.T, logits.T, strict=True)]))
+        if classes == 2:
             return of_two(labels == 1, logits[:, 1] - logits[:, 0])
         # of a class, its probability orders the samples, not its logit
         shifted = logits - logits.max(axis=1, keepdims=True)
         p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        present = [k for k in range(logits.shape[1]) if (labels == k).any()]
+        present = [k for k in range(classes) if (labels == k).any()]
         return float(np.mean([of_two(labels == k, p[:, k]) for k in present])) if present else np.nan
 
-    return measure
+    return WholeMetric(measure, name)
 
 
 def _area(positive: np.ndarray, scores: np.ndarray) -> float:
@@ -158,45 +180,54 @@ def _average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
 def roc_auc() -> WholeMetric:
     """A metric: the area under the receiver's curve, of several classes the mean of each against the rest.
 
-    NaN if only one class is there.
+    Targets are labels (n,) from 0 on; or (n, k) of 0 and 1, of samples with several labels: then the mean
+    over the k columns. NaN if only one class is there. A ValueError says which label or score is none.
 
     >>> import numpy as np
     >>> from xpnet.train import roc_auc
     >>> float(roc_auc()(np.float32([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])))
     0.75
     """
-    return WholeMetric(_one_against_rest(_area), "roc_auc")
+    return _one_against_rest(_area, "roc_auc")
 
 
 def average_precision() -> WholeMetric:
     """A metric: the area under precision by recall, of several classes the mean of each against the rest.
+
+    Targets as of `roc_auc`. NaN if a class is nowhere.
 
     >>> import numpy as np
     >>> from xpnet.train import average_precision
     >>> round(float(average_precision()(np.float32([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]))), 4)
     0.8333
     """
-    return WholeMetric(_one_against_rest(_average_precision), "average_precision")
+    return _one_against_rest(_average_precision, "average_precision")
 
 
-def _amounts(targets: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """In float64, of one shape."""
-    y = targets.astype(np.float64)
-    return y, outputs.astype(np.float64).reshape(y.shape)
+def _of_amounts(measure: Measure, name: str) -> WholeMetric:
+    """A metric of numbers in float64, of one shape; (n,) and (n, 1) are one."""
+
+    def of(targets: np.ndarray, outputs: np.ndarray) -> float:
+        shapes = {x.shape[:1] if x.shape[1:] == (1,) else x.shape for x in (targets, outputs)}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"{name}: expected outputs like the targets {targets.shape}, got {outputs.shape}"
+            )
+        y = targets.astype(np.float64)
+        return float(measure(y, outputs.astype(np.float64).reshape(y.shape)))
+
+    return WholeMetric(of, name, ignores=False)
 
 
 def mean_absolute_error() -> WholeMetric:
     """A metric: the mean of |y - output|, under the name `mae`."""
-
-    def of(targets: np.ndarray, outputs: np.ndarray) -> float:
-        y, found = _amounts(targets, outputs)
-        return float(np.abs(y - found).mean())
-
-    return WholeMetric(of, "mae")
+    return _of_amounts(lambda y, found: np.abs(y - found).mean(), "mae")
 
 
 def r2() -> WholeMetric:
     """A metric: 1 - sum (y - output)^2 / sum (y - mean)^2, of several targets the mean of each.
+
+    Where all targets are equal, 1 if the outputs are those, else 0, as scikit-learn has it.
 
     >>> import numpy as np
     >>> from xpnet.train import r2
@@ -204,10 +235,9 @@ def r2() -> WholeMetric:
     0.5
     """
 
-    def of(targets: np.ndarray, outputs: np.ndarray) -> float:
-        y, found = _amounts(targets, outputs)
-        spread = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return float(np.mean(1 - ((y - found) ** 2).sum(axis=0) / spread))
+    def of(y: np.ndarray, found: np.ndarray) -> float:
+        error, spread = ((y - found) ** 2).sum(axis=0), ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+        varies = (y != y[:1]).any(axis=0)  # the rounded mean of equal numbers may be another
+        return np.mean(np.where(varies, 1 - error / np.where(varies, spread, 1), error == 0))
 
-    return WholeMetric(of, "r2")
+    return _of_amounts(of, "r2")
