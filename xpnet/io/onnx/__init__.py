@@ -8,6 +8,7 @@ except ImportError:
 from xpnet.io.onnx import gates as _gates  # noqa: F401  registers what layers become
 from xpnet.io.onnx import layers as _layers  # noqa: F401  likewise
 from xpnet.io.onnx import models as _models  # noqa: F401  likewise
+from xpnet.io.onnx import pooling as _pooling  # noqa: F401  likewise
 from xpnet.io.onnx import preprocessing as _preprocessing  # noqa: F401  likewise
 from xpnet.io.onnx import sequences as _sequences  # noqa: F401  likewise
 from xpnet.io.onnx import spatial as _spatial  # noqa: F401  likewise

@@ -9,9 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from xpnet import nn
-from xpnet.functional.images import padding_widths
 from xpnet.io.onnx.graph import Graph, Value, translates
-from xpnet.nn.convolution import Size
 
 # ---- containers ----
 
@@ -171,72 +169,6 @@ def gelu(graph: Graph, layer: nn.GELU, x: Value) -> str:
 def softmax(graph: Graph, layer: nn.Softmax, x: Value) -> str:
     """Along its axis."""
     return graph.add("Softmax", x.name, axis=layer.axis)
-
-
-# ---- convolution and pooling ----
-
-
-def _pair(size: Size) -> list[int]:
-    return [size, size] if isinstance(size, int) else list(size)
-
-
-def _conv_pads(layer: nn.Conv2d) -> list[int]:
-    """Before height and width, then after."""
-    if not isinstance(layer.padding, str):
-        return _pair(layer.padding) * 2
-    return [
-        side
-        for sides in zip(
-            *padding_widths(layer.padding, layer.kernel_size, layer.stride, layer.dilation), strict=True
-        )
-        for side in sides
-    ]
-
-
-@translates(nn.Conv2d)
-def conv2d(graph: Graph, layer: nn.Conv2d, x: Value) -> str:
-    """The layouts are the same."""
-    bias = [] if layer.bias is None else [graph.constant(layer.bias, x.dtype)]
-    return graph.add(
-        "Conv",
-        x.name,
-        graph.constant(layer.weight, x.dtype),
-        *bias,
-        kernel_shape=list(layer.kernel_size),
-        strides=_pair(layer.stride),
-        pads=_conv_pads(layer),
-        dilations=_pair(layer.dilation),
-        group=layer.groups,
-    )
-
-
-@translates(nn.MaxPool2d, nn.AvgPool2d)
-def pool2d(graph: Graph, layer: Any, x: Value) -> str:
-    """A divisor of its own has no counterpart."""
-    average = isinstance(layer, nn.AvgPool2d)
-    if not average and layer.return_indices:
-        raise TypeError("MaxPool2d with return_indices has two outputs, and a chain of layers has one")
-    if average and layer.divisor_override is not None:
-        raise TypeError("AvgPool2d with divisor_override has no operator in ONNX")
-    options: dict[str, Any] = {"ceil_mode": int(layer.ceil_mode)}
-    if average:
-        options["count_include_pad"] = int(layer.count_include_pad)
-    else:
-        options["dilations"] = _pair(layer.dilation)
-    return graph.add(
-        "AveragePool" if average else "MaxPool",
-        x.name,
-        kernel_shape=_pair(layer.kernel_size),
-        strides=_pair(layer.kernel_size if layer.stride is None else layer.stride),
-        pads=_pair(layer.padding) * 2,
-        **options,
-    )
-
-
-@translates(nn.GlobalAvgPool2d)
-def global_avg_pool2d(graph: Graph, layer: nn.GlobalAvgPool2d, x: Value) -> str:
-    """The mean over height and width."""
-    return graph.add("ReduceMean", x.name, graph.axes(2, 3), keepdims=0)
 
 
 # ---- normalisation ----
