@@ -83,6 +83,14 @@ def linear(graph: Graph, layer: nn.Linear, x: Value) -> str:
     return graph.add("Add", y, *bias) if bias else y
 
 
+@translates(nn.Bilinear)
+def bilinear(graph: Graph, layer: nn.Bilinear, input1: Value, input2: Value) -> str:
+    """x1^T W x2 for each output."""
+    weight = graph.constant(layer.weight, input1.dtype)
+    y = graph.add("Einsum", input1.name, weight, input2.name, equation="...i,oij,...j->...o")
+    return y if layer.bias is None else graph.add("Add", y, graph.constant(layer.bias, input1.dtype))
+
+
 @translates(nn.Maxout)
 def maxout(graph: Graph, layer: nn.Maxout, x: Value) -> str:
     """The maximum over the pieces of each unit."""

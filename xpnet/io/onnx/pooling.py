@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from onnx import numpy_helper
 
 from xpnet import nn
 from xpnet.core.convert import to_numpy
@@ -66,3 +68,15 @@ def avg_pool(graph: Graph, layer: Any, x: Value) -> str:
 def global_avg_pool2d(graph: Graph, layer: nn.GlobalAvgPool2d, x: Value) -> str:
     """The mean over height and width."""
     return graph.add("ReduceMean", x.name, graph.axes(2, 3), keepdims=0)
+
+
+@translates(nn.MaxUnpool1d, nn.MaxUnpool2d)
+def max_unpool(graph: Graph, layer: Any, x: Value, indices: Value, output_size: Any = None) -> str:
+    """Zeros, with x at its places in each channel; ONNX's MaxUnpool counts places across samples."""
+    sizes = layer(x.example, indices.example, output_size).shape[2:]
+    rows = lambda y: graph.reshape(y, [0, 0, -1])
+    lead = graph.add("Shape", x.name, start=0, end=2)
+    shape = graph.add("Concat", lead, graph.axes(math.prod(sizes)), axis=0)
+    zeros = graph.add("ConstantOfShape", shape, value=numpy_helper.from_array(np.zeros(1, x.dtype)))
+    y = graph.add("ScatterElements", zeros, rows(indices.name), rows(x.name), axis=2)
+    return graph.reshape(y, [0, 0, *sizes])

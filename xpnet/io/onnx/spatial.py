@@ -10,9 +10,7 @@ from xpnet import nn
 from xpnet.functional.images import padding_widths
 from xpnet.functional.padding import places
 from xpnet.functional.resampling import Map, adaptive_sizes, maps_of, taps
-from xpnet.io.onnx.graph import Graph, Value, refuse, translates
-
-refuse("it takes several inputs, and a chain of layers has one")(nn.Bilinear)
+from xpnet.io.onnx.graph import Graph, Value, translates
 
 
 def _all(value: Any, axes: int) -> list[int]:
