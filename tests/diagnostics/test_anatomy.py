@@ -135,7 +135,7 @@ def test_arguments_are_those_of_their_names():
             self.attention = nn.MultiheadAttention(8, 2, kdim=12, vdim=20)
 
         def forward(self, x, keys, values):
-            return self.attention(x, value=values, key=keys)[0]
+            return self.attention(value=values, key=keys, query=x)[0]
 
     shapes = [(5, 2, 8), (13, 2, 12), (13, 2, 20)]
     inputs = [np.zeros(shape, np.float32) for shape in shapes]
