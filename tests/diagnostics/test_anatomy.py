@@ -84,6 +84,71 @@ def test_operations_are_those_that_pytorch_counts(make, shape):
     assert found.operations == total
 
 
+LAYERS_OF_PRODUCTS = {
+    "decoder's layer": (lambda t: t.TransformerDecoderLayer(4, 2, 8), [(5, 1, 4), (50, 1, 4)]),
+    "decoder": (
+        lambda t: t.TransformerDecoder(t.TransformerDecoderLayer(4, 2, 8, batch_first=True), 2),
+        [(2, 5, 4), (2, 7, 4)],
+    ),
+    "encoder's layer": (lambda t: t.TransformerEncoderLayer(4, 2, 8), [(5, 3, 4)]),
+    "attention": (
+        lambda t: t.MultiheadAttention(8, 2, kdim=12, vdim=20),
+        [(5, 2, 8), (13, 2, 12), (13, 2, 20)],
+    ),
+    "attention of one sequence": (lambda t: t.MultiheadAttention(8, 2), [(5, 8), (13, 8), (13, 8)]),
+    "attention with more keys": (
+        lambda t: t.MultiheadAttention(8, 2, add_bias_kv=True, add_zero_attn=True, batch_first=True),
+        [(2, 5, 8), (2, 13, 8), (2, 13, 8)],
+    ),
+    "LSTM": (lambda t: t.LSTM(3, 4, 2, bidirectional=True, batch_first=True), [(2, 5, 3)]),
+    "GRU": (lambda t: t.GRU(3, 4, 2), [(5, 2, 3)]),
+    "RNN": (lambda t: t.RNN(3, 4, bidirectional=True), [(5, 3)]),
+    "LSTMCell": (lambda t: t.LSTMCell(3, 4), [(2, 3)]),
+    "GRUCell": (lambda t: t.GRUCell(3, 4), [(2, 3)]),
+    "RNNCell": (lambda t: t.RNNCell(3, 4), [(3,)]),
+    "ConvTranspose1d": (lambda t: t.ConvTranspose1d(4, 6, 3, 2, 1, 1, 2), [(2, 4, 5)]),
+    "ConvTranspose2d": (lambda t: t.ConvTranspose2d(4, 6, 3, 2), [(2, 4, 5, 3)]),
+    "Conv1d": (lambda t: t.Conv1d(4, 6, 3, 2, 1, 2, 2), [(2, 4, 9)]),
+    "Conv3d": (lambda t: t.Conv3d(2, 4, 2, groups=2), [(2, 2, 4, 5, 3)]),
+}
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(("make", "shapes"), LAYERS_OF_PRODUCTS.values(), ids=LAYERS_OF_PRODUCTS)
+def test_operations_of_a_layer_are_those_that_pytorch_counts(make, shapes):
+    torch = pytest.importorskip("torch")
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    inputs = [np.zeros(shape, np.float32) for shape in shapes]
+    # PyTorch counts products: not operators in which a whole layer is one
+    counter, onednn = FlopCounterMode(display=False), torch.backends.mkldnn.flags(enabled=False)
+    with counter, onednn, sdpa_kernel(SDPBackend.MATH):
+        make(torch.nn).eval()(*(torch.tensor(x, requires_grad=True) for x in inputs))
+    assert summary(make(nn), *inputs).operations == counter.get_total_flops() > 0
+
+
+@pytest.mark.host
+def test_arguments_are_those_of_their_names():
+    class Net(nn.Module):
+        def __init__(self):
+            self.attention = nn.MultiheadAttention(8, 2, kdim=12, vdim=20)
+
+        def forward(self, x, keys, values):
+            return self.attention(value=values, key=keys, query=x)[0]
+
+    shapes = [(5, 2, 8), (13, 2, 12), (13, 2, 20)]
+    inputs = [np.zeros(shape, np.float32) for shape in shapes]
+    expected = summary(nn.MultiheadAttention(8, 2, kdim=12, vdim=20), *inputs).operations
+    assert summary(Net(), *inputs).operations == expected
+
+
+@pytest.mark.host
+def test_a_bilinear_layer():
+    found = summary(nn.Bilinear(3, 4, 5), *(np.zeros((2, n), np.float32) for n in (3, 4)))
+    assert found.operations == 2 * 2 * 5 * (3 * 4 + 4)
+
+
 @pytest.mark.host
 def test_a_gpt():
     model = nn.GPT(11, context=8, depth=2, heads=2, width=6)

@@ -9,7 +9,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 import onnx  # noqa: E402
 
 import xpnet  # noqa: E402
-from tests.every_layer import LAYERS, SEVERAL, sample  # noqa: E402
+from tests.every_layer import LAYERS, sample  # noqa: E402
 from xpnet import nn  # noqa: E402
 from xpnet.cli import main  # noqa: E402
 from xpnet.data import (  # noqa: E402
@@ -61,15 +61,6 @@ def compare(model, shape, preprocessing=None):
 def test_every_layer(name):
     make, shape = LAYERS[name]
     compare(scramble(make()), shape)
-
-
-@pytest.mark.host
-@pytest.mark.parametrize("name", SEVERAL)
-def test_layers_of_several_arrays_are_refused_by_name(name):
-    make, shapes = SEVERAL[name]
-    kind = type(make()).__name__
-    with pytest.raises(TypeError, match=rf"ONNX: model:{kind} cannot be exported: it (takes|gives)"):
-        to_onnx(make(), shapes[0][1:])
 
 
 PREPROCESSING = {
@@ -163,6 +154,16 @@ def test_the_command_exports(saved, capsys):
     assert main(["export", "m.safetensors", "m.onnx", "--probabilities"]) == 0
     assert run("m.onnx", x).sum(axis=1) == pytest.approx(np.ones(6), abs=1e-6)
     assert onnx.load("m.onnx").metadata_props[0].value == '["a", "b"]'
+
+
+@pytest.mark.host
+def test_all_outputs_of_a_model_are_compared(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    xpnet.save(scramble(nn.VAE(6, (4,), 2)), "vae.safetensors", metadata={"shape": [6]})
+    assert main(["export", "vae.safetensors", "vae.onnx"]) == 0
+    assert "x (N, 6) -> output, mean, log_variance\nin onnxruntime it gives" in capsys.readouterr().out
+    assert main(["export", "vae.safetensors", "vae.onnx", "--probabilities"]) == 2
+    assert "probabilities are of one output, VAE has 3" in capsys.readouterr().err
 
 
 @pytest.mark.host

@@ -98,6 +98,22 @@ def test_our_weights_give_our_outputs_in_torch(pair):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("momentum", [None, 0.2])
+def test_the_average_of_all_batches_goes_on_in_the_other_library(momentum):
+    theirs, again = (torch.nn.BatchNorm1d(6, momentum=momentum) for _ in range(2))
+    ours = nn.BatchNorm1d(6, momentum=momentum)
+    for k in range(4):
+        theirs(torch.asarray(FLAT * (k + 1)))
+    ours.load_state_dict(theirs.state_dict())
+    again.load_state_dict(torch_state_dict(ours), strict=True)
+    for norm in (theirs, again):
+        norm(torch.asarray(FLAT - 3))
+    ours(xpnet.asarray(FLAT - 3))
+    for found in (again.running_mean, torch.asarray(xpnet.to_numpy(ours.running_mean.data))):
+        torch.testing.assert_close(found, theirs.running_mean)
+    assert momentum or int(again.num_batches_tracked) == int(ours.num_batches_tracked.data) == 5
+
+
 RULES = [
     ("SGD", {"momentum": 0.9, "nesterov": True}),
     ("SGD", {}),

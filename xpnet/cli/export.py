@@ -79,7 +79,9 @@ def run(settings: Settings) -> int:
             probabilities=settings.probabilities,
             metadata={key: json.dumps(value) for key, value in said.items() if value},
         )
-    result = "probabilities" if settings.probabilities else "output"
+    from onnx import load_model
+
+    result = ", ".join(output.name for output in load_model(settings.output).graph.output)
     with_preprocessing = "" if saved.preprocessing is None or text else ", preprocessing included"
     print(f"saved {settings.output}: x (N, {', '.join(map(str, shape))}) -> {result}{with_preprocessing}")
     if columns is not None:
@@ -125,6 +127,8 @@ def _difference(path: str, saved: Saved, shape: Any, probabilities: bool) -> flo
     scores = outputs(
         saved.model, in_batches(samples if samples.dtype.kind == "i" else samples.astype(weights))
     )
-    found = session.run(None, {"x": x.astype(taken)})[0]
-    expected = to_numpy(softmax(scores) if probabilities else scores)
-    return float(np.abs(found - expected).max() / max(1.0, float(np.abs(expected).max())))
+    found = session.run(None, {"x": x.astype(taken)})
+    if probabilities:
+        scores = softmax(scores)
+    pairs = zip(found, map(to_numpy, scores if isinstance(scores, tuple) else (scores,)), strict=True)
+    return max(float(np.abs(a - b).max() / max(1.0, float(np.abs(b).max()))) for a, b in pairs)

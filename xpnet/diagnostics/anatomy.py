@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import signature
 from os import PathLike
 from typing import Any
 
@@ -22,10 +23,13 @@ from xpnet.nn.inference import keeping_modes
 from xpnet.nn.language import LanguageModel
 from xpnet.nn.module import Module
 
-_COUNTERS: dict[type, Callable[[Any, tuple[int, ...], tuple[int, ...]], int]] = {}
+Shape = tuple[int, ...]
+_COUNTERS: dict[type, Callable[[Any, list[Shape], Shape], int]] = {}
 
 
 def _counts(*kinds: type) -> Callable[[Any], Any]:
+    """Say how many operations layers of these classes need, by the shapes of their arguments and output."""
+
     def register(counter: Any) -> Any:
         _COUNTERS.update(dict.fromkeys(kinds, counter))
         return counter
@@ -34,35 +38,44 @@ def _counts(*kinds: type) -> Callable[[Any], Any]:
 
 
 @_counts(nn.Linear, nn.Maxout)
-def _linear(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> int:
-    return 2 * math.prod(x[:-1]) * math.prod(layer.weight.shape)
+def _linear(layer: Any, given: list[Shape], y: Shape) -> int:
+    return 2 * math.prod(given[0][:-1]) * math.prod(layer.weight.shape)
+
+
+@_counts(nn.Bilinear)
+def _bilinear(layer: Any, given: list[Shape], y: Shape) -> int:
+    """x1^T W for each output, and its products with x2."""
+    return 2 * math.prod(y) * (layer.in1_features + 1) * layer.in2_features
 
 
 @_counts(nn.Conv1d, nn.Conv2d, nn.Conv3d)
-def _convolution(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> int:
+def _convolution(layer: Any, given: list[Shape], y: Shape) -> int:
     return 2 * math.prod(y) * math.prod(layer.weight.shape[1:])
 
 
 @_counts(nn.ConvTranspose1d, nn.ConvTranspose2d)
-def _transposed(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> int:
-    return 2 * math.prod(x) * math.prod(layer.weight.shape[1:])
+def _transposed(layer: Any, given: list[Shape], y: Shape) -> int:
+    return 2 * math.prod(given[0]) * math.prod(layer.weight.shape[1:])
 
 
 @_counts(nn.MultiheadAttention)
-def _attention(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> int:
-    """Three maps, scores and sums over as many keys as queries; the last map is a layer of its own."""
-    length = x[-2] if layer.batch_first or len(x) == 2 else x[0]
-    return 2 * math.prod(x) * (3 * layer.embed_dim + 2 * length)
+def _attention(layer: Any, given: list[Shape], y: Shape) -> int:
+    """Three maps, scores and sums; the last map is a layer of its own."""
+    queries, keys = (math.prod(shape[:-1]) for shape in given[:2])
+    length = given[1][-2] if layer.batch_first or len(given[1]) == 2 else given[1][0]
+    length += layer.add_bias_kv + layer.add_zero_attn
+    e = layer.embed_dim
+    return 2 * e * (queries * e + keys * (layer.kdim + layer.vdim) + 2 * queries * length)
 
 
-@_counts(nn.RNN, nn.GRU, nn.LSTM)
-def _recurrent(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> int:
+@_counts(nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)
+def _recurrent(layer: Any, given: list[Shape], y: Shape) -> int:
     products = sum(math.prod(p.shape) for p in layer.parameters() if p.ndim == 2)
-    return 2 * math.prod(x[:-1]) * products
+    return 2 * math.prod(given[0][:-1]) * products
 
 
 @_counts(nn.GPT)
-def _scores(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> int:
+def _scores(layer: Any, given: list[Shape], y: Shape) -> int:
     return 2 * math.prod(y) * layer.width
 
 
@@ -246,12 +259,10 @@ class _Tracer:
         self._count(dict(modules))
 
     def _count(self, modules: dict[str, Module]) -> None:
-        """Operations and parameters; those of a module that was not called are of the one that it is in."""
+        """Parameters; those of a module that was not called are of the one that it is in."""
         first: dict[str, Row] = {}
         for row in self.rows:
             first.setdefault(row.name, row)
-            counter = _COUNTERS.get(type(modules[row.name]))
-            row.operations = 0 if counter is None else counter(modules[row.name], row.input, row.output)
         for name, module in modules.items():
             while name not in first:
                 name = name.rpartition(".")[0]
@@ -271,6 +282,11 @@ class _Tracer:
             shown = _first(output)
             row.input = tuple(given[0].shape) if given else ()
             row.output = tuple(getattr(shown, "shape", ()))
+            counter = _COUNTERS.get(type(module))
+            if counter is not None:
+                arguments = signature(forward).bind(*args, **kwargs).arguments.values()
+                shapes = [tuple(a.shape) for a in arguments if hasattr(a, "shape")]
+                row.operations = counter(module, shapes, row.output)
             if hasattr(shown, "dtype"):
                 row.bytes = math.prod(row.output) * _item_size(shown)
             if row.leaf:

@@ -59,13 +59,7 @@ def pad(x: Array | Tensor, pad: Sequence[int], mode: str = "constant", value: fl
     for i, (before, after) in enumerate(pairs):
         n = x.shape[-1 - i]
         if before or after:
-            if mode == "circular":  # what is cut off does not come round
-                start, stop = max(-before, 0), n - max(-after, 0)
-                places = range(-max(before, 0), stop - start + max(after, 0))
-                index = [start + _place(mode, k, stop - start) for k in places]
-            else:
-                index = [_place(mode, k, n) for k in range(-before, n + after)]
-            x = getitem(x, (..., index, *(slice(None),) * i))
+            x = getitem(x, (..., places(mode, n, before, after), *(slice(None),) * i))
     return x
 
 
@@ -76,6 +70,15 @@ def _constant(x: Any, pairs: list[tuple[int, int]], value: float) -> Any:
         x = getitem(x, (*(slice(None),) * lead, *cut))
     widths = [(0, 0)] * lead + [(max(b, 0), max(a, 0)) for b, a in pairs[::-1]]
     return constant_pad(x, tuple(widths), value)
+
+
+def places(mode: str, n: int, before: int, after: int) -> list[int]:
+    """Which of the n elements of an axis stand on the padded one, of a mode that is not constant."""
+    if mode != "circular":
+        return [_place(mode, k, n) for k in range(-before, n + after)]
+    start, stop = max(-before, 0), n - max(-after, 0)  # what is cut off does not come round
+    around = range(-max(before, 0), stop - start + max(after, 0))
+    return [start + _place(mode, k, stop - start) for k in around]
 
 
 def _place(mode: str, k: int, n: int) -> int:

@@ -159,7 +159,7 @@ def avg_pool2d(
     w = windows_over(x, kernel_size, stride, padding, 1, ceil_mode, "avg_pool2d")
     plain = not any(map(any, w.widths))
     padded = x if plain else pad(x, w.widths)
-    fraction = _fraction(x, w, count_include_pad, divisor_override)
+    fraction = shares(x, w, count_include_pad, divisor_override)
     y = widen(padded[w.places[0]]) + 0  # the sum may be too large for float16, where the mean is not
     for place in w.places[1:]:
         y += padded[place]
@@ -181,7 +181,7 @@ def global_avg_pool2d(x: Array) -> Result:
     return mean.body(x, (-2, -1))
 
 
-def _fraction(x: Array, w: Windows, count_include_pad: bool, divisor: int | None) -> float | Array:
+def shares(x: Array, w: Windows, count_include_pad: bool, divisor: int | None) -> float | Array:
     """1 / the number of elements that each window counts: a number, or (size) where windows differ."""
     if divisor is not None:
         return 1 / divisor

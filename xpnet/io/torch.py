@@ -27,7 +27,8 @@ def torch_state_dict(source: Module | Optimizer) -> dict[str, Any]:
     Raises:
         BackendUnavailableError: PyTorch is missing; the message names the extra.
 
-    PyTorch's batch norm also counts batches (`num_batches_tracked`), here 0: only `momentum=None` uses it.
+    PyTorch's batch norm counts batches (`num_batches_tracked`), here that with `momentum=None`, which alone
+    uses the count; of others it is 0.
     """
     backend = load("torch", "cpu")
     torch = backend.xp
@@ -45,5 +46,5 @@ def torch_state_dict(source: Module | Optimizer) -> dict[str, Any]:
     state = convert(source.state_dict())
     if isinstance(source, Module):
         counters = [name.removesuffix("running_mean") for name in state if name.endswith("running_mean")]
-        state |= {f"{name}num_batches_tracked": torch.asarray(0) for name in counters}
+        state = {f"{name}num_batches_tracked": torch.asarray(0) for name in counters} | state
     return state

@@ -47,17 +47,17 @@ class _Recurrent(Module):
         n, width = self.hidden_size, CELLS[self._cell].gates * self.hidden_size
         draw = lambda *shape: Parameter(init.uniform(shape, -(n**-0.5), n**-0.5, dtype))
         for layer in range(self.num_layers):
-            inputs = n * len(self._directions()) if layer else self.input_size
-            for suffix in self._directions():
+            inputs = n * len(self.directions()) if layer else self.input_size
+            for suffix in self.directions():
                 setattr(self, f"weight_ih_l{layer}{suffix}", draw(width, inputs))
                 setattr(self, f"weight_hh_l{layer}{suffix}", draw(width, n))
                 for part in ("ih", "hh") if bias else ():
                     setattr(self, f"bias_{part}_l{layer}{suffix}", draw(width))
 
-    def _directions(self) -> tuple[str, ...]:
+    def directions(self) -> tuple[str, ...]:
         return ("", "_reverse") if self.bidirectional else ("",)
 
-    def _parameters_of(self, name: str) -> list[Any]:
+    def parameters_of(self, name: str) -> list[Any]:
         """Weights and biases of one direction of a layer."""
         weights = [getattr(self, f"weight_{part}_{name}") for part in ("ih", "hh")]
         return [
@@ -75,7 +75,7 @@ class _Recurrent(Module):
             )
         elif self.batch_first and x.ndim == 3:
             x = transpose(x, (1, 0, 2))
-        name, ways = type(self).__name__, self._directions()
+        name, ways = type(self).__name__, self.directions()
         shape = (self.num_layers * len(ways), x.shape[1], self.hidden_size)
         check_state(name, x, self.input_size, dict(zip(("h_0", "c_0"), states, strict=False)), shape)
         depends_on(self, "training", "dropout")
@@ -90,7 +90,7 @@ class _Recurrent(Module):
                     for s in states or last
                 ]
                 arguments = (
-                    *self._parameters_of(f"l{layer}{suffix}"),
+                    *self.parameters_of(f"l{layer}{suffix}"),
                     first[0],
                     first[1] if lstm else None,
                     lengths,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpnet.functional.padding import places
 from xpnet.io.onnx.graph import Graph, Value
-
-_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 
 
 def beyond(graph: Graph, x: Value, before: list[int], after: list[int], mode: str, value: float = 0.0) -> str:
-    """More elements at the ends of all axes but the first two; what goes around is gathered."""
-    if mode != "circular":
+    """More elements, or fewer, at the ends of all axes but the first two; what stands there again is gathered."""
+    if mode == "constant":
         pads = graph.axes(*[0, 0, *before, 0, 0, *after])
-        return graph.add("Pad", x.name, pads, graph.constant(value, x.dtype), mode=_MODES[mode])
+        return graph.add("Pad", x.name, pads, graph.constant(value, x.dtype))
     name = x.name
     for i, (b, a) in enumerate(zip(before, after, strict=True)):
-        n = x.shape[2 + i]
-        name = graph.add("Gather", name, graph.axes(*(k % n for k in range(-b, n + a))), axis=2 + i)
+        if b or a:
+            index = graph.axes(*places(mode, x.shape[2 + i], b, a))
+            name = graph.add("Gather", name, index, axis=2 + i)
     return name
 
 

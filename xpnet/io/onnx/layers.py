@@ -9,10 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from xpnet import nn
-from xpnet.functional.images import padding_widths
-from xpnet.io.onnx.edges import extended
 from xpnet.io.onnx.graph import Graph, Value, translates
-from xpnet.nn.convolution import Size
 
 # ---- containers ----
 
@@ -86,6 +83,14 @@ def linear(graph: Graph, layer: nn.Linear, x: Value) -> str:
     return graph.add("Add", y, *bias) if bias else y
 
 
+@translates(nn.Bilinear)
+def bilinear(graph: Graph, layer: nn.Bilinear, input1: Value, input2: Value) -> str:
+    """x1^T W x2 for each output."""
+    weight = graph.constant(layer.weight, input1.dtype)
+    y = graph.add("Einsum", input1.name, weight, input2.name, equation="...i,oij,...j->...o")
+    return y if layer.bias is None else graph.add("Add", y, graph.constant(layer.bias, input1.dtype))
+
+
 @translates(nn.Maxout)
 def maxout(graph: Graph, layer: nn.Maxout, x: Value) -> str:
     """The maximum over the pieces of each unit."""
@@ -99,13 +104,6 @@ def flatten(graph: Graph, layer: nn.Flatten, x: Value) -> str:
     """Axes before start_dim and after end_dim stay."""
     first, last = layer.start_dim % len(x.shape), layer.end_dim % len(x.shape)
     return graph.reshape(x.name, [0] * first + [-1] + list(x.shape[last + 1 :]))
-
-
-@translates(nn.Unflatten)
-def unflatten(graph: Graph, layer: nn.Unflatten, x: Value) -> str:
-    """Axes before it stay."""
-    dim = layer.dim % len(x.shape)
-    return graph.reshape(x.name, [*[0] * dim, *layer.unflattened_size, *x.shape[dim + 1 :]])
 
 
 @translates(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.DropPath, nn.Identity)
@@ -181,73 +179,6 @@ def softmax(graph: Graph, layer: nn.Softmax, x: Value) -> str:
     return graph.add("Softmax", x.name, axis=layer.axis)
 
 
-# ---- convolution and pooling ----
-
-
-def _pair(size: Size) -> list[int]:
-    return [size, size] if isinstance(size, int) else list(size)
-
-
-def _conv_pads(layer: nn.Conv2d) -> list[int]:
-    """Before height and width, then after."""
-    if not isinstance(layer.padding, str):
-        return _pair(layer.padding) * 2
-    return [
-        side
-        for sides in zip(
-            *padding_widths(layer.padding, layer.kernel_size, layer.stride, layer.dilation), strict=True
-        )
-        for side in sides
-    ]
-
-
-@translates(nn.Conv2d)
-def conv2d(graph: Graph, layer: nn.Conv2d, x: Value) -> str:
-    """The layouts are the same."""
-    bias = [] if layer.bias is None else [graph.constant(layer.bias, x.dtype)]
-    name, pads = extended(graph, layer, x, _conv_pads(layer))
-    return graph.add(
-        "Conv",
-        name,
-        graph.constant(layer.weight, x.dtype),
-        *bias,
-        kernel_shape=list(layer.kernel_size),
-        strides=_pair(layer.stride),
-        pads=pads,
-        dilations=_pair(layer.dilation),
-        group=layer.groups,
-    )
-
-
-@translates(nn.MaxPool2d, nn.AvgPool2d)
-def pool2d(graph: Graph, layer: Any, x: Value) -> str:
-    """A divisor of its own has no counterpart."""
-    average = isinstance(layer, nn.AvgPool2d)
-    if not average and layer.return_indices:
-        raise TypeError("MaxPool2d with return_indices has two outputs, and a chain of layers has one")
-    if average and layer.divisor_override is not None:
-        raise TypeError("AvgPool2d with divisor_override has no operator in ONNX")
-    options: dict[str, Any] = {"ceil_mode": int(layer.ceil_mode)}
-    if average:
-        options["count_include_pad"] = int(layer.count_include_pad)
-    else:
-        options["dilations"] = _pair(layer.dilation)
-    return graph.add(
-        "AveragePool" if average else "MaxPool",
-        x.name,
-        kernel_shape=_pair(layer.kernel_size),
-        strides=_pair(layer.kernel_size if layer.stride is None else layer.stride),
-        pads=_pair(layer.padding) * 2,
-        **options,
-    )
-
-
-@translates(nn.GlobalAvgPool2d)
-def global_avg_pool2d(graph: Graph, layer: nn.GlobalAvgPool2d, x: Value) -> str:
-    """The mean over height and width."""
-    return graph.add("ReduceMean", x.name, graph.axes(2, 3), keepdims=0)
-
-
 # ---- normalisation ----
 
 
@@ -271,7 +202,7 @@ def _scale_channels(graph: Graph, y: str, layer: Any, x: Value) -> str:
     return graph.add("Add", scaled, graph.constant(layer.bias.numpy().reshape(shape), x.dtype))
 
 
-@translates(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+@translates(nn.BatchNorm1d, nn.BatchNorm2d)
 def batch_norm(graph: Graph, layer: Any, x: Value) -> str:
     """With the running statistics, or without them those of the samples at hand."""
     if layer.running_mean is None:

@@ -10,11 +10,9 @@ from xpnet import nn
 from xpnet.core.operators import add, getitem, mean, transpose
 from xpnet.core.structure import concat
 from xpnet.core.tensor import array_of
-from xpnet.io.onnx.graph import Graph, Value, refuse, translates
-from xpnet.io.onnx.sequences import attention
+from xpnet.io.onnx.attention import attention
+from xpnet.io.onnx.graph import Graph, Value, translates
 from xpnet.nn.vit import in_patches
-
-refuse("it gives several outputs, and a chain of layers has one")(nn.VAE)
 
 
 def chain(graph: Graph, x: Value, *parts: Any) -> Value:
@@ -92,7 +90,11 @@ def vit(graph: Graph, layer: nn.ViT, x: Value) -> str:
     )
     for block in layer.encoder.layers:
         z = chain(graph, y, block.ln_1)
-        y = _sum(graph, y, Value(attention(graph, block.self_attention, z.name, z, False), z.example))
+        y = _sum(
+            graph,
+            y,
+            Value(attention(graph, block.self_attention, z, z, z, need_weights=False)["output"], z.example),
+        )
         y = _sum(graph, y, chain(graph, y, block.ln_2, block.mlp))
     y = chain(graph, y, layer.encoder.ln)
     first = graph.add("Gather", y.name, graph.constant(0, np.int64), axis=1)
@@ -118,3 +120,12 @@ def autoencoder(graph: Graph, layer: nn.Autoencoder, x: Value) -> str:
     """To the code and back to the sample's shape."""
     y = chain(graph, x, nn.Flatten(), layer.encoder, layer.decoder)
     return graph.reshape(y.name, [-1, *x.shape[1:]])
+
+
+@translates(nn.VAE)
+def vae(graph: Graph, layer: nn.VAE, x: Value) -> dict[str, str]:
+    """What it makes of the means, these, and the log variances."""
+    h = chain(graph, x, nn.Flatten(), layer.encoder)
+    mean, log_variance = (graph.apply(part, h) for part in (layer.mean, layer.log_variance))
+    y = graph.reshape(chain(graph, mean, layer.decoder).name, [-1, *x.shape[1:]])
+    return {"output": y, "mean": mean.name, "log_variance": log_variance.name}

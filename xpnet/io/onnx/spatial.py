@@ -12,9 +12,7 @@ from xpnet.functional.resampling import Map, adaptive_sizes, maps_of, taps
 from xpnet.io.onnx.edges import beyond, extended
 from xpnet.io.onnx.graph import Graph, Value, refuse, translates
 
-refuse("it takes several inputs, and a chain of layers has one")(
-    nn.Bilinear, nn.CosineSimilarity, nn.PairwiseDistance
-)
+refuse("it takes several inputs, and a chain of layers has one")(nn.CosineSimilarity, nn.PairwiseDistance)
 
 
 def _all(value: Any, axes: int) -> list[int]:
@@ -38,46 +36,46 @@ def _pads(layer: Any, axes: int) -> list[int]:
     return [before for before, _ in ends] + [after for _, after in ends]
 
 
-@translates(nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
-def conv(graph: Graph, layer: Any, x: Value) -> str:
+def _convolution(graph: Graph, op: str, layer: Any, name: str, dtype: Any, bias: Any, **options: Any) -> str:
     """The layouts are the same."""
-    axes = layer.axes
-    _with_samples(layer, x, axes)
-    bias = [] if layer.bias is None else [graph.constant(layer.bias, x.dtype)]
-    name, pads = extended(graph, layer, x, _pads(layer, axes))
-    more = {"output_padding": _all(layer.output_padding, axes)} if layer.transposed else {}
+    axes = len(layer.kernel_size)
     return graph.add(
-        "ConvTranspose" if layer.transposed else "Conv",
+        op,
         name,
-        graph.constant(layer.weight, x.dtype),
-        *bias,
+        graph.constant(layer.weight, dtype),
+        *([] if bias is None else [graph.constant(bias, dtype)]),
         kernel_shape=list(layer.kernel_size),
         strides=_all(layer.stride, axes),
-        pads=pads,
         dilations=_all(layer.dilation, axes),
         group=layer.groups,
-        **more,
-    )
-
-
-@translates(nn.MaxPool1d, nn.AvgPool1d)
-def pool1d(graph: Graph, layer: Any, x: Value) -> str:
-    """Of windows."""
-    _with_samples(layer, x, 1)
-    average = isinstance(layer, nn.AvgPool1d)
-    options: dict[str, Any] = {"ceil_mode": int(layer.ceil_mode)}
-    if average:
-        options["count_include_pad"] = int(layer.count_include_pad)
-    else:
-        options["dilations"] = _all(layer.dilation, 1)
-    return graph.add(
-        "AveragePool" if average else "MaxPool",
-        x.name,
-        kernel_shape=_all(layer.kernel_size, 1),
-        strides=_all(layer.kernel_size if layer.stride is None else layer.stride, 1),
-        pads=_all(layer.padding, 1) * 2,
         **options,
     )
+
+
+@translates(nn.Conv1d, nn.Conv2d, nn.Conv3d)
+def conv(graph: Graph, layer: Any, x: Value) -> str:
+    """Of any axes."""
+    axes = len(layer.kernel_size)
+    _with_samples(layer, x, axes)
+    name, pads = extended(graph, layer, x, _pads(layer, axes))
+    return _convolution(graph, "Conv", layer, name, x.dtype, layer.bias, pads=pads)
+
+
+@translates(nn.ConvTranspose1d, nn.ConvTranspose2d)
+def conv_transpose(graph: Graph, layer: Any, x: Value) -> str:
+    """ONNX's output_padding is below the stride; more of it are zeros, before the bias is added."""
+    axes = layer.axes
+    _with_samples(layer, x, axes)
+    pads, more = (_all(given, axes) for given in (layer.padding, layer.output_padding))
+    if all(extra < stride for extra, stride in zip(more, _all(layer.stride, axes), strict=True)):
+        ends = {"pads": pads * 2, "output_padding": more}
+        return _convolution(graph, "ConvTranspose", layer, x.name, x.dtype, layer.bias, **ends)
+    y = _convolution(graph, "ConvTranspose", layer, x.name, x.dtype, None)
+    cut = [0, 0, *(-p for p in pads), 0, 0, *(extra - p for p, extra in zip(pads, more, strict=True))]
+    y = graph.add("Pad", y, graph.axes(*cut), graph.constant(0, x.dtype))
+    if layer.bias is None:
+        return y
+    return graph.add("Add", y, graph.constant(layer.bias.numpy().reshape(-1, *(1,) * axes), x.dtype))
 
 
 def _along_axes(graph: Graph, maps: tuple[Map, ...], x: Value) -> str:
@@ -86,8 +84,8 @@ def _along_axes(graph: Graph, maps: tuple[Map, ...], x: Value) -> str:
     for i, how in enumerate(maps):
         axis = n - len(maps) + i
         matrix = np.zeros((how.m, how.n))
-        places, weights = taps(how)
-        np.add.at(matrix, (np.arange(how.m)[:, None], places), weights)
+        parts, weights = taps(how)
+        np.add.at(matrix, (np.arange(how.m)[:, None], parts), weights)
         last = [k for k in range(n) if k != axis] + [axis]
         back = [last.index(k) for k in range(n)]
         name = graph.add("Transpose", name, perm=last)
@@ -112,7 +110,7 @@ def upsample(graph: Graph, layer: nn.Upsample, x: Value) -> str:
     return graph.add("Resize", x.name, "", scales, mode="linear", coordinate_transformation_mode=corners)
 
 
-@translates(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+@translates(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
 def adaptive_mean(graph: Graph, layer: Any, x: Value) -> str:
     """A mean of everything, or a matrix for each axis."""
     axes = layer.axes
@@ -133,9 +131,9 @@ def adaptive_max(graph: Graph, layer: Any, x: Value) -> str:
     sizes = adaptive_sizes(type(layer).__name__, x.shape, layer.output_size, axes)
     for i, m in enumerate(sizes):
         axis = 2 + i
-        places = taps(Map("mean", shape[axis], m, shape[axis] / m))[0]
-        name = graph.add("Gather", name, graph.constant(places.reshape(-1), np.int64), axis=axis)
-        name = graph.reshape(name, [0, *shape[1:axis], m, places.shape[1], *shape[axis + 1 :]])
+        parts = taps(Map("mean", shape[axis], m, shape[axis] / m))[0]
+        name = graph.add("Gather", name, graph.constant(parts.reshape(-1), np.int64), axis=axis)
+        name = graph.reshape(name, [0, *shape[1:axis], m, parts.shape[1], *shape[axis + 1 :]])
         name = graph.add("ReduceMax", name, graph.axes(axis + 1), keepdims=0)
         shape[axis] = m
     return name
