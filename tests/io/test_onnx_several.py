@@ -148,6 +148,15 @@ CASES = {
         (5, "N", 6),
         {"memory": Input(4, "N", 6), "tgt_is_causal": True, "memory_is_causal": True},
     ),
+    "CosineSimilarity": (nn.CosineSimilarity, (5, 3), {"x2": Input("N", 5, 3)}),
+    "CosineSimilarity, short": (
+        lambda: nn.CosineSimilarity(-1, 2.0),
+        (5, 3),
+        {"x2": Input("N", 5, 3)},
+    ),
+    "PairwiseDistance": (nn.PairwiseDistance, (5, 3), {"x2": Input("N", 5, 3)}),
+    "PairwiseDistance of p": (lambda: nn.PairwiseDistance(3.0, 0.1, True), (3,), {"x2": Input("N", 3)}),
+    "PairwiseDistance, the largest": (lambda: nn.PairwiseDistance(math.inf), (3,), {"x2": Input("N", 3)}),
     "Bilinear": (lambda: nn.Bilinear(3, 4, 5), (2, 3), {"input2": Input("N", 2, 4)}),
     "MaxUnpool1d": (lambda: nn.MaxUnpool1d(2), (2, 3), {"indices": Input("N", 2, 3, dtype="int64")}),
     "MaxUnpool2d": (

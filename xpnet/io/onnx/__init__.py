@@ -6,6 +6,7 @@ except ImportError:
     raise ImportError('xpnet.io.onnx needs onnx: pip install "xpnet[onnx]"') from None
 
 from xpnet.io.onnx import attention as _attention  # noqa: F401  registers what layers become
+from xpnet.io.onnx import distances as _distances  # noqa: F401  likewise
 from xpnet.io.onnx import gates as _gates  # noqa: F401  likewise
 from xpnet.io.onnx import layers as _layers  # noqa: F401  likewise
 from xpnet.io.onnx import models as _models  # noqa: F401  likewise

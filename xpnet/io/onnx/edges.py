@@ -9,7 +9,7 @@ from xpnet.io.onnx.graph import Graph, Value
 
 
 def beyond(graph: Graph, x: Value, before: list[int], after: list[int], mode: str, value: float = 0.0) -> str:
-    """More elements, or fewer, at the ends of all axes but the first two; what stands there again is gathered."""
+    """More elements, or fewer, at the ends of all axes but the first two."""
     if mode == "constant":
         pads = graph.axes(*[0, 0, *before, 0, 0, *after])
         return graph.add("Pad", x.name, pads, graph.constant(value, x.dtype))

@@ -106,6 +106,13 @@ def flatten(graph: Graph, layer: nn.Flatten, x: Value) -> str:
     return graph.reshape(x.name, [0] * first + [-1] + list(x.shape[last + 1 :]))
 
 
+@translates(nn.Unflatten)
+def unflatten(graph: Graph, layer: nn.Unflatten, x: Value) -> str:
+    """Axes before it stay."""
+    dim = layer.dim % len(x.shape)
+    return graph.reshape(x.name, [*[0] * dim, *layer.unflattened_size, *x.shape[dim + 1 :]])
+
+
 @translates(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.DropPath, nn.Identity)
 def nothing(graph: Graph, layer: Any, x: Value) -> str:
     """Nothing."""
@@ -202,7 +209,7 @@ def _scale_channels(graph: Graph, y: str, layer: Any, x: Value) -> str:
     return graph.add("Add", scaled, graph.constant(layer.bias.numpy().reshape(shape), x.dtype))
 
 
-@translates(nn.BatchNorm1d, nn.BatchNorm2d)
+@translates(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def batch_norm(graph: Graph, layer: Any, x: Value) -> str:
     """With the running statistics, or without them those of the samples at hand."""
     if layer.running_mean is None:

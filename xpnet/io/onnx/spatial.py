@@ -10,9 +10,7 @@ from xpnet import nn
 from xpnet.functional.images import padding_widths
 from xpnet.functional.resampling import Map, adaptive_sizes, maps_of, taps
 from xpnet.io.onnx.edges import beyond, extended
-from xpnet.io.onnx.graph import Graph, Value, refuse, translates
-
-refuse("it takes several inputs, and a chain of layers has one")(nn.CosineSimilarity, nn.PairwiseDistance)
+from xpnet.io.onnx.graph import Graph, Value, translates
 
 
 def _all(value: Any, axes: int) -> list[int]:
@@ -110,7 +108,7 @@ def upsample(graph: Graph, layer: nn.Upsample, x: Value) -> str:
     return graph.add("Resize", x.name, "", scales, mode="linear", coordinate_transformation_mode=corners)
 
 
-@translates(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+@translates(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 def adaptive_mean(graph: Graph, layer: Any, x: Value) -> str:
     """A mean of everything, or a matrix for each axis."""
     axes = layer.axes
