@@ -47,9 +47,9 @@ struct Label {
 };
 
 #define XENT_PARAMETERS                                                                                             \
-    const T *x, i64 ldx, T *dx, i64 lddx, Acc<T> *loss, const void *y, int wide, const Acc<T> *weight,              \
+    const T *x, i64 ldx, T *dx, Acc<T> *loss, const void *y, int wide, const Acc<T> *weight,                        \
         const Acc<T> *totals, int mean, const T *dy, int dy_step, i64 N, int C, i64 ignore_index, Acc<T> eps
-#define XENT_ARGUMENTS x, ldx, dx, lddx, loss, y, wide, weight, totals, mean, dy, dy_step, N, C, ignore_index, eps
+#define XENT_ARGUMENTS x, ldx, dx, loss, y, wide, weight, totals, mean, dy, dy_step, N, C, ignore_index, eps
 
 template <typename T, int VEC> struct Logits : Piece<T, VEC> {
     // row[c .. c+VEC), -infinity outside of [0, n); row + c is aligned
@@ -188,12 +188,11 @@ __global__ void __launch_bounds__(BLOCK, threads<T, SMOOTH>() / BLOCK) xent_warp
     }
     s = warp_sum<LANES>(s);
     if (SMOOTH) sum = warp_sum<LANES>(sum);
-    __syncwarp();  // in place, x[y] has been read by every lane
     if (!live) return;
     const State<A> st{m, s};
     if (lane == 0 && loss) loss[index] = row.value(st, sum);
     if (!dx) return;
-    T* out = dx + index * lddx;
+    T* out = dx + index * C;
     const bool aligned = same_skew<T, VEC>(in, out);
 #pragma unroll
     for (int i = 0; i < VPT; ++i) {
@@ -272,7 +271,7 @@ xent_block(XENT_PARAMETERS) {
 #endif
     if (threadIdx.x == 0 && rank == 0 && loss) loss[index] = row.value(st, sum);
     if (!dx) return;
-    T* out = dx + index * lddx;
+    T* out = dx + index * C;
     const bool aligned = same_skew<T, VEC>(in, out);
 #pragma unroll
     for (int i = 0; i < VPT; ++i) {
@@ -313,7 +312,7 @@ __global__ void __launch_bounds__(BLOCK) xent_online(XENT_PARAMETERS) {
     st = block_merge<WARPS>(warp_merge(st), sum, room);
     if (threadIdx.x == 0 && loss) loss[blockIdx.x] = row.value(st, sum);
     if (!dx) return;
-    T* out = dx + blockIdx.x * lddx;
+    T* out = dx + (i64)blockIdx.x * C;
     const bool aligned = same_skew<T, VEC>(in, out);
     for (i64 c0 = first; c0 < C; c0 += (i64)AHEAD * STEP) {
 #pragma unroll
@@ -361,7 +360,6 @@ __global__ void __launch_bounds__(BLOCK, 1) xent_small(XENT_PARAMETERS, Acc<T>* 
         }
         st.s = warp_sum<LANES>(st.s);
         if (SMOOTH) sum = warp_sum<LANES>(sum);
-        __syncwarp();  // in place, x[y] has been read by every lane
         if (index >= N) continue;
         const A one = row.value(st, sum);
         if (lane == 0) losses += one;
@@ -369,7 +367,7 @@ __global__ void __launch_bounds__(BLOCK, 1) xent_small(XENT_PARAMETERS, Acc<T>* 
         for (int c = lane; dx && c < C; c += LANES) {
             Logits<T, 1> raw;
             raw.fetch(in, c, C);
-            row.template gradient<1>(raw, st, dx + index * lddx, c, C, true);
+            row.template gradient<1>(raw, st, dx + index * C, c, C, true);
         }
     }
     if (!value) return;
@@ -408,24 +406,4 @@ __global__ void __launch_bounds__(BLOCK) xent_sum(const A* in, T* out, i64 n, co
     sum = block_sum<BLOCK / 32>(sum, room);
     const A total = totals ? warp_sum<32>(totals[threadIdx.x & 31]) : A(1);
     if (threadIdx.x == 0) out[blockIdx.x] = from_acc<T>(sum / total);
-}
-
-// out = in * dy, for a gradient from above that was not known in the pass: one warp a row at a time
-template <typename T, int VEC, int BLOCK>
-__global__ void __launch_bounds__(BLOCK)
-xent_scale(const T* in, i64 ldi, T* out, i64 ldo, const T* dy, int dy_step, i64 N, int C) {
-    const i64 warps = (i64)gridDim.x * (BLOCK / 32);
-    for (i64 r = (i64)blockIdx.x * (BLOCK / 32) + threadIdx.x / 32; r < N; r += warps) {
-        const T* from = in + r * ldi;
-        T* to = out + r * ldo;
-        const Acc<T> g = to_acc(dy[r * dy_step]);
-        const bool aligned = same_skew<T, VEC>(from, to);
-        for (i64 c = (i64)(threadIdx.x & 31) * VEC - skew<T, VEC>(from); c < C; c += 32 * VEC) {
-            Acc<T> v[VEC];
-            load_piece<T, VEC>(v, from, c, (i64)C, Acc<T>(0));
-#pragma unroll
-            for (int j = 0; j < VEC; ++j) v[j] = v[j] == Acc<T>(0) ? Acc<T>(0) : v[j] * g;  // ignored: 0, whatever g
-            store_piece<T, VEC>(to, c, (i64)C, v, aligned);
-        }
-    }
 }

@@ -144,7 +144,6 @@ class _Call:
             self.logits,
             self.ldx,
             dx,
-            loader.int64(self.logits.shape[1]),
             losses,
             self.target,
             self.wide,
