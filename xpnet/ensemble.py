@@ -170,7 +170,7 @@ class Snapshots(Callback):
         """Forget an earlier run; begin a cycle."""
         self.models = []
         self._model = trainer.model
-        self.schedule.load_state_dict({"t": 0})
+        self.schedule.restart()
 
     def on_epoch_end(self, trainer: Run) -> None:
         """Keep a copy at the end of a cycle; move the rate on."""

@@ -63,7 +63,7 @@ SCHEDULES = {
     "MultiStepLR": lambda o: optim.MultiStepLR(o, [2, 3]),
     "LambdaLR": lambda o: optim.LambdaLR(o, math.exp2),
     "LinearLR": lambda o: optim.LinearLR(o),
-    "OneCycleLR": lambda o: optim.OneCycleLR(o, 1.0, 5, cycle_momentum=False),
+    "OneCycleLR": lambda o: optim.OneCycleLR(o, 1.0, 9, cycle_momentum=False),
     "SequentialLR": lambda o: optim.SequentialLR(o, [optim.ConstantLR(o), optim.PolynomialLR(o)], [2]),
     "WarmupStableDecayLR": lambda o: optim.WarmupStableDecayLR(o, 1, 2, 3),
     "WarmupLR": lambda o: optim.WarmupLR(o, 3),

@@ -204,13 +204,23 @@ def test_a_plateau_takes_a_loss_from_the_device():
         (lambda o: optim.LambdaLR(o, []), "LambdaLR: 0 functions for 1 groups"),
         (lambda o: optim.LambdaLR(optimizer(1.0, 2.0), [abs]), "LambdaLR: 1 functions for 2 groups"),
         (lambda o: optim.OneCycleLR(o, 1.0, 9, div_factor=0.0), "OneCycleLR: div_factor must be above 0"),
-        (lambda o: path(optim.OneCycleLR(o, 1.0, 9), 10), "OneCycleLR: step 10 of a cycle of 9"),
         (lambda o: optim.NAdam(nn.Linear(1, 1), momentum_decay=-1.0), "momentum_decay must be at"),
     ],
 )
 def test_wrong_options_are_refused_by_name(make, message):
     with pytest.raises(ValueError, match=message):
         make(optimizer(0.1))
+
+
+def test_steps_past_a_cycle_are_said_once():
+    rule = optimizer(0.1)
+    schedule = optim.OneCycleLR(rule, 1.0, 9)
+    path(schedule, 9)
+    last = rule.param_groups[0]["lr"]
+    with pytest.warns(UserWarning, match="OneCycleLR: step 10 of a cycle of 9") as said:
+        path(schedule, 3)
+    assert len(said) == 1
+    assert rule.param_groups[0]["lr"] == last
 
 
 def test_the_base_class_has_no_formula():

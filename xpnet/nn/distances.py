@@ -17,6 +17,10 @@ class CosineSimilarity(Module):
         dim: the axis.
         eps: the smallest length.
 
+    Raises:
+        TypeError: `dim` or `eps` is no number.
+        ValueError: `eps` is below 0.
+
     >>> import xpnet
     >>> from xpnet import nn
     >>> nn.CosineSimilarity()(xpnet.asarray([[3.0, 0.0]]), xpnet.asarray([[4.0, 3.0]])).item()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -345,7 +346,9 @@ class OneCycleLR(Schedule):
     Raises:
         TypeError: a number is none.
         ValueError: no length, a part outside [0, 1], another strategy, a rule without momentum, or a factor
-            of 0; when it steps, more steps than the cycle has.
+            of 0.
+
+    Steps past the end leave the rate at its last value, with a warning.
 
     >>> import xpnet
     >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0, momentum=0.9)
@@ -425,20 +428,17 @@ class OneCycleLR(Schedule):
         raise AssertionError("a cycle has parts")
 
     def factor(self, t: int) -> float:
-        """Of the largest rate.
-
-        Raises:
-            ValueError: the cycle is over.
-        """
-        if t > self.total_steps:
-            raise ValueError(
-                f"OneCycleLR: step {t} of a cycle of {self.total_steps}; make it with as many total_steps as "
-                "there are calls of step()"
-            )
+        """Of the largest rate."""
         return self._between(t, self._parts())
 
     def _write(self) -> None:
         super()._write()
+        if self.t == self.total_steps + 1:
+            warnings.warn(
+                f"OneCycleLR: step {self.t} of a cycle of {self.total_steps}: the rate stays as it is; make it "
+                "with as many total_steps as there are calls of step()",
+                stacklevel=4,
+            )
         if not self.cycle_momentum:
             return
         high, low = self.max_momentum, self.base_momentum

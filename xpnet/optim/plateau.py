@@ -120,10 +120,10 @@ class ReduceLROnPlateau:
     def settings(self) -> dict[str, Any]:
         """The rule and its constants, as JSON can hold them."""
         position = self.state_dict()
-        constants = {k: v for k, v in vars(self).items() if isinstance(v, int | float | str | list)}
+        own = {k: v for k, v in vars(self).items() if isinstance(v, int | float | str | list) and k[0] != "_"}
         return {
             "rule": type(self).__name__,
-            **{k: v for k, v in constants.items() if k not in position and k != "given_mode"},
+            **{k: v for k, v in own.items() if k not in position and k != "given_mode"},
         }
 
     def state_dict(self) -> dict[str, Any]:
