@@ -435,8 +435,8 @@ class OneCycleLR(Schedule):
         super()._write()
         if self.t == self.total_steps + 1:
             warnings.warn(
-                f"OneCycleLR: step {self.t} of a cycle of {self.total_steps}: the rate stays as it is; make it "
-                "with as many total_steps as there are calls of step()",
+                f"OneCycleLR: step {self.t} of a cycle of {self.total_steps}: the rate stays as it is; make "
+                "it with as many total_steps as there are calls of step()",
                 stacklevel=4,
             )
         if not self.cycle_momentum:
