@@ -75,6 +75,11 @@ CASES = {
     "RNNCell": (lambda: nn.RNNCell(3, 4, True, "relu"), (3,), {"hx": Input("N", 4)}),
     "attention to itself": (attention(), (5, 6), PLAIN),
     "attention to others": (attention(), (5, 6), KEYS),
+    "attention, and the weights of a query that may look nowhere": (
+        attention(),
+        (5, 6),
+        {**KEYS, "attn_mask": BLOCKED},
+    ),
     "attention without weights": (attention(bias=False), (5, 6), {**PLAIN, "need_weights": False}),
     "attention, weights of each head": (attention(), (5, 6), {**KEYS, "average_attn_weights": False}),
     "attention, causal": (attention(), (5, 6), {**KEYS, "is_causal": True}),

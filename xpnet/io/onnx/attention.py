@@ -107,7 +107,7 @@ def attention(
             mask = graph.add("Pad", mask, graph.axes(0, len(rows)), graph.constant(0, dtype), graph.axes(-1))
         scores = graph.add("Add", scores, mask)
     weights = graph.add("Softmax", scores, axis=-1)
-    if masks and not need_weights:  # who may look nowhere gets 0
+    if masks:  # who may look nowhere gets 0
         best = graph.add("ReduceMax", scores, graph.axes(-1))
         nowhere = graph.add("Equal", best, graph.constant(-np.inf, dtype))
         weights = graph.add("Where", nowhere, graph.constant(0, dtype), weights)
