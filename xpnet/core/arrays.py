@@ -211,7 +211,8 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
             return np.matmul(a, b, out)
     if out is not None and out.dtype == a.dtype == b.dtype and backend_name(a) in _NUMPY_LIKE:
         return namespace(a).matmul(a, b, out=out)
-    if a.ndim > 2 and getattr(a.dtype, "char", "") == "E":  # CuPy multiplies no stacks of bfloat16
+    if getattr(a.dtype, "char", "") == "E" and max(a.ndim, b.ndim) > 2:
+        # CuPy has no products of stacks of bfloat16
         return narrow(widen(a) @ widen(b), a)
     return a @ b
 

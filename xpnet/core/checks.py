@@ -65,7 +65,7 @@ def probability(layer: str, name: str, value: Any) -> float:
         ValueError: outside [0, 1].
     """
     p = number(layer, name, value)
-    if not p <= 1 or p < 0:
+    if not 0 <= p <= 1:
         raise ValueError(f"{layer}: {name} is the probability of dropping, in [0, 1], got {value}")
     return p
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, overload
 
 from xpnet.core.arrays import pad, unpad
@@ -92,8 +92,13 @@ def padding_widths(padding: str, kernel: Any, stride: Size, dilation: Size) -> A
         raise ValueError(f'conv2d: padding must be numbers, "same" or "valid", got {padding!r}')
     if pair(stride, "stride", 1) != (1, 1):
         raise ValueError(f'conv2d: padding="same" needs stride 1, got {stride}')
-    reach = [d * (k - 1) for d, k in zip(pair(dilation, "dilation", 1), kernel, strict=True)]
-    return tuple((r // 2, r - r // 2) for r in reach)
+    return tuple(same_widths(kernel, pair(dilation, "dilation", 1)))
+
+
+def same_widths(kernel: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int]]:
+    """Before and after each axis, so that a window with stride 1 gives an output of the input's size."""
+    reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    return [(r // 2, r - r // 2) for r in reach]
 
 
 @overload

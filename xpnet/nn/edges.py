@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import functional as F
+from xpnet.functional.images import same_widths
 
 MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -20,20 +21,18 @@ def padding_mode(layer: str, mode: str) -> str:
     return mode
 
 
-def widths(layer: Any) -> tuple[int, ...]:
-    """How much a layer adds before and after the last axis, then the one before it: as `F.pad` takes them."""
+def sides(layer: Any) -> list[tuple[int, int]]:
+    """How much a layer adds before and after each axis."""
     axes = len(layer.kernel_size)
     along = lambda value: (value,) * axes if isinstance(value, int) else value
     if layer.padding == "same":
-        reach = [d * (k - 1) for d, k in zip(along(layer.dilation), layer.kernel_size, strict=True)]
-        sides = [(r // 2, r - r // 2) for r in reach]
-    else:
-        sides = [(p, p) for p in along(0 if layer.padding == "valid" else layer.padding)]
-    return tuple(side for pair in reversed(sides) for side in pair)
+        return same_widths(layer.kernel_size, along(layer.dilation))
+    return [(p, p) for p in along(0 if layer.padding == "valid" else layer.padding)]
 
 
 def extended(layer: Any, x: Any) -> tuple[Any, Any]:
     """The input with what lies beyond its ends, and the padding that is left: zeros are the op's own."""
     if layer.padding_mode == "zeros":
         return x, layer.padding
-    return F.pad(x, widths(layer), layer.padding_mode), 0
+    widths = [width for ends in reversed(sides(layer)) for width in ends]  # `F.pad` begins with the last axis
+    return F.pad(x, widths, layer.padding_mode), 0

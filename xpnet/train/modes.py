@@ -38,7 +38,12 @@ def used(optimizer: Any) -> Iterator[None]:
             rule.train()
 
 
+def rules_of(optimizer: Any) -> list[Any]:
+    """One optimizer, or several by name, as a list."""
+    return list(optimizer.values()) if isinstance(optimizer, Mapping) else [optimizer]
+
+
 def _with_modes(optimizer: Any) -> list[Any]:
-    """Of one optimizer, or of several by name, those that have two modes."""
-    rules = optimizer.values() if isinstance(optimizer, Mapping) else [optimizer]
-    return [rule for rule in rules if all(hasattr(rule, name) for name in ("train", "eval", "training"))]
+    """Those that have two modes."""
+    names = "train", "eval", "training"
+    return [rule for rule in rules_of(optimizer) if all(hasattr(rule, name) for name in names)]

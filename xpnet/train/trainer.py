@@ -29,7 +29,7 @@ from xpnet.train.history import History
 from xpnet.train.identity import check_allowed
 from xpnet.train.lonely import check_last_batch
 from xpnet.train.metrics import Metric, check_metrics
-from xpnet.train.modes import asleep, set_mode, train_but
+from xpnet.train.modes import asleep, rules_of, set_mode, train_but
 from xpnet.train.optimizers import Optimizers
 from xpnet.train.progress import Progress, is_read
 from xpnet.train.ranks import check_ranks
@@ -404,8 +404,7 @@ def _check_closure(
     optimizer: Any, accumulate: int, scaler: Any, communicator: Communicator | None, step: Any
 ) -> None:
     """Refuse what a rule that computes the gradients several times cannot have."""
-    rules = optimizer.values() if isinstance(optimizer, Mapping) else [optimizer]
-    needing = [rule for rule in rules if getattr(rule, "needs_closure", False)]
+    needing = [rule for rule in rules_of(optimizer) if getattr(rule, "needs_closure", False)]
     if not needing or not getattr(step, "makes_updates", True):
         return
     found = {

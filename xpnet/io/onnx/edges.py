@@ -6,6 +6,7 @@ from typing import Any
 
 from xpnet.functional.padding import places
 from xpnet.io.onnx.graph import Graph, Value
+from xpnet.nn.edges import sides
 
 
 def beyond(graph: Graph, x: Value, before: list[int], after: list[int], mode: str, value: float = 0.0) -> str:
@@ -21,9 +22,9 @@ def beyond(graph: Graph, x: Value, before: list[int], after: list[int], mode: st
     return name
 
 
-def extended(graph: Graph, layer: Any, x: Value, pads: list[int]) -> tuple[str, list[int]]:
+def extended(graph: Graph, layer: Any, x: Value) -> tuple[str, list[int]]:
     """The input of a convolution and the zeros that are left to add, before each axis and then after it."""
+    before, after = (list(widths) for widths in zip(*sides(layer), strict=True))
     if layer.padding_mode == "zeros":
-        return x.name, pads
-    axes = len(pads) // 2
-    return beyond(graph, x, pads[:axes], pads[axes:], layer.padding_mode), [0] * len(pads)
+        return x.name, before + after
+    return beyond(graph, x, before, after, layer.padding_mode), [0] * 2 * len(before)

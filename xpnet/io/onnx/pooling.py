@@ -9,13 +9,14 @@ import numpy as np
 from onnx import numpy_helper
 
 from xpnet import nn
+from xpnet.core.backend import Array
 from xpnet.core.convert import to_numpy
 from xpnet.functional.pooling import Windows, shares, windows_over
 from xpnet.io.onnx.graph import Graph, Value, translates
 
 
-def _windows(graph: Graph, layer: Any, x: Value, dilation: Any = 1) -> tuple[Windows, dict[str, Any]]:
-    """Where they are, of sequences as of pictures of one row; and what ONNX calls that.
+def _windows(layer: Any, x: Value, dilation: Any = 1) -> tuple[Array, Windows, dict[str, Any]]:
+    """The pictures, sequences as some of one row; where windows are on them; and what ONNX calls that.
 
     ONNX's ceil_mode of opset 18 has windows that begin behind the image: the padding says how many there are.
     """
@@ -28,7 +29,7 @@ def _windows(graph: Graph, layer: Any, x: Value, dilation: Any = 1) -> tuple[Win
     sizes = across(layer.kernel_size, 1), stride, across(layer.padding, 0), across(dilation, 1)
     found = windows_over(image, *sizes, layer.ceil_mode, type(layer).__name__)
     ends = [side for sides in zip(*found.widths[-axes:], strict=True) for side in sides]
-    return found, {"kernel_shape": found.kernel[-axes:], "strides": found.stride[-axes:], "pads": ends}
+    return image, found, {"kernel_shape": found.kernel[-axes:], "strides": found.stride[-axes:], "pads": ends}
 
 
 @translates(nn.MaxPool1d, nn.MaxPool2d)
@@ -38,7 +39,7 @@ def max_pool(graph: Graph, layer: Any, x: Value) -> str:
         raise TypeError(
             f"{type(layer).__name__} with return_indices has two outputs, and a chain of layers has one"
         )
-    _, options = _windows(graph, layer, x, layer.dilation)
+    _, _, options = _windows(layer, x, layer.dilation)
     name, kernel, axes = x.name, options["kernel_shape"], len(x.shape) - 2
     spread = [layer.dilation] * axes if isinstance(layer.dilation, int) else list(layer.dilation)
     if any(side >= k for side, k in zip(options["pads"], kernel * 2, strict=True)):
@@ -51,8 +52,7 @@ def max_pool(graph: Graph, layer: Any, x: Value) -> str:
 @translates(nn.AvgPool1d, nn.AvgPool2d)
 def avg_pool(graph: Graph, layer: Any, x: Value) -> str:
     """Averages that count all padding, times what each window is to be divided by instead."""
-    found, options = _windows(graph, layer, x)
-    image = x.example if len(x.shape) == 4 else x.example[:, :, None, :]
+    image, found, options = _windows(layer, x)
     divisor = getattr(layer, "divisor_override", None)
     wanted = np.asarray(to_numpy(shares(image, found, layer.count_include_pad, divisor)))
     wanted = wanted * found.kernel[0] * found.kernel[1]

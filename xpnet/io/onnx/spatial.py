@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from xpnet import nn
-from xpnet.functional.images import padding_widths
 from xpnet.functional.resampling import Map, adaptive_sizes, maps_of, taps
 from xpnet.io.onnx.edges import beyond, extended
 from xpnet.io.onnx.graph import Graph, Value, translates
@@ -20,18 +19,6 @@ def _all(value: Any, axes: int) -> list[int]:
 def _with_samples(layer: Any, x: Value, axes: int) -> None:
     if len(x.shape) != axes + 2:
         raise TypeError(f"{type(layer).__name__} of samples without an axis of channels is not ONNX's")
-
-
-def _pads(layer: Any, axes: int) -> list[int]:
-    """Before each axis, then after it."""
-    if not isinstance(layer.padding, str):
-        return _all(layer.padding, axes) * 2
-    spread = _all(layer.dilation, axes)
-    ends = [
-        padding_widths(layer.padding, (k, 1), 1, (d, 1))[0]
-        for k, d in zip(layer.kernel_size, spread, strict=True)
-    ]
-    return [before for before, _ in ends] + [after for _, after in ends]
 
 
 def _convolution(graph: Graph, op: str, layer: Any, name: str, dtype: Any, bias: Any, **options: Any) -> str:
@@ -55,7 +42,7 @@ def conv(graph: Graph, layer: Any, x: Value) -> str:
     """Of any axes."""
     axes = len(layer.kernel_size)
     _with_samples(layer, x, axes)
-    name, pads = extended(graph, layer, x, _pads(layer, axes))
+    name, pads = extended(graph, layer, x)
     return _convolution(graph, "Conv", layer, name, x.dtype, layer.bias, pads=pads)
 
 
