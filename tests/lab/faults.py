@@ -216,7 +216,7 @@ FAULTS = {
         "schedules",
     ),
     "plateau: patience off by one": Fault(
-        "optim.schedules", "if self.bad > self.patience:", "if self.bad >= self.patience:", "schedules"
+        "optim.plateau", "if self.bad > self.patience:", "if self.bad >= self.patience:", "schedules"
     ),
     "plateau: no smallest rate": Fault(
         "optim.schedules",
