@@ -219,8 +219,8 @@ FAULTS = {
         "optim.plateau", "if self.bad > self.patience:", "if self.bad >= self.patience:", "schedules"
     ),
     "plateau: no smallest rate": Fault(
-        "optim.schedules",
-        'max(group["lr"] * self.factor, self.min_lr)',
+        "optim.plateau",
+        'max(group["lr"] * self.factor, self.least[min(i, len(self.least) - 1)])',
         'group["lr"] * self.factor',
         "schedules",
     ),
