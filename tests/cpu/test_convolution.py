@@ -201,33 +201,58 @@ def test_views_are_taken(every_size):
         np.testing.assert_allclose(y, F.conv2d(x, weight), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(3, 2, 6, 10), (1, 1, 2, 2), (5, 4, 32, 34)])
-def test_max_pool_is_the_body_s(shape, every_size):
+POOLINGS = [
+    ((3, 2, 6, 10), 2, {}),
+    ((1, 1, 2, 2), 2, {}),
+    ((5, 4, 32, 34), 2, {}),
+    ((2, 3, 7, 9), 2, {}),  # a row and a column that no window has
+    ((3, 5, 31, 35), 2, {}),
+    ((2, 2, 3, 67), 2, {}),
+    ((2, 3, 9, 11), 3, {}),
+    ((2, 3, 9, 11), 3, {"stride": 2, "padding": 1}),
+    ((2, 3, 8, 7), 2, {"stride": 1}),
+    ((2, 3, 8, 7), 2, {"padding": 1}),
+    ((2, 3, 11, 8), (4, 3), {"stride": (3, 1), "padding": (2, 0)}),
+    ((2, 3, 11, 13), (2, 3), {"stride": (2, 2), "dilation": (3, 2)}),
+    ((2, 3, 12, 13), 2, {"stride": 2, "dilation": 2}),
+    ((2, 3, 7, 9), 2, {"ceil_mode": True}),
+    ((2, 3, 10, 8), 3, {"stride": 3, "padding": 1, "ceil_mode": True}),
+    ((1, 2, 16, 16), 16, {}),  # as many elements as a byte can tell apart
+]
+
+
+@pytest.mark.parametrize(("shape", "window", "options"), POOLINGS)
+def test_max_pool_is_the_body_s(shape, window, options, every_size):
     rng = np.random.default_rng(0)
     x = rng.integers(-3, 3, size=shape).astype("float32")  # many equal values
-    x[rng.random(shape) < 0.1] = np.nan
-    x[rng.random(shape) < 0.1] = np.inf
-    dy = rng.normal(size=(*shape[:2], shape[2] // 2, shape[3] // 2)).astype("float32")
+    for special, share in ((np.nan, 0.1), (np.inf, 0.1), (-np.inf, 0.3)):
+        x[rng.random(shape) < share] = special
     results = []
     for fused in (True, False):
         t = xpnet.tensor(x, requires_grad=True)
         with xpnet.fused(fused):
-            y = F.max_pool2d(t, 2)
-            y.backward(dy)
+            y = F.max_pool2d(t, window, **options)
+            y.backward(np.random.default_rng(1).normal(size=y.shape).astype("float32"))
         results.append((y.numpy(), t.grad))
     assert every_size == ["max_pool", "max_pool_gradient"]
     for found, expected in zip(*results, strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize(
-    ("shape", "options"),
-    [((2, 3, 7, 8), {}), ((2, 3, 8, 7), {}), ((2, 3, 8, 8), {"stride": 1}), ((2, 3, 8, 8), {"padding": 1})],
-)
-def test_other_poolings_are_the_body_s(shape, options, every_size):
-    F.max_pool2d(np.ones(shape, "float32"), 2, **options)
-    F.max_pool2d(np.ones(shape, "float64"), 2)
+@pytest.mark.parametrize(("window", "dtype"), [(2, "float64"), (17, "float32")])
+def test_other_poolings_are_the_body_s(window, dtype, every_size):
+    assert F.max_pool2d(np.ones((2, 3, 18, 18), dtype), window).dtype == dtype
     assert every_size == []
+
+
+def test_a_window_that_does_not_fit_is_refused_as_by_the_body():
+    for options in ({"padding": 2}, {"stride": 0}, {"kernel_size": 9}):
+        messages = []
+        for fused in (True, False):
+            with xpnet.fused(fused), pytest.raises(ValueError) as e:
+                F.max_pool2d(np.ones((1, 1, 4, 4), "float32"), **{"kernel_size": 2, **options})
+            messages.append(str(e.value))
+        assert messages[0] == messages[1]
 
 
 @pytest.mark.parametrize("shape", [(5,), (7, 11), (0, 3), (3, 4, 5, 6)])

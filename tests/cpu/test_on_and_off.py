@@ -22,6 +22,9 @@ IMAGES = [
     Case("linear_activation", F.linear_activation, ((5, 4), (3, 4), (3,)), None),
     Case("max_pool2d", lambda x: F.max_pool2d(x, 2), ((2, 3, 4, 6),), None),
     Case("max_pool2d padding", lambda x: F.max_pool2d(x, 3, 2, 1), ((2, 3, 5, 7),), None),
+    Case(
+        "max_pool2d spread", lambda x: F.max_pool2d(x, 2, 2, 1, (1, 2), ceil_mode=True), ((2, 3, 5, 7),), None
+    ),
 ]
 ODD = np.array([np.inf, -np.inf, np.nan])
 TOLERANCE = {"float64": 1e-11, "float32": 2e-5}

@@ -54,6 +54,10 @@ static void divide(convolution *v, long rows, long columns, long wide) {
 /* Rows first, first + 1, ... of images (channels, height, width) as out[row][column + left][channel], zeros around. */
 static void channels_last(const float *images, long channels, long height, long width, long first, long count, long left,
                           long wide, long depth, float *out) {
+  if (!left && wide == width && depth == channels && first >= 0 && first + count <= height) { /* no zeros between rows */
+    transposed(images + first * width, height * width, channels, count * width, out, depth);
+    return;
+  }
   for (long r = first; r < first + count; r++, out += wide * depth) {
     if (r < 0 || r >= height) {
       memset(out, 0, wide * depth * sizeof *out);
@@ -375,24 +379,36 @@ static void weight_task(void *context, long index) {
   long across = parts(v->out, MR) * MR, length = padded(v->run), row = v->runs * length;
   long all = parts_of(v, v->rows) / v->groups, tasks = sums_of(all, v->groups * across * row);
   long group = index % v->groups, mine = index / v->groups;
+  /* Terms that are far apart share few sets of a cache: where they are read often they are laid side by side. */
+  int packing = across >= 128 && row >= 512;
   float *dw = v->partial + index * across * row;
   memset(dw, 0, across * row * sizeof *dw);
   for (long i = all * mine / tasks; i < all * (mine + 1) / tasks; i++) {
     part p = part_of(v, v->rows, i * v->groups + group);
     float *x;
     long *place, pixels = read_windows(v, p, &x, &place), each = p.count * v->columns;
-    float *dy = scratch(3, pixels * across * sizeof *dy);
+    float *dy = scratch(3, (pixels * across + TERMS * (across + NR)) * sizeof *dy);
+    float *panels = dy + pixels * across, *beside = panels + TERMS * across;
     for (long n = p.begin; n < p.end; n++)
       channels_last(v->y + (n * v->outputs + group * v->out) * v->rows * v->columns, v->out, v->rows, v->columns, p.first,
                     p.count, 0, v->columns, across, dy + (n - p.begin) * each * across);
-    for (long q = 0; q < pixels; q += TERMS)
+    for (long q = 0; q < pixels; q += TERMS) {
+      long terms = at_most(TERMS, pixels - q);
+      for (long o = 0; packing && o < across; o += MR) pack(dy + q * across + o, 1, across, MR, terms, MR, panels + o * terms);
       for (long r = 0; r < v->runs; r++)
         for (long k = 0; k < length; k += NR) {
-          long vectors = at_most(NR, length - k) / W, terms = at_most(TERMS, pixels - q);
-          for (long o = 0; o < across; o += MR)
-            tile_places_by(vectors, dy + q * across + o, across, x + v->offset[r] + k, place + q, terms,
-                           dw + o * row + r * length + k, row);
+          long width = at_most(NR, length - k), vectors = width / W;
+          const float *seen = x + v->offset[r] + k;
+          for (long t = 0; packing && t < terms; t++) memcpy(beside + t * width, seen + place[q + t], width * sizeof *beside);
+          for (long o = 0; o < across; o += MR) {
+            float *c = dw + o * row + r * length + k;
+            if (packing)
+              tile_packed_by(vectors, terms, panels + o * terms, beside, width, 0, c, row);
+            else
+              tile_places_by(vectors, dy + q * across + o, across, seen, place + q, terms, c, row);
+          }
         }
+    }
   }
 }
 
