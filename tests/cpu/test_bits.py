@@ -34,6 +34,11 @@ CASES = {
         lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
         [draw(4096, 500), draw(500), draw(500)],
     ),
+    "batch norm, residual and ReLU": (
+        lambda x, r: F.batch_norm_relu(x, training=True, residual=r),
+        [draw(32, 16, 64, 64), draw(32, 16, 64, 64)],
+    ),
+    "batch norm and ReLU": (lambda x: F.batch_norm_relu(x, training=True), [draw(4096, 500)]),
     "cross-entropy": (lambda z: F.cross_entropy(z, Y1000), [draw(4096, 1000)]),
     "cross-entropy of few classes": (lambda z: F.cross_entropy(z, Y7), [draw(200_000, 7)]),
     "conv2d": (

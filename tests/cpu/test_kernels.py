@@ -98,6 +98,39 @@ def test_batch_norm(shape, seed, every_size):
     assert_close(running["float32"], running["float64"])
 
 
+@pytest.mark.parametrize("shape", [(70, 5), (3, 33), (3, 5, 7), (2, 3, 40, 41), (130, 2, 1, 3)])
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("odd", [False, True])
+def test_batch_norm_with_its_neighbours_has_their_bits(shape, relu, residual, odd, every_size):
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.normal(size=shape).astype("float32")
+    arrays = [draw(*shape), draw(shape[1]), draw(shape[1]), *([draw(*shape)] if residual else [])]
+    dy = draw(*shape)
+    if odd:
+        for a, value in ((arrays[0], np.nan), (arrays[-1], np.inf), (dy, np.inf), (dy, np.nan)):
+            a.reshape(-1)[rng.integers(a.size)] = value
+
+    def apart(x, w, b, r=None):
+        y = F.batch_norm(x, None, None, w, b, training=True)
+        y = y if r is None else r + y
+        return F.relu(y) if relu else y
+
+    def together(x, w, b, r=None):
+        return F.batch_norm_relu(x, None, None, w, b, training=True, residual=r, relu=relu)
+
+    results = []
+    for f in (apart, together):
+        tensors = [xpnet.tensor(a, requires_grad=True) for a in arrays]
+        before = len(every_size)
+        y = f(*tensors)
+        y.backward(dy)
+        results.append([y.numpy(), *(t.grad for t in tensors)])
+    assert every_size[before:] == ["batch_norm", "batch_norm_gradient"]
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("shape", [(5000, 3), (40, 3, 11, 11)])
 def test_batch_norm_keeps_accuracy_far_from_zero(shape):
     x = np.random.default_rng(0).normal(1e4, 1, size=shape).astype("float32")

@@ -19,6 +19,12 @@ IMAGES = [
         ((2, 4, 5, 6), (4, 2, 3, 3)),
         None,
     ),
+    Case(
+        "batch_norm_relu",
+        lambda x, w, b, r: F.batch_norm_relu(x, None, None, w, b, training=True, residual=r),
+        ((4, 3, 5), (3,), (3,), (4, 3, 5)),
+        None,
+    ),
     Case("linear_activation", F.linear_activation, ((5, 4), (3, 4), (3,)), None),
     Case("max_pool2d", lambda x: F.max_pool2d(x, 2), ((2, 3, 4, 6),), None),
     Case("max_pool2d padding", lambda x: F.max_pool2d(x, 3, 2, 1), ((2, 3, 5, 7),), None),

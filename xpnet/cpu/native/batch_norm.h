@@ -1,13 +1,16 @@
 /* Batch norm of (N, C): sums of columns, then the result; and of (N, C, L), a channel at a time, which is read
- * from memory once: its sums are made first, its result out of the cache.
+ * from memory once: its sums are made first, its result out of the cache. A residual and ReLU come with the
+ * result; backward, dy where ReLU let pass takes dy's place while the sums are made.
  *
  * Sums are of shifted values in float32, some at a time, gathered in float64: data with mean 1e4 and deviation 1
  * keep full float32 accuracy. The shift is the mean of some values from all over, so that no single one that is
  * unlike the others (the first row, a corner of the image) costs digits. */
 
 typedef struct {
-  const float *x, *dy, *gamma, *beta;
-  float *y, *dx;
+  const float *x, *dy, *gamma, *beta, *residual;
+  const float *kept; /* y after ReLU, or NULL where there is none */
+  int relu;
+  float *y, *dx, *passed; /* dy where `kept` is not 0: may be dx, which is made of it */
   double *mean, *var, eps;       /* of channels; in the backward pass var is 1 / sqrt(var + eps) */
   double *dgamma, *dbeta;
   long samples, channels, length;
@@ -47,21 +50,42 @@ typedef struct {
   const float *centre, *scale, *slope, *offset;
 } affine;
 
+/* y[j] = value, with the residual of j and ReLU where there are some */
+#define NORMALIZED(value)                                                              \
+  do {                                                                                 \
+    if (relu && residual)                                                              \
+      for (long j = 0; j < n; j++) { float v = (value) + residual[j]; y[j] = v <= 0 ? 0 : v; } \
+    else if (relu)                                                                     \
+      for (long j = 0; j < n; j++) { float v = (value); y[j] = v <= 0 ? 0 : v; }       \
+    else if (residual)                                                                 \
+      for (long j = 0; j < n; j++) y[j] = (value) + residual[j];                       \
+    else                                                                               \
+      for (long j = 0; j < n; j++) y[j] = (value);                                     \
+  } while (0)
+
+static void normal_row(const float *restrict x, const float *restrict residual, const int relu, const affine *f, long n,
+                       float *restrict y) {
+  const float *restrict m = f->centre, *restrict g = f->scale, *restrict b = f->offset;
+  NORMALIZED(g[j] * (x[j] - m[j]) + b[j]);
+}
+
+static void gradient_row(const float *dy, const float *restrict x, const affine *f, long n, float *dx) {
+  const float *restrict m = f->centre, *restrict g = f->scale, *restrict b = f->offset, *restrict s = f->slope;
+INDEPENDENT
+  for (long j = 0; j < n; j++) dx[j] = g[j] * dy[j] + s[j] * (x[j] - m[j]) + b[j];
+}
+
 static void scale_columns(void *context, long index) {
   const affine *f = context;
   const norm *k = f->norm;
-  const float *restrict m = f->centre, *restrict g = f->scale, *restrict b = f->offset, *restrict s = f->slope;
   /* the last rows first: the sums have read them last, and they may still be in a cache */
-  long n = k->channels, rows = at_least(1, SPAN / n), from = (parts(k->samples, rows) - 1 - index) * rows;
-  long to = at_most(k->samples, from + rows);
-  for (long i = from; i < to; i++) {
-    const float *restrict x = k->x + i * n, *restrict dy = k->dy + i * n;
-    float *restrict out = k->y + i * n;
-    if (s)
-      for (long j = 0; j < n; j++) out[j] = g[j] * dy[j] + s[j] * (x[j] - m[j]) + b[j];
+  long n = k->channels, rows = at_least(1, SPAN / n), from = (parts(k->samples, rows) - 1 - index) * rows * n;
+  long to = at_most(k->samples * n, from + rows * n);
+  for (long i = from; i < to; i += n)
+    if (f->slope)
+      gradient_row(k->dy + i, k->x + i, f, n, k->dx + i);
     else
-      for (long j = 0; j < n; j++) out[j] = g[j] * (x[j] - m[j]) + b[j];
-  }
+      normal_row(k->x + i, k->residual ? k->residual + i : NULL, k->relu, f, n, k->y + i);
 }
 
 static void columns_of(norm *k, int gradient) {
@@ -74,7 +98,8 @@ static void columns_of(norm *k, int gradient) {
     const float *row = k->x + place_of(i, looks, k->samples) * n;
     for (long j = 0; j < n; j++) centre[j] += row[j] / looks;
   }
-  column_sums(gradient ? PRODUCTS : MOMENTS, k->samples, n, k->x, k->dy, centre, NULL, sums);
+  int mode = !gradient ? MOMENTS : k->kept ? RELU_PRODUCTS : PRODUCTS;
+  column_sums(mode, k->samples, n, k->x, k->dy, centre, k->kept, k->passed, sums);
   for (long j = 0; j < n; j++)
     if (gradient)
       gradient_line(k, j, sums[j], sums[n + j], &scale[j], &slope[j], &offset[j]);
@@ -82,7 +107,7 @@ static void columns_of(norm *k, int gradient) {
       statistics(k, j, centre[j], sums[j], sums[n + j]);
       line_of(k, j, k->mean[j], 1 / sqrt(k->var[j] + k->eps), &centre[j], &scale[j], &offset[j]);
     }
-  if (gradient) k->y = k->dx;
+  if (k->kept) k->dy = k->passed;
   affine f = {k, centre, scale, gradient ? slope : NULL, offset};
   share(parts(k->samples, at_least(1, SPAN / n)), scale_columns, &f);
 }
@@ -91,21 +116,37 @@ static void columns_of(norm *k, int gradient) {
 
 #define STRETCH 1024 /* elements summed in float32 */
 
-/* The sums of x - shift and its square, or of dy and dy (x - shift). */
-static void stretch_sums(const float *x, const float *dy, long n, float shift, double *first, double *second) {
+INLINE void sums_by(const float *x, const float *dy, const float *kept, float *passed, long n, float shift, double *first,
+                    double *second) {
   vf a0 = {0}, a1 = {0}, b0 = {0}, b1 = {0};
   long i = 0;
   for (; i + 2 * W <= n; i += 2 * W) {
     vf d0 = load(x + i) - shift, d1 = load(x + i + W) - shift;
     vf v0 = dy ? load(dy + i) : d0, v1 = dy ? load(dy + i + W) : d1;
+    if (kept) {
+      v0 = choose(load(kept + i) != 0, v0, (vf){0}), v1 = choose(load(kept + i + W) != 0, v1, (vf){0});
+      store(passed + i, v0), store(passed + i + W, v1);
+    }
     a0 += v0, a1 += v1, b0 += v0 * d0, b1 += v1 * d1;
   }
   float a = total(a0 + a1), b = total(b0 + b1);
   for (; i < n; i++) {
     float d = x[i] - shift, v = dy ? dy[i] : d;
+    if (kept) passed[i] = v = kept[i] != 0 ? v : 0;
     a += v, b += v * d;
   }
   *first += a, *second += b;
+}
+
+/* The sums of x - shift and its square, or of dy and dy (x - shift). */
+static void stretch_sums(const float *x, const float *dy, long n, float shift, double *first, double *second) {
+  sums_by(x, dy, NULL, NULL, n, shift, first, second);
+}
+
+/* The latter for dy where `kept` is not 0, else 0, which is written to `passed`. */
+static void passed_sums(const float *x, const float *dy, const float *kept, float *passed, long n, float shift,
+                        double *first, double *second) {
+  sums_by(x, dy, kept, passed, n, shift, first, second);
 }
 
 static void channel_task(void *context, long c) {
@@ -121,10 +162,12 @@ static void channel_task(void *context, long c) {
       stretch_sums(k->x + (n * k->channels + c) * k->length + i, NULL, at_most(STRETCH, k->length - i), shift, &sum, &square);
   statistics(k, c, shift, sum, square);
   line_of(k, c, k->mean[c], 1 / sqrt(k->var[c] + k->eps), &centre, &scale, &offset);
-  for (long n = 0; n < k->samples; n++) {
-    const float *restrict x = k->x + (n * k->channels + c) * k->length;
-    float *restrict y = k->y + (n * k->channels + c) * k->length;
-    for (long i = 0; i < k->length; i++) y[i] = scale * (x[i] - centre) + offset;
+  const int relu = k->relu;
+  for (long i = 0, n = k->length; i < k->samples; i++) {
+    long at = (i * k->channels + c) * n;
+    const float *restrict x = k->x + at, *restrict residual = k->residual ? k->residual + at : NULL;
+    float *restrict y = k->y + at;
+    NORMALIZED(scale * (x[j] - centre) + offset);
   }
 }
 
@@ -135,30 +178,36 @@ static void channel_gradient_task(void *context, long c) {
   for (long n = 0; n < k->samples; n++)
     for (long i = 0; i < k->length; i += STRETCH) {
       long at = (n * k->channels + c) * k->length + i;
-      stretch_sums(k->x + at, k->dy + at, at_most(STRETCH, k->length - i), centre, &sum, &product);
+      long some = at_most(STRETCH, k->length - i);
+      if (k->kept)
+        passed_sums(k->x + at, k->dy + at, k->kept + at, k->passed + at, some, centre, &sum, &product);
+      else
+        stretch_sums(k->x + at, k->dy + at, some, centre, &sum, &product);
     }
   gradient_line(k, c, sum, product, &scale, &slope, &offset);
   for (long n = 0; n < k->samples; n++) {
-    const float *restrict x = k->x + (n * k->channels + c) * k->length, *restrict dy = k->dy + (x - k->x);
-    float *restrict dx = k->dx + (x - k->x);
+    const float *restrict x = k->x + (n * k->channels + c) * k->length, *dy = (k->kept ? k->passed : k->dy) + (x - k->x);
+    float *dx = k->dx + (x - k->x);
+INDEPENDENT
     for (long i = 0; i < k->length; i++) dx[i] = scale * dy[i] + slope * (x[i] - centre) + offset;
   }
 }
 
-/* batch_norm(x, gamma, beta, eps, y, mean, var, samples, channels, length) */
+/* batch_norm(x, gamma, beta, residual, eps, relu, y, mean, var, samples, channels, length) */
 static void batch_norm(const argument *a) {
-  norm k = {.x = a[0].f, .gamma = a[1].f, .beta = a[2].f, .eps = a[3].d, .y = a[4].f, .mean = a[5].g, .var = a[6].g,
-            .samples = a[7].i, .channels = a[8].i, .length = a[9].i};
+  norm k = {.x = a[0].f, .gamma = a[1].f, .beta = a[2].f, .residual = a[3].f, .eps = a[4].d, .relu = (int)a[5].i,
+            .y = a[6].f, .mean = a[7].g, .var = a[8].g, .samples = a[9].i, .channels = a[10].i, .length = a[11].i};
   if (k.length == 1)
     columns_of(&k, 0);
   else
     share(k.channels, channel_task, &k);
 }
 
-/* batch_norm_gradient(dy, x, gamma, mean, inverse, dx, dgamma, dbeta, samples, channels, length) */
+/* batch_norm_gradient(dy, kept, x, gamma, mean, inverse, passed, dx, dgamma, dbeta, samples, channels, length) */
 static void batch_norm_gradient(const argument *a) {
-  norm k = {.dy = a[0].f, .x = a[1].f, .gamma = a[2].f, .mean = a[3].g, .var = a[4].g, .dx = a[5].f, .dgamma = a[6].g,
-            .dbeta = a[7].g, .samples = a[8].i, .channels = a[9].i, .length = a[10].i};
+  norm k = {.dy = a[0].f, .kept = a[1].f, .x = a[2].f, .gamma = a[3].f, .mean = a[4].g, .var = a[5].g,
+            .passed = a[6].f ? a[6].f : a[7].f, .dx = a[7].f, .dgamma = a[8].g, .dbeta = a[9].g, .samples = a[10].i,
+            .channels = a[11].i, .length = a[12].i};
   if (k.length == 1)
     columns_of(&k, 1);
   else

@@ -1,6 +1,6 @@
 /* Sums over the rows of (N, C): eight rows at a time in registers, 64 in float32, all in float64. */
 
-enum { MOMENTS, PRODUCTS, SUMS_OF, RELU_SUMS }; /* what is summed: see `some_rows` */
+enum { MOMENTS, PRODUCTS, RELU_PRODUCTS, SUMS_OF, RELU_SUMS }; /* what is summed: see `some_rows` */
 
 #define BLOCK 64   /* rows summed in float32 */
 #define GROUPS 16  /* parts of the rows, for any number of threads */
@@ -8,7 +8,7 @@ enum { MOMENTS, PRODUCTS, SUMS_OF, RELU_SUMS }; /* what is summed: see `some_row
 typedef struct {
   int mode;
   long rows, columns;
-  const float *x, *dy, *centre;
+  const float *x, *dy, *centre, *kept;
   float *out;
   double *partial; /* (groups, 2, columns) */
 } columns_sum;
@@ -17,32 +17,33 @@ typedef struct {
  *     MOMENTS:   v = d = x - centre
  *     PRODUCTS:  v = dy, d = x - centre
  *     SUMS_OF:   v = dy alone
- *     RELU_SUMS: v = dy where x != 0, else 0, written to out */
+ *     RELU_...:  v = dy where kept != 0, else 0, written to out */
 INLINE void some_rows(const int mode, const int rows, const columns_sum *s, long at, float *first, float *second) {
+  const int two = mode <= RELU_PRODUCTS, masked = mode == RELU_PRODUCTS || mode == RELU_SUMS;
   long n = s->columns, j = 0;
-  const float *x = s->x + at * n, *dy = s->dy + at * n;
+  const float *x = s->x + at * n, *dy = s->dy + at * n, *kept = s->kept + at * n;
   float *out = s->out + at * n;
   for (; j + W <= n; j += W) {
-    vf a = load(first + j), b = mode <= PRODUCTS ? load(second + j) : a, c = mode <= PRODUCTS ? load(s->centre + j) : a;
+    vf a = load(first + j), b = two ? load(second + j) : a, c = two ? load(s->centre + j) : a;
 UNROLL(8)
     for (int i = 0; i < rows; i++) {
-      vf d = mode <= PRODUCTS ? load(x + i * n + j) - c : a, v = mode == MOMENTS ? d : load(dy + i * n + j);
-      if (mode == RELU_SUMS) {
-        v = choose(load(x + i * n + j) != 0, v, (vf){0});
+      vf d = two ? load(x + i * n + j) - c : a, v = mode == MOMENTS ? d : load(dy + i * n + j);
+      if (masked) {
+        v = choose(load(kept + i * n + j) != 0, v, (vf){0});
         store(out + i * n + j, v);
       }
       a += v;
-      if (mode <= PRODUCTS) b += v * d;
+      if (two) b += v * d;
     }
     store(first + j, a);
-    if (mode <= PRODUCTS) store(second + j, b);
+    if (two) store(second + j, b);
   }
   for (; j < n; j++)
     for (int i = 0; i < rows; i++) {
-      float d = mode <= PRODUCTS ? x[i * n + j] - s->centre[j] : 0, v = mode == MOMENTS ? d : dy[i * n + j];
-      if (mode == RELU_SUMS) out[i * n + j] = v = x[i * n + j] != 0 ? v : 0;
+      float d = two ? x[i * n + j] - s->centre[j] : 0, v = mode == MOMENTS ? d : dy[i * n + j];
+      if (masked) out[i * n + j] = v = kept[i * n + j] != 0 ? v : 0;
       first[j] += v;
-      if (mode <= PRODUCTS) second[j] += v * d;
+      if (two) second[j] += v * d;
     }
 }
 
@@ -65,6 +66,7 @@ static void columns_task(void *context, long index) {
     switch (s->mode) {
       case MOMENTS: rows_of(MOMENTS, s, from, to, first, second); break;
       case PRODUCTS: rows_of(PRODUCTS, s, from, to, first, second); break;
+      case RELU_PRODUCTS: rows_of(RELU_PRODUCTS, s, from, to, first, second); break;
       case SUMS_OF: rows_of(SUMS_OF, s, from, to, first, second); break;
       default: rows_of(RELU_SUMS, s, from, to, first, second);
     }
@@ -73,10 +75,10 @@ static void columns_task(void *context, long index) {
 }
 
 /* sums (2, columns) of all rows; uses scratch 0 and 3 */
-static void column_sums(int mode, long rows, long columns, const float *x, const float *dy, const float *centre, float *out,
-                        double *sums) {
+static void column_sums(int mode, long rows, long columns, const float *x, const float *dy, const float *centre,
+                        const float *kept, float *out, double *sums) {
   long groups = groups_of(rows);
-  columns_sum s = {mode, rows, columns, x, dy, centre, out, scratch(0, groups * 2 * columns * sizeof(double))};
+  columns_sum s = {mode, rows, columns, x, dy, centre, kept, out, scratch(0, groups * 2 * columns * sizeof(double))};
   share(groups, columns_task, &s);
   memset(sums, 0, 2 * columns * sizeof *sums);
   for (long g = 0; g < groups; g++)
@@ -86,14 +88,14 @@ static void column_sums(int mode, long rows, long columns, const float *x, const
 /* sum_rows(x, out, rows, columns) */
 static void sum_rows(const argument *a) {
   double *sums = scratch(1, 2 * a[3].i * sizeof *sums);
-  column_sums(SUMS_OF, a[2].i, a[3].i, a[0].f, a[0].f, NULL, NULL, sums);
+  column_sums(SUMS_OF, a[2].i, a[3].i, a[0].f, a[0].f, NULL, NULL, NULL, sums);
   for (long j = 0; j < a[3].i; j++) a[1].f[j] = (float)sums[j];
 }
 
 /* bias_relu_gradient(dx, dy, y, dbias, rows, columns) */
 static void bias_relu_gradient(const argument *a) {
   double *sums = scratch(1, 2 * a[5].i * sizeof *sums);
-  column_sums(RELU_SUMS, a[4].i, a[5].i, a[2].f, a[1].f, NULL, a[0].f, sums);
+  column_sums(RELU_SUMS, a[4].i, a[5].i, NULL, a[1].f, NULL, a[2].f, a[0].f, sums);
   for (long j = 0; j < a[5].i; j++) a[3].f[j] = (float)sums[j];
 }
 
