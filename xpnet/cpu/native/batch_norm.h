@@ -1,6 +1,6 @@
 /* Batch norm of (N, C): sums of columns, then the result; and of (N, C, L), a channel at a time, which is read
  * from memory once: its sums are made first, its result out of the cache. A residual and ReLU come with the
- * result; backward, dy where ReLU let pass takes dy's place while the sums are made.
+ * result; backward, ReLU's mask is y != 0, and where the residual wants dy, too, it is written while the sums are made.
  *
  * Sums are of shifted values in float32, some at a time, gathered in float64: data with mean 1e4 and deviation 1
  * keep full float32 accuracy. The shift is the mean of some values from all over, so that no single one that is
@@ -8,9 +8,9 @@
 
 typedef struct {
   const float *x, *dy, *gamma, *beta, *residual;
-  const float *kept; /* y after ReLU, or NULL where there is none */
+  const float *kept; /* y after ReLU, or NULL */
   int relu;
-  float *y, *dx, *passed; /* dy where `kept` is not 0: may be dx, which is made of it */
+  float *y, *dx, *passed; /* dy where `kept` is not 0, for the residual; or NULL */
   double *mean, *var, eps;       /* of channels; in the backward pass var is 1 / sqrt(var + eps) */
   double *dgamma, *dbeta;
   long samples, channels, length;
@@ -63,16 +63,25 @@ typedef struct {
       for (long j = 0; j < n; j++) y[j] = (value);                                     \
   } while (0)
 
+/* dx[j] = value of `passed`, dy where ReLU let pass */
+#define GRADIENT(value)                                                                \
+  do {                                                                                 \
+    if (kept)                                                                          \
+      for (long j = 0; j < n; j++) { float passed = kept[j] != 0 ? dy[j] : 0; dx[j] = (value); } \
+    else                                                                               \
+      for (long j = 0; j < n; j++) { float passed = dy[j]; dx[j] = (value); }          \
+  } while (0)
+
 static void normal_row(const float *restrict x, const float *restrict residual, const int relu, const affine *f, long n,
                        float *restrict y) {
   const float *restrict m = f->centre, *restrict g = f->scale, *restrict b = f->offset;
   NORMALIZED(g[j] * (x[j] - m[j]) + b[j]);
 }
 
-static void gradient_row(const float *dy, const float *restrict x, const affine *f, long n, float *dx) {
+static void gradient_row(const float *restrict dy, const float *restrict kept, const float *restrict x, const affine *f,
+                         long n, float *restrict dx) {
   const float *restrict m = f->centre, *restrict g = f->scale, *restrict b = f->offset, *restrict s = f->slope;
-INDEPENDENT
-  for (long j = 0; j < n; j++) dx[j] = g[j] * dy[j] + s[j] * (x[j] - m[j]) + b[j];
+  GRADIENT(g[j] * passed + s[j] * (x[j] - m[j]) + b[j]);
 }
 
 static void scale_columns(void *context, long index) {
@@ -83,7 +92,7 @@ static void scale_columns(void *context, long index) {
   long to = at_most(k->samples * n, from + rows * n);
   for (long i = from; i < to; i += n)
     if (f->slope)
-      gradient_row(k->dy + i, k->x + i, f, n, k->dx + i);
+      gradient_row(k->dy + i, k->kept ? k->kept + i : NULL, k->x + i, f, n, k->dx + i);
     else
       normal_row(k->x + i, k->residual ? k->residual + i : NULL, k->relu, f, n, k->y + i);
 }
@@ -98,7 +107,7 @@ static void columns_of(norm *k, int gradient) {
     const float *row = k->x + place_of(i, looks, k->samples) * n;
     for (long j = 0; j < n; j++) centre[j] += row[j] / looks;
   }
-  int mode = !gradient ? MOMENTS : k->kept ? RELU_PRODUCTS : PRODUCTS;
+  int mode = !gradient ? MOMENTS : !k->kept ? PRODUCTS : k->passed ? RELU_PRODUCTS : KEPT_PRODUCTS;
   column_sums(mode, k->samples, n, k->x, k->dy, centre, k->kept, k->passed, sums);
   for (long j = 0; j < n; j++)
     if (gradient)
@@ -107,7 +116,7 @@ static void columns_of(norm *k, int gradient) {
       statistics(k, j, centre[j], sums[j], sums[n + j]);
       line_of(k, j, k->mean[j], 1 / sqrt(k->var[j] + k->eps), &centre[j], &scale[j], &offset[j]);
     }
-  if (k->kept) k->dy = k->passed;
+  if (k->passed) k->dy = k->passed, k->kept = NULL;
   affine f = {k, centre, scale, gradient ? slope : NULL, offset};
   share(parts(k->samples, at_least(1, SPAN / n)), scale_columns, &f);
 }
@@ -123,16 +132,15 @@ INLINE void sums_by(const float *x, const float *dy, const float *kept, float *p
   for (; i + 2 * W <= n; i += 2 * W) {
     vf d0 = load(x + i) - shift, d1 = load(x + i + W) - shift;
     vf v0 = dy ? load(dy + i) : d0, v1 = dy ? load(dy + i + W) : d1;
-    if (kept) {
-      v0 = choose(load(kept + i) != 0, v0, (vf){0}), v1 = choose(load(kept + i + W) != 0, v1, (vf){0});
-      store(passed + i, v0), store(passed + i + W, v1);
-    }
+    if (kept) v0 = choose(load(kept + i) != 0, v0, (vf){0}), v1 = choose(load(kept + i + W) != 0, v1, (vf){0});
+    if (passed) store(passed + i, v0), store(passed + i + W, v1);
     a0 += v0, a1 += v1, b0 += v0 * d0, b1 += v1 * d1;
   }
   float a = total(a0 + a1), b = total(b0 + b1);
   for (; i < n; i++) {
     float d = x[i] - shift, v = dy ? dy[i] : d;
-    if (kept) passed[i] = v = kept[i] != 0 ? v : 0;
+    if (kept) v = kept[i] != 0 ? v : 0;
+    if (passed) passed[i] = v;
     a += v, b += v * d;
   }
   *first += a, *second += b;
@@ -143,7 +151,7 @@ static void stretch_sums(const float *x, const float *dy, long n, float shift, d
   sums_by(x, dy, NULL, NULL, n, shift, first, second);
 }
 
-/* The latter for dy where `kept` is not 0, else 0, which is written to `passed`. */
+/* The latter for dy where `kept` is not 0, else 0, which is written to `passed` unless that is NULL. */
 static void passed_sums(const float *x, const float *dy, const float *kept, float *passed, long n, float shift,
                         double *first, double *second) {
   sums_by(x, dy, kept, passed, n, shift, first, second);
@@ -180,16 +188,17 @@ static void channel_gradient_task(void *context, long c) {
       long at = (n * k->channels + c) * k->length + i;
       long some = at_most(STRETCH, k->length - i);
       if (k->kept)
-        passed_sums(k->x + at, k->dy + at, k->kept + at, k->passed + at, some, centre, &sum, &product);
+        passed_sums(k->x + at, k->dy + at, k->kept + at, k->passed ? k->passed + at : NULL, some, centre, &sum, &product);
       else
         stretch_sums(k->x + at, k->dy + at, some, centre, &sum, &product);
     }
   gradient_line(k, c, sum, product, &scale, &slope, &offset);
-  for (long n = 0; n < k->samples; n++) {
-    const float *restrict x = k->x + (n * k->channels + c) * k->length, *dy = (k->kept ? k->passed : k->dy) + (x - k->x);
-    float *dx = k->dx + (x - k->x);
-INDEPENDENT
-    for (long i = 0; i < k->length; i++) dx[i] = scale * dy[i] + slope * (x[i] - centre) + offset;
+  for (long i = 0, n = k->length; i < k->samples; i++) {
+    long at = (i * k->channels + c) * n;
+    const float *restrict x = k->x + at, *restrict dy = (k->passed ? k->passed : k->dy) + at;
+    const float *restrict kept = k->kept && !k->passed ? k->kept + at : NULL;
+    float *restrict dx = k->dx + at;
+    GRADIENT(scale * passed + slope * (x[j] - centre) + offset);
   }
 }
 
@@ -206,7 +215,7 @@ static void batch_norm(const argument *a) {
 /* batch_norm_gradient(dy, kept, x, gamma, mean, inverse, passed, dx, dgamma, dbeta, samples, channels, length) */
 static void batch_norm_gradient(const argument *a) {
   norm k = {.dy = a[0].f, .kept = a[1].f, .x = a[2].f, .gamma = a[3].f, .mean = a[4].g, .var = a[5].g,
-            .passed = a[6].f ? a[6].f : a[7].f, .dx = a[7].f, .dgamma = a[8].g, .dbeta = a[9].g, .samples = a[10].i,
+            .passed = a[6].f, .dx = a[7].f, .dgamma = a[8].g, .dbeta = a[9].g, .samples = a[10].i,
             .channels = a[11].i, .length = a[12].i};
   if (k.length == 1)
     columns_of(&k, 1);

@@ -1,6 +1,6 @@
 /* Sums over the rows of (N, C): eight rows at a time in registers, 64 in float32, all in float64. */
 
-enum { MOMENTS, PRODUCTS, RELU_PRODUCTS, SUMS_OF, RELU_SUMS }; /* what is summed: see `some_rows` */
+enum { MOMENTS, PRODUCTS, KEPT_PRODUCTS, RELU_PRODUCTS, SUMS_OF, RELU_SUMS }; /* what is summed: see `some_rows` */
 
 #define BLOCK 64   /* rows summed in float32 */
 #define GROUPS 16  /* parts of the rows, for any number of threads */
@@ -17,9 +17,11 @@ typedef struct {
  *     MOMENTS:   v = d = x - centre
  *     PRODUCTS:  v = dy, d = x - centre
  *     SUMS_OF:   v = dy alone
- *     RELU_...:  v = dy where kept != 0, else 0, written to out */
+ *     KEPT_...:  v = dy where kept != 0, else 0
+ *     RELU_...:  likewise, written to out */
 INLINE void some_rows(const int mode, const int rows, const columns_sum *s, long at, float *first, float *second) {
-  const int two = mode <= RELU_PRODUCTS, masked = mode == RELU_PRODUCTS || mode == RELU_SUMS;
+  const int two = mode <= RELU_PRODUCTS, written = mode == RELU_PRODUCTS || mode == RELU_SUMS;
+  const int masked = written || mode == KEPT_PRODUCTS;
   long n = s->columns, j = 0;
   const float *x = s->x + at * n, *dy = s->dy + at * n, *kept = s->kept + at * n;
   float *out = s->out + at * n;
@@ -28,10 +30,8 @@ INLINE void some_rows(const int mode, const int rows, const columns_sum *s, long
 UNROLL(8)
     for (int i = 0; i < rows; i++) {
       vf d = two ? load(x + i * n + j) - c : a, v = mode == MOMENTS ? d : load(dy + i * n + j);
-      if (masked) {
-        v = choose(load(kept + i * n + j) != 0, v, (vf){0});
-        store(out + i * n + j, v);
-      }
+      if (masked) v = choose(load(kept + i * n + j) != 0, v, (vf){0});
+      if (written) store(out + i * n + j, v);
       a += v;
       if (two) b += v * d;
     }
@@ -41,7 +41,8 @@ UNROLL(8)
   for (; j < n; j++)
     for (int i = 0; i < rows; i++) {
       float d = two ? x[i * n + j] - s->centre[j] : 0, v = mode == MOMENTS ? d : dy[i * n + j];
-      if (masked) out[i * n + j] = v = kept[i * n + j] != 0 ? v : 0;
+      if (masked) v = kept[i * n + j] != 0 ? v : 0;
+      if (written) out[i * n + j] = v;
       first[j] += v;
       if (two) second[j] += v * d;
     }
@@ -66,6 +67,7 @@ static void columns_task(void *context, long index) {
     switch (s->mode) {
       case MOMENTS: rows_of(MOMENTS, s, from, to, first, second); break;
       case PRODUCTS: rows_of(PRODUCTS, s, from, to, first, second); break;
+      case KEPT_PRODUCTS: rows_of(KEPT_PRODUCTS, s, from, to, first, second); break;
       case RELU_PRODUCTS: rows_of(RELU_PRODUCTS, s, from, to, first, second); break;
       case SUMS_OF: rows_of(SUMS_OF, s, from, to, first, second); break;
       default: rows_of(RELU_SUMS, s, from, to, first, second);

@@ -21,15 +21,12 @@
 #endif
 #define NR (NV * W)
 
-/* before a loop of so many turns at most; before one whose turns do not depend on each other: what it writes may
- * be what the same turn has read */
+/* before a loop of so many turns at most */
 #define PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define UNROLL(n) PRAGMA(clang loop unroll(full))
-#define INDEPENDENT PRAGMA(clang loop vectorize(assume_safety))
 #else
 #define UNROLL(n) PRAGMA(GCC unroll n)
-#define INDEPENDENT PRAGMA(GCC ivdep)
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
