@@ -95,6 +95,10 @@ class Theirs(Ours):
             return float(self.loss(x, y))
 
 
+QUIET = 0.05
+"""Seconds before a turn: the other library's threads spin a while after their work."""
+
+
 def main() -> None:
     """Train both, and compare."""
     parser = argparse.ArgumentParser(prog="python -m bench.language", description=__doc__.splitlines()[0])
@@ -124,6 +128,7 @@ def main() -> None:
         rows = rng.integers(0, len(x), options.batch_size)
         losses = {}
         for name, one in pair.items():
+            time.sleep(QUIET)
             start = time.perf_counter()
             losses[name] = one.step(x[rows], y[rows])
             seconds[name].append(time.perf_counter() - start)

@@ -30,7 +30,7 @@ def every_size(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) 
         @staticmethod
         def matmul(*arguments):
             done = native.matmul(*arguments)
-            launches.extend(["gemm"] * done)
+            launches.extend(["gemm" if arguments[2].ndim == 2 else "batched_gemm"] * done)
             return done
 
     monkeypatch.setattr(launch, "Native", Counted)

@@ -42,7 +42,12 @@ class Proxy:
 
     @classmethod
     def matmul(cls, a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: object, relu: bool) -> bool:
-        if a.dtype != np.float32 or not a.flags.c_contiguous or not b.flags.f_contiguous:
+        if a.ndim == 3 and a.dtype == np.float32 and a.flags.c_contiguous and b.flags.c_contiguous:
+            (count, m, k), n = a.shape, b.shape[2]
+            apart = 0, m * k, 0, k * n
+            cls.run(cls.native.kernels["batched_gemm"], a, k, 1, b, n, 1, out, m, n, k, 1, count, *apart)
+            return True
+        if a.ndim != 2 or a.dtype != np.float32 or not a.flags.c_contiguous or not b.flags.f_contiguous:
             return cls.native.matmul(a, b, out, bias, relu)
         (m, k), n = a.shape, b.shape[1]
         cls.run(cls.native.kernels["gemm"], a, k, 1, b.T, 1, k, out, n, m, n, k, bias, relu)

@@ -350,6 +350,23 @@ def test_products(stack, m, k, n, layout, seed, every_size):
     )  # roundings of k sums
 
 
+@pytest.mark.parametrize("axes", [(0, 2, 1, 3), (2, 0, 1, 3), (0, 1, 3, 2), (1, 3, 0, 2), (3, 2, 1, 0)])
+@pytest.mark.parametrize("shared", [False, True])
+def test_products_of_stacks_as_they_lie(axes, shared, every_size):
+    """Heads of attention, views of one array: the bits of copies; a matrix for all; odd steps are copied."""
+    rng = np.random.default_rng(0)
+    draw = lambda *size: rng.normal(size=size).astype("float32")
+    product = lambda x, y: (xpnet.tensor(x) @ xpnet.tensor(y)).numpy()
+    size = np.array([3, 4, 5, 6])
+    a = draw(*size[np.argsort(axes)]).transpose(axes)
+    b = np.broadcast_to(draw(6, 7), (3, 4, 6, 7)) if shared else draw(3, 4, 6, 7)
+    for x, y in ((a, b), (a[..., ::2, :], b), (a[..., ::-1], b[..., ::-1, :]), (a[:, 0], b[:, 0])):
+        found = product(x, y)
+        np.testing.assert_array_equal(found, product(np.ascontiguousarray(x), np.ascontiguousarray(y)))
+        np.testing.assert_allclose(found, x.astype("float64") @ y, atol=1e-5)
+    assert set(every_size) == {"batched_gemm"}
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_product_of_more_rows_than_are_packed_at_once(turned):
     """And of more than a task has, with bias and ReLU after the last term."""

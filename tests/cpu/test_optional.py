@@ -109,7 +109,7 @@ def test_bad_arguments_are_refused():
     ("kernel", "arrays"),
     [
         # 77 MB of the caller
-        ("gemm", "x, w, y = ones(300_000, 64), ones(64, 200), ones(300_000, 200)"),
+        ("gemm", "x, w, y = ones(300_000, 64), ones(64, 300), ones(300_000, 300)"),
         # 48 MB of each task
         ("correlate", "x, w, y = ones(2, 4, 1_000_000, 3), ones(4, 4, 2, 1), ones(2, 4, 1, 3)"),
     ],

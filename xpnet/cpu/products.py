@@ -17,17 +17,6 @@ from xpnet.functional.linear import linear_activation as linear_activation_op
 _FEW = 1 << 17  # multiply-adds of a stack, below which NumPy's own loop over it is sooner done
 
 
-def _laid(a: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """A contiguous array with the values of matrices, and how far apart their rows and their columns are."""
-    m, n = a.shape[-2:]
-    if a.flags.c_contiguous:
-        return a, n, 1
-    turned = np.swapaxes(a, -1, -2)
-    if turned.flags.c_contiguous:
-        return turned, 1, m
-    return contiguous(a, a.dtype), n, 1
-
-
 @arrays.matmul.kernel("numpy", NOT_EMPTY)
 def matmul(a: Array, b: Array, out: Array | None = None) -> Any:
     """a @ b of float32 matrices, or of two stacks of the same shape."""
@@ -37,21 +26,16 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Any:
         if out is None:
             out = empty((a.shape[0], b.shape[-1]), FLOAT32)
         return out if product(a, b, out) else NotImplemented
-    if a.dtype != np.float32 or b.dtype != np.float32 or a.ndim < 2 or a.ndim != b.ndim:
-        return NotImplemented
-    if a.size * b.shape[-1] < _FEW:
-        return NotImplemented
-    if a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2] or not a.size or not b.size:
+    if a.ndim < 2 or a.shape[:-2] != b.shape[:-2] or a.size * b.shape[-1] < _FEW:
         return NotImplemented
     shape = (*a.shape[:-1], b.shape[-1])
     if out is None:
-        out = empty(shape, np.float32)
-    elif not out.flags.c_contiguous or out.dtype != np.float32 or out.shape != shape:
-        return NotImplemented
-    (m, n), k = shape[-2:], a.shape[-1]
-    (x, *x_apart), (y, *y_apart) = _laid(a), _laid(b)
-    run("batched_gemm", x, m * k, *x_apart, y, k * n, *y_apart, out, math.prod(shape[:-2]), m, n, k)
-    return out
+        out = empty(shape, FLOAT32)
+    if product(a, b, out):
+        return out
+    # more than two axes of matrices, or values that lie apart in both axes of one
+    stacks = [contiguous(x, FLOAT32).reshape(-1, *x.shape[-2:]) for x in (a, b)]
+    return out if product(*stacks, out.reshape(-1, *shape[-2:])) else NotImplemented
 
 
 def _affine(x: Array, weight: Array, bias: Array | None, relu: bool) -> Any:

@@ -41,7 +41,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, P
             f"its last axis must be {weight.shape[1]}"
         )
     if x.ndim != 2:
-        y, of_rows = linear.body(xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])), weight, bias)
+        y, of_rows = inside(linear, xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])), weight, bias)
 
         def pullback(dy: Array) -> tuple[Any, ...]:
             dx, *others = of_rows(xp.reshape(dy, y.shape))

@@ -6,6 +6,7 @@
 #define KC 400
 #define MC (8 * MR) /* rows packed in one task */
 #define NC (4 * NR)
+#define NEAR (16 * MR) /* rows whose A stays in the second cache for all columns of a task */
 
 typedef struct {
   long m, n, k;
@@ -155,9 +156,10 @@ static void multiply_step(const product *p, long column, long columns, long row,
   float *b = scratch(1, NC * KC * sizeof *b), edge[MR * NR];
   const float *packed = p->packed ? packed_at(p, from) : NULL;
   pack_columns(p, from, depth, column, columns, b);
+  for (long first = 0; first < rows; first += NEAR)
   for (long j = 0; j < columns; j += NR) {
     long width = at_most(NR, columns - j), vectors = parts(width, W);
-    for (long i = 0; i < rows; i += MR) {
+    for (long i = first; i < at_most(rows, first + NEAR); i += MR) {
       long height = at_most(MR, rows - i), c_row = p->c_row;
       float *out = p->c + (row + i) * c_row + column + j, *c = out;
       int partial = height < MR || width < vectors * W, fresh = start && !p->add && !p->bias;
@@ -208,7 +210,7 @@ static void multiply_all(product *p, int within) {
   p->columns = within || p->m >= p->n ? NC : at_most(NC, parts(parts(p->n, 8), NR) * NR);
   long columns = parts(p->n, p->columns), blocks = at_least(parts(8, columns), parts(p->m, 1024));
   p->rows = within ? p->m : at_least(4 * MR, parts(parts(p->m, blocks), MR) * MR);
-  int few = p->n <= FEW * NR && (p->a_column == 1 || p->a_row == 1);
+  int few = p->a_column == 1 ? p->n <= FEW_OF_ROWS * NR : p->a_row == 1 && p->n <= FEW * NR;
   /* as many steps over k as there is room for in one go: where threads meet, all wait for one that has no core */
   long tall = parts(p->m, MR) * MR;
   p->depth = parts(p->k, at_least(1, parts(p->k, KC)));
@@ -232,20 +234,22 @@ static void gemm(const argument *x) {
 
 typedef struct {
   product one;
-  long a_next, b_next, c_next;
+  const argument *next; /* inner matrices, then how far apart those of a and of b are, outer and inner */
 } batch;
 
 static void multiply_one(void *context, long index) {
   const batch *k = context;
+  const argument *next = k->next;
   product p = k->one;
-  p.a += index * k->a_next, p.b += index * k->b_next, p.c += index * k->c_next;
+  long outer = index / next[0].i, inner = index % next[0].i;
+  p.a += outer * next[1].i + inner * next[2].i, p.b += outer * next[3].i + inner * next[4].i, p.c += index * p.m * p.n;
   multiply_all(&p, 1);
 }
 
-/* batched_gemm(a, a_next, a_row, a_column, b, b_next, b_row, b_column, c, count, m, n, k): c is contiguous */
+/* batched_gemm(a, a_row, a_column, b, b_row, b_column, c, m, n, k, outer, inner, ...): c is contiguous; see `batch` */
 static void batched_gemm(const argument *x) {
-  product p = {.a = x[0].f, .a_row = x[2].i, .a_column = x[3].i, .b = x[4].f, .b_row = x[6].i, .b_column = x[7].i,
-               .c = x[8].f, .c_row = x[11].i, .m = x[10].i, .n = x[11].i, .k = x[12].i};
-  batch k = {p, x[1].i, x[5].i, x[10].i * x[11].i};
-  share(x[9].i, multiply_one, &k);
+  product p = {.a = x[0].f, .a_row = x[1].i, .a_column = x[2].i, .b = x[3].f, .b_row = x[4].i, .b_column = x[5].i,
+               .c = x[6].f, .c_row = x[8].i, .m = x[7].i, .n = x[8].i, .k = x[9].i};
+  batch k = {p, x + 11};
+  share(x[10].i * x[11].i, multiply_one, &k);
 }

@@ -25,7 +25,7 @@
 
 const kernel TABLE[] = {
     {"gemm", "riiriiwiiiiri", gemm},
-    {"batched_gemm", "riiiriiiwiiii", batched_gemm},
+    {"batched_gemm", "riiriiwiiiiiiiii", batched_gemm},
     {"correlate", "rrrwr", correlate},
     {"input_gradient", "wrrrr", input_gradient},
     {"weight_gradient", "rwrrr", weight_gradient},

@@ -19,7 +19,7 @@
 static const kernel *kernels = kernels_base;
 static const char *instructions = "base";
 static long number; /* of kernels */
-static const kernel *product_kernel;
+static const kernel *product_kernel, *batch_kernel;
 
 static int bad(const kernel *k, long i, const char *expected) {
   PyErr_Format(PyExc_TypeError, "%s: argument %ld: expected %s", k->name, i, expected);
@@ -81,36 +81,51 @@ static PyObject *run(PyObject *module, PyObject *const *args, Py_ssize_t count) 
   Py_RETURN_NONE;
 }
 
-/* A matrix of floats with steps between its values that a product can follow; its sizes must not be 0. */
-static int matrix(PyObject *value, int flags, Py_buffer *view) {
+/* Matrices of floats, in up to two axes, with steps between their values that a product can follow; no size is 0. */
+static int matrices(PyObject *value, int flags, Py_buffer *view) {
   if (PyObject_GetBuffer(value, view, flags | PyBUF_STRIDES | PyBUF_FORMAT)) return PyErr_Clear(), 0;
   const char *format = view->format;
-  if (format && format[0] == 'f' && !format[1] && view->ndim == 2 && view->shape[0] > 0 && view->shape[1] > 0 &&
-      view->strides[0] > 0 && view->strides[1] > 0 && !(view->strides[0] % 4) && !(view->strides[1] % 4))
-    return 1;
-  return PyBuffer_Release(view), 0;
+  int axes = view->ndim, fits = format && format[0] == 'f' && !format[1] && axes >= 2 && axes <= 4;
+  for (int i = 0; fits && i < axes; i++)
+    fits = view->shape[i] > 0 && view->strides[i] >= (i >= axes - 2) && !(view->strides[i] % 4);
+  if (!fits) PyBuffer_Release(view);
+  return fits;
 }
 
-/* matmul(a, b, out, bias, relu): out = a b + bias, or its ReLU; False, and nothing is done, of what is no matrix of
- * float32 or does not fit. `out` is contiguous, and so is the bias or it is None. */
+/* How far apart the matrices of an axis are, -3 or -4 from the end. */
+static long apart(const Py_buffer *a, int axis) { return a->ndim + axis < 0 ? 0 : a->strides[a->ndim + axis] / 4; }
+
+/* matmul(a, b, out, bias, relu): out = a b + bias, or its ReLU; False, and nothing is done, of what are no matrices of
+ * float32 or do not fit. `out` is contiguous, and so is the bias or it is None; stacks of matrices have neither. */
 static PyObject *matmul(PyObject *module, PyObject *const *args, Py_ssize_t count) {
   (void)module;
   if (count != 5) return PyErr_Format(PyExc_TypeError, "matmul: expected 5 arguments, got %zd", count);
   Py_buffer view[4];
   int views = 0, flags[3] = {0, 0, PyBUF_WRITABLE};
-  while (views < 3 && matrix(args[views], flags[views], &view[views])) views++;
-  int fits = views == 3;
-  argument x[13];
+  while (views < 3 && matrices(args[views], flags[views], &view[views])) views++;
+  int axes = views == 3 ? view[0].ndim : 0, fits = axes && view[1].ndim == axes && view[2].ndim == axes;
+  argument x[17];
   if (fits) {
     const Py_buffer *a = &view[0], *b = &view[1], *c = &view[2];
-    long m = a->shape[0], k = a->shape[1], n = b->shape[1];
-    fits = b->shape[0] == k && c->shape[0] == m && c->shape[1] == n && c->strides[1] == 4 && c->strides[0] == 4 * n;
-    x[0].p = a->buf, x[1].i = a->strides[0] / 4, x[2].i = a->strides[1] / 4;
-    x[3].p = b->buf, x[4].i = b->strides[0] / 4, x[5].i = b->strides[1] / 4;
-    x[6].p = c->buf, x[7].i = n, x[8].i = m, x[9].i = n, x[10].i = k, x[11].p = NULL, x[12].i = args[4] == Py_True;
+    long m = a->shape[axes - 2], k = a->shape[axes - 1], n = b->shape[axes - 1], inner = axes > 2 ? a->shape[axes - 3] : 1;
+    fits = b->shape[axes - 2] == k && c->shape[axes - 2] == m && c->shape[axes - 1] == n;
+    fits = fits && c->strides[axes - 1] == 4 && c->strides[axes - 2] == 4 * n;
+    for (int i = 0; i < axes - 2; i++) fits = fits && a->shape[i] == b->shape[i] && a->shape[i] == c->shape[i];
+    long a_row = apart(a, -2), a_column = apart(a, -1), b_row = apart(b, -2), b_column = apart(b, -1);
     /* of vectors as matrices, a step of 1 is the one that is followed */
-    if (k == 1) x[2].i = x[4].i = 1;
-    if (fits && args[3] != Py_None) {
+    if (k == 1) a_column = b_row = 1;
+    /* one step of each matrix is 1, the other takes the values apart */
+    fits = fits && (a_row == 1 || a_column == 1) && (b_row == 1 || b_column == 1);
+    argument *end = x;
+#define GIVE(field, value) (*end++).field = (value)
+    GIVE(p, a->buf), GIVE(i, a_row), GIVE(i, a_column), GIVE(p, b->buf), GIVE(i, b_row), GIVE(i, b_column);
+    GIVE(p, c->buf), GIVE(i, n), GIVE(i, m), GIVE(i, n), GIVE(i, k), GIVE(p, NULL), GIVE(i, args[4] == Py_True);
+    if (axes > 2) {
+      fits = fits && PyBuffer_IsContiguous(c, 'C') && args[3] == Py_None && args[4] != Py_True;
+      end = x + 7;
+      GIVE(i, m), GIVE(i, n), GIVE(i, k), GIVE(i, axes > 3 ? a->shape[0] : 1), GIVE(i, inner);
+      GIVE(i, apart(a, -4)), GIVE(i, apart(a, -3)), GIVE(i, apart(b, -4)), GIVE(i, apart(b, -3));
+    } else if (fits && args[3] != Py_None) {
       fits = !PyObject_GetBuffer(args[3], &view[3], PyBUF_ND | PyBUF_FORMAT);
       if (fits) {
         const Py_buffer *bias = &view[views++];
@@ -119,12 +134,10 @@ static PyObject *matmul(PyObject *module, PyObject *const *args, Py_ssize_t coun
       } else
         PyErr_Clear();
     }
-    /* one step of each matrix is 1, the other takes the values apart */
-    fits = fits && (x[1].i == 1 || x[2].i == 1) && (x[4].i == 1 || x[5].i == 1);
   }
   int failure = 0;
   if (fits) {
-    call c = {product_kernel, x};
+    call c = {axes > 2 ? batch_kernel : product_kernel, x};
     Py_BEGIN_ALLOW_THREADS
     failure = attempt(run_kernel, &c);
     Py_END_ALLOW_THREADS
@@ -186,7 +199,10 @@ static int fill(PyObject *module) {
   if (!names) return -1;
   for (number = 0; kernels[number].name; number++) {
     PyObject *index = PyLong_FromLong(number);
-    if (!strcmp(kernels[number].name, "gemm")) product_kernel = &kernels[number];
+    if (!strcmp(kernels[number].name, "gemm"))
+      product_kernel = &kernels[number];
+    else if (!strcmp(kernels[number].name, "batched_gemm"))
+      batch_kernel = &kernels[number];
     if (!index || PyDict_SetItemString(names, kernels[number].name, index)) return -1;
     Py_DECREF(index);
   }

@@ -7,17 +7,20 @@
 #define W 16 /* floats of a vector */
 #define MR 8 /* rows of a tile */
 #define NV 3 /* vectors of a row of a tile: MR NV sums, NV + 1 operands in 32 registers */
-#define FEW 2 /* tiles beside each other, up to which packing A costs more than it gives */
+#define FEW 2 /* tiles beside each other, up to which packing A costs more than it gives, */
+#define FEW_OF_ROWS 2 /* and where its rows are contiguous */
 #elif LEVEL == 2
 #define W 8
 #define MR 6
 #define NV 2
 #define FEW 8
+#define FEW_OF_ROWS 16
 #else
 #define W 4
 #define MR 4
 #define NV 2
 #define FEW 2
+#define FEW_OF_ROWS 2
 #endif
 #define NR (NV * W)
 
