@@ -32,11 +32,13 @@ __all__ = [
     "AdamWScheduleFree",
     "Adamax",
     "Adan",
+    "ChainedScheduler",
     "ClipNorm",
     "ClipValue",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "Decay",
     "ExponentialLR",
     "GradientNoise",
@@ -46,6 +48,7 @@ __all__ = [
     "Lion",
     "Lookahead",
     "MultiStepLR",
+    "MultiplicativeLR",
     "Muon",
     "NAdam",
     "Noise",
@@ -74,15 +77,17 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.optim.adam_family import LAMB, Adamax, Lion, NAdam, RAdam
     from xpnet.optim.adan import Adan
     from xpnet.optim.around import SAM, Lookahead
+    from xpnet.optim.cycles import CyclicLR, OneCycleLR
     from xpnet.optim.groups import groups_by_pattern, layerwise_groups
     from xpnet.optim.lbfgs import LBFGS
     from xpnet.optim.muon import Muon
     from xpnet.optim.plans import (
+        ChainedScheduler,
         ConstantLR,
         LambdaLR,
         LinearLR,
+        MultiplicativeLR,
         MultiStepLR,
-        OneCycleLR,
         PolynomialLR,
         SequentialLR,
         WarmupStableDecayLR,
@@ -96,12 +101,13 @@ else:
             "adam_family": "Adamax LAMB Lion NAdam RAdam",
             "adan": "Adan",
             "around": "Lookahead SAM",
+            "cycles": "CyclicLR OneCycleLR",
             "groups": "groups_by_pattern layerwise_groups",
             "lbfgs": "LBFGS",
             "muon": "Muon",
             "plans": (
-                "ConstantLR LambdaLR LinearLR MultiStepLR OneCycleLR PolynomialLR SequentialLR "
-                "WarmupStableDecayLR"
+                "ChainedScheduler ConstantLR LambdaLR LinearLR MultiStepLR MultiplicativeLR PolynomialLR "
+                "SequentialLR WarmupStableDecayLR"
             ),
             "schedule_free": "AdamWScheduleFree SGDScheduleFree",
         },
