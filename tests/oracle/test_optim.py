@@ -70,6 +70,12 @@ OPTIONS = {
         {"lr": 0.05, "beta2_decay": -0.5, "weight_decay": 0.1},
     ],
     "Adamax": [{}, {"lr": 0.05, "betas": (0.8, 0.9), "eps": 1e-4, "weight_decay": 0.1}],
+    "Rprop": [{}, {"lr": 0.1}, {"lr": 0.05, "etas": (0.7, 1.5), "step_sizes": (0.01, 0.3)}],
+    "ASGD": [
+        {},
+        {"lr": 0.05, "lambd": 0.3, "alpha": 0.5},
+        {"lr": 0.02, "lambd": 0.1, "t0": 3, "weight_decay": 0.1},
+    ],
     "AdamW": [
         {},
         {"lr": 0.05, "weight_decay": 0.0},
@@ -179,12 +185,10 @@ def test_the_defaults_are_pytorchs(name):
 @pytest.mark.parametrize(("name", "options"), FULL)
 def test_groups(name, options):
     pair = Pair()
+    own = ({"etas": (0.6, 1.1)}, {}) if name == "Rprop" else ({"weight_decay": 0.2}, {"weight_decay": 0})
 
     def groups(p):
-        return [
-            {"params": [p[0], p[2]], "weight_decay": 0.2},
-            {"params": [p[1]], "lr": 0.01, "weight_decay": 0},
-        ]
+        return [{"params": [p[0], p[2]], **own[0]}, {"params": [p[1]], "lr": 0.01, **own[1]}]
 
     ours = getattr(optim, name)(groups(pair.ours), **options)
     theirs = getattr(torch.optim, name)(groups(pair.theirs), **options)
@@ -262,6 +266,13 @@ def test_nadams_product_is_of_the_momenta_that_held(dtype):
             float(values["mu_product"]),
             TOLERANCE[dtype],
         )
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("options", [{"etas": (1.0, 1.2)}, {"etas": 0.5}, {"step_sizes": (0.1, 0.01)}])
+def test_rprop_refuses_what_would_not_move(options):
+    with pytest.raises(ValueError, match=f"Rprop: {next(iter(options))} must be two numbers"):
+        optim.Rprop(Pair().ours, **options)
 
 
 @pytest.mark.host

@@ -19,6 +19,7 @@ from xpnet.optim.schedules import (
 )
 
 __all__ = [
+    "ASGD",
     "LAMB",
     "LBFGS",
     "SAM",
@@ -58,6 +59,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "ReduceLROnPlateau",
+    "Rprop",
     "SGDScheduleFree",
     "Schedule",
     "SequentialLR",
@@ -77,6 +79,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.optim.adam_family import LAMB, Adamax, Lion, NAdam, RAdam
     from xpnet.optim.adan import Adan
     from xpnet.optim.around import SAM, Lookahead
+    from xpnet.optim.asgd import ASGD
     from xpnet.optim.cycles import CyclicLR, OneCycleLR
     from xpnet.optim.groups import groups_by_pattern, layerwise_groups
     from xpnet.optim.lbfgs import LBFGS
@@ -92,6 +95,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         SequentialLR,
         WarmupStableDecayLR,
     )
+    from xpnet.optim.rprop import Rprop
     from xpnet.optim.schedule_free import AdamWScheduleFree, SGDScheduleFree
 else:
     __getattr__, __dir__ = lazily(
@@ -101,6 +105,7 @@ else:
             "adam_family": "Adamax LAMB Lion NAdam RAdam",
             "adan": "Adan",
             "around": "Lookahead SAM",
+            "asgd": "ASGD",
             "cycles": "CyclicLR OneCycleLR",
             "groups": "groups_by_pattern layerwise_groups",
             "lbfgs": "LBFGS",
@@ -109,6 +114,7 @@ else:
                 "ChainedScheduler ConstantLR LambdaLR LinearLR MultiStepLR MultiplicativeLR PolynomialLR "
                 "SequentialLR WarmupStableDecayLR"
             ),
+            "rprop": "Rprop",
             "schedule_free": "AdamWScheduleFree SGDScheduleFree",
         },
     )
