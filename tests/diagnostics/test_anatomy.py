@@ -108,6 +108,7 @@ LAYERS_OF_PRODUCTS = {
     "RNNCell": (lambda t: t.RNNCell(3, 4), [(3,)]),
     "ConvTranspose1d": (lambda t: t.ConvTranspose1d(4, 6, 3, 2, 1, 1, 2), [(2, 4, 5)]),
     "ConvTranspose2d": (lambda t: t.ConvTranspose2d(4, 6, 3, 2), [(2, 4, 5, 3)]),
+    "ConvTranspose3d": (lambda t: t.ConvTranspose3d(4, 6, 3, 2), [(2, 4, 2, 5, 3)]),
     "Conv1d": (lambda t: t.Conv1d(4, 6, 3, 2, 1, 2, 2), [(2, 4, 9)]),
     "Conv3d": (lambda t: t.Conv3d(2, 4, 2, groups=2), [(2, 2, 4, 5, 3)]),
 }

@@ -169,6 +169,11 @@ CASES = {
         (2, 3, 2),
         {"indices": Input("N", 2, 3, 2, dtype="int64"), "output_size": (7, 5)},
     ),
+    "MaxUnpool3d": (
+        lambda: nn.MaxUnpool3d(2),
+        (2, 2, 3, 2),
+        {"indices": Input("N", 2, 2, 3, 2, dtype="int64"), "output_size": (5, 7, 4)},
+    ),
     "VAE": (lambda: nn.VAE(12, (7, 5), 2, "elu"), (4, 3), {}),
 }
 

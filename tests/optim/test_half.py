@@ -24,6 +24,8 @@ RULES = {
     "NAdam": lambda p: optim.NAdam(p, lr=0.01),
     "Adamax": lambda p: optim.Adamax(p, lr=0.01),
     "Lion": lambda p: optim.Lion(p, lr=0.01),
+    "Rprop": lambda p: optim.Rprop(p, lr=0.01),
+    "ASGD": lambda p: optim.ASGD(p, lr=0.01, t0=2),
     "LAMB": lambda p: optim.LAMB(p, lr=0.01),
 }
 GRADIENTS = [0.0, 6e-8, 1e-4, 1.0, 300.0, -6e4]

@@ -23,8 +23,12 @@ RULES = {
     "nadam": lambda p: optim.NAdam(p, lr=0.05),
     "radam": lambda p: optim.RAdam(p, lr=0.05),
     "adamax": lambda p: optim.Adamax(p, lr=0.05),
+    "rprop": lambda p: optim.Rprop(p, lr=0.05),
+    "asgd": lambda p: optim.ASGD(p, lr=0.05, t0=2),
 }
 each_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+DECAYING = {name: rule for name, rule in RULES.items() if name != "rprop"}  # it has no weight decay
+each_decaying_rule = pytest.mark.parametrize("rule", DECAYING.values(), ids=DECAYING)
 
 
 def leaf(*values, dtype="float64"):
@@ -123,7 +127,7 @@ def test_the_dtype_stays(rule):
         assert name == "step" or xpnet.to_numpy(value).dtype == np.float32
 
 
-@each_rule
+@each_decaying_rule
 def test_the_gradient_is_left_as_it_was(rule):
     parameters = leaves()
     optimizer = rule([{"params": parameters, "weight_decay": 0.1}])
@@ -167,7 +171,7 @@ def test_zero_grad_forgets_and_the_next_gradient_starts_over():
 # ---- groups ----
 
 
-@each_rule
+@each_decaying_rule
 def test_groups_equal_separate_optimizers(rule):
     together, apart = leaves(), leaves()
     grouped = rule(

@@ -29,6 +29,7 @@ def path(schedule, steps):
     return found
 
 
+PRODUCTS = np.cumprod([1.0, *(1 - 0.5 / t for t in range(1, 20))]).tolist()
 FORMULAS = {
     "step": (lambda o: optim.StepLR(o, 3, gamma=0.5), lambda t: 0.5 ** (t // 3)),
     "exponential": (lambda o: optim.ExponentialLR(o, gamma=math.exp(-0.2)), lambda t: math.exp(-0.2 * t)),
@@ -45,6 +46,11 @@ FORMULAS = {
     "down by a root": (
         lambda o: optim.WarmupStableDecayLR(o, 1, 0, 4, "sqrt", start_factor=0.5),
         lambda t: 0.5 if t < 1 else 1 - math.sqrt(min(t - 1, 4) / 4),
+    ),
+    "multiplied": (lambda o: optim.MultiplicativeLR(o, lambda t: 1 - 0.5 / t), lambda t: PRODUCTS[t]),
+    "a chain": (
+        lambda o: optim.ChainedScheduler([optim.StepLR(o, 3, 0.5), optim.ExponentialLR(o, 0.9)]),
+        lambda t: 0.5 ** (t // 3) * 0.9**t,
     ),
     "warm-up": (lambda o: optim.WarmupLR(o, 4), lambda t: min(t / 4, 1)),
     "warm-up from 0.2": (
@@ -330,6 +336,30 @@ MISTAKES = {
     ),
     "strategy": (lambda o: optim.OneCycleLR(o, 1.0, 9, anneal_strategy="x"), ValueError, '"cos" or "linear"'),
     "peaks": (lambda o: optim.OneCycleLR(o, [1.0, 2.0], 9), ValueError, "2 values of max_lr for 1 groups"),
+    "cycle": (
+        lambda o: optim.CyclicLR(o, 0.1, 0.2, 0, cycle_momentum=False),
+        ValueError,
+        "step_size_up must",
+    ),
+    "cycle's mode": (lambda o: optim.CyclicLR(o, 0.1, 0.2, 3, mode="x"), ValueError, '"exp_range", got'),
+    "cycle's scale": (
+        lambda o: optim.CyclicLR(o, 0.1, 0.2, 3, scale_mode="x"),
+        ValueError,
+        'scale_mode must be "cycle" or "iterations"',
+    ),
+    "cycle's rates": (lambda o: optim.CyclicLR(o, [0.1] * 2, 1.0), ValueError, "2 values of base_lr for 1"),
+    "factors": (
+        lambda o: optim.MultiplicativeLR(o, 0.5),
+        TypeError,
+        "MultiplicativeLR: lr_lambda must be a function",
+    ),
+    "no chain": (lambda o: optim.ChainedScheduler([]), ValueError, "expected at least one schedule"),
+    "a chain of numbers": (lambda o: optim.ChainedScheduler([1]), TypeError, "expected schedules, got int"),
+    "a chain of another": (
+        lambda o: optim.ChainedScheduler([optim.StepLR(o, 1)], optimizer(1.0)),
+        ValueError,
+        "ChainedScheduler: the schedules must be of this optimizer",
+    ),
     "not schedules": (lambda o: optim.SequentialLR(o, [1, 2], [3]), TypeError, "expected schedules, got int"),
     "of another": (
         lambda o: optim.SequentialLR(o, [optim.LinearLR(optimizer(1.0))], []),
@@ -353,5 +383,7 @@ def test_mistakes_are_refused(make, error, message):
 
 def test_momentum_must_be_there_to_move():
     rule = optim.Adagrad([xpnet.tensor([0.0], requires_grad=True)])
-    with pytest.raises(ValueError, match="cycle_momentum needs a rule with momentum or betas"):
+    with pytest.raises(ValueError, match="OneCycleLR: cycle_momentum needs a rule with momentum or betas"):
         optim.OneCycleLR(rule, 1.0, 9)
+    with pytest.raises(ValueError, match="CyclicLR: cycle_momentum needs a rule with momentum or betas"):
+        optim.CyclicLR(rule, 0.1, 1.0)

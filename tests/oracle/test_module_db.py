@@ -28,6 +28,7 @@ from xpnet import nn  # noqa: E402
 pytestmark = pytest.mark.host
 
 POOL = "kernel_size stride=None padding=0"
+MEAN = POOL + " ceil_mode=False count_include_pad=True divisor_override=None"
 NORM = "num_features eps=1e-5 momentum=0.1 affine=True track_running_stats=True bias=True"
 INSTANCE = "num_features eps=1e-5 momentum=0.1 affine=False track_running_stats=False bias=True"
 CONV = "in_channels out_channels kernel_size stride=1 padding=0 dilation=1 groups=1 bias=True"
@@ -38,12 +39,14 @@ TRANSPOSED = (
 ROWS = {
     "Linear": Row(nn.Linear, "in_features out_features bias=True"),
     "Conv2d": Row(nn.Conv2d, CONV),
-    "AvgPool2d": Row(nn.AvgPool2d, POOL + " ceil_mode=False count_include_pad=True divisor_override=None"),
+    "AvgPool2d": Row(nn.AvgPool2d, MEAN),
+    "AvgPool3d": Row(nn.AvgPool3d, MEAN),
     "MaxPool2d": Row(nn.MaxPool2d, POOL + " dilation=1 return_indices=False ceil_mode=False"),
+    "MaxPool3d": Row(nn.MaxPool3d, POOL + " dilation=1 return_indices=False ceil_mode=False"),
     "BatchNorm1d": Row(nn.BatchNorm1d, NORM),
     "BatchNorm2d": Row(nn.BatchNorm2d, NORM),
     "BatchNorm3d": Row(nn.BatchNorm3d, NORM),
-    "InstanceNorm2d": Row(nn.InstanceNorm2d, INSTANCE),
+    **{f"InstanceNorm{n}d": Row(getattr(nn, f"InstanceNorm{n}d"), INSTANCE) for n in (1, 2, 3)},
     "GroupNorm": Row(nn.GroupNorm, "num_groups num_channels eps=1e-5 affine=True bias=True"),
     "LayerNorm": Row(nn.LayerNorm, "normalized_shape eps=1e-5 elementwise_affine=True bias=True"),
     "ReLU": Row(nn.ReLU, "inplace=False"),
@@ -62,13 +65,13 @@ ROWS = {
     "Softmax": Row(nn.Softmax, "dim:axis"),
     "LogSoftmax": Row(nn.LogSoftmax, "dim:axis"),
     **{f"Conv{n}d": Row(getattr(nn, f"Conv{n}d"), CONV) for n in (1, 3)},
-    **{f"ConvTranspose{n}d": Row(getattr(nn, f"ConvTranspose{n}d"), TRANSPOSED) for n in (1, 2)},
+    **{f"ConvTranspose{n}d": Row(getattr(nn, f"ConvTranspose{n}d"), TRANSPOSED) for n in (1, 2, 3)},
     "MaxPool1d": Row(nn.MaxPool1d, POOL + " dilation=1 return_indices=False ceil_mode=False"),
     "AvgPool1d": Row(nn.AvgPool1d, POOL + " ceil_mode=False count_include_pad=True"),
     **{f"AdaptiveAvgPool{n}d": Row(getattr(nn, f"AdaptiveAvgPool{n}d"), "output_size") for n in (1, 2, 3)},
     **{
         f"AdaptiveMaxPool{n}d": Row(getattr(nn, f"AdaptiveMaxPool{n}d"), "output_size return_indices=False")
-        for n in (1, 2)
+        for n in (1, 2, 3)
     },
     "Bilinear": Row(nn.Bilinear, "in1_features in2_features out_features bias=True"),
     **{

@@ -193,6 +193,7 @@ ROWS = {
     "nn.functional.conv3d": Row(F.conv3d, "input:x weight bias=None stride=1 padding=0 dilation=1 groups=1"),
     "nn.functional.conv_transpose1d": Row(F.conv_transpose1d, TRANSPOSED),
     "nn.functional.conv_transpose2d": Row(F.conv_transpose2d, TRANSPOSED),
+    "nn.functional.conv_transpose3d": Row(F.conv_transpose3d, TRANSPOSED),
     "nn.functional.max_pool1d": Row(
         F.max_pool1d,
         "input:x kernel_size stride=None padding=0 dilation=1 ceil_mode=False return_indices=False",
@@ -222,6 +223,9 @@ ROWS = {
     "nn.functional.adaptive_max_pool2d": Row(
         F.adaptive_max_pool2d, "input:x output_size return_indices=False"
     ),
+    "nn.functional.adaptive_max_pool3d": Row(
+        F.adaptive_max_pool3d, "input:x output_size return_indices=False"
+    ),
     "nn.functional.pixel_shuffle": Row(F.pixel_shuffle, "input:x upscale_factor"),
     "nn.functional.pixel_unshuffle": Row(F.pixel_unshuffle, "input:x downscale_factor"),
     "nn.functional.dropout": Row(F.dropout, "input:x p=0.5 training=True inplace=False"),
@@ -230,15 +234,21 @@ ROWS = {
         F.conv2d,
         "input:x weight bias=None stride=1 padding=0 dilation=1 groups=1",
     ),
-    "nn.functional.max_pool2d": Row(
-        F.max_pool2d,
-        "input:x kernel_size stride=None padding=0 dilation=1 ceil_mode=False return_indices=False",
-    ),
-    "nn.functional.avg_pool2d": Row(
-        F.avg_pool2d,
-        "input:x kernel_size stride=None padding=0 ceil_mode=False count_include_pad=True "
-        "divisor_override=None",
-    ),
+    **{
+        f"nn.functional.max_pool{n}d": Row(
+            getattr(F, f"max_pool{n}d"),
+            "input:x kernel_size stride=None padding=0 dilation=1 ceil_mode=False return_indices=False",
+        )
+        for n in (2, 3)
+    },
+    **{
+        f"nn.functional.avg_pool{n}d": Row(
+            getattr(F, f"avg_pool{n}d"),
+            "input:x kernel_size stride=None padding=0 ceil_mode=False count_include_pad=True "
+            "divisor_override=None",
+        )
+        for n in (2, 3)
+    },
     "nn.functional.batch_norm": Row(
         F.batch_norm,
         "input:x running_mean running_var weight=None bias=None training=False momentum=0.1 eps=1e-5",
@@ -326,6 +336,7 @@ LIMITS = {
     "nn.functional.max_pool1d": (999, "no return_indices"),
     "nn.functional.adaptive_max_pool1d": (999, "no return_indices"),
     "nn.functional.adaptive_max_pool2d": (999, "no return_indices"),
+    "nn.functional.adaptive_max_pool3d": (999, "no return_indices"),
     "nn.functional.dropout": (4, "random"),
     "nn.functional.batch_norm": (2, "one row (C)"),
     "nn.functional.cross_entropy": (10, "a gradient of the target"),
@@ -338,6 +349,7 @@ ACCEPTED = {
     "maximum": 2,  # of an array and a number
     "max binary": 2,
     "nn.functional.max_pool1d": 2,  # of no channels
+    "nn.functional.max_pool3d": 1,  # of no samples, without that axis
     "t": 1,  # of more than two axes: transpose without axes reverses them, as in NumPy
 }
 

@@ -1,5 +1,7 @@
 """Optimizers, schedules and clipping follow PyTorch's, step by step, for every option that both have."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,12 @@ OPTIONS = {
         {"lr": 0.05, "beta2_decay": -0.5, "weight_decay": 0.1},
     ],
     "Adamax": [{}, {"lr": 0.05, "betas": (0.8, 0.9), "eps": 1e-4, "weight_decay": 0.1}],
+    "Rprop": [{}, {"lr": 0.1}, {"lr": 0.05, "etas": (0.7, 1.5), "step_sizes": (0.01, 0.3)}],
+    "ASGD": [
+        {},
+        {"lr": 0.05, "lambd": 0.3, "alpha": 0.5},
+        {"lr": 0.02, "lambd": 0.1, "t0": 3, "weight_decay": 0.1},
+    ],
     "AdamW": [
         {},
         {"lr": 0.05, "weight_decay": 0.0},
@@ -177,12 +185,10 @@ def test_the_defaults_are_pytorchs(name):
 @pytest.mark.parametrize(("name", "options"), FULL)
 def test_groups(name, options):
     pair = Pair()
+    own = ({"etas": (0.6, 1.1)}, {}) if name == "Rprop" else ({"weight_decay": 0.2}, {"weight_decay": 0})
 
     def groups(p):
-        return [
-            {"params": [p[0], p[2]], "weight_decay": 0.2},
-            {"params": [p[1]], "lr": 0.01, "weight_decay": 0},
-        ]
+        return [{"params": [p[0], p[2]], **own[0]}, {"params": [p[1]], "lr": 0.01, **own[1]}]
 
     ours = getattr(optim, name)(groups(pair.ours), **options)
     theirs = getattr(torch.optim, name)(groups(pair.theirs), **options)
@@ -263,6 +269,13 @@ def test_nadams_product_is_of_the_momenta_that_held(dtype):
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("options", [{"etas": (1.0, 1.2)}, {"etas": 0.5}, {"step_sizes": (0.1, 0.01)}])
+def test_rprop_refuses_what_would_not_move(options):
+    with pytest.raises(ValueError, match=f"Rprop: {next(iter(options))} must be two numbers"):
+        optim.Rprop(Pair().ours, **options)
+
+
+@pytest.mark.host
 def test_pytorchs_ways_to_compute_are_taken_and_change_nothing():
     pair = Pair()
     for options in ({"foreach": True, "capturable": False}, {"fused": None, "differentiable": False}):
@@ -301,6 +314,24 @@ SCHEDULES = [
     ),
     ("OneCycleLR", {"max_lr": 0.7, "total_steps": 26, "three_phase": True, "div_factor": 10.0}),
     ("CosineAnnealingLR", {"T_max": 10}),
+    ("MultiplicativeLR", {"lr_lambda": lambda t: 1 - 0.5 / t}),
+    ("MultiplicativeLR", {"lr_lambda": [lambda t: 0.9, lambda t: 1 - 0.5 / t]}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.7, "step_size_up": 4}),
+    (
+        "CyclicLR",
+        {"base_lr": [0.1, 0.2], "max_lr": [0.7, 0.3], "step_size_up": 3, "step_size_down": 5}
+        | {"mode": "triangular2", "base_momentum": [0.5, 0.6], "max_momentum": [0.8, 0.95]},
+    ),
+    (
+        "CyclicLR",
+        {"base_lr": 0.1, "max_lr": 0.7, "step_size_up": 4, "mode": "exp_range", "gamma": 0.95}
+        | {"cycle_momentum": False},
+    ),
+    (
+        "CyclicLR",
+        {"base_lr": 0.1, "max_lr": 0.7, "step_size_up": 7, "step_size_down": 2}
+        | {"scale_fn": lambda t: 0.97**t, "scale_mode": "iterations"},
+    ),
     ("CosineAnnealingLR", {"T_max": 7, "eta_min": 0.01}),
 ]
 
@@ -327,7 +358,7 @@ def test_schedules(name, options):
     ours, theirs = two_groups()
     schedule = getattr(optim, name)(ours, **options)
     other = getattr(torch.optim.lr_scheduler, name)(theirs, **options)
-    for _ in range(25):
+    for _ in range(26 if name == "OneCycleLR" else 60):
         np.testing.assert_allclose(rates(ours), rates(theirs), rtol=1e-12, atol=1e-15)
         assert schedule.last_lr() == rates(ours)
         momenta = [[group["momentum"] for group in o.param_groups] for o in (ours, theirs)]
@@ -419,6 +450,36 @@ def test_schedules_one_after_the_other():
             schedule.step()
         paths.append(path)
     np.testing.assert_allclose(*paths, rtol=1e-12)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("from_pytorch", [False, True])
+def test_schedules_in_a_chain(from_pytorch):
+    """Together as PyTorch's, and so after a pause."""
+    schedules = []
+
+    def chained(library, rule):
+        parts = [
+            library.ConstantLR(rule, 0.2, total_iters=4),
+            library.CosineAnnealingLR(rule, 70, 0.01),
+            library.ExponentialLR(rule, 0.97),
+        ]
+        schedules.append(library.ChainedScheduler(parts, rule))
+        return schedules[-1]
+
+    ours, theirs = two_groups()
+    schedule, other = chained(optim, ours), chained(torch.optim.lr_scheduler, theirs)
+    for t in range(60):
+        np.testing.assert_allclose(rates(ours), rates(theirs), rtol=1e-10, atol=1e-14)
+        if t == 7:
+            state = other.state_dict() if from_pytorch else json.loads(json.dumps(schedule.state_dict()))
+            ours = two_groups()[0]
+            schedule = chained(optim, ours)
+            schedule.load_state_dict(state)
+            assert schedule.last_epoch == 7
+            np.testing.assert_allclose(schedule.get_last_lr(), rates(theirs), rtol=1e-12)
+        schedule.step()
+        other.step()
 
 
 @pytest.mark.host

@@ -7,6 +7,7 @@ own names; any other backend gets a form made of standard operations.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from typing import Any
 
@@ -376,15 +377,20 @@ def unpad(x: Array, widths: list[tuple[int, int]]) -> Array:
 Pair = tuple[int, int]
 
 
-def windows(kernel: Pair, stride: Pair, dilation: Pair, size: Pair) -> list[tuple[Any, ...]]:
+def windows(
+    kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...], size: tuple[int, ...]
+) -> list[tuple[Any, ...]]:
     """For each element (i, j) of a window, the index of the (N, C, *size) image values that it meets."""
     return [
-        (slice(None), slice(None), *(slice(d * k, d * k + s * (n - 1) + 1, s) for d, k, s, n in axes))
-        for axes in (
-            tuple(zip(dilation, (i, j), stride, size, strict=True))
-            for i in range(kernel[0])
-            for j in range(kernel[1])
+        (
+            slice(None),
+            slice(None),
+            *(
+                slice(d * k, d * k + s * (n - 1) + 1, s)
+                for d, k, s, n in zip(dilation, place, stride, size, strict=True)
+            ),
         )
+        for place in itertools.product(*map(range, kernel))
     ]
 
 

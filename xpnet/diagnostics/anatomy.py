@@ -53,7 +53,7 @@ def _convolution(layer: Any, given: list[Shape], y: Shape) -> int:
     return 2 * math.prod(y) * math.prod(layer.weight.shape[1:])
 
 
-@_counts(nn.ConvTranspose1d, nn.ConvTranspose2d)
+@_counts(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 def _transposed(layer: Any, given: list[Shape], y: Shape) -> int:
     return 2 * math.prod(given[0]) * math.prod(layer.weight.shape[1:])
 

@@ -19,8 +19,10 @@ __all__ = [
     "adaptive_avg_pool3d",
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
     "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "batch_norm_relu",
     "bias_activation",
@@ -33,6 +35,7 @@ __all__ = [
     "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "conv_transpose3d",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
@@ -74,8 +77,10 @@ __all__ = [
     "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "max_unpool1d",
     "max_unpool2d",
+    "max_unpool3d",
     "maxout",
     "mish",
     "mse_loss",
@@ -155,6 +160,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         adaptive_avg_pool3d,
         adaptive_max_pool1d,
         adaptive_max_pool2d,
+        adaptive_max_pool3d,
         interpolate,
         pixel_shuffle,
         pixel_unshuffle,
@@ -164,14 +170,14 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         avg_pool1d,
         bilinear,
         conv1d,
-        conv3d,
         conv_transpose1d,
         conv_transpose2d,
         max_pool1d,
     )
     from xpnet.functional.unflattening import unflatten
-    from xpnet.functional.unpooling import max_unpool1d, max_unpool2d
+    from xpnet.functional.unpooling import max_unpool1d, max_unpool2d, max_unpool3d
     from xpnet.functional.variational import elbo_loss, gaussian_kl
+    from xpnet.functional.volumes import avg_pool3d, conv3d, conv_transpose3d, max_pool3d
 else:
     __getattr__, __dir__ = lazily(
         __name__,
@@ -193,12 +199,13 @@ else:
             "regularizers": "l1 l2",
             "resampling": (
                 "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
-                "adaptive_max_pool2d interpolate pixel_shuffle pixel_unshuffle"
+                "adaptive_max_pool2d adaptive_max_pool3d interpolate pixel_shuffle pixel_unshuffle"
             ),
             "rms": "rms_norm",
-            "spatial": "avg_pool1d bilinear conv1d conv3d conv_transpose1d conv_transpose2d max_pool1d",
+            "spatial": "avg_pool1d bilinear conv1d conv_transpose1d conv_transpose2d max_pool1d",
             "unflattening": "unflatten",
-            "unpooling": "max_unpool1d max_unpool2d",
+            "unpooling": "max_unpool1d max_unpool2d max_unpool3d",
             "variational": "elbo_loss gaussian_kl",
+            "volumes": "avg_pool3d conv3d conv_transpose3d max_pool3d",
         },
     )

@@ -37,41 +37,52 @@ def _most_columns(x: Array) -> int:
     return max(_COLUMNS, namespace(x).memory(x.data.device_id) // (_OF_MEMORY * x.dtype.itemsize))
 
 
-def pair(value: Any, name: str, min_size: int) -> tuple[int, int]:
-    """Height and width, from two numbers or from one for both.
+def sizes(value: Any, n: int, name: str, least: int) -> tuple[int, ...]:
+    """n whole numbers, from as many or from one for all.
 
     Raises:
-        ValueError: something else, or below `min_size`.
+        ValueError: something else, or below `least`.
     """
-    sizes = (value, value) if isinstance(value, Integral) else value
-    sizes = sizes * 2 if isinstance(sizes, tuple | list) and len(sizes) == 1 else sizes
-    pairs = isinstance(sizes, tuple | list) and len(sizes) == 2
-    if not pairs or not all(isinstance(v, Integral) and int(v) >= min_size for v in sizes):
+    given = (value,) * n if isinstance(value, Integral) else value if isinstance(value, tuple | list) else ()
+    given = given * n if len(given) == 1 else given
+    if len(given) != n or not all(isinstance(v, Integral) and int(v) >= least for v in given):
+        several = "a pair" if n == 2 else n
         raise ValueError(
-            f"{name} must be an integer of at least {min_size}, or a pair of them, got {value!r}"
+            f"{name} must be an integer of at least {least}, or {several} of them, got {value!r}"
         )
-    return int(sizes[0]), int(sizes[1])
+    return tuple(int(v) for v in given)
 
 
-def check_images(x: Array, name: str) -> None:
-    """Refuse anything but a batch of images."""
-    if x.ndim != 4:
-        raise ValueError(f"{name}: expected images of shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}")
+def pair(value: Any, name: str, least: int) -> tuple[int, int]:
+    """Height and width, from two numbers or from one for both. Raises as `sizes` does."""
+    height, width = sizes(value, 2, name, least)
+    return height, width
 
 
-def output_size(
-    x: Array, kernel: Any, stride: Any, padding: Any, dilation: Any, name: str
-) -> tuple[int, int]:
-    """Output height and width, floor((n + 2p - d(k - 1) - 1) / s) + 1."""
-    check_images(x, name)
+_SAMPLES = {
+    1: "sequences of shape (N, C, L) or (C, L)",
+    2: "images of shape (N, C, H, W) or (C, H, W)",
+    3: "volumes of shape (N, C, D, H, W) or (C, D, H, W)",
+}
+
+
+def check_images(x: Array, name: str, axes: int = 2) -> None:
+    """Refuse anything but a batch of images, or of what has another number of axes."""
+    if x.ndim != axes + 2:
+        raise ValueError(f"{name}: expected {_SAMPLES[axes]}, got {tuple(x.shape)}")
+
+
+def output_size(x: Array, kernel: Any, stride: Any, padding: Any, dilation: Any, name: str) -> Any:
+    """Output height and width, floor((n + 2p - d(k - 1) - 1) / s) + 1; or the size along other axes."""
+    check_images(x, name, len(kernel))
     size = tuple(
         (n + 2 * p - d * (k - 1) - 1) // s + 1
         for n, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
     )
     if min(size) < 1:
         raise ValueError(
-            f"{name}: images of {tuple(x.shape[2:])} with padding {padding} are smaller than the window "
-            f"{kernel} (dilation {dilation})"
+            f"{name}: {_SAMPLES[len(kernel)].split()[0]} of {tuple(x.shape[2:])} with padding {padding} are "
+            f"smaller than the window {kernel} (dilation {dilation})"
         )
     return size
 

@@ -1,9 +1,10 @@
-"""Pooling of images (N, C, H, W): one value for each window."""
+"""Pooling of images (N, C, H, W): one value for each window; and where windows of any axes are."""
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,53 +16,54 @@ from xpnet.core.op import differentiable
 from xpnet.core.operators import mean
 from xpnet.core.places import backend_of, device, namespace
 from xpnet.core.registry import fusable
-from xpnet.functional.convolution import Size, check_images, output_size, pair
+from xpnet.functional.convolution import Size, check_images, output_size, pair, sizes
 
 Result = tuple[Array, Pullback]
-Pair = tuple[int, int]
+Whole = tuple[int, ...]
 
 
 class Windows(NamedTuple):
     """Where the windows are.
 
     Attributes:
-        kernel: height and width of a window.
+        kernel: height and width of a window, or its size along the axes of a sequence or volume.
         stride: of the windows.
         padding: before the image.
-        size: how many windows there are, down and across.
+        size: how many windows there are along each axis.
         widths: all padding, for `pad`: with `ceil_mode` the last windows may need more after the image.
         places: for each element of a window, the index of the values that it meets.
     """
 
-    kernel: Pair
-    stride: Pair
-    padding: Pair
-    size: Pair
+    kernel: Whole
+    stride: Whole
+    padding: Whole
+    size: Whole
     widths: list[tuple[int, int]]
     places: list[tuple[slice, ...]]
 
 
 def windows_over(
     x: Array,
-    kernel_size: Size,
-    stride: Size | None,
-    padding: Size,
-    dilation: Size,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
     ceil_mode: bool,
     name: str,
+    axes: int = 2,
 ) -> Windows:
-    """The windows over x.
+    """The windows over x, (N, C, and so many axes).
 
     Raises:
         ValueError: they do not fit.
     """
-    check_images(x, name)
-    kernel, pads = pair(kernel_size, "kernel_size", 1), pair(padding, "padding", 0)
-    strides = kernel if stride is None else pair(stride, "stride", 1)
-    spread = pair(dilation, "dilation", 1)
+    check_images(x, name, axes)
+    kernel, pads = sizes(kernel_size, axes, "kernel_size", 1), sizes(padding, axes, "padding", 0)
+    strides = kernel if stride is None else sizes(stride, axes, "stride", 1)
+    spread = sizes(dilation, axes, "dilation", 1)
     if any(2 * p > d * (k - 1) + 1 for p, k, d in zip(pads, kernel, spread, strict=True)):
         raise ValueError(f"{name}: padding {pads} must be at most half the window {kernel}")
-    size, extra = (0, 0), [0, 0]
+    size, extra = (0,) * axes, [0] * axes
     if not ceil_mode:
         size = output_size(x, kernel, strides, pads, spread, name)
     else:
@@ -182,7 +184,7 @@ def global_avg_pool2d(x: Array) -> Result:
 
 
 def shares(x: Array, w: Windows, count_include_pad: bool, divisor: int | None) -> float | Array:
-    """1 / the number of elements that each window counts: a number, or (size) where windows differ."""
+    """1 / the number of elements that each window counts: a number, or one a window where they differ."""
     if divisor is not None:
         return 1 / divisor
     counts = []
@@ -190,6 +192,6 @@ def shares(x: Array, w: Windows, count_include_pad: bool, divisor: int | None) -
         ends = [(i * s - p, min(i * s - p + k, n + p)) for i in range(size)]
         counts.append([e - b if count_include_pad else min(e, n) - max(b, 0) for b, e in ends])
     if all(len(set(axis)) <= 1 for axis in counts):
-        return 1 / (counts[0][0] * counts[1][0])
-    fractions = np.asarray([[1 / (a * b) for b in counts[1]] for a in counts[0]])
+        return 1 / math.prod(axis[0] for axis in counts)
+    fractions = 1 / functools.reduce(np.multiply.outer, [np.asarray(axis) for axis in counts])
     return asarray(fractions, dtype_name(widen(x[:0, ...]).dtype), backend=backend_of(x))

@@ -405,6 +405,29 @@ def adaptive_max_pool2d(
     return _adaptive_max("adaptive_max_pool2d", x, output_size, 2, return_indices)
 
 
+def adaptive_max_pool3d(
+    x: Array | Tensor, output_size: int | tuple[int | None, ...] | None, return_indices: bool = False
+) -> Any:
+    """The maxima of nearly equal parts of volumes; the first of equal ones has the gradient.
+
+    Args:
+        x: (N, C, D, H, W) or (C, D, H, W).
+        output_size: one number or (D', H', W'); None keeps that of x.
+        return_indices: whether the places of the maxima, (d H + h) W + w, are wanted, too.
+
+    Returns:
+        (N, C, D', H', W') or (C, D', H', W'); with `return_indices` the pair of this and the places, int64.
+
+    Raises:
+        ValueError: other numbers of axes, or a size below 1.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.adaptive_max_pool3d(xpnet.asarray([[[[1.0, 2.0], [4.0, 5.0]]]]), (None, 1, 2))
+    array([[[[4., 5.]]]], dtype=float32)
+    """
+    return _adaptive_max("adaptive_max_pool3d", x, output_size, 3, return_indices)
+
+
 def pixel_shuffle(x: Array | Tensor, upscale_factor: int) -> Tensor:
     """r^2 channels become an image r times as high and wide (Shi et al., 2016).
 

@@ -1,35 +1,20 @@
-"""Convolution and pooling of sequences and volumes, in terms of those of images; and their transposes."""
+"""Convolution and pooling of sequences, in terms of those of images; and transposed convolutions of both."""
 
 from __future__ import annotations
 
 import math
-from numbers import Integral
 from typing import Any
 
 from xpnet.core.arrays import col2im, matmul, meeting, pad, sum_in_float32, unpad, windows
 from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable, inside
-from xpnet.core.operators import getitem, reshape, transpose
+from xpnet.core.operators import reshape
 from xpnet.core.tensor import Tensor
 from xpnet.functional import convolution, images
-from xpnet.functional.convolution import pair
-from xpnet.functional.padding import constant_pad
+from xpnet.functional.convolution import pair, sizes
 
 Sizes = int | tuple[int, ...]
-
-
-def sizes(value: Any, n: int, name: str, least: int) -> tuple[int, ...]:
-    """n whole numbers, from as many or from one for all.
-
-    Raises:
-        ValueError: something else, or below `least`.
-    """
-    given = (value,) * n if isinstance(value, Integral) else tuple(value) if hasattr(value, "__len__") else ()
-    given = given * n if len(given) == 1 else given
-    if len(given) != n or not all(isinstance(v, Integral) and int(v) >= least for v in given):
-        raise ValueError(f"{name} must be an integer of at least {least}, or {n} of them, got {value!r}")
-    return tuple(int(v) for v in given)
 
 
 def _row(value: Any, name: str, least: int, beside: int) -> tuple[int, int]:
@@ -86,75 +71,36 @@ def conv1d(
     return _flat(images.conv2d(x, _sequence("conv1d", weight), bias, stride, padding, dilation, groups))
 
 
-def conv3d(
-    x: Array | Tensor,
-    weight: Array | Tensor,
-    bias: Array | Tensor | None = None,
-    stride: Sizes = 1,
-    padding: Sizes | str = 0,
-    dilation: Sizes = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation of volumes: that of images whose channels are those of kD slices each.
-
-    Args:
-        x: (N, C, D, H, W) or (C, D, H, W).
-        weight: (O, C / groups, kD, kH, kW).
-        bias: (O,) or None.
-        stride: step of the window.
-        padding: zeros added on every side; "same" for the size of x (stride 1), "valid" for none.
-        dilation: distance between the elements of the window.
-        groups: O and C are split into this many independent parts.
-
-    Returns:
-        (N, O, D', H', W') or without N; sizes as of `conv2d`.
+def full_size(
+    name: str,
+    x: Any,
+    weight: Any,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    output_padding: tuple[int, ...],
+    groups: int,
+    dilation: tuple[int, ...],
+) -> list[int]:
+    """The size of a transposed convolution's output with its padding, which is to be taken off.
 
     Raises:
-        ValueError: shapes that do not fit, "same" with a stride, or an unknown word.
-
-    >>> import xpnet, xpnet.functional as F
-    >>> x, w = xpnet.asarray([[[[1.0]], [[2.0]]]]), xpnet.asarray([[[[[1.0]], [[3.0]]]]])
-    >>> float(F.conv3d(x, w)[0, 0, 0, 0])
-    7.0
+        ValueError: sizes that do not fit.
     """
-    if x.ndim == 4:
-        y = conv3d(reshape(x, (1, *x.shape)), weight, bias, stride, padding, dilation, groups)
-        return reshape(y, tuple(y.shape[1:]))
-    if x.ndim != 5 or weight.ndim != 5:
+    channels, size, kernel = x.shape[1], x.shape[2:], weight.shape[2:]
+    if weight.shape[0] != channels or groups < 1 or channels % groups:
         raise ValueError(
-            "conv3d: expected x of shape (N, C, D, H, W) or (C, D, H, W) and a weight (O, C / groups, kD, "
-            f"kH, kW), got {tuple(x.shape)} and {tuple(weight.shape)}"
+            f"{name}: an input of {channels} channels does not fit a weight of shape {tuple(weight.shape)} "
+            f"with groups={groups}: it needs {weight.shape[0]} channels, and groups must divide them"
         )
-    steps: Any = sizes(stride, 3, "stride", 1)
-    spread: Any = sizes(dilation, 3, "dilation", 1)
-    if isinstance(padding, str):
-        flat = images.padding_widths(padding, tuple(weight.shape[3:]), steps[1:], spread[1:])
-        deep = images.padding_widths(padding, (weight.shape[2], 1), (steps[0], 1), (spread[0], 1))[0]
-        ends: Any = [deep, *flat]
-    else:
-        ends = [(p, p) for p in sizes(padding, 3, "padding", 0)]
-    before, after = ends[0]
-    n, channels, depth, height, width = x.shape
-    kernel = weight.shape[2]
-    slices = (depth + before + after - spread[0] * (kernel - 1) - 1) // steps[0] + 1
-    if slices < 1:
-        ends = f"with padding {(before, after)}"
-        raise ValueError(f"conv3d: {depth} slices {ends} are fewer than the window's {kernel}")
-    if any(side[0] != side[1] for side in ends[1:]):
-        x, ends = constant_pad(x, ((0, 0), (0, 0), *ends)), [(0, 0)] * 3
-        height, width = x.shape[3:]
-    elif before or after:
-        x = constant_pad(x, ((0, 0), (0, 0), (before, after), (0, 0), (0, 0)))
-    # slice s d + e i of output d and window element i becomes channel (c, i) of image (n, d)
-    numbers = [steps[0] * d + spread[0] * i for d in range(slices) for i in range(kernel)]
-    if numbers != list(range(x.shape[2])):
-        x = getitem(x, (slice(None), slice(None), numbers))
-    x = transpose(reshape(x, (n, channels, slices, kernel, height, width)), (0, 2, 1, 3, 4, 5))
-    x = reshape(x, (n * slices, channels * kernel, height, width))
-    w = reshape(weight, (weight.shape[0], weight.shape[1] * kernel, *weight.shape[3:]))
-    rest: Any = (steps[1:], tuple(side[0] for side in ends[1:]), spread[1:], groups)
-    y = images.conv2d(x, w, bias, *rest)
-    return transpose(reshape(y, (n, slices, *y.shape[1:])), (0, 2, 1, 3, 4))
+    if any(o >= max(s, d) for o, s, d in zip(output_padding, stride, dilation, strict=True)):
+        raise ValueError(f"{name}: output_padding {output_padding} must be below stride or dilation")
+    full = [
+        max((h - 1) * s + d * (k - 1) + 1 + o, 0)
+        for h, s, d, k, o in zip(size, stride, dilation, kernel, output_padding, strict=True)
+    ]
+    if any(f - 2 * p < 1 for f, p in zip(full, padding, strict=True)):
+        raise ValueError(f"{name}: padding {padding} leaves nothing of {tuple(full)}")
+    return full
 
 
 @differentiable
@@ -176,21 +122,9 @@ def transposed(
             f"{name}: expected x of shape (N, C, H, W) or (C, H, W) and a weight (C, O / groups, kH, kW), "
             f"got {tuple(x.shape)} and {tuple(weight.shape)}"
         )
+    full = full_size(name, x, weight, stride, padding, output_padding, groups, dilation)
     n, channels, *size = x.shape
-    if weight.shape[0] != channels or groups < 1 or channels % groups:
-        raise ValueError(
-            f"{name}: an input of {channels} channels does not fit a weight of shape {tuple(weight.shape)} "
-            f"with groups={groups}: it needs {weight.shape[0]} channels, and groups must divide them"
-        )
     kernel, outputs = tuple(weight.shape[2:]), weight.shape[1] * groups
-    if any(o >= max(s, d) for o, s, d in zip(output_padding, stride, dilation, strict=True)):
-        raise ValueError(f"{name}: output_padding {output_padding} must be below stride or dilation")
-    full = [
-        max((h - 1) * s + d * (k - 1) + 1 + o, 0)
-        for h, s, d, k, o in zip(size, stride, dilation, kernel, output_padding, strict=True)
-    ]
-    if any(f - 2 * p < 1 for f, p in zip(full, padding, strict=True)):
-        raise ValueError(f"{name}: padding {padding} leaves nothing of {tuple(full)}")
     places = windows(kernel, stride, dilation, tuple(size))
     matrix = xp.reshape(weight, (groups, channels // groups, outputs // groups * math.prod(kernel)))
     rows = xp.reshape(xp.permute_dims(x, (1, 0, 2, 3)), (groups, channels // groups, n * math.prod(size)))

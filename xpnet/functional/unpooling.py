@@ -120,3 +120,36 @@ def max_unpool2d(
             [4., 0.]]], dtype=float32)
     """
     return _unpool("max_unpool2d", x, indices, kernel_size, stride, padding, output_size, 2)
+
+
+def max_unpool3d(
+    x: Array | Tensor,
+    indices: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """Maxima of windows of volumes where they were, by `max_pool3d(..., return_indices=True)`.
+
+    Args:
+        x: (N, C, D', H', W') or (C, D', H', W').
+        indices: likewise, the places.
+        kernel_size: of the windows.
+        stride: step of the windows; default: the kernel size.
+        padding: of the pool.
+        output_size: (D, H, W) or the whole shape; default: the smallest of those that give x.
+
+    Returns:
+        (N, C, D, H, W) or (C, D, H, W).
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> y, places = F.max_pool3d(xpnet.asarray([[[[1.0, 2.0], [4.0, 3.0]]]]), (1, 2, 2), return_indices=True)
+    >>> F.max_unpool3d(y, places, (1, 2, 2))
+    array([[[[0., 0.],
+             [4., 0.]]]], dtype=float32)
+    """
+    return _unpool("max_unpool3d", x, indices, kernel_size, stride, padding, output_size, 3)

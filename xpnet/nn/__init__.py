@@ -25,7 +25,9 @@ from xpnet.nn.normalization import (
     BatchNorm2d,
     BatchNorm3d,
     GroupNorm,
+    InstanceNorm1d,
     InstanceNorm2d,
+    InstanceNorm3d,
     LayerNorm,
     RMSNorm,
 )
@@ -48,10 +50,12 @@ __all__ = [
     "AdaptiveAvgPool3d",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
     "Autoencoder",
     "Average",
     "AvgPool1d",
     "AvgPool2d",
+    "AvgPool3d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
@@ -72,6 +76,7 @@ __all__ = [
     "Conv3d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "ConvTranspose3d",
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
@@ -94,7 +99,9 @@ __all__ = [
     "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
     "InstanceNorm2d",
+    "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
     "LSTMCell",
@@ -110,8 +117,10 @@ __all__ = [
     "MarginRankingLoss",
     "MaxPool1d",
     "MaxPool2d",
+    "MaxPool3d",
     "MaxUnpool1d",
     "MaxUnpool2d",
+    "MaxUnpool3d",
     "Maxout",
     "Mirrored",
     "Mish",
@@ -243,21 +252,14 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         AdaptiveAvgPool3d,
         AdaptiveMaxPool1d,
         AdaptiveMaxPool2d,
+        AdaptiveMaxPool3d,
         PixelShuffle,
         PixelUnshuffle,
         Upsample,
     )
     from xpnet.nn.resnet import ResNet, resnet18, resnet34, resnet50
     from xpnet.nn.shallow import resnet9
-    from xpnet.nn.spatial import (
-        AvgPool1d,
-        Bilinear,
-        Conv1d,
-        Conv3d,
-        ConvTranspose1d,
-        ConvTranspose2d,
-        MaxPool1d,
-    )
+    from xpnet.nn.spatial import AvgPool1d, Bilinear, Conv1d, ConvTranspose1d, ConvTranspose2d, MaxPool1d
     from xpnet.nn.transformer import (
         TransformerDecoder,
         TransformerDecoderLayer,
@@ -265,9 +267,10 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         TransformerEncoderLayer,
     )
     from xpnet.nn.unet import UNet
-    from xpnet.nn.unpooling import MaxUnpool1d, MaxUnpool2d
+    from xpnet.nn.unpooling import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d
     from xpnet.nn.vgg import VGG, vgg11, vgg16
     from xpnet.nn.vit import ViT, vit_tiny
+    from xpnet.nn.volumes import AvgPool3d, Conv3d, ConvTranspose3d, MaxPool3d
 else:
     __getattr__, __dir__ = lazily(
         __name__,
@@ -301,17 +304,18 @@ else:
             "recurrent": "GRU GRUCell LSTM LSTMCell RNN RNNCell",
             "resizing": (
                 "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d "
-                "PixelShuffle PixelUnshuffle Upsample"
+                "AdaptiveMaxPool3d PixelShuffle PixelUnshuffle Upsample"
             ),
             "resnet": "ResNet resnet18 resnet34 resnet50",
             "shallow": "resnet9",
-            "spatial": "AvgPool1d Bilinear Conv1d Conv3d ConvTranspose1d ConvTranspose2d MaxPool1d",
+            "spatial": "AvgPool1d Bilinear Conv1d ConvTranspose1d ConvTranspose2d MaxPool1d",
             "transformer": (
                 "TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer"
             ),
             "unet": "UNet",
-            "unpooling": "MaxUnpool1d MaxUnpool2d",
+            "unpooling": "MaxUnpool1d MaxUnpool2d MaxUnpool3d",
             "vgg": "VGG vgg11 vgg16",
             "vit": "ViT vit_tiny",
+            "volumes": "AvgPool3d Conv3d ConvTranspose3d MaxPool3d",
         },
     )

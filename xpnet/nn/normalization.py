@@ -314,7 +314,75 @@ class GroupNorm(_Affine):
         return f"{self.num_groups}, {self.num_channels}"
 
 
-class InstanceNorm2d(_Affine):
+class InstanceNorm(_Affine):
+    """What InstanceNorm1d, InstanceNorm2d and InstanceNorm3d share: all but the number of axes."""
+
+    positions: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        *,
+        bias: bool = True,
+        dtype: str = "float32",
+    ) -> None:
+        name = type(self).__name__
+        num_features = size(name, "num_features", num_features)
+        super().__init__((num_features,), affine, bias, dtype)
+        self.num_features, self.eps = num_features, number(name, "eps", eps, 0)
+        self.momentum, tracked = number(name, "momentum", momentum or 0.0), track_running_stats
+        self.running_mean = Buffer(init.zeros((num_features,), dtype=dtype)) if tracked else None
+        self.running_var = Buffer(init.constant((num_features,), 1.0, dtype=dtype)) if tracked else None
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        shape, axes = tuple(x.shape), len(self.positions)
+        own = self.training or self.running_mean is None
+        few = own and math.prod(shape[-axes:]) < 2  # nothing to divide by
+        if len(shape) not in (axes + 1, axes + 2) or shape[-axes - 1] != self.num_features or few:
+            expected = ", ".join(("N", str(self.num_features), *self.positions))
+            raise ValueError(f"{type(self).__name__}: expected ({expected}), got {shape}")
+        if len(shape) == axes + 1:
+            return reshape(self.forward(reshape(x, (1, *shape))), shape)
+        depends_on(self, "training", "momentum", "eps")
+        running = (self.running_mean, self.running_var)
+        return F.instance_norm(x, *running, self.weight, self.bias, own, self.momentum, self.eps)
+
+    def extra_repr(self) -> str:
+        """The number of channels."""
+        return f"{self.num_features}"
+
+
+class InstanceNorm1d(InstanceNorm):
+    """Standardise each channel of each sequence (Ulyanov et al., 2016).
+
+    Args:
+        num_features: C of (N, C, L) or (C, L).
+        eps: added to the variance.
+        momentum: weight of the new batch in the running statistics; None for 0, as in PyTorch.
+        affine: learn a scale and a shift a channel; off by default, as in PyTorch.
+        track_running_stats: keep running statistics, and normalise with them in evaluation.
+        bias: False for no shift.
+        dtype: default float32.
+
+    Raises:
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, or eps below 0; when it is called, sequences of one place.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.InstanceNorm1d(1, eps=1e-12)(xpnet.asarray([[[1.0, 3.0]]]))
+    array([[[-1.,  1.]]], dtype=float32)
+    """
+
+    positions = ("L",)
+
+
+class InstanceNorm2d(InstanceNorm):
     """Standardise each channel of each image (Ulyanov et al., 2016).
 
     Args:
@@ -336,37 +404,36 @@ class InstanceNorm2d(_Affine):
     array([[[[-1.,  1.]]]], dtype=float32)
     """
 
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = False,
-        track_running_stats: bool = False,
-        *,
-        bias: bool = True,
-        dtype: str = "float32",
-    ) -> None:
-        num_features = size("InstanceNorm2d", "num_features", num_features)
-        super().__init__((num_features,), affine, bias, dtype)
-        self.num_features, self.eps = num_features, number("InstanceNorm2d", "eps", eps, 0)
-        self.momentum, tracked = number("InstanceNorm2d", "momentum", momentum or 0.0), track_running_stats
-        self.running_mean = Buffer(init.zeros((num_features,), dtype=dtype)) if tracked else None
-        self.running_var = Buffer(init.constant((num_features,), 1.0, dtype=dtype)) if tracked else None
+    positions = (
+        "H",
+        "W",
+    )
 
-    def forward(self, x: Any) -> Any:
-        """The same shape."""
-        shape = tuple(x.shape)
-        own = self.training or self.running_mean is None
-        few = own and math.prod(shape[-2:]) < 2  # nothing to divide by
-        if len(shape) not in (3, 4) or shape[-3] != self.num_features or few:
-            raise ValueError(f"InstanceNorm2d: expected (N, {self.num_features}, H, W), got {shape}")
-        if len(shape) == 3:
-            return reshape(self.forward(reshape(x, (1, *shape))), shape)
-        depends_on(self, "training", "momentum", "eps")
-        running = (self.running_mean, self.running_var)
-        return F.instance_norm(x, *running, self.weight, self.bias, own, self.momentum, self.eps)
 
-    def extra_repr(self) -> str:
-        """The number of channels."""
-        return f"{self.num_features}"
+class InstanceNorm3d(InstanceNorm):
+    """Standardise each channel of each volume (Ulyanov et al., 2016).
+
+    Args:
+        num_features: C of (N, C, D, H, W) or (C, D, H, W).
+        eps: added to the variance.
+        momentum: weight of the new batch in the running statistics; None for 0, as in PyTorch.
+        affine: learn a scale and a shift a channel; off by default, as in PyTorch.
+        track_running_stats: keep running statistics, and normalise with them in evaluation.
+        bias: False for no shift.
+        dtype: default float32.
+
+    Raises:
+        TypeError: a size or eps is not a number.
+        ValueError: a size is below 1, or eps below 0; when it is called, volumes of one element.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.InstanceNorm3d(1, eps=1e-12)(xpnet.asarray([[[[[1.0, 3.0]]]]]))
+    array([[[[[-1.,  1.]]]]], dtype=float32)
+    """
+
+    positions = (
+        "D",
+        "H",
+        "W",
+    )

@@ -191,6 +191,34 @@ class AdaptiveMaxPool2d(_Adaptive):
         return F.adaptive_max_pool2d(x, self.output_size, self.return_indices)
 
 
+class AdaptiveMaxPool3d(_Adaptive):
+    """The maxima of nearly equal parts of (N, C, D, H, W) or (C, D, H, W).
+
+    Args:
+        output_size: one number or (D', H', W'); None keeps that of the input.
+        return_indices: give the pair of the maxima and their places.
+
+    Raises:
+        TypeError: a size is not a whole number.
+        ValueError: a size is below 1.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.AdaptiveMaxPool3d((None, 1, 2))(xpnet.asarray([[[[1.0, 2.0], [4.0, 5.0]]]]))
+    array([[[[4., 5.]]]], dtype=float32)
+    """
+
+    axes = 3
+
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+    def forward(self, x: Any) -> Any:
+        """(N, C, D, H, W) -> (N, C, D', H', W')."""
+        return F.adaptive_max_pool3d(x, self.output_size, self.return_indices)
+
+
 class PixelShuffle(Layer):
     """(N, C r^2, H, W) -> (N, C, r H, r W) (Shi et al., 2016).
 

@@ -1,4 +1,4 @@
-"""Convolutions of sequences and volumes, and transposed ones; pools of sequences."""
+"""Convolutions and pools of sequences; transposed convolutions, of images too."""
 
 from __future__ import annotations
 
@@ -138,60 +138,6 @@ class Conv1d(_Conv):
         return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class Conv3d(_Conv):
-    """A convolution of (N, C, D, H, W) or (C, D, H, W).
-
-    Args:
-        in_channels: C.
-        out_channels: O.
-        kernel_size: of the window.
-        stride: step of the window.
-        padding: how much on every side; "same" for the size of the input (stride 1), "valid" for none.
-        dilation: distance between the elements of the window.
-        groups: independent parts of the channels.
-        bias: whether to add one.
-        padding_mode: what lies beyond the ends: "zeros"; "reflect", "replicate" or "circular", as of `F.pad`.
-        weight_init: makes the weight from its shape; default `init.torch_default`.
-        dtype: default float32.
-
-    Raises:
-        TypeError: a size is not a whole number.
-        ValueError: a size is too small, groups do not divide the channels, or an unknown word for padding or
-            its mode.
-
-    >>> import xpnet
-    >>> from xpnet import nn
-    >>> nn.Conv3d(1, 8, 2)(xpnet.asarray([[[[[0.5] * 6] * 5] * 4]])).shape
-    (1, 8, 3, 4, 5)
-    """
-
-    axes = 3
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Sizes,
-        stride: Sizes = 1,
-        padding: Sizes | str = 0,
-        dilation: Sizes = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        *,
-        weight_init: init.Initializer = init.torch_default,
-        dtype: str = "float32",
-    ) -> None:
-        self.padding_mode = edges.padding_mode(type(self).__name__, padding_mode)
-        options = (stride, padding, dilation, groups, bias, weight_init, dtype)
-        self._set(in_channels, out_channels, kernel_size, *options)
-
-    def forward(self, x: Any) -> Any:
-        """(N, C, D, H, W) -> (N, O, D', H', W')."""
-        x, padding = edges.extended(self, x)
-        return F.conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
-
-
 class _ConvTranspose(_Conv):
     transposed = True
 
@@ -324,19 +270,21 @@ class ConvTranspose2d(_ConvTranspose):
         return F.conv_transpose2d(x, *self._arguments(x, output_size))
 
 
-class _Pool1d(Layer):
+class _Pool(Layer):
+    axes = 1
+
     def _set(self, kernel_size: Sizes, stride: Sizes | None, padding: Sizes, ceil_mode: bool) -> None:
-        name = type(self).__name__
-        self.kernel_size = each(name, "kernel_size", kernel_size, 1)
-        self.stride = None if stride is None else each(name, "stride", stride, 1)
-        self.padding, self.ceil_mode = each(name, "padding", padding, 1, 0), ceil_mode
+        name, axes = type(self).__name__, self.axes
+        self.kernel_size = each(name, "kernel_size", kernel_size, axes)
+        self.stride = None if stride is None else each(name, "stride", stride, axes)
+        self.padding, self.ceil_mode = each(name, "padding", padding, axes, 0), ceil_mode
 
     def extra_repr(self) -> str:
         """The window."""
         return f"{self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class MaxPool1d(_Pool1d):
+class MaxPool1d(_Pool):
     """The maximum of each window of (N, C, L) or (C, L).
 
     Args:
@@ -376,7 +324,7 @@ class MaxPool1d(_Pool1d):
         return F.max_pool1d(x, *window, self.return_indices)
 
 
-class AvgPool1d(_Pool1d):
+class AvgPool1d(_Pool):
     """The mean of each window of (N, C, L) or (C, L).
 
     Args:

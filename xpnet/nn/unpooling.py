@@ -20,7 +20,7 @@ class _MaxUnpool(Module):
 
     def forward(self, x: Any, indices: Any, output_size: Any = None) -> Any:
         """Maxima and their places -> zeros, and the maxima there."""
-        unpool = F.max_unpool1d if self.axes == 1 else F.max_unpool2d
+        unpool = {1: F.max_unpool1d, 2: F.max_unpool2d, 3: F.max_unpool3d}[self.axes]
         return unpool(x, indices, self.kernel_size, self.stride, self.padding, output_size)
 
     def extra_repr(self) -> str:
@@ -69,3 +69,26 @@ class MaxUnpool2d(_MaxUnpool):
     """
 
     axes = 2
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """Maxima of windows of volumes where they were.
+
+    Args:
+        kernel_size: of the windows.
+        stride: step of the windows; default: the kernel size.
+        padding: of the pool.
+
+    Raises:
+        TypeError: a size is not a whole number.
+        ValueError: a size is too small; when it is called, shapes that do not fit.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> y, places = nn.MaxPool3d((1, 2, 2), return_indices=True)(xpnet.asarray([[[[1.0, 2.0], [4.0, 3.0]]]]))
+    >>> nn.MaxUnpool3d((1, 2, 2))(y, places)
+    array([[[[0., 0.],
+             [4., 0.]]]], dtype=float32)
+    """
+
+    axes = 3

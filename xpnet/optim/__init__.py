@@ -19,6 +19,7 @@ from xpnet.optim.schedules import (
 )
 
 __all__ = [
+    "ASGD",
     "LAMB",
     "LBFGS",
     "SAM",
@@ -32,11 +33,13 @@ __all__ = [
     "AdamWScheduleFree",
     "Adamax",
     "Adan",
+    "ChainedScheduler",
     "ClipNorm",
     "ClipValue",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "Decay",
     "ExponentialLR",
     "GradientNoise",
@@ -46,6 +49,7 @@ __all__ = [
     "Lion",
     "Lookahead",
     "MultiStepLR",
+    "MultiplicativeLR",
     "Muon",
     "NAdam",
     "Noise",
@@ -55,6 +59,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "ReduceLROnPlateau",
+    "Rprop",
     "SGDScheduleFree",
     "Schedule",
     "SequentialLR",
@@ -74,19 +79,23 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.optim.adam_family import LAMB, Adamax, Lion, NAdam, RAdam
     from xpnet.optim.adan import Adan
     from xpnet.optim.around import SAM, Lookahead
+    from xpnet.optim.asgd import ASGD
+    from xpnet.optim.cycles import CyclicLR, OneCycleLR
     from xpnet.optim.groups import groups_by_pattern, layerwise_groups
     from xpnet.optim.lbfgs import LBFGS
     from xpnet.optim.muon import Muon
     from xpnet.optim.plans import (
+        ChainedScheduler,
         ConstantLR,
         LambdaLR,
         LinearLR,
+        MultiplicativeLR,
         MultiStepLR,
-        OneCycleLR,
         PolynomialLR,
         SequentialLR,
         WarmupStableDecayLR,
     )
+    from xpnet.optim.rprop import Rprop
     from xpnet.optim.schedule_free import AdamWScheduleFree, SGDScheduleFree
 else:
     __getattr__, __dir__ = lazily(
@@ -96,13 +105,16 @@ else:
             "adam_family": "Adamax LAMB Lion NAdam RAdam",
             "adan": "Adan",
             "around": "Lookahead SAM",
+            "asgd": "ASGD",
+            "cycles": "CyclicLR OneCycleLR",
             "groups": "groups_by_pattern layerwise_groups",
             "lbfgs": "LBFGS",
             "muon": "Muon",
             "plans": (
-                "ConstantLR LambdaLR LinearLR MultiStepLR OneCycleLR PolynomialLR SequentialLR "
-                "WarmupStableDecayLR"
+                "ChainedScheduler ConstantLR LambdaLR LinearLR MultiStepLR MultiplicativeLR PolynomialLR "
+                "SequentialLR WarmupStableDecayLR"
             ),
+            "rprop": "Rprop",
             "schedule_free": "AdamWScheduleFree SGDScheduleFree",
         },
     )

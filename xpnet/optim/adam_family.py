@@ -6,12 +6,10 @@ import math
 from dataclasses import KW_ONLY
 from typing import Any, ClassVar
 
-import numpy as np
-
 from xpnet.core.arrays import widen
 from xpnet.core.backend import Array
-from xpnet.core.convert import to_numpy
 from xpnet.core.places import namespace
+from xpnet.optim import saving
 from xpnet.optim.formula import decayed, piecewise
 from xpnet.optim.moments import MomentSpan, Wide
 from xpnet.optim.optimizer import Optimizer
@@ -191,23 +189,11 @@ class NAdam(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """With the product of a parameter as one number, as PyTorch has it."""
-        found = super().state_dict()
-        for values in found["state"].values():
-            product = values.get("mu_product")  # none before the first step
-            if product is not None and product.ndim:
-                values["mu_product"] = product[(0,) * product.ndim] if product.size else product
-        return found
+        return saving.as_numbers(super().state_dict(), "mu_product")
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict`, or that of PyTorch's NAdam, gave."""
-
-        def spread(values: dict[str, Any]) -> dict[str, Any]:
-            if "exp_avg" not in values:  # no step has been made
-                return values
-            product = np.full(values["exp_avg"].shape, to_numpy(values["mu_product"]))
-            return {**values, "mu_product": product}
-
-        super().load_state_dict({**state, "state": {i: spread(v) for i, v in state["state"].items()}})
+        super().load_state_dict(saving.as_arrays(state, "mu_product", "exp_avg"))
 
 
 class RAdam(Optimizer):

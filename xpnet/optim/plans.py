@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -37,21 +36,62 @@ class LambdaLR(Schedule):
         optimizer: Optimizer,
         lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
     ) -> None:
+        name = type(self).__name__
         self.lambdas = tuple(lr_lambda) if isinstance(lr_lambda, list | tuple) else (lr_lambda,)
         if not all(map(callable, self.lambdas)):
-            raise TypeError(f"LambdaLR: lr_lambda must be a function of the step, got {lr_lambda!r}")
+            raise TypeError(f"{name}: lr_lambda must be a function of the step, got {lr_lambda!r}")
         groups = len(getattr(optimizer, "param_groups", ()))
         if isinstance(lr_lambda, list | tuple) and len(self.lambdas) != groups:
-            raise ValueError(f"LambdaLR: {len(self.lambdas)} functions for {groups} groups")
+            raise ValueError(f"{name}: {len(self.lambdas)} functions for {groups} groups")
         super().__init__(optimizer)
 
     def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
         """Without functions, which are this schedule's."""
         return {k: v for k, v in super().from_torch(state).items() if k != "lr_lambdas"}
 
+    def function_of(self, i: int) -> Callable[[int], float]:
+        """That of group number i."""
+        return self.lambdas[i if len(self.lambdas) > 1 else 0]
+
     def rate_of(self, i: int, base: float, t: int) -> float:
         """The base times the group's function."""
-        return base * self.lambdas[i if len(self.lambdas) > 1 else 0](t)
+        return base * self.function_of(i)(t)
+
+
+class MultiplicativeLR(LambdaLR):
+    """Multiply by a function of the step at each step.
+
+    Args:
+        optimizer: whose rates to set.
+        lr_lambda: a function of t = 1, 2, ..., or a list of one for each group.
+
+    Raises:
+        TypeError: no function.
+        ValueError: another number of them than of groups, or the learning rate is a function already.
+
+    >>> import xpnet
+    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> schedule = xpnet.optim.MultiplicativeLR(optimizer, lambda t: 1 / 2**t)
+    >>> for _ in range(2):
+    ...     schedule.step()
+    >>> schedule.last_lr()
+    [0.125]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+    ) -> None:
+        self._products: dict[int, list[float]] = {}  # of each group at the times so far
+        super().__init__(optimizer, lr_lambda)
+
+    def rate_of(self, i: int, base: float, t: int) -> float:
+        """The base times the product of the group's function at 1, ..., t."""
+        products = self._products.setdefault(i, [1.0])
+        while len(products) <= t:
+            products.append(products[-1] * self.function_of(i)(len(products)))
+        return base * products[t]
 
 
 class MultiStepLR(Schedule):
@@ -262,6 +302,95 @@ class WarmupStableDecayLR(Schedule):
         return {**super().settings(), "shape": self.shape}
 
 
+class ChainedScheduler(Schedule):
+    """Schedules of one optimizer that step together, in their order: their factors multiply.
+
+    Args:
+        schedulers: schedules of the same optimizer.
+        optimizer: theirs, if it is to be checked.
+
+    Raises:
+        TypeError: something is not a schedule.
+        ValueError: no schedules, or another optimizer's.
+
+    >>> import xpnet
+    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> up = xpnet.optim.ConstantLR(optimizer, 0.5, total_iters=2)
+    >>> schedule = xpnet.optim.ChainedScheduler([up, xpnet.optim.ExponentialLR(optimizer, 0.5)])
+    >>> for _ in range(3):
+    ...     print(schedule.last_lr()[0])
+    ...     schedule.step()
+    0.5
+    0.25
+    0.25
+    """
+
+    def __init__(self, schedulers: Sequence[Schedule], optimizer: Optimizer | None = None) -> None:
+        self.schedulers = tuple(schedulers)
+        if not self.schedulers:
+            raise ValueError("ChainedScheduler: expected at least one schedule")
+        first = self.schedulers[0] if optimizer is None else None
+        of_one("ChainedScheduler", self.schedulers, getattr(first, "optimizer", optimizer))
+        super().__init__(self.schedulers[0].optimizer)
+        self.base = list(self.optimizer.initial_rates)
+        self.first = tuple(self.base)
+
+    def _write(self) -> None:
+        """The schedules have written; what is not this afterwards has been set by hand."""
+        self.rates = self.last_lr()
+
+    def _advance(self) -> None:
+        for schedule in self.schedulers:
+            schedule.step()
+        self.t += 1
+        self._write()
+
+    def restart(self) -> None:
+        """All of them begin again."""
+        for i, group in enumerate(self.optimizer.param_groups):
+            known = i < len(self.base) and group["lr"] == self.rates[i]
+            lr = self.base[i] if known else group["lr"]
+            self.base[i:] = [lr, *self.base[i + 1 :]]
+            for schedule in self.schedulers:
+                schedule.base[i:] = [lr, *schedule.base[i + 1 :]]
+                lr = schedule.rate_of(i, lr, 0)
+        for schedule in self.schedulers:
+            schedule.restart_at_base()
+        self.t = 0
+        self._write()
+
+    def state_dict(self) -> dict[str, Any]:
+        """With the states of the schedules."""
+        return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict`, or that of PyTorch's, gave, in each schedule; set the learning rates."""
+        parts = state.get("schedulers", state.get("_schedulers", ()))
+        if len(parts) != len(self.schedulers):
+            raise ValueError(
+                f"ChainedScheduler: a state of {len(parts)} schedules for {len(self.schedulers)} of them"
+            )
+        for schedule, part in zip(self.schedulers, parts, strict=True):
+            schedule.load_state_dict(part)
+        self.t = self.schedulers[0].t
+        self.base = list(state.get("base", self.base))
+        self._write()
+
+    def settings(self) -> dict[str, Any]:
+        """Those of the schedules."""
+        made = [schedule.settings() for schedule in self.schedulers]
+        return {"rule": type(self).__name__, "base": list(self.first), "schedules": made}
+
+
+def of_one(name: str, schedulers: Sequence[Schedule], optimizer: Any) -> None:
+    """Refuse what is no schedule of this optimizer."""
+    for schedule in schedulers:
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"{name}: expected schedules, got {type(schedule).__name__}")
+        if schedule.optimizer is not optimizer:
+            raise ValueError(f"{name}: the schedules must be of this optimizer")
+
+
 class SequentialLR(Schedule):
     """Schedules one after the other, each from its own time 0.
 
@@ -292,11 +421,7 @@ class SequentialLR(Schedule):
         self, optimizer: Optimizer, schedulers: Sequence[Schedule], milestones: Sequence[int]
     ) -> None:
         self.schedulers = tuple(schedulers)
-        for schedule in self.schedulers:
-            if not isinstance(schedule, Schedule):
-                raise TypeError(f"SequentialLR: expected schedules, got {type(schedule).__name__}")
-            if schedule.optimizer is not optimizer:
-                raise ValueError("SequentialLR: the schedules must be of this optimizer")
+        of_one("SequentialLR", self.schedulers, optimizer)
         self.milestones = [size("SequentialLR", "a milestone", m) for m in milestones]
         count, rising = len(self.schedulers), sorted(set(self.milestones)) == self.milestones
         if len(self.milestones) != count - 1 or not rising:
@@ -323,140 +448,3 @@ class SequentialLR(Schedule):
     def settings(self) -> dict[str, Any]:
         """With those of the schedules."""
         return {**super().settings(), "schedules": [schedule.settings() for schedule in self.schedulers]}
-
-
-class OneCycleLR(Schedule):
-    """Up to the largest rate and down to almost nothing; the momentum moves the other way (Smith, 2018).
-
-    Args:
-        optimizer: whose rates to set.
-        max_lr: the largest rate, or a list of one for each group.
-        total_steps: of the cycle; or `epochs` times `steps_per_epoch`.
-        epochs: of the training.
-        steps_per_epoch: calls of `step` in each.
-        pct_start: the part of the steps that goes up.
-        anneal_strategy: "cos" or "linear", the shape of each part.
-        cycle_momentum: move the momentum, or the first of `betas`, too.
-        base_momentum: at the largest rate.
-        max_momentum: at the smallest rates.
-        div_factor: the first rate is max_lr / div_factor.
-        final_div_factor: the last rate is the first one divided by this.
-        three_phase: down as fast as up, and then to the last rate.
-
-    Raises:
-        TypeError: a number is none.
-        ValueError: no length, a part outside [0, 1], another strategy, a rule without momentum, or a factor
-            of 0.
-
-    Steps past the end leave the rate at its last value, with a warning.
-
-    >>> import xpnet
-    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0, momentum=0.9)
-    >>> schedule = xpnet.optim.OneCycleLR(optimizer, max_lr=1.0, total_steps=10)
-    >>> for _ in range(2):
-    ...     schedule.step()
-    >>> schedule.last_lr(), optimizer.param_groups[0]["momentum"]
-    ([1.0], 0.85)
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        max_lr: float | Sequence[float],
-        total_steps: int | None = None,
-        epochs: int | None = None,
-        steps_per_epoch: int | None = None,
-        pct_start: float = 0.3,
-        anneal_strategy: str = "cos",
-        cycle_momentum: bool = True,
-        base_momentum: float = 0.85,
-        max_momentum: float = 0.95,
-        div_factor: float = 25.0,
-        final_div_factor: float = 1e4,
-        three_phase: bool = False,
-    ) -> None:
-        name = "OneCycleLR"
-        if total_steps is None:
-            if epochs is None or steps_per_epoch is None:
-                raise ValueError(f"{name}: pass total_steps, or epochs and steps_per_epoch")
-            total_steps = size(name, "epochs", epochs) * size(name, "steps_per_epoch", steps_per_epoch)
-        self.total_steps = size(name, "total_steps", total_steps)
-        self.pct_start = number(name, "pct_start", pct_start)
-        if not 0 <= self.pct_start <= 1:
-            raise ValueError(f"{name}: pct_start must be in [0, 1], got {pct_start}")
-        if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f'{name}: anneal_strategy must be "cos" or "linear", got {anneal_strategy!r}')
-        self.anneal_strategy, self.three_phase = anneal_strategy, three_phase
-        self.div_factor = number(name, "div_factor", div_factor)
-        self.final_div_factor = number(name, "final_div_factor", final_div_factor)
-        for key in ("div_factor", "final_div_factor"):
-            if not getattr(self, key) > 0:
-                raise ValueError(f"{name}: {key} must be above 0, got {getattr(self, key)}")
-        self.base_momentum = number(name, "base_momentum", base_momentum)
-        self.max_momentum = number(name, "max_momentum", max_momentum)
-        groups = getattr(optimizer, "param_groups", [{}])
-        if cycle_momentum and not all("momentum" in g or "betas" in g for g in groups):
-            raise ValueError(f"{name}: cycle_momentum needs a rule with momentum or betas")
-        self.cycle_momentum = cycle_momentum
-        rates = list(max_lr) if isinstance(max_lr, list | tuple) else [max_lr] * len(groups)
-        if len(rates) != len(groups):
-            raise ValueError(f"{name}: {len(rates)} values of max_lr for {len(groups)} groups")
-        self._peaks = tuple(number(name, "max_lr", rate, 0) for rate in rates)
-        super().__init__(optimizer)
-        if cycle_momentum:
-            optimizer.scheduled |= {"momentum", "betas"}
-        self.base, self.first = list(self._peaks), self._peaks
-        self._write()
-
-    def _parts(self) -> list[tuple[float, float, float]]:
-        """Each part: its last step, and the factors of max_lr it goes between."""
-        low, last = 1 / self.div_factor, self.total_steps - 1
-        least, up = low / self.final_div_factor, self.pct_start * self.total_steps - 1
-        if self.three_phase:
-            return [(up, low, 1.0), (2 * up, 1.0, low), (last, low, least)]
-        return [(up, low, 1.0), (last, 1.0, least)]
-
-    def _between(self, t: float, values: list[tuple[float, float, float]]) -> float:
-        begin = 0.0
-        for end, start, stop in values:
-            if t <= end or (end, start, stop) == values[-1]:
-                part = min((t - begin) / (end - begin), 1.0) if end > begin else 1.0
-                if self.anneal_strategy == "linear":
-                    return start + (stop - start) * part
-                return stop + (start - stop) / 2 * (1 + math.cos(math.pi * part))
-            begin = end
-        raise AssertionError("a cycle has parts")
-
-    def factor(self, t: int) -> float:
-        """Of the largest rate."""
-        return self._between(t, self._parts())
-
-    def _write(self) -> None:
-        super()._write()
-        if self.t == self.total_steps + 1:
-            warnings.warn(
-                f"OneCycleLR: step {self.t} of a cycle of {self.total_steps}: the rate stays as it is; make "
-                "it with as many total_steps as there are calls of step()",
-                stacklevel=4,
-            )
-        if not self.cycle_momentum:
-            return
-        high, low = self.max_momentum, self.base_momentum
-        ends = [(high, low), (low, high), (high, high)]
-        parts = [(end, *pair) for (end, _, _), pair in zip(self._parts(), ends, strict=False)]
-        momentum = self._between(self.t, parts)
-        for group in self.optimizer.param_groups:
-            if "betas" in group:
-                group["betas"] = (momentum, *group["betas"][1:])
-            else:
-                group["momentum"] = momentum
-
-    def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The place and the length; PyTorch keeps the rest in the optimizer's groups, or not at all."""
-        if "total_steps" not in state:
-            return super().from_torch(state)
-        return {**self.state_dict(), "t": state["last_epoch"], "total_steps": state["total_steps"]}
-
-    def settings(self) -> dict[str, Any]:
-        """With the strategy."""
-        return {**super().settings(), "anneal_strategy": self.anneal_strategy}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from xpnet.core.convert import to_numpy
 from xpnet.optim.chain import Transform
 from xpnet.optim.moments import MASTER, Shapes, State, members_of
@@ -106,3 +108,23 @@ def settings(
     if transforms:
         found["transforms"] = [t.settings() for t in transforms]
     return found
+
+
+def as_numbers(state: State, name: str) -> State:
+    """A state whose moment `name` is one number a parameter, as PyTorch has it, and not one an element."""
+    for values in state["state"].values():
+        moment = values.get(name)  # none before the first step
+        if moment is not None and moment.ndim:
+            values[name] = moment[(0,) * moment.ndim] if moment.size else moment
+    return state
+
+
+def as_arrays(state: State, name: str, like: str) -> State:
+    """The opposite: a number becomes an array of the shape of the moment `like`."""
+
+    def spread(values: State) -> State:
+        if like not in values:  # no step has been made
+            return values
+        return {**values, name: np.full(values[like].shape, to_numpy(values[name]))}
+
+    return {**state, "state": {i: spread(v) for i, v in state["state"].items()}}

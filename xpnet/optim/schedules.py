@@ -81,6 +81,9 @@ class Schedule:
         if recording is not None:
             recording.before.append(self.step)  # of each replay
             return
+        self._advance()
+
+    def _advance(self) -> None:
         self._follow()
         self.t += 1
         self._write()
@@ -92,6 +95,10 @@ class Schedule:
                 self.base.append(group["lr"])
             elif group["lr"] != self.rate_of(i, self.base[i], self.t):
                 self.base[i] = group["lr"]
+        self.restart_at_base()
+
+    def restart_at_base(self) -> None:
+        """Begin again at the rates in `base`."""
         self.t = 0
         self._write()
 

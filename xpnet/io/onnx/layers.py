@@ -241,9 +241,11 @@ def group_norm(graph: Graph, layer: nn.GroupNorm, x: Value) -> str:
     return _scale_channels(graph, y, layer, x)
 
 
-@translates(nn.InstanceNorm2d)
-def instance_norm(graph: Graph, layer: nn.InstanceNorm2d, x: Value) -> str:
-    """Over height and width; with the running statistics where there are some."""
+@translates(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+def instance_norm(graph: Graph, layer: Any, x: Value) -> str:
+    """Over all positions; with the running statistics where there are some."""
     if layer.running_mean is not None:
         return batch_norm(graph, layer, x)
-    return _scale_channels(graph, _standardize(graph, x.name, [2, 3], layer.eps, x.dtype), layer, x)
+    return _scale_channels(
+        graph, _standardize(graph, x.name, list(range(2, len(x.shape))), layer.eps, x.dtype), layer, x
+    )

@@ -9,37 +9,33 @@ import numpy as np
 from onnx import numpy_helper
 
 from xpnet import nn
-from xpnet.core.backend import Array
 from xpnet.core.convert import to_numpy
 from xpnet.functional.pooling import Windows, shares, windows_over
 from xpnet.io.onnx.graph import Graph, Value, translates
 
 
-def _windows(layer: Any, x: Value, dilation: Any = 1) -> tuple[Array, Windows, dict[str, Any]]:
-    """The pictures, sequences as some of one row; where windows are on them; and what ONNX calls that.
+def _windows(layer: Any, x: Value, dilation: Any = 1) -> tuple[Windows, dict[str, Any]]:
+    """Where windows are, and what ONNX calls that.
 
     ONNX's ceil_mode of opset 18 has windows that begin behind the image: the padding says how many there are.
     """
-    axes = 1 if isinstance(layer, nn.MaxPool1d | nn.AvgPool1d) else 2
+    axes = getattr(layer, "axes", 2)
     if len(x.shape) != axes + 2:
         raise TypeError(f"{type(layer).__name__} of samples without an axis of channels is not ONNX's")
-    image = x.example if axes == 2 else x.example[:, :, None, :]
-    across = lambda size, lead: size if axes == 2 else (lead, *(size if isinstance(size, tuple) else (size,)))
-    stride = None if layer.stride is None else across(layer.stride, 1)
-    sizes = across(layer.kernel_size, 1), stride, across(layer.padding, 0), across(dilation, 1)
-    found = windows_over(image, *sizes, layer.ceil_mode, type(layer).__name__)
-    ends = [side for sides in zip(*found.widths[-axes:], strict=True) for side in sides]
-    return image, found, {"kernel_shape": found.kernel[-axes:], "strides": found.stride[-axes:], "pads": ends}
+    sizes = layer.kernel_size, layer.stride, layer.padding, dilation
+    found = windows_over(x.example, *sizes, layer.ceil_mode, type(layer).__name__, axes)
+    ends = [side for sides in zip(*found.widths[2:], strict=True) for side in sides]
+    return found, {"kernel_shape": found.kernel, "strides": found.stride, "pads": ends}
 
 
-@translates(nn.MaxPool1d, nn.MaxPool2d)
+@translates(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 def max_pool(graph: Graph, layer: Any, x: Value) -> str:
     """ONNX's padding is less than a window without its gaps; more of it is there before."""
     if layer.return_indices:
         raise TypeError(
             f"{type(layer).__name__} with return_indices has two outputs, and a chain of layers has one"
         )
-    _, _, options = _windows(layer, x, layer.dilation)
+    _, options = _windows(layer, x, layer.dilation)
     name, kernel, axes = x.name, options["kernel_shape"], len(x.shape) - 2
     spread = [layer.dilation] * axes if isinstance(layer.dilation, int) else list(layer.dilation)
     if any(side >= k for side, k in zip(options["pads"], kernel * 2, strict=True)):
@@ -49,19 +45,17 @@ def max_pool(graph: Graph, layer: Any, x: Value) -> str:
     return graph.add("MaxPool", name, dilations=spread, **options)
 
 
-@translates(nn.AvgPool1d, nn.AvgPool2d)
+@translates(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 def avg_pool(graph: Graph, layer: Any, x: Value) -> str:
     """Averages that count all padding, times what each window is to be divided by instead."""
-    image, found, options = _windows(layer, x)
+    found, options = _windows(layer, x)
     divisor = getattr(layer, "divisor_override", None)
-    wanted = np.asarray(to_numpy(shares(image, found, layer.count_include_pad, divisor)))
-    wanted = wanted * found.kernel[0] * found.kernel[1]
+    wanted = np.asarray(to_numpy(shares(x.example, found, layer.count_include_pad, divisor)))
+    wanted = wanted * math.prod(found.kernel)
     y = graph.add("AveragePool", x.name, count_include_pad=1, **options)
     if (wanted == 1).all():
         return y
-    return graph.add(
-        "Mul", y, graph.constant(wanted[0] if len(x.shape) == 3 and wanted.ndim else wanted, x.dtype)
-    )
+    return graph.add("Mul", y, graph.constant(wanted, x.dtype))
 
 
 @translates(nn.GlobalAvgPool2d)
@@ -70,7 +64,7 @@ def global_avg_pool2d(graph: Graph, layer: nn.GlobalAvgPool2d, x: Value) -> str:
     return graph.add("ReduceMean", x.name, graph.axes(2, 3), keepdims=0)
 
 
-@translates(nn.MaxUnpool1d, nn.MaxUnpool2d)
+@translates(nn.MaxUnpool1d, nn.MaxUnpool2d, nn.MaxUnpool3d)
 def max_unpool(graph: Graph, layer: Any, x: Value, indices: Value, output_size: Any = None) -> str:
     """Zeros, with x at its places in each channel; ONNX's MaxUnpool counts places across samples."""
     sizes = layer(x.example, indices.example, output_size).shape[2:]

@@ -46,7 +46,7 @@ def conv(graph: Graph, layer: Any, x: Value) -> str:
     return _convolution(graph, "Conv", layer, name, x.dtype, layer.bias, pads=pads)
 
 
-@translates(nn.ConvTranspose1d, nn.ConvTranspose2d)
+@translates(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 def conv_transpose(graph: Graph, layer: Any, x: Value) -> str:
     """ONNX's output_padding is below the stride; more of it are zeros, before the bias is added."""
     axes = layer.axes
@@ -107,7 +107,7 @@ def adaptive_mean(graph: Graph, layer: Any, x: Value) -> str:
     return _along_axes(graph, tuple(maps), x)
 
 
-@translates(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
+@translates(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
 def adaptive_max(graph: Graph, layer: Any, x: Value) -> str:
     """Along each axis, the elements of each part side by side, and their maximum."""
     axes = layer.axes
