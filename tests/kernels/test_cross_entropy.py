@@ -243,7 +243,7 @@ def test_options(
         assert (got[1] == 0).all()
         return
     want = reference(x, y, weight, dy=dy, **options)
-    # a certain row's loss is log(1 + tiny), the 1 rounded as any number near it: weight times that for each row
+    # a certain row's loss is log(1 + tiny), as exact as numbers near 1 are: weight times that for each row
     rows = {"mean": 1, "none": n**0.5, "sum": n}[options["reduction"]]
     close(got[0], want[0], dtype, scale=2, terms=2 * rows)
     close(

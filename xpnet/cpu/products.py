@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -34,8 +33,8 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Any:
     if product(a, b, out):
         return out
     # more than two axes of matrices, or values that lie apart in both axes of one
-    stacks = [contiguous(x, FLOAT32).reshape(-1, *x.shape[-2:]) for x in (a, b)]
-    return out if product(*stacks, out.reshape(-1, *shape[-2:])) else NotImplemented
+    a, b = (contiguous(x, FLOAT32).reshape(-1, *x.shape[-2:]) for x in (a, b))
+    return out if product(a, b, out.reshape(-1, *shape[-2:])) else NotImplemented
 
 
 def _affine(x: Array, weight: Array, bias: Array | None, relu: bool) -> Any:
