@@ -21,7 +21,7 @@ from xpnet.cuda import loader
 pytestmark = pytest.mark.host
 
 
-CALLS = 18  # for one launch; views in another order take one more
+CALLS = 18  # for one launch; views of channels last take three more
 OPS = cases(np.asarray)
 PACKAGE = str(Path(xpnet.__file__).parent)
 
@@ -56,7 +56,7 @@ def test_a_second_launch_makes_nothing_anew(name: str, monkeypatch: pytest.Monke
         finally:
             sys.setprofile(before)
     assert Idle.launches == 2 * launches > 0
-    assert seen["ours"] <= (CALLS + ("last" in name)) * launches  # of functions, at a fifth of a microsecond each
+    assert seen["ours"] <= (CALLS + 3 * ("last" in name)) * launches  # of functions, at a fifth of a microsecond each
     assert seen["_name_get"] == 0  # NumPy's, of a dtype: two microseconds
     assert seen["build"] == 0
     assert len(here.kernels) == kernels

@@ -51,7 +51,7 @@ def instances(arch: int) -> dict[str, list[str]]:
 
 @cache
 def _kernel(name: str, group: int, types: str, arch: int) -> tuple[str, str, int, int, bool]:
-    """What `Target.build` takes for a kernel that walks over the data."""
+    """What `loader.kernel` takes for a kernel that walks over the data."""
     if group == TWO:
         return TWO_READS, f"{name}<{types}>", 1, 0, False
     suffix = "_cluster" if group == IN_CLUSTER else ""
@@ -60,8 +60,8 @@ def _kernel(name: str, group: int, types: str, arch: int) -> tuple[str, str, int
 
 def _run(name: str, p: Plan, here: loader.Target, args: tuple[Any, ...]) -> None:
     """Launch a kernel that walks over the data."""
-    which = _kernel(name, p.group, p.types, here.arch)
-    kernel = here.kernels.get(which) or here.build(*which)
+    file, kernel_name, cluster, shared, cooperative = _kernel(name, p.group, p.types, here.arch)
+    kernel = loader.kernel(file, kernel_name, cluster=cluster, shared=shared, cooperative=cooperative)
     kernel((p.grid,), (BLOCK,), (*args, *p.geometry), shared_mem=p.shared)
 
 
