@@ -56,7 +56,7 @@ def test_a_second_launch_makes_nothing_anew(name: str, monkeypatch: pytest.Monke
         finally:
             sys.setprofile(before)
     assert Idle.launches == 2 * launches > 0
-    assert seen["ours"] <= (CALLS + 3 * ("last" in name)) * launches  # of functions, at a fifth of a microsecond each
+    assert seen["ours"] <= (CALLS + 3 * ("last" in name)) * launches  # functions, 0.2 us each
     assert seen["_name_get"] == 0  # NumPy's, of a dtype: two microseconds
     assert seen["build"] == 0
     assert len(here.kernels) == kernels
