@@ -15,8 +15,9 @@ from . import patch
 
 VERSION = "14.2.0"
 TOOLS = ("setuptools>=77", "wheel", "Cython>=3.2,<3.3", "numpy>=2")
-# at -O0, since the compiler is most of the time; interposition: cpucuda's functions come before the stubs
-FLAGS = "-O0 -g0 -w -fsemantic-interposition"
+# at -O0, since the compiler is most of the time, unless CuPy's own code is measured; interposition: cpucuda's
+# functions come before the stubs
+FLAGS = f"{os.environ.get('XP_CUPY_OPTIMIZE', '-O0')} -g0 -w -fsemantic-interposition"
 
 
 def installed() -> Path:

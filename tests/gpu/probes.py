@@ -236,25 +236,8 @@ def probe_step_mlp() -> dict[str, Any]:
     from xpnet import nn, optim
 
     model = nn.mlp(784, [256, 128], 10)
-    return training_step(model, optim.Adam(model), (128, 784), 10)
-
-
-def probe_step_without_cublas() -> dict[str, Any]:
-    """The same of a small network whose products are sums of outer ones: what refuses besides cuBLAS?"""
-    import cupy
-
-    from xpnet import nn, optim
-    from xpnet.core import arrays
-
-    def product(a: Any, b: Any, out: Any = None) -> Any:
-        return cupy.sum(a[..., :, :, None] * b[..., None, :, :], axis=-2, out=out)
-
-    old = arrays.matmul
-    for name, module in list(sys.modules.items()):
-        if name.startswith("xpnet.") and getattr(module, "matmul", None) is old:
-            module.matmul = product  # type: ignore[attr-defined]
-    model = nn.mlp(8, [6, 4], 3)
-    return training_step(model, optim.Adam(model), (16, 8), 3)
+    # Adam's numbers change in every step, and are written by the host: `xpnet.capture` is for that
+    return training_step(model, optim.SGD(model, lr=0.01, momentum=0.9), (128, 784), 10)
 
 
 def probe_step_cnn() -> dict[str, Any]:

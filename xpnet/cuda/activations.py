@@ -68,20 +68,27 @@ def both(act: str, t: Element) -> tuple[str, str]:
     return _alone("activation", act, t), _alone("activation_gradient", act, t)
 
 
+@lru_cache(1024)
+def _flat(act: str, dtype: Any, n: int, p: float) -> tuple[tuple[str, str], tuple[int], Any, Any] | None:
+    """Both kernels, grid, parameter and size, for n elements; None if the kernels do not take it."""
+    t = element(dtype)
+    if t is None or not p >= 0:  # from y alone, the sign of x is known for a alpha of at least 0
+        return None
+    return both(act, t), (loader.flat_blocks(n, t.vector * BLOCK),), t.scalar(p), np.int64(n)
+
+
 def elementwise(act: str, x: Array, p: float = 0.0, *, file: str = FILE, keeps_input: bool = False) -> Any:
     """One pass forward and one backward, which is made from the output or from the input."""
-    t = element(x.dtype)
-    if t is None or not p >= 0:  # from y alone, the sign of x is known for a alpha of at least 0
+    found = _flat(act, x.dtype, x.size, p)
+    if found is None:
         return NotImplemented
-    forward, backward = both(act, t)
+    (forward, backward), grid, parameter, n = found
     x = layout.dense(x)
-    n = x.size
-    grid, tail = (loader.flat_blocks(n, t.vector * BLOCK),), (t.scalar(p), loader.int64(n))
 
     def launch(kernel: str, *arrays: Array) -> Array:
         out = layout.empty(x.shape, x, not loader.is_contiguous(x))
         if n:
-            loader.kernel(file, kernel)(grid, (BLOCK,), (*arrays, out, *tail))
+            loader.kernel(file, kernel)(grid, (BLOCK,), (*arrays, out, parameter, n))
         return out
 
     y = launch(forward, x)
@@ -183,7 +190,7 @@ def _bias_gradient(
     several = grid[1] > 1 or t.scalar != out.dtype
     sums = loader.empty(dy, (grid[1], columns), t.scalar) if several else out
     loader.kernel(FILE, name)(
-        grid, (BLOCK,), (dy, loader.int64(ldy), kept, bias, dx, sums, t.scalar(p), *sizes)
+        grid, (BLOCK,), (dy, loader.int64(ldy), kept, bias, dx, sums, loader.scalar(t.scalar, p), *sizes)
     )
     if several:
         add_parts(t, sums, out)
@@ -257,7 +264,7 @@ def bias_forward(activation: str, t: Element, alpha: float, x: Array, bias: Arra
     y = loader.empty(x, x.shape, x.dtype)
     vec, multiprocessors = _width(t, columns, x, bias, y), loader.target().multiprocessors
     name, grid, sizes = _adding_bias(FUNCTIONS[activation], t, rows, columns, vec, multiprocessors)
-    loader.kernel(FILE, name)(grid, (BLOCK,), (x, bias, y, t.scalar(alpha), *sizes))
+    loader.kernel(FILE, name)(grid, (BLOCK,), (x, bias, y, loader.scalar(t.scalar, alpha), *sizes))
     return y
 
 

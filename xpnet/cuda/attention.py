@@ -16,6 +16,7 @@ from xpnet.core.random import keep_threshold
 from xpnet.cuda import loader
 from xpnet.cuda.dropout import key_words
 from xpnet.cuda.element import ELEMENTS, Element, element
+from xpnet.cuda.gemm import shaped
 from xpnet.functional.attention import attention as op
 from xpnet.functional.attention import check_shapes, leading_axes, mask_beside
 from xpnet.functional.attention import packed_attention as packed_op
@@ -95,24 +96,38 @@ def _strides(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) ->
     return tuple(np.int64(s // itemsize if n > 1 else 0) for s, n in zip(strides, shape, strict=True))
 
 
-_layout = attrgetter("shape", "strides")
+class Layout(NamedTuple):
+    """How several arrays lie.
+
+    Attributes:
+        strides: three of each array, one after the other.
+        wide: a bit for each array of whose rows all may be read in pieces of 16 bytes if the first may.
+    """
+
+    strides: tuple[np.int64, ...]
+    wide: int
+
+
+_lies = attrgetter("shape", "strides")
 
 
 @lru_cache(1024)
-def _all_strides(layouts: tuple[Any, ...], itemsize: int) -> tuple[np.int64, ...]:
-    return tuple(s for shape, strides in layouts for s in _strides(shape, strides, itemsize)[:3])
+def _layout(each: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...], vector: int) -> Layout:
+    """Of arrays of these shapes and strides, of `vector` elements in 16 bytes."""
+    steps: list[np.int64] = []
+    wide = 0
+    for i, (shape, strides) in enumerate(each):
+        steps += _strides(shape, strides, 16 // vector)[:3]
+        far = [s for s, n in zip(strides[:3], shape, strict=False) if n > 1]
+        wide |= (shape[-1] % vector == 0 and all(s % 16 == 0 for s in far)) << i
+    return Layout(tuple(steps), wide)
 
 
-def _strides_of(*arrays: Array) -> tuple[np.int64, ...]:
-    """Three of each array, one after the other."""
-    return _all_strides(tuple(map(_layout, arrays)), arrays[0].itemsize)
-
-
-def _rows(a: Array, lead: tuple[int, int]) -> Array:
-    """(samples, heads, rows, features), the features of a row side by side."""
-    if a.ndim != 4 or a.shape[:2] != lead:
-        a = namespace(a).reshape(a, (*lead, *a.shape[-2:]))
-    return a if a.shape[-1] <= 1 or a.strides[-1] == a.itemsize else loader.contiguous(a)
+def _rows(a: Array, shape: tuple[int, ...], lead: tuple[int, int]) -> Array:
+    """(samples, heads, rows, features) of an array of this shape, the features of a row side by side."""
+    if len(shape) != 4 or shape[:2] != lead:
+        a = namespace(a).reshape(a, (*lead, *shape[-2:]))
+    return a if shape[-1] <= 1 or a.strides[-1] == a.itemsize else loader.contiguous(a)
 
 
 def _like(a: Array, features: int) -> Array:
@@ -123,20 +138,7 @@ def _like(a: Array, features: int) -> Array:
     return loader.empty(a, (n, heads, rows, features), a.dtype)
 
 
-@lru_cache(1024)
-def _is_wide(shape: tuple[int, ...], strides: tuple[int, ...], vector: int) -> bool:
-    """Whether all rows may be read in pieces of 16 bytes if the first may."""
-    steps = (s for s, n in zip(strides[:3], shape, strict=False) if n > 1)
-    return shape[-1] % vector == 0 and all(s % 16 == 0 for s in steps)
-
-
-def _wide(t: Element, *arrays: Array) -> int:
-    """A bit for each array whose rows may all be read in pieces of 16 bytes."""
-    bits = 0
-    for i, a in enumerate(arrays):
-        if loader.address(a) % 16 == 0 and _is_wide(a.shape, a.strides, t.vector):
-            bits |= 1 << i
-    return bits
+_NO_MASK = (None, np.int32(0), *(np.int64(0),) * 4)
 
 
 def _heads(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> tuple[int, int, int] | None:
@@ -214,11 +216,12 @@ def _attend(
     if t is None or not q.dtype == k.dtype == v.dtype:
         check_shapes(q, k, v)
         return NotImplemented
-    case = _case(t, tuple(q.shape), tuple(k.shape), tuple(v.shape), p, causal, scale)
+    shapes = of_q, of_k, of_v = q.shape, k.shape, v.shape
+    case = _case(t, *shapes, p, causal, scale)
     if case is None:
         return NotImplemented
-    samples, heads, length, keys = case.samples, case.heads, q.shape[-2], k.shape[-2]
-    given, masked = mask, (None, loader.int32(0), *(loader.int64(0),) * 4)
+    samples, heads, length, keys = case.samples, case.heads, of_q[-2], of_k[-2]
+    given, masked = mask, _NO_MASK
     if mask is not None:
         xp = namespace(q)
         given = mask = mask_beside(mask, q, (*case.batch, length, keys))
@@ -226,8 +229,8 @@ def _attend(
         mask = xp.reshape(mask, (samples, heads, length, keys))
         kind = loader.int32(1 if mask.dtype == np.bool_ else 2)
         masked = mask, kind, *_strides(mask.shape, mask.strides, mask.itemsize)
-    inputs, shapes, e, f = (q, k, v), (q.shape, k.shape, v.shape), q.shape[-1], v.shape[-1]
-    q, k, v = _rows(q, (samples, heads)), _rows(k, (samples, case.shared)), _rows(v, (samples, case.shared))
+    inputs, lead, shared, e, f = (q, k, v), (samples, heads), (samples, case.shared), of_q[-1], of_v[-1]
+    q, k, v = _rows(q, of_q, lead), _rows(k, of_k, shared), _rows(v, of_v, shared)
     y, lse = _like(q, f), loader.empty(q, (samples, heads, length), t.scalar)
     options, seeds = case.options, key_words(draw)
 
@@ -236,14 +239,19 @@ def _attend(
         args = (*arrays, *strides, *masked, *options, *seeds, *case.sizes, loader.int32(wide))
         loader.kernel(FILE, name)(blocks, threads, args)
 
-    steps, wide = _strides_of(q, k, v, y), _wide(t, q, k, v)
+    steps, wide = _layout((_lies(q), _lies(k), _lies(v), _lies(y)), t.vector)
+    wide &= 7
+    for i, a in enumerate((q, k, v)):
+        if loader.address(a) % 16:
+            wide &= ~(1 << i)
     run("forward", (q, k, v, y, lse), steps, wide)
 
     def pullback(dy: Array) -> tuple[Any, ...]:
-        g = _rows(dy, (samples, heads))
+        g = _rows(dy, dy.shape, lead)
         delta = loader.empty(q, lse.shape, t.scalar)
         dq, dk, dv = rooms() if rooms else (_like(q, e), _like(k, e), _like(v, f))
-        bits, more = wide | _wide(t, g) << 3, _strides_of(g, dq, dk, dv)
+        more, whole = _layout((_lies(g), _lies(dq), _lies(dk), _lies(dv)), t.vector)
+        bits = wide | (whole & 1 and loader.address(g) % 16 == 0) << 3
         run("queries", (q, k, v, y, g, lse, delta, dq), (*steps, *more[:6]), bits)
         run("keys", (q, k, v, g, lse, delta, dk, dv), (*steps[:9], *more[:3], *more[6:]), bits)
 
@@ -252,12 +260,7 @@ def _attend(
             wanted = op.body(*inputs, given, p, causal, scale, draw)[1](dy)[3]
             return wanted if wanted is None else wanted(out)
 
-        gradients = map(_shaped, (dq, dk, dv), shapes)
+        gradients = map(shaped, (dq, dk, dv), shapes)
         return (*gradients, of_mask if masked[1] == 2 else None)
 
-    return _shaped(y, (*case.batch, length, f)), pullback
-
-
-def _shaped(a: Array, shape: tuple[int, ...]) -> Array:
-    """No view where none is needed: a leaf adopts a gradient that is not one."""
-    return a if a.shape == shape else namespace(a).reshape(a, shape)
+    return shaped(y, (*case.batch, length, f)), pullback

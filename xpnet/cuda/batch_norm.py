@@ -31,7 +31,6 @@ from xpnet.cuda.batch_norm_plan import (
     slab_bytes,
 )
 from xpnet.cuda.element import ELEMENTS, Element, element
-from xpnet.cuda.layout import is_channels_last
 from xpnet.functional import normalization
 
 
@@ -51,19 +50,18 @@ def instances(arch: int) -> dict[str, list[str]]:
 
 
 @cache
-def _kernel(name: str, group: int, types: str, arch: int) -> tuple[tuple[str, str], dict[str, Any]]:
+def _kernel(name: str, group: int, types: str, arch: int) -> tuple[str, str, int, int, bool]:
     """What `loader.kernel` takes for a kernel that walks over the data."""
     if group == TWO:
-        return (TWO_READS, f"{name}<{types}>"), {}
+        return TWO_READS, f"{name}<{types}>", 1, 0, False
     suffix = "_cluster" if group == IN_CLUSTER else ""
-    options = {"cluster": max(group, 1), "shared": slab_bytes(arch), "cooperative": group == IN_GRID}
-    return (ONE_READ, f"{name}{suffix}<{types}>"), options
+    return ONE_READ, f"{name}{suffix}<{types}>", max(group, 1), slab_bytes(arch), group == IN_GRID
 
 
-def _run(name: str, p: Plan, arch: int, args: tuple[Any, ...]) -> None:
+def _run(name: str, p: Plan, here: loader.Target, args: tuple[Any, ...]) -> None:
     """Launch a kernel that walks over the data."""
-    which, options = _kernel(name, p.group, p.types, arch)
-    kernel = loader.kernel(*which, **options)
+    file, kernel_name, cluster, shared, cooperative = _kernel(name, p.group, p.types, here.arch)
+    kernel = loader.kernel(file, kernel_name, cluster=cluster, shared=shared, cooperative=cooperative)
     kernel((p.grid,), (BLOCK,), (*args, *p.geometry), shared_mem=p.shared)
 
 
@@ -142,7 +140,7 @@ class _Call:
         self.t, self.scalar = case.t, case.t.scalar
         self.weight, self.bias = weight, bias
         self.running, self.narrow, self.count = running, case.narrow, case.count
-        self.eps, self.relu = self.scalar(eps), loader.int32(relu)
+        self.eps, self.relu = loader.scalar(self.scalar, eps), loader.int32(relu)
         self.variant = None if variant is None else VARIANTS[variant]
         self.saved = loader.empty(x, (3, case.channels), self.scalar)
 
@@ -173,17 +171,17 @@ class _Call:
         """The output. `fixed`: by the running statistics; `update`: which else move."""
         y = loader.empty(self.x, self.x.shape, self.x.dtype)
         p = self.plan(1, fixed, y, residual)
-        count, momentum = self.count, self.scalar(momentum)
+        count, momentum = self.count, loader.scalar(self.scalar, momentum)
         affine, running = (self.weight, self.bias), self.running
         moving = running if update else (None, None)
         rates = (self.narrow, count, momentum, self.eps)
-        (partial, counts), arch = self.meeting(p, 4, fixed), self.here.arch
+        (partial, counts), here = self.meeting(p, 4, fixed), self.here
         if p.group != TWO:
             room = (partial, counts, self.saved)
-            _run("bn_forward", p, arch, (self.x, residual, y, *room, *affine, *moving, *rates, self.relu))
+            _run("bn_forward", p, here, (self.x, residual, y, *room, *affine, *moving, *rates, self.relu))
             return y
         if not fixed:
-            _run("bn_statistics", p, arch, (self.x, partial))
+            _run("bn_statistics", p, here, (self.x, partial))
             _combine("statistics", p, self.t, (partial, self.saved, *moving, *rates))
         args = (
             self.x,
@@ -197,7 +195,7 @@ class _Call:
             self.eps,
             self.relu,
         )
-        _run("bn_apply", p, arch, args)
+        _run("bn_apply", p, here, args)
         return y
 
     def backward(
@@ -209,7 +207,7 @@ class _Call:
         dweight = None if self.weight is None else loader.room(room.get(3), self.weight)
         dbias = None if self.bias is None else loader.room(room.get(4), self.bias)
         p = self.plan(2, fixed, dy, dx, y, dresidual)
-        (partial, counts), count, arch = self.meeting(p, 2), self.count, self.here.arch
+        (partial, counts), count, here = self.meeting(p, 2), self.count, self.here
         inputs = (self.saved, self.weight, self.bias, self.narrow)
         if p.group != TWO:
             args = (
@@ -226,14 +224,14 @@ class _Call:
                 *inputs[1:],
                 count,
             )
-            _run("bn_backward", p, arch, (*args, loader.int32(p.held), self.relu))
+            _run("bn_backward", p, here, (*args, loader.int32(p.held), self.relu))
             return dx, dweight, dbias
         whole = dx if fixed else None
-        _run("bn_sums", p, arch, (x, dy, y, dresidual, whole, partial, *inputs, self.relu))
+        _run("bn_sums", p, here, (x, dy, y, dresidual, whole, partial, *inputs, self.relu))
         sums = None if fixed else loader.empty(x, (2, self.case.channels), self.scalar)
         _combine("sums", p, self.t, (partial, sums, dweight, dbias, self.saved, self.narrow))
         if not fixed:
-            _run("bn_gradient", p, arch, (x, dy, y, dx, sums, *inputs, count, self.relu))
+            _run("bn_gradient", p, here, (x, dy, y, dx, sums, *inputs, count, self.relu))
         return dx, dweight, dbias
 
 
@@ -273,9 +271,11 @@ def normalize(
         variant: "block", "cluster", "grid" or "two reads" instead of the one that `plan` chooses.
     """
     dense, fits = loader.is_contiguous(x), residual is None or residual.shape == x.shape
-    if not dense and not channels_last and fits and is_channels_last(x):
-        statistics = running_mean, running_var, weight, bias, training, momentum, eps
-        return _channels_last(x, residual, relu, *statistics)
+    if not dense and not channels_last and fits and x.ndim == 4:
+        turned = x.transpose(0, 2, 3, 1)
+        if loader.is_contiguous(turned):
+            statistics = running_mean, running_var, weight, bias, training, momentum, eps
+            return _channels_last(turned, residual, relu, *statistics)
     arrays = (weight, bias, running_mean, running_var)
     kinds = tuple([None if a is None else (a.shape, a.dtype, a.strides) for a in arrays])
     case = _case(x.dtype, x.shape, channels_last, kinds)
@@ -307,19 +307,21 @@ def normalize(
 
 
 def _channels_last(x: Array, residual: Array | None, relu: bool, *statistics: Any) -> Any:
-    """Of images in that order, which stays; a residual and dy in another are copied."""
-    turned = lambda a: None if a is None else a.transpose(0, 2, 3, 1)
-    back = lambda a: None if a is None else a.transpose(0, 3, 1, 2)
-    made = normalize(turned(x), *statistics, residual=turned(residual), relu=relu, channels_last=True)
+    """Of images (N, H, W, C), seen as (N, C, H, W) outside; a residual and dy in another order are copied."""
+    if residual is not None:
+        residual = residual.transpose(0, 2, 3, 1)
+    made = normalize(x, *statistics, channels_last=True, relu=relu, residual=residual)
     if made is NotImplemented:
         return made
     y, pullback = made
 
     def into(dy: Array, room: Room) -> tuple[Array | None, ...]:
-        dx, *found = pullback.into(turned(dy), room)
-        return back(dx), *found[:4], *map(back, found[4:])
+        dx, *found = pullback.into(dy.transpose(0, 2, 3, 1), room)
+        if residual is not None:
+            found[4] = found[4].transpose(0, 3, 1, 2)
+        return dx.transpose(0, 3, 1, 2), *found
 
-    return back(y), Joint(into)
+    return y.transpose(0, 3, 1, 2), Joint(into)
 
 
 @normalization.batch_norm.kernel("cupy")

@@ -289,7 +289,8 @@ def cross_entropy(
             return (made,)
         if dy is first:  # the one that was promised
             return (made,)
-        dy = loader.contiguous(namespace(logits).asarray(dy, dtype=dtype))
-        return (gradient(dy),)
+        if type(dy) is not type(logits) or dy.dtype != dtype:
+            dy = namespace(logits).asarray(dy, dtype=dtype)
+        return (gradient(loader.contiguous(dy)),)
 
     return value, pullback

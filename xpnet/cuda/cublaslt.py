@@ -11,6 +11,7 @@ import functools
 import threading
 import warnings
 from ctypes import byref, c_int, c_int64, c_size_t, c_uint64, c_void_p
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 NONE, RELU, BIAS = 1, 2, 4  # cublasLtEpilogue_t: RELU and BIAS are bits
@@ -45,7 +46,8 @@ class Matrix(NamedTuple):
     stride: int = 0
 
 
-class Product(NamedTuple):
+@dataclass(frozen=True, eq=False)  # a key of plans in every launch: `described` makes one of each
+class Product:
     """C = op(A) op(B), for each of a batch; then the epilogue, whose bias has an element a row of C.
 
     Of SUMS, what is written has one a column. With `adds`, C += op(A) op(B).
@@ -61,6 +63,10 @@ class Product(NamedTuple):
     batch: int
     epilogue: int
     adds: bool = False
+
+
+described = functools.cache(Product)
+"""The product of such arguments, the same object each time."""
 
 
 @functools.cache
@@ -148,22 +154,9 @@ class Plan:
         if bias != self._bias:
             self._point(bias)
         la, lb, lc = self._layouts
-        status = self._library_matmul(
-            *self._head,
-            a,
-            la,
-            b,
-            lb,
-            self._beta,
-            c,
-            lc,
-            c,
-            lc,
-            self._algorithm,
-            workspace,
-            self.workspace,
-            stream,
-        )
+        operands = (a, la, b, lb, self._beta, c, lc, c, lc)
+        scratch = (self._algorithm, workspace, self.workspace)
+        status = self._library_matmul(*self._head, *operands, *scratch, stream)
         if status:
             raise RuntimeError(f"cublasLtMatmul gave status {status}")
 
@@ -189,7 +182,10 @@ def plan(device: int, product: Product, alignment: int, bias: int) -> Plan | Non
     Returns:
         The plan; None if cuBLASLt refuses it, with a warning the first time if that costs more than a launch.
     """
-    plans = _of_thread.__dict__.setdefault("plans", {})
+    try:
+        plans: dict[tuple[int, Product, int], Plan | None] = _of_thread.plans
+    except AttributeError:
+        plans = _of_thread.plans = {}
     key = device, product, alignment
     if key not in plans:
         handles = _of_thread.__dict__.setdefault("handles", {})
@@ -202,5 +198,4 @@ def plan(device: int, product: Product, alignment: int, bias: int) -> Plan | Non
             plans[key] = None
             if product.epilogue != SUMS:  # without, the same product follows
                 warnings.warn(f"{error}; CuPy's product is used instead", RuntimeWarning, stacklevel=2)
-    found: Plan | None = plans[key]
-    return found
+    return plans[key]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,30 +33,49 @@ def instances(arch: int) -> dict[str, list[str]]:
     return {FILE: [*(_plan(t)[0] for t in ELEMENTS.values()), PHILOX]}
 
 
+@lru_cache(1024)
+def _case(dtype: Any, size: int, p: float) -> tuple[str, tuple[int], tuple[Any, ...], np.int64] | None:
+    """Kernel, grid, scale and threshold, and the size; None if the kernel does not take it."""
+    t, threshold = element(dtype), keep_threshold(p)
+    if t is None or not 0 < threshold < 2**32:
+        return None
+    name, elements = _plan(t)
+    rates = t.scalar(1 / (1 - p)), np.uint32(threshold)
+    return name, (loader.ceil_div(size, elements),), rates, np.int64(size)
+
+
+_NOTHING = (None, *(np.uint32(0),) * 4)
+
+
 def key_words(key: Key | None) -> tuple[Any, ...]:
     """The key as the kernels take it: seed low, seed high, step, stream; or where seed, stream, step lie."""
     if key is None:
-        return None, *(loader.uint32(0),) * 4
+        return _NOTHING
     if not isinstance(key.seed, int):
         return key.seed, *(loader.uint32(0),) * 4
-    low, high = loader.uint32(key.seed & 0xFFFFFFFF), loader.uint32(key.seed >> 32 & 0xFFFFFFFF)
-    return None, low, high, np.uint32(key.step & 0xFFFFFFFF), loader.uint32(key.stream & 0xFFFFFFFF)
+    low, high, stream = _lasting(key.seed, key.stream)
+    return None, low, high, np.uint32(key.step & 0xFFFFFFFF), stream
+
+
+@lru_cache(1024)
+def _lasting(seed: int, stream: int) -> tuple[np.uint32, np.uint32, np.uint32]:
+    """Of a key, the words that are the same in every step."""
+    return np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32 & 0xFFFFFFFF), np.uint32(stream & 0xFFFFFFFF)
 
 
 @op.kernel("cupy")
 def philox_dropout(x: Array, p: float, key: Key) -> Any:
     """See `xpnet.functional.dropout`: one pass forward, one backward; the mask is made again, not stored."""
-    t, threshold = element(x.dtype), keep_threshold(p)
-    if t is None or not 0 < threshold < 2**32:
+    case = _case(x.dtype, x.size, p)
+    if case is None:
         return NotImplemented
-    name, elements = _plan(t)
-    tail = (t.scalar(1 / (1 - p)), loader.uint32(threshold), *key_words(key), loader.int64(x.size))
+    name, grid, rates, count = case
+    tail = (*rates, *key_words(key), count)
 
     def apply(a: Array, gradient: bool) -> Array:
         a = loader.contiguous(a)
         y = loader.empty(a, a.shape, a.dtype)
-        if a.size:
-            grid = (loader.ceil_div(a.size, elements),)
+        if count:
             loader.kernel(FILE, name)(grid, (BLOCK,), (a, y, loader.int32(gradient), *tail))
         return y
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from xpnet.core.backend import Array
 from xpnet.cuda import loader
@@ -53,25 +55,44 @@ def gelu_tanh(x: Array) -> Any:
     return elementwise("GELUTanh", x, file=FILE, keeps_input=True)
 
 
+class Plan(NamedTuple):
+    """The output's shape; both kernels, grid and sizes for single elements, and for pieces of 16 bytes."""
+
+    output: tuple[int, ...]
+    ways: tuple[tuple[dict[str, str], tuple[int], tuple[np.uint32, np.uint32]], ...]
+
+
+@lru_cache(1024)
+def _plan(act: str, dtype: Any, shape: tuple[int, ...], dim: int) -> Plan | None:
+    """Of halves along an axis; None if the kernels do not take it."""
+    t, size = element(dtype), math.prod(shape)
+    if t is None or not -len(shape) <= dim < len(shape) or shape[dim] % 2 or not 0 < size < MOST:
+        return None
+    dim %= len(shape)
+    half, ways = shape[dim] // 2 * math.prod(shape[dim + 1 :]), []
+    for vec in (1, t.vector) if half % t.vector == 0 else (1, 1):
+        pieces = size // 2 // vec
+        names = {way: _halves(way, act, t, vec) for way in ("gate", "gate_gradient")}
+        ways.append((names, (loader.ceil_div(pieces, BLOCK),), (np.uint32(pieces), np.uint32(half // vec))))
+    return Plan((*shape[:dim], shape[dim] // 2, *shape[dim + 1 :]), tuple(ways))
+
+
 def _gate(act: str, x: Array, dim: int) -> Any:
-    t = element(x.dtype)
-    if t is None or not -x.ndim <= dim < x.ndim or x.shape[dim] % 2 or not 0 < x.size < MOST:
+    shape = x.shape
+    p = _plan(act, x.dtype, shape, dim)
+    if p is None:
         return NotImplemented
-    x, shape, dim = loader.contiguous(x), x.shape, dim % x.ndim
-    half = shape[dim] // 2 * math.prod(shape[dim + 1 :])
+    x = loader.contiguous(x)
 
     def launch(way: str, given: tuple[Array, ...], out: Array) -> Array:
-        bits = half * 16 // t.vector
-        for a in (*given, out):
+        bits = loader.address(out)
+        for a in given:
             bits |= loader.address(a)
-        vec = 1 if bits % 16 else t.vector
-        pieces = x.size // 2 // vec
-        run = loader.kernel(FILE, _halves(way, act, t, vec))
-        sizes = (loader.uint32(pieces), loader.uint32(half // vec))
-        run((loader.ceil_div(pieces, BLOCK),), (BLOCK,), (*given, out, *sizes))
+        names, grid, sizes = p.ways[bits % 16 == 0]
+        loader.kernel(FILE, names[way])(grid, (BLOCK,), (*given, out, *sizes))
         return out
 
-    y = loader.empty(x, (*shape[:dim], shape[dim] // 2, *shape[dim + 1 :]), x.dtype)
+    y = loader.empty(x, p.output, x.dtype)
 
     def pullback(dy: Array) -> Array:
         return launch("gate_gradient", (x, loader.contiguous(dy)), loader.empty(x, shape, x.dtype))

@@ -16,7 +16,7 @@ from xpnet.core.node import Joint, Room
 from xpnet.core.places import namespace
 from xpnet.core.precision import get_matmul_precision as _precision
 from xpnet.cuda import cublaslt, loader
-from xpnet.cuda.cublaslt import BIAS, NONE, RELU, SUMS, Matrix, Product
+from xpnet.cuda.cublaslt import BIAS, NONE, RELU, SUMS, Matrix, Product, described
 from xpnet.cuda.element import element
 from xpnet.functional.linear import linear as linear_op
 
@@ -66,7 +66,7 @@ def product(
         The product, or what it was added to; or NotImplemented.
     """
     dtype = a.dtype
-    if dtype != b.dtype or loader.is_replaced() or not _is_available():  # the emulator has kernels alone
+    if dtype != b.dtype or loader.is_replaced():  # the emulator has kernels alone
         return NotImplemented
     epilogue = (BIAS if bias is not None else 0) + (RELU if relu else 0) or (NONE if sums is None else SUMS)
     adds = total is not None
@@ -114,7 +114,7 @@ def _way(
     """The way for arrays of these shapes and strides; None if it is CuPy's."""
     t = element(dtype)
     axes = len(shape_a), len(shape_b)
-    if t is None or min(axes) < 2 or max(axes) > 3 or shape_a[-1] != shape_b[-2]:
+    if t is None or not _is_available() or min(axes) < 2 or max(axes) > 3 or shape_a[-1] != shape_b[-2]:
         return None
     batches = {shape[0] for shape in (shape_a, shape_b) if len(shape) == 3}
     batch = max(batches, default=1)
@@ -125,8 +125,8 @@ def _way(
     a, ta, copy_a = _matrix(shape_a, strides_a, dtype.itemsize)
     b, tb, copy_b = _matrix(shape_b, strides_b, dtype.itemsize)
     out = Matrix(n, m, n, m * n)
-    described = Product(t.dtype, compute, tb, ta, b, a, out, batch, epilogue, adds)
-    return _Way((copy_a, copy_b), (m, n) if max(axes) == 2 else (batch, m, n), described)
+    made = described(t.dtype, compute, tb, ta, b, a, out, batch, epilogue, adds)
+    return _Way((copy_a, copy_b), (m, n) if max(axes) == 2 else (batch, m, n), made)
 
 
 def _matrix(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[Matrix, bool, bool]:
@@ -168,7 +168,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Any:
         return y
 
     def into(dy: Array, room: Room) -> tuple[Any, ...]:
-        dy, summed = dy.reshape(y.shape), []
+        dy, summed = shaped(dy, y.shape), []
 
         def by_weight(out: Array | None) -> Array:
             sums = loader.room(room.get(2), bias)
@@ -179,18 +179,29 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Any:
             return made
 
         return (
-            lambda out: arrays.matmul(dy, weight).reshape(x.shape),
+            lambda out: shaped(multiplied(dy, weight), x.shape),
             by_weight,
             lambda out: summed.pop() if summed else arrays.sum_rows(dy, out),
         )
 
-    return y.reshape(*x.shape[:-1], y.shape[1]), Joint(into)
+    return shaped(y, (*x.shape[:-1], y.shape[1])), Joint(into)
 
 
 def gradient_of_weight(dy: Array, rows: Array, out: Array | None, total: Array | None) -> Array:
     """dy^T x of rows, added to `total` where there is one and cuBLASLt can."""
     added = NotImplemented if total is None else product(dy.T, rows, total=total)
-    return arrays.matmul(dy.T, rows, out) if added is NotImplemented else added
+    return multiplied(dy.T, rows, out) if added is NotImplemented else added
+
+
+def multiplied(a: Array, b: Array, out: Array | None = None) -> Array:
+    """`arrays.matmul` inside of an op, which has looked at its arguments."""
+    made: Any = product(a, b, out)
+    return arrays.matmul(a, b, out) if made is NotImplemented else made
+
+
+def shaped(a: Array, shape: tuple[int, ...]) -> Array:
+    """a in another shape; a itself, no view of it, where it has that: a leaf adopts a gradient of its own."""
+    return a if a.shape == shape else namespace(a).reshape(a, shape)
 
 
 def rows_of(x: Array) -> Array:

@@ -55,7 +55,8 @@ def clip_to_norm(x: Array, norm: Array, max_norm: float) -> Any:
     if t is None or norm.dtype != t.scalar or not loader.is_contiguous(x):
         return NotImplemented
     if x.size:
-        norm = namespace(x).asarray(norm)  # NumPy's square root of a 0-d array is a scalar
+        if type(norm) is not type(x):  # NumPy's square root of a 0-d array is a scalar
+            norm = namespace(x).asarray(norm)
         grid = (loader.flat_blocks(x.size, t.vector * BLOCK),)
         args = (x, norm, t.scalar(max_norm), loader.int64(x.size))
         loader.kernel(FILE, _name("clip", t))(grid, (BLOCK,), args)

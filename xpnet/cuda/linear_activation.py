@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.core import arrays
 from xpnet.core.backend import Array
 from xpnet.core.node import Joint, Room
 from xpnet.cuda.activations import bias_forward, bias_pullback, slope
 from xpnet.cuda.element import element
-from xpnet.cuda.gemm import gradient_of_weight, product, rows_of
+from xpnet.cuda.gemm import gradient_of_weight, multiplied, product, rows_of, shaped
 from xpnet.functional.linear import linear_activation as op
 
 
@@ -35,7 +34,7 @@ def linear_activation(
     y = product(rows, weight.T, None, bias, relu=True) if activation == "relu" else NotImplemented
     kept = y
     if y is NotImplemented:
-        z = arrays.matmul(rows, weight.T)
+        z = multiplied(rows, weight.T)
         y = bias_forward(activation, t, number, z, bias)
         kept = z if activation == "gelu" else y
     of_activation = bias_pullback(activation, t, number, kept, bias)
@@ -43,9 +42,9 @@ def linear_activation(
     def into(dy: Array, room: Room) -> tuple[Any, ...]:
         dz, dbias = of_activation(dy, room.get(2))
         return (
-            lambda out: arrays.matmul(dz, weight).reshape(x.shape),
+            lambda out: shaped(multiplied(dz, weight), x.shape),
             lambda out: gradient_of_weight(dz, rows, out, room.sums.get(1)),
             dbias,
         )
 
-    return y.reshape(*x.shape[:-1], y.shape[1]), Joint(into)
+    return shaped(y, (*x.shape[:-1], y.shape[1])), Joint(into)

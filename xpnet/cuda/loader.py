@@ -90,7 +90,7 @@ class Target:
         self, factory: ModuleFactory, arch: int, multiprocessors: int, options: dict[str, Any]
     ) -> None:
         self.factory, self.arch, self.multiprocessors, self.options = factory, arch, multiprocessors, options
-        self.kernels: dict[tuple[Any, ...], Kernel] = {}
+        self.kernels: dict[tuple[str, str, int, int, bool], Kernel] = {}
 
     def build(self, file: str, name: str, cluster: int, shared: int, cooperative: bool) -> Kernel:
         """Compile one kernel, or fetch it from CuPy's disk cache."""
@@ -191,6 +191,12 @@ int64 = functools.lru_cache(4096)(np.int64)
 uint32 = functools.lru_cache(4096)(np.uint32)
 
 
+@functools.lru_cache(4096)
+def scalar(kind: Any, value: float) -> Any:
+    """A setting of an op as a NumPy scalar of this type; 0.0 and -0.0 are one."""
+    return kind(value)
+
+
 # ---- arrays as kernels see them ---------------------------------------------------------------------------
 
 
@@ -212,10 +218,15 @@ def address(x: Array) -> int:
 
 def stream() -> int:
     """The address of the stream that work goes to now."""
+    pointer: int = _current_stream()().ptr
+    return pointer
+
+
+@functools.cache
+def _current_stream() -> Any:
     from cupy.cuda import get_current_stream
 
-    pointer: int = get_current_stream().ptr
-    return pointer
+    return get_current_stream
 
 
 def is_contiguous(x: Array) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,12 @@ def _weights(t: Element, vec: int, lanes: int) -> str:
 
 
 @cache
+def _lanes(n: int, vec: int) -> int | None:
+    """The fewest threads that hold a row of n values; None if it is too long."""
+    return next((lanes for lanes in LANES if n <= HELD * vec * lanes), None)
+
+
+@cache
 def _gradient(t: Element, vec: int) -> str:
     return f"scores_gradient<{t.ctype}, {vec}, {BLOCK}>"
 
@@ -44,6 +50,14 @@ def instances(arch: int) -> dict[str, list[str]]:
     return {FILE: names}
 
 
+_NO_STRIDES = [np.int64(0)] * 4
+
+
+@lru_cache(1024)
+def _causal(heads: int, length: int, first: int | None) -> tuple[np.int32, ...]:
+    return np.int32(heads), np.int32(length), np.int32(first is not None), np.int32(first or 0)
+
+
 @attention.attention_weights.kernel("cupy")
 def attention_weights(s: Array, scale: float, mask: Array | None = None, first: int | None = None) -> Any:
     """See `xpnet.functional.attention.attention_weights`: one launch."""
@@ -52,21 +66,28 @@ def attention_weights(s: Array, scale: float, mask: Array | None = None, first: 
         return NotImplemented
     s, shape, n = loader.contiguous(s), s.shape, s.shape[-1]
     w = loader.empty(s, shape, t.scalar)
-    step = _vector(t) * s.dtype.itemsize
-    aligned = (loader.address(s) | n * s.dtype.itemsize) % step == 0 and loader.address(w) % 16 == 0
+    step = _vector(t) * s.itemsize
+    aligned = (loader.address(s) | n * s.itemsize) % step == 0 and loader.address(w) % 16 == 0
     vec = _vector(t) if aligned else 1
-    lanes = next((lanes for lanes in LANES if n <= HELD * vec * lanes), None)
+    lanes = _lanes(n, vec)
     if lanes is None:
         return NotImplemented
-    kind, strides = 0, [loader.int64(0)] * 4
+    kind, strides = 0, _NO_STRIDES
     heads, length = (shape[-3] if s.ndim > 2 else 1), shape[-2]
     if mask is not None:
         xp, kind = namespace(s), 1 if mask.dtype == np.bool_ else 2
         mask = xp.reshape(xp.broadcast_to(mask, shape), (math.prod(shape[:-3]), heads, length, n))
         strides = [loader.int64(stride // mask.itemsize) for stride in mask.strides]
     block = max(128, lanes)
-    sizes = (loader.int64(s.size // n), loader.int32(n), t.scalar(scale), mask, loader.int32(kind), *strides)
-    causal = tuple(map(loader.int32, (heads, length, first is not None, first or 0)))
+    sizes = (
+        loader.int64(s.size // n),
+        loader.int32(n),
+        loader.scalar(t.scalar, scale),
+        mask,
+        loader.int32(kind),
+        *strides,
+    )
+    causal = _causal(heads, length, first)
     grid = (loader.ceil_div(s.size // n, block // lanes),)
     loader.kernel(FILE, _weights(t, vec, lanes))(grid, (block,), (s, w, *sizes, *causal))
     return w
@@ -85,7 +106,7 @@ def scores_gradient(w: Array, dw: Array, total: Array, scale: float = 1.0) -> An
     bits = n * w.dtype.itemsize | loader.address(w) | loader.address(dw) | loader.address(ds)
     vec = 1 if bits % 16 else t.vector
     pieces = w.size // vec
-    sizes = (t.scalar(scale), loader.uint32(pieces), loader.uint32(n // vec))
+    sizes = (loader.scalar(t.scalar, scale), loader.uint32(pieces), loader.uint32(n // vec))
     run = loader.kernel(FILE, _gradient(t, vec))
     run((loader.ceil_div(pieces, BLOCK),), (BLOCK,), (w, dw, total, ds, *sizes))
     return ds

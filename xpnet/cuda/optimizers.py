@@ -7,7 +7,7 @@ in a captured step that is part of the numbers that each replay writes (`xpnet.c
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -99,28 +99,35 @@ def _step(rule: str, arrays: tuple[Array | None, ...], values: Values, h: Any, s
     theta, grad = arrays[0], arrays[1]
     assert theta is not None
     assert grad is not None
-    t, g = element(theta.dtype), element(grad.dtype)
-    if t is None or g is None or (t, g) not in PAIRS or not _fit(theta, grad, arrays[2:]):
+    case = _case(rule, theta.dtype, grad.dtype, theta.size)
+    if case is None or not _fit(theta, grad, arrays[2:]):
         return NotImplemented
-    n = theta.size
-    if n == 0:
+    name, grid, count, dtype = case
+    if not count:
         return None
     scale = scaled.scaling.get()
     rows = 1 if scale is None or scale.known is None else scaled.ROWS
-    numbers = _hyperparameters(rule, theta, values, h, step, t.scalar, rows)
-    run = loader.kernel(FILE, _name(rule, t, g))
+    numbers = _hyperparameters(rule, theta, values, h, step, dtype, rows)
     moments = (*arrays[2:], None, None)[:3]
     if scale is None:
-        under = (None, _NO, None, _NO)
+        under = _NOT_SCALED
     else:
         scale.taken.append(True)
         under = (scale.state, loader.int32(scale.undo), scale.known, loader.int32(numbers.size // rows))
-    grid = (loader.flat_blocks(n, t.vector * BLOCK),)
-    run(grid, (BLOCK,), (theta, grad, *moments, numbers, loader.int64(n), *under))
+    loader.kernel(FILE, name)(grid, (BLOCK,), (theta, grad, *moments, numbers, count, *under))
     return None
 
 
-_NO = np.int32(0)
+_NOT_SCALED = (None, np.int32(0), None, np.int32(0))
+
+
+@lru_cache(1024)
+def _case(rule: str, theta: Any, grad: Any, n: int) -> tuple[str, tuple[int], np.int64, Any] | None:
+    """Kernel, grid, size, and the type of its numbers, for arrays of these dtypes; None without a kernel."""
+    t, g = element(theta), element(grad)
+    if t is None or g is None or (t, g) not in PAIRS:
+        return None
+    return _name(rule, t, g), (loader.flat_blocks(n, t.vector * BLOCK),), np.int64(n), t.scalar
 
 
 @scaled.look.kernel("cupy")
@@ -146,7 +153,7 @@ def adapt(state: Array, word: Array, seen: Array, constants: scaled.Constants) -
 def _fit(theta: Array, grad: Array, moments: tuple[Array | None, ...]) -> bool:
     """Whether all are contiguous and of one size, the moments of theta's dtype."""
     n, dtype = theta.size, theta.dtype
-    if not loader.is_contiguous(theta) or not loader.is_contiguous(grad) or grad.size != n:
+    if not (loader.is_contiguous(theta) and loader.is_contiguous(grad)) or grad.size != n:
         return False
     for m in moments:
         if m is not None and (m.dtype != dtype or m.size != n or not loader.is_contiguous(m)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -48,9 +47,10 @@ def instances(arch: int) -> dict[str, list[str]]:
 
 
 class Plan(NamedTuple):
-    """The output's shape, the kernel's sizes as in XP_WINDOWS, and how many elements a window has."""
+    """The output's shape and size, the kernel's sizes as in XP_WINDOWS, and how many a window has."""
 
     output: tuple[int, ...]
+    size: int
     sizes: tuple[np.int32, ...]
     elements: int
 
@@ -66,7 +66,8 @@ def plan(
     """
     w = pooling.windows_over(loader.Shaped(x), kernel, stride, padding, dilation, ceil_mode, name)
     sizes = (*x[2:], *w.size, *w.kernel, *w.stride, *w.padding, *pair(dilation, "dilation", 1))
-    return Plan((*x[:2], *w.size), tuple(map(np.int32, sizes)), w.kernel[0] * w.kernel[1])
+    output = (*x[:2], *w.size)
+    return Plan(output, math.prod(output), tuple(map(np.int32, sizes)), w.kernel[0] * w.kernel[1])
 
 
 def _plan(x: Array, *options: Any) -> tuple[Element, Plan] | None:
@@ -74,11 +75,14 @@ def _plan(x: Array, *options: Any) -> tuple[Element, Plan] | None:
     t = element(x.dtype)
     if t is None or x.ndim != 4 or not 0 < x.size < MOST:
         return None
-    options = tuple(tuple(o) if isinstance(o, list) else o for o in options)
-    if not all(isinstance(o, Hashable) for o in options):
-        plan.__wrapped__(x.shape, *options)  # refuses it by name
-    made = plan(x.shape, *options)
-    return (t, made) if math.prod(made.output) < MOST else None
+    try:
+        hash(options)
+    except TypeError:  # a list, or what is refused by name
+        options = tuple([tuple(o) if isinstance(o, list) else o for o in options])
+        made = plan.__wrapped__(x.shape, *options)
+    else:
+        made = plan(x.shape, *options)
+    return (t, made) if made.size < MOST else None
 
 
 def _launch(kernel: str, threads: int, *args: Any) -> None:
@@ -92,9 +96,9 @@ def _max(x: Array, *options: Any) -> Any:
     t, made = found
     x = loader.contiguous(x)
     where = "unsigned char" if made.elements < 256 else "int"
-    y = loader.empty(x, made.output, x.dtype)
+    y, n = loader.empty(x, made.output, x.dtype), made.size
     winner = loader.empty(x, made.output, _WINNERS[where])
-    _launch(_max_pool(t, where), y.size, x, y, winner, loader.int32(y.size), *made.sizes)
+    _launch(_max_pool(t, where), n, x, y, winner, loader.int32(n), *made.sizes)
 
     def pullback(dy: Array) -> Array:
         dx = loader.empty(x, x.shape, x.dtype)
@@ -130,7 +134,8 @@ def max_pool2d_indices(
     t, made = found
     x = loader.contiguous(x)
     places = loader.empty(x, made.output, np.int64)
-    _launch(_max_pool(t, "long long"), places.size, x, None, places, loader.int32(places.size), *made.sizes)
+    n = made.size
+    _launch(_max_pool(t, "long long"), n, x, None, places, loader.int32(n), *made.sizes)
     return places
 
 

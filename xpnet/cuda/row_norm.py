@@ -57,19 +57,21 @@ class Plan(NamedTuple):
     """How rows of a length are launched."""
 
     vec: int
-    lanes: int
+    forward: str
+    backward: str
     block: tuple[int]
     per_block: int  # rows
 
 
 @cache
-def plan(t: Element, n: int, aligned: bool) -> Plan | None:
+def plan(t: Element, n: int, aligned: bool, centred: bool = True) -> Plan | None:
     """The fewest threads that hold a row of n values; None if it is too long."""
     vec = _vector(t) if aligned and n % _vector(t) == 0 else 1
     for lanes in LANES:
         if n <= HELD * vec * lanes:
             block = max(128, lanes)
-            return Plan(vec, lanes, (block,), block // lanes)
+            forward, backward = (_name(way, t, vec, lanes, centred) for way in ("forward", "backward"))
+            return Plan(vec, forward, backward, (block,), block // lanes)
     return None
 
 
@@ -112,22 +114,25 @@ def _normalize(
     """Rows of n values; `shape`: segment, per and groups of the source; `centred`: less their mean."""
     dtypes = None if weight is None else weight.dtype, None if bias is None else bias.dtype
     case = _case(x.dtype, x.size, n, shape, dtypes, eps)
-    if case is None or not all(a is None or loader.is_contiguous(a) for a in (weight, bias)):
+    if case is None:
         return NotImplemented
+    for a in (weight, bias):
+        if a is not None and not loader.is_contiguous(a):
+            return NotImplemented
     t, rows, step, narrow, eps, geometry = case
     x = loader.contiguous(x)
-    p = plan(t, n, loader.address(x) % step == 0)
+    p = plan(t, n, loader.address(x) % step == 0, centred)
     if p is None:
         return NotImplemented
     segment, per, groups = shape
     y, saved = loader.empty(x, x.shape, x.dtype), loader.empty(x, (1 + centred, rows), t.scalar)
     blocks = loader.ceil_div(rows, p.per_block)
     args = (x, weight, bias, narrow, y, saved, eps, *geometry)
-    loader.kernel(FILE, _name("forward", t, p.vec, p.lanes, centred))((blocks,), p.block, args)
+    loader.kernel(FILE, p.forward)((blocks,), p.block, args)
 
     def into(dy: Array, room: Room) -> tuple[Any, ...]:
         dy = loader.contiguous(dy)
-        q = plan(t, n, (loader.address(x) | loader.address(dy)) % step == 0)
+        q = plan(t, n, (loader.address(x) | loader.address(dy)) % step == 0, centred)
         assert q is not None or p.vec > 1
         if q is None:  # dy lies askew, and single values of it would be too many
             dy, q = dy + 0, p
@@ -138,8 +143,8 @@ def _normalize(
             grid = min(grid, WORKERS // q.per_block)
             parts = loader.empty(x, (1 + centred, grid * q.per_block, n), t.scalar)
         dx = loader.empty(x, x.shape, x.dtype)
-        backward = loader.kernel(FILE, _name("backward", t, q.vec, q.lanes, centred))
-        backward((grid,), q.block, (x, dy, weight, narrow, saved, dx, parts, *geometry))
+        args = (x, dy, weight, narrow, saved, dx, parts, *geometry)
+        loader.kernel(FILE, q.backward)((grid,), q.block, args)
         if affine and not ordinary:
             channels = per * groups
             parts = loader.empty(x, (2, rows // groups, channels), t.scalar)

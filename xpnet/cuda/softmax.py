@@ -5,7 +5,7 @@ Backward computes from the output, as PyTorch does: of 16 bits, from the rounded
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from xpnet.core.backend import Array
@@ -36,37 +36,42 @@ def instances(arch: int) -> dict[str, list[str]]:
     }
 
 
-@cache
-def _plan(t: Element, n: int, aligned: bool, log: bool) -> tuple[str, str, int, int] | None:
-    """Both kernels, threads a block, rows a block; None for rows that no block holds."""
+@lru_cache(1024)
+def _plan(dtype: Any, size: int, n: int, aligned: bool, log: bool) -> tuple[Any, ...] | None:
+    """Both kernels, grid, block, and what comes after the arrays; None for rows that no block holds."""
+    t, rows = element(dtype), size // n
+    assert t is not None
     vec = t.vector if aligned and n % t.vector == 0 else 1
     for lanes in LANES:
         if n <= HELD * vec * lanes:
             block = max(128, lanes)
             forward, backward = (_name(way, t, vec, lanes, log) for way in ("forward", "backward"))
-            return forward, backward, block, block // lanes
+            grid = (loader.ceil_div(rows, block // lanes),)
+            return forward, backward, grid, (block,), (loader.int64(rows), loader.int32(n))
     return None
 
 
 def _softmax(x: Array, axis: int, dim: int | None, dtype: Any, log: bool) -> Any:
-    t = element(x.dtype)
     axis = activations.one_axis(axis, dim)
-    if t is None or dtype is not None or x.ndim == 0 or x.size == 0 or axis not in (-1, x.ndim - 1):
+    if (
+        element(x.dtype) is None
+        or dtype is not None
+        or x.ndim == 0
+        or x.size == 0
+        or axis not in (-1, x.ndim - 1)
+    ):
         return NotImplemented
     x, n = loader.contiguous(x), x.shape[-1]
-    rows = x.size // n
     y = loader.empty(x, x.shape, x.dtype)
 
     def run(way: int, *arrays: Array) -> bool:
         bits = 0
         for a in arrays:
             bits |= loader.address(a)
-        p = _plan(t, n, bits % 16 == 0, log)
+        p = _plan(x.dtype, x.size, n, bits % 16 == 0, log)
         if p is None:
             return False
-        *names, block, per_block = p
-        grid = (loader.ceil_div(rows, per_block),)
-        loader.kernel(FILE, names[way])(grid, (block,), (*arrays, loader.int64(rows), loader.int32(n)))
+        loader.kernel(FILE, p[way])(p[2], p[3], (*arrays, *p[4]))
         return True
 
     if not run(0, x, y):
