@@ -9,6 +9,7 @@ import xpnet
 from tests.cpu.native import needs_native
 from xpnet import functional as F
 from xpnet import random
+from xpnet.core.arrays import matmul
 from xpnet.cpu.launch import product
 
 pytestmark = [pytest.mark.host, needs_native, pytest.mark.usefixtures("every_size")]
@@ -365,6 +366,10 @@ def test_products_of_stacks_as_they_lie(axes, shared, every_size):
         np.testing.assert_array_equal(found, product(np.ascontiguousarray(x), np.ascontiguousarray(y)))
         np.testing.assert_allclose(found, x.astype("float64") @ y, atol=1e-5)
     assert set(every_size) == {"batched_gemm"}
+    wide = np.matmul(a, b.astype("float64"))
+    found = matmul(np.ascontiguousarray(a), b.astype("float64"))
+    assert found.dtype == np.float64  # nothing is rounded to fit a kernel
+    np.testing.assert_array_equal(found, wide)
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -25,7 +25,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Any:
         if out is None:
             out = empty((a.shape[0], b.shape[-1]), FLOAT32)
         return out if product(a, b, out) else NotImplemented
-    if a.ndim < 2 or a.shape[:-2] != b.shape[:-2] or a.size * b.shape[-1] < _FEW:
+    if b.dtype.char != "f" or a.ndim < 2 or a.shape[:-2] != b.shape[:-2] or a.size * b.shape[-1] < _FEW:
         return NotImplemented
     shape = (*a.shape[:-1], b.shape[-1])
     if out is None:
