@@ -101,7 +101,6 @@ def save(run: Run, path: Path) -> None:
     """Write a run as JSON, all of it or nothing."""
     data = {"format": FORMAT, **asdict(run)}
     for m in data["measurements"]:
-        m["seconds"] = [float(f"{s:.5g}") for s in m["seconds"]]
         m["error"] = None if m["error"] is None else float(f"{m['error']:.3g}")
     text = json.dumps(data, indent=1)
     # one line a measurement: rounds side by side

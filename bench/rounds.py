@@ -87,7 +87,7 @@ def take_turns(
             except Exception as error:  # one column's failure must not end the run, and is reported
                 m.fail(error)
                 continue
-            m.seconds.append(seconds)
+            m.seconds.append(float(f"{seconds:.5g}"))  # as it is saved: a file gives the same tables
             m.interruptions.append(interrupted)
         alive = [(player, m) for player, m in alive if m.missing is None]
 

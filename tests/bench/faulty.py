@@ -36,7 +36,7 @@ def spin():
     import threading
 
     def work():
-        end = time.perf_counter() + 0.1
+        end = time.perf_counter() + 0.3
         while time.perf_counter() < end:
             pass
 

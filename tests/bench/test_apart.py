@@ -166,7 +166,7 @@ def test_the_load_is_at_work_as_long_as_the_block():
 
 
 def test_a_turn_waits_until_other_processes_sleep(apart, tmp_path):
-    """A thread of the process works on for 0.1 s after its answer."""
+    """A thread of the process works on for 0.3 s after its answer."""
     spins = apart("spins").processes[0]
     if spins.running() is None:
         pytest.skip("the system does not tell")
