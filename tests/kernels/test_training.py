@@ -46,7 +46,7 @@ def test_five_steps_with_every_kernel(launch: Launch, monkeypatch: pytest.Monkey
     with launch.on(order=3), registered(launch, *cuda.launchers()) as counted:
         found, trained = train()
     products = {name: counted.pop(name, 0) for name in ("linear", "matmul")}
-    # by cuBLAS, where it is: a step has 2 of the first layer, which has no bias; the others' ops make their own
+    # by cuBLAS, where it is: 2 a step of the first layer, which has no bias; the others' ops make their own
     assert products == ({"linear": 5, "matmul": 10} if launch.gpu else {"linear": 0, "matmul": 0}), products
     assert counted == Counter({
         "batch_norm_relu": 5, "philox_dropout": 5, "linear_activation": 5, "cross_entropy": 5,
