@@ -92,15 +92,16 @@ static void pool_row(const pooled *p, const float *x, long i, float *y, uint8_t 
 }
 
 static void max_pool_task(void *context, long index) {
-  const pooled *p = context;
-  long end = at_most(p->planes * p->rows, (index + 1) * ROWS);
-  for (long r = index * ROWS; r < end; r++) {
-    const float *x = p->x + r / p->rows * p->height * p->width;
-    long i = r % p->rows, at = r * p->columns;
-    if (tiled(p))
-      pool_tiles(x + 2 * i * p->width, x + (2 * i + 1) * p->width, p->y + at, p->winner + at, p->columns);
+  const pooled k = *(const pooled *)context, *p = &k; /* bytes are written, which might be the shared one's */
+  long first = index * ROWS, end = at_most(k.planes * k.rows, first + ROWS), i = first % k.rows, area = k.height * k.width;
+  const float *x = k.x + first / k.rows * area;
+  const int tiles = tiled(p);
+  for (long r = first; r < end; r++) {
+    if (tiles)
+      pool_tiles(x + 2 * i * k.width, x + (2 * i + 1) * k.width, k.y + r * k.columns, k.winner + r * k.columns, k.columns);
     else
-      pool_row(p, x, i, p->y + at, p->winner + at);
+      pool_row(p, x, i, k.y + r * k.columns, k.winner + r * k.columns);
+    if (++i == k.rows) i = 0, x += area;
   }
 }
 
@@ -118,9 +119,8 @@ static void max_pool(const argument *a) {
 }
 
 /* The gradient of two rows, from a row of windows of 2 by 2. */
-INLINE void unpool_tiles(float *top, float *low, const float *dy, const uint8_t *winner, long columns) {
-  vi low_lanes, high_lanes;
-  for (int l = 0; l < W; l++) low_lanes[l] = l / 2 + (l & 1) * W, high_lanes[l] = low_lanes[l] + W / 2;
+INLINE void unpool_tiles(float *top, float *low, const float *dy, const uint8_t *winner, long columns, vi low_lanes,
+                         vi high_lanes) {
   for (long j = 0; j < columns; j += W) {
     long n = columns - j, wide = 2 * n;
     vb bytes = {0};
@@ -146,16 +146,18 @@ INLINE void unpool_tiles(float *top, float *low, const float *dy, const uint8_t 
 }
 
 /* dy where it won, 0 elsewhere; sums in the order of the elements of the windows, as the body makes them. */
-static void max_pool_gradient_task(void *context, long plane) {
-  const pooled *p = context;
+static void gradient_of_plane(const pooled *p, long plane) {
   float *dx = p->x + plane * p->height * p->width;
   const float *dy = p->y + plane * p->rows * p->columns;
   const uint8_t *winner = p->winner + plane * p->rows * p->columns;
   if (tiled(p)) {
-    for (long i = 0; i < p->rows; i++) {
-      float *top = dx + 2 * i * p->width, *low = top + p->width;
-      unpool_tiles(top, low, dy + i * p->columns, winner + i * p->columns, p->columns);
-      for (long j = 2 * p->columns; j < p->width; j++) top[j] = low[j] = 0;
+    vi low_lanes, high_lanes;
+    for (int l = 0; l < W; l++) low_lanes[l] = l / 2 + (l & 1) * W, high_lanes[l] = low_lanes[l] + W / 2;
+    long width = p->width, columns = p->columns, rows = p->rows;
+    for (long i = 0; i < rows; i++) {
+      float *top = dx + 2 * i * width, *low = top + width;
+      unpool_tiles(top, low, dy + i * columns, winner + i * columns, columns, low_lanes, high_lanes);
+      for (long j = 2 * columns; j < width; j++) top[j] = low[j] = 0;
     }
     memset(dx + 2 * p->rows * p->width, 0, (p->height - 2 * p->rows) * p->width * sizeof *dx);
     return;
@@ -172,8 +174,17 @@ static void max_pool_gradient_task(void *context, long plane) {
     }
 }
 
+/* images of a task: memory is written in long stretches */
+static long together(const pooled *p) { return at_least(1, SPAN / (p->height * p->width)); }
+
+static void max_pool_gradient_task(void *context, long index) {
+  const pooled *p = context;
+  long some = together(p), end = at_most(p->planes, (index + 1) * some);
+  for (long plane = index * some; plane < end; plane++) gradient_of_plane(p, plane);
+}
+
 /* max_pool_gradient(dx, dy, winner, ...): the other arguments as forward */
 static void max_pool_gradient(const argument *a) {
   pooled p = pooled_of(a);
-  share(p.planes, max_pool_gradient_task, &p);
+  share(parts(p.planes, together(&p)), max_pool_gradient_task, &p);
 }
