@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet.core.checks import number, size
 from xpnet.optim.optimizer import Optimizer
-from xpnet.optim.schedules import Schedule
+from xpnet.optim.schedules import Schedule, each_group
 
 
 def _has_momentum(name: str, optimizer: Optimizer, wanted: bool) -> bool:
@@ -25,15 +25,6 @@ def _set_momentum(group: dict[str, Any], momentum: float) -> None:
         group["betas"] = (momentum, *group["betas"][1:])
     else:
         group["momentum"] = momentum
-
-
-def _each(name: str, what: str, optimizer: Optimizer, value: Any) -> list[float]:
-    """A number of each group, from as many or from one for all."""
-    groups = len(getattr(optimizer, "param_groups", [{}]))
-    values = list(value) if isinstance(value, list | tuple) else [value] * groups
-    if len(values) != groups:
-        raise ValueError(f"{name}: {len(values)} values of {what} for {groups} groups")
-    return [number(name, what, v, 0) for v in values]
 
 
 class CyclicLR(Schedule):
@@ -98,10 +89,10 @@ class CyclicLR(Schedule):
         self.mode, self.gamma = mode, number(name, "gamma", gamma)
         self.scale_fn, self.scale_mode = scale_fn, scale_mode
         self.cycle_momentum = _has_momentum(name, optimizer, cycle_momentum)
-        lowest = _each(name, "base_lr", optimizer, base_lr)
-        self.max_lrs = _each(name, "max_lr", optimizer, max_lr)
-        self.base_momentums = _each(name, "base_momentum", optimizer, base_momentum)
-        self.max_momentums = _each(name, "max_momentum", optimizer, max_momentum)
+        lowest = each_group(name, "base_lr", optimizer, base_lr)
+        self.max_lrs = each_group(name, "max_lr", optimizer, max_lr)
+        self.base_momentums = each_group(name, "base_momentum", optimizer, base_momentum)
+        self.max_momentums = each_group(name, "max_momentum", optimizer, max_momentum)
         super().__init__(optimizer)
         if cycle_momentum:
             optimizer.scheduled |= {"momentum", "betas"}
@@ -217,7 +208,7 @@ class OneCycleLR(Schedule):
         self.base_momentum = number(name, "base_momentum", base_momentum)
         self.max_momentum = number(name, "max_momentum", max_momentum)
         self.cycle_momentum = _has_momentum(name, optimizer, cycle_momentum)
-        self._peaks = tuple(_each(name, "max_lr", optimizer, max_lr))
+        self._peaks = tuple(each_group(name, "max_lr", optimizer, max_lr))
         super().__init__(optimizer)
         if cycle_momentum:
             optimizer.scheduled |= {"momentum", "betas"}

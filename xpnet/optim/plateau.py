@@ -8,6 +8,7 @@ from typing import Any
 
 from xpnet.core.checks import number, size
 from xpnet.optim.optimizer import Optimizer
+from xpnet.optim.schedules import each_group
 
 
 class ReduceLROnPlateau:
@@ -59,13 +60,9 @@ class ReduceLROnPlateau:
             )
         if number(name, "factor", factor, 0) >= 1:
             raise ValueError(f"ReduceLROnPlateau: factor must be below 1, got {factor}")
-        groups = len(optimizer.param_groups)
-        least = list(min_lr) if isinstance(min_lr, list | tuple) else [min_lr] * groups
-        if len(least) != groups:
-            raise ValueError(f"{name}: {len(least)} values of min_lr for {groups} groups")
         self.optimizer = optimizer
         self.mode, self.threshold_mode, self.factor, self.min_lr = mode, threshold_mode, factor, min_lr
-        self.least = tuple(number(name, "min_lr", lr, 0) for lr in least)
+        self.least = tuple(each_group(name, "min_lr", optimizer, min_lr))
         self.threshold, self.eps = number(name, "threshold", threshold), number(name, "eps", eps, 0)
         self.patience = size(name, "patience", patience, 0)
         self.cooldown = size(name, "cooldown", cooldown, 0)

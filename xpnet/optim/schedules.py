@@ -10,6 +10,15 @@ from xpnet.core.recording import capturing, on_host
 from xpnet.optim.optimizer import Optimizer
 
 
+def each_group(name: str, what: str, optimizer: Optimizer, value: Any) -> list[float]:
+    """A number of each group, from as many or from one for all."""
+    groups = len(getattr(optimizer, "param_groups", [{}]))
+    values = list(value) if isinstance(value, list | tuple) else [value] * groups
+    if len(values) != groups:
+        raise ValueError(f"{name}: {len(values)} values of {what} for {groups} groups")
+    return [number(name, what, v, 0) for v in values]
+
+
 class Schedule:
     """Base class: a subclass gives `factor(t)`, t = 0, 1, ... counting calls of `step`.
 
