@@ -38,6 +38,7 @@ GATES = [
 ]
 
 ROWS = np.array([[3, 0, 1], [0, 0, 3]])
+FLAT, BAGS = np.asarray([1, 2, 0, 3, 1, 1, 2]), np.asarray([0, 2, 2, 6])  # the last one is of padding
 LATER = np.tril(np.ones((4, 5), bool))
 ADDED = np.cos(np.arange(20.0)).reshape(4, 5)
 QKV = ((2, 3, 4, 6), (2, 3, 5, 6), (2, 3, 5, 2))
@@ -117,6 +118,27 @@ ATTENTION = [
         lambda t, f, w: f.embedding(t.tensor(ROWS), w),
         batched=(),
     ),
+    *(
+        like_torch(
+            f"embedding_bag {mode}",
+            lambda w, m=mode: F.embedding_bag(FLAT, w, BAGS, mode=m, padding_idx=-2),
+            ((4, 3),),
+            lambda t, f, w, m=mode: f.embedding_bag(t.tensor(FLAT), w, t.tensor(BAGS), mode=m, padding_idx=2),
+            batched=(),
+        )
+        for mode in ("mean", "sum", "max")
+    ),
+    like_torch(
+        "embedding_bag with factors",
+        lambda w, s: F.embedding_bag(
+            FLAT, w, [*BAGS, 7], mode="sum", per_sample_weights=s, include_last_offset=True
+        ),
+        ((4, 3), (7,)),
+        lambda t, f, w, s: f.embedding_bag(
+            t.tensor(FLAT), w, t.tensor(BAGS), mode="sum", per_sample_weights=s
+        ),
+        batched=(),
+    ),
     like_torch(
         "rms_norm",
         lambda x, w: F.rms_norm(x, (3, 2), w, 1e-3),
@@ -193,18 +215,23 @@ def loss_of(
     target: Any = None,
     label: str = "",
     positive: bool = False,
+    weight: Any = None,
     **options: Any,
 ) -> list[Case]:
-    """The three reductions of F.name and torch's; `target` is a constant behind the arrays."""
+    """The three reductions of F.name and torch's; `target` and `weight` are constants."""
 
     def case(reduction: str) -> Case:
         def ours(*x: Any) -> Any:
             more = [] if target is None else [fixed(target, x[0])]
-            return getattr(F, name)(*x, *more, reduction=reduction, **options)
+            words = options if weight is None else options | {"weight": fixed(weight, x[0])}
+            return getattr(F, name)(*x, *more, reduction=reduction, **words)
 
         def theirs(t: Any, f: Any, *x: Any) -> Any:
             more = [] if target is None else [t.tensor(fixed(target, x[0]), dtype=x[0].dtype)]
-            return getattr(f, name)(*x, *more, reduction=reduction, **options)
+            words = dict(options)
+            if weight is not None:
+                words["weight"] = t.tensor(fixed(weight, x[0]), dtype=x[0].dtype)
+            return getattr(f, name)(*x, *more, reduction=reduction, **words)
 
         return like_torch(
             f"{name} {label} {reduction}",
@@ -221,6 +248,9 @@ def loss_of(
 
 PAIRS = [
     *loss_of("l1_loss"),
+    *loss_of("l1_loss", label="weighted", weight=SHARES),
+    *loss_of("mse_loss", label="weighted", weight=SHARES),
+    *loss_of("huber_loss", label="weighted", weight=SHARES, delta=0.7),
     *loss_of("smooth_l1_loss"),
     *loss_of("smooth_l1_loss", label="0.3", beta=0.3),
     *loss_of("huber_loss", label="0.7", delta=0.7),

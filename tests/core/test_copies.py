@@ -53,6 +53,7 @@ RULES.pop("Optimizer", None)
 RULES["LBFGS"] = lambda p, lr: WithClosure(p, lr=lr)
 RULES["Lookahead"] = lambda p, lr: optim.Lookahead(optim.Adam(p, lr=lr), k=2)
 RULES["Muon"] = lambda p, lr: optim.Muon([p.weight], lr=lr)
+RULES["MuonWithAuxAdam"] = lambda p, lr: optim.MuonWithAuxAdam(optim.matrices_and_others(p), lr=lr)
 RULES.pop("SAM")  # its step takes a closure
 SCHEDULES = {
     "StepLR": lambda o: optim.StepLR(o, 2),

@@ -12,6 +12,7 @@ import xpnet
 from tests.cases import cross_entropy_oracle
 from xpnet import functional as F
 from xpnet import to_numpy
+from xpnet.functional.weighing import weighed
 
 
 def tensor(data, dtype="float64"):
@@ -226,6 +227,25 @@ def test_targets_do_not_broadcast(loss):
     """(N,) against (N, 1) would silently make an (N, N) loss."""
     with pytest.raises(ValueError, match=rf"{loss.__name__}: input \(4,\) and target \(4, 1\)"):
         loss(tensor(np.zeros(4)), np.zeros((4, 1)))
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.huber_loss])
+def test_a_weight_of_each_element_has_the_shape_of_the_input(loss):
+    x = tensor(np.zeros((4, 2)))
+    with pytest.raises(ValueError, match=rf"{loss.__name__}: weight has shape \(2,\), expected \(4, 2\)"):
+        loss(x, np.zeros((4, 2)), weight=[1.0, 2.0])
+
+
+def test_a_mean_by_weights_of_elements_counts_in_an_epoch_by_their_sum():
+    """The mean over two batches is that over both at once."""
+    rng = np.random.default_rng(0)
+    x, y, w = (rng.random((6, 2)) for _ in range(3))
+    parts = [
+        weighed(lambda a, b, s=s: F.mse_loss(a, b, weight=w[s]), tensor(x[s]), y[s], 3)
+        for s in (slice(2), slice(2, 6))
+    ]
+    means, totals = [v.item() for v, _ in parts], [float(weight.total) for _, weight in parts]
+    assert np.average(means, weights=totals) == pytest.approx(F.mse_loss(tensor(x), y, weight=w).item())
 
 
 # ---- the other losses -------------------------------------------------------------------------------------

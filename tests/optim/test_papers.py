@@ -138,6 +138,41 @@ def test_muons_matrices_are_nearly_orthogonal(shape):
     assert (np.abs(np.linalg.svd(rough)[1] - 1) < 0.35).all()
 
 
+def test_muon_with_adam_is_each_of_them_on_its_own_parameters():
+    xpnet.manual_seed(0)
+    layers = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+    ours, other = nn.Sequential(*layers), nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3))
+    other.load_state_dict(ours.state_dict())
+    options = {"lr": 0.05, "weight_decay": 0.1}
+    rule = optim.MuonWithAuxAdam(optim.matrices_and_others(ours, 0.1), lr=0.05)
+    hidden = {"0.weight", "1.weight"}
+    named = dict(other.named_parameters())
+    rules = (
+        optim.Muon([named[n] for n in sorted(hidden)], **options, adjust_lr_fn="match_rms_adamw"),
+        optim.AdamW([named["2.weight"]], **options, betas=(0.9, 0.95), eps=1e-7),
+        optim.AdamW(
+            [p for n, p in named.items() if p.ndim == 1],
+            lr=0.05,
+            weight_decay=0.0,
+            betas=(0.9, 0.95),
+            eps=1e-7,
+        ),
+    )
+    for t in range(6):
+        if t == 3:  # the state of a run, in a new rule
+            state = rule.state_dict()
+            rule = optim.MuonWithAuxAdam(optim.matrices_and_others(ours, 0.1), lr=0.05)
+            rule.load_state_dict(state)
+        for p, q in zip(ours.parameters(), other.parameters(), strict=True):
+            g = np.random.default_rng(t).normal(size=p.shape).astype(np.float32)
+            p.grad, q.grad = xpnet.asarray(g), xpnet.asarray(g)
+        rule.step()
+        for each in rules:
+            each.step()
+    for (name, p), q in zip(ours.named_parameters(), other.parameters(), strict=True):
+        np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=1e-6, atol=1e-7, err_msg=name)
+
+
 def test_lookahead_goes_back_a_part_of_the_way():
     ours, other = ([xpnet.tensor(a, requires_grad=True) for a in start()] for _ in range(2))
     rule, plain = optim.Lookahead(optim.SGD(ours, lr=0.1), k=3, alpha=0.4), optim.SGD(other, lr=0.1)
@@ -206,6 +241,12 @@ WRONG = {
         lambda: optim.Muon(nn.Linear(2, 3)),
         ValueError,
         r"Muon: a parameter of shape \(3,\) is no matrix",
+    ),
+    "no model": (lambda: optim.matrices_and_others([]), TypeError, "expected a Module, got list"),
+    "a vector among matrices": (
+        lambda: optim.MuonWithAuxAdam(nn.Linear(2, 3)),
+        ValueError,
+        r"MuonWithAuxAdam: a parameter of shape \(3,\) is no matrix; put it into a group with use_muon=False",
     ),
     "a word": (
         lambda: optim.Muon([nn.Linear(2, 3).weight], adjust_lr_fn="x"),

@@ -102,6 +102,19 @@ ATTENTION = {
 }
 TABLES = {
     "Embedding": (lambda n, d: n.Embedding(7, 3, **d), [whole(7, 4, 5)], {}),
+    **{
+        f"EmbeddingBag of {mode}": (
+            lambda n, d, m=mode: n.EmbeddingBag(7, 3, mode=m, **d),
+            [whole(7, 4, 5)],
+            {},
+        )
+        for mode in ("mean", "sum", "max")
+    },
+    "EmbeddingBag with padding": (
+        lambda n, d: n.EmbeddingBag(7, 3, padding_idx=-2, **d),
+        [whole(7, 4, 5)],
+        {},
+    ),
     "Embedding with padding": (lambda n, d: n.Embedding(7, 3, padding_idx=-2, **d), [whole(7, 30)], {}),
     "RMSNorm": (lambda n, d: n.RMSNorm(5, **d), [data(4, 3, 5)], {}),
     "RMSNorm, 2 axes": (lambda n, d: n.RMSNorm((3, 5), eps=0.1, **d), [data(4, 3, 5)], {}),

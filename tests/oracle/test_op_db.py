@@ -153,14 +153,19 @@ ROWS = {
         F.embedding,
         "weight input:x padding_idx=None max_norm=None norm_type=2.0 scale_grad_by_freq=False sparse=False",
     ),
+    "nn.functional.embedding_bag": Row(
+        F.embedding_bag,
+        "weight input:x offsets=None max_norm=None norm_type=2.0 scale_grad_by_freq=False mode='mean' "
+        "sparse=False per_sample_weights=None include_last_offset=False padding_idx=None",
+    ),
     "nn.functional.rms_norm": Row(F.rms_norm, "input:x normalized_shape weight=None eps=None"),
     "nn.functional.scaled_dot_product_attention": Row(
         F.scaled_dot_product_attention,
         "query key value attn_mask=None dropout_p=0.0 is_causal=False scale=None enable_gqa=False",
     ),
-    "nn.functional.l1_loss": Row(F.l1_loss, "input:x target reduction='mean'"),
+    "nn.functional.l1_loss": Row(F.l1_loss, "input:x target reduction='mean' weight=None"),
     "nn.functional.smooth_l1_loss": Row(F.smooth_l1_loss, "input:x target reduction='mean' beta=1.0"),
-    "nn.functional.huber_loss": Row(F.huber_loss, "input:x target reduction='mean' delta=1.0"),
+    "nn.functional.huber_loss": Row(F.huber_loss, "input:x target reduction='mean' delta=1.0 weight=None"),
     "nn.functional.kl_div": Row(F.kl_div, "input:x target reduction='mean' log_target=False"),
     "nn.functional.binary_cross_entropy": Row(
         F.binary_cross_entropy, "input:x target weight=None reduction='mean'"
@@ -263,7 +268,7 @@ ROWS = {
     ),
     "nn.functional.cross_entropy": Row(F.cross_entropy, "input:logits target " + LOSS),
     "nn.functional.nll_loss": Row(F.nll_loss, "input:log_probabilities target " + LOSS),
-    "nn.functional.mse_loss": Row(F.mse_loss, "input:x target reduction='mean'"),
+    "nn.functional.mse_loss": Row(F.mse_loss, "input:x target reduction='mean' weight=None"),
     "nn.functional.binary_cross_entropy_with_logits": Row(
         F.binary_cross_entropy_with_logits,
         "input:logits target weight=None reduction='mean' pos_weight=None",

@@ -14,6 +14,14 @@ from xpnet.train import Trainer
 
 pytestmark = pytest.mark.host
 X, Y = np.random.default_rng(0).normal(size=(8, 1, 8, 8)).astype(np.float32), np.arange(8) % 3
+AROUND = "schedule-free", "schedule-free sgd", "lookahead", "sam"
+NO_DECAY = "rprop", "lbfgs"
+
+
+@pytest.mark.parametrize("name", NO_DECAY)
+def test_a_rule_without_weight_decay_says_so(name):
+    with pytest.raises(ValueError, match=f"{name}: this rule has no weight decay, got 0.1; add F.l2"):
+        make("optimizer", name)(nn.Linear(2, 2), weight_decay=0.1)
 
 
 @pytest.mark.parametrize("name", sorted(KINDS["model"]))
@@ -31,7 +39,7 @@ def test_models_of_pictures(name):
 def test_rules_make_the_loss_smaller(name):
     xpnet.manual_seed(0)
     model = nn.Linear(64, 3)
-    rule = make("optimizer", name)(model, weight_decay=1e-4)
+    rule = make("optimizer", name)(model, weight_decay=0 if name in NO_DECAY else 1e-4)
     trainer = Trainer(model, F.cross_entropy, rule, verbose=False)
     losses = trainer.fit((X.reshape(8, 64), Y), epochs=20)["train_loss"]
     assert losses[-1] < losses[0]
@@ -63,7 +71,7 @@ def test_no_epoch_has_a_rate_of_0(name, epochs):
 
 
 def test_names_are_those_of_the_tables():
-    assert set(KINDS["optimizer"]) == {*OPTIMIZERS, "schedule-free", "lookahead", "sam"}
+    assert set(KINDS["optimizer"]) == {*OPTIMIZERS, *AROUND, *NO_DECAY}
     assert set(KINDS["activation"]) == set(ACTIVATIONS)
     for kind in KINDS:
         space = Space({"x": named(kind)})

@@ -48,6 +48,7 @@ __all__ = [
     "elbo_loss",
     "elu",
     "embedding",
+    "embedding_bag",
     "flatten",
     "gaussian_kl",
     "gaussian_nll_loss",
@@ -118,6 +119,7 @@ __all__ = [
 
 if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.functional.attention import scaled_dot_product_attention
+    from xpnet.functional.bags import embedding_bag
     from xpnet.functional.ctc import ctc_loss
     from xpnet.functional.distances import (
         cosine_embedding_loss,
@@ -183,6 +185,7 @@ else:
         __name__,
         {
             "attention": "scaled_dot_product_attention",
+            "bags": "embedding_bag",
             "ctc": "ctc_loss",
             "distances": (
                 "cosine_embedding_loss cosine_similarity margin_ranking_loss "

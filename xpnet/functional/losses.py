@@ -30,15 +30,38 @@ from xpnet.functional.targets import as_constant, class_indices, class_weight, r
 Result = tuple[Array, Pullback]
 
 
-def _elementwise(value: Array, like: Array, reduction: str, *derivatives: Callable[[], Array]) -> Result:
+def _elementwise(
+    value: Array,
+    like: Array,
+    reduction: str,
+    *derivatives: Callable[[], Array],
+    weight: Array | None = None,
+    total: Array | None = None,
+) -> Result:
     """Reduce a loss of every element to the dtype of `like`; `derivatives`: by input and target.
 
-    All are of `widen(like)`: float16 may hold the result and not what it is made of.
+    All are of `widen(like)`: float16 may hold the result and not what it is made of. `weight` multiplies each
+    loss, and "mean" divides by `total`: default, the number of losses.
     """
-    y, spread = reduce_losses(value, reduction)
-    return narrow(y, like), lambda dy: tuple(
-        lambda out, of=of: narrow(of() * spread(widen(dy)), like) for of in derivatives
-    )
+    y, spread = reduce_losses(value if weight is None else value * weight, reduction, total)
+
+    def by(of: Callable[[], Array], dy: Array) -> Array:
+        scale = spread(widen(dy))
+        return narrow(of() * (scale if weight is None else scale * weight), like)
+
+    return narrow(y, like), lambda dy: tuple(lambda out, of=of: by(of, dy) for of in derivatives)
+
+
+def _element_weight(weight: Any, like: Array, name: str) -> tuple[Array | None, Array | None]:
+    """A weight of each element, in the dtype and place of `like`, and the sum of them; None for none."""
+    if weight is None:
+        return None, None
+    weight = as_constant(weight, like)
+    if tuple(weight.shape) != tuple(like.shape):
+        raise ValueError(
+            f"{name}: weight has shape {tuple(weight.shape)}, expected {tuple(like.shape)}, that of the input"
+        )
+    return weight, namespace(weight).sum(weight, dtype=weight.dtype)
 
 
 # ---- classification ---------------------------------------------------------------------------------------
@@ -384,14 +407,15 @@ def _spread(weight: Any, like: Array, name: str) -> Array:
         ) from None
 
 
-@differentiable(loss=True, anywhere=("target",))
-def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
+@differentiable(loss=True, anywhere=("target", "weight"))
+def mse_loss(x: Array, target: Any, *, reduction: str = "mean", weight: Any = None) -> Result:
     """(x - t)^2; gradient 2 (x - t).
 
     Args:
         x: any shape.
         target: the same shape.
         reduction: "mean" over all elements, "sum" or "none".
+        weight: of each element, the same shape; "mean" then divides by the sum of the weights.
 
     Returns:
         A loss without axes, or with "none" one of the shape of x.
@@ -406,7 +430,9 @@ def mse_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
     floating("mse_loss", x)
     wide = widen(x)
     error = wide - same_shape(wide, target, "mse_loss")
-    return _elementwise(error * error, x, reduction, lambda: 2 * error, lambda: -2 * error)
+    weight, total = _element_weight(weight, wide, "mse_loss")
+    by = lambda: 2 * error
+    return _elementwise(error * error, x, reduction, by, lambda: -by(), weight=weight, total=total)
 
 
 @differentiable(loss=True, anywhere=("target",))

@@ -12,7 +12,7 @@ from xpnet.core.op import differentiable
 from xpnet.core.places import namespace
 from xpnet.core.recording import by_values
 from xpnet.core.shapes import unbroadcast
-from xpnet.functional.losses import _elementwise, _spread
+from xpnet.functional.losses import _element_weight, _elementwise, _spread
 from xpnet.functional.targets import as_constant, reduce_losses, same_shape
 
 Result = tuple[Array, Pullback]
@@ -24,14 +24,15 @@ def _pair(name: str, x: Array, target: Any) -> tuple[Any, Array, Array]:
     return namespace(x), wide, same_shape(wide, target, name)
 
 
-@differentiable(loss=True, anywhere=("target",))
-def l1_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
+@differentiable(loss=True, anywhere=("target", "weight"))
+def l1_loss(x: Array, target: Any, *, reduction: str = "mean", weight: Any = None) -> Result:
     """|x - t|; gradient sign(x - t).
 
     Args:
         x: any shape.
         target: the same shape.
         reduction: "mean" over all elements, "sum" or "none".
+        weight: of each element, the same shape; "mean" then divides by the sum of the weights.
 
     Returns:
         A loss without axes, or with "none" one of the shape of x.
@@ -45,7 +46,9 @@ def l1_loss(x: Array, target: Any, *, reduction: str = "mean") -> Result:
     """
     xp, z, t = _pair("l1_loss", x, target)
     error = z - t
-    return _elementwise(xp.abs(error), x, reduction, lambda: xp.sign(error), lambda: -xp.sign(error))
+    weight, total = _element_weight(weight, z, "l1_loss")
+    by = lambda: xp.sign(error)
+    return _elementwise(xp.abs(error), x, reduction, by, lambda: -by(), weight=weight, total=total)
 
 
 @differentiable(loss=True, anywhere=("target",))
@@ -79,8 +82,10 @@ def smooth_l1_loss(x: Array, target: Any, *, reduction: str = "mean", beta: floa
     return _elementwise(value, x, reduction, by, lambda: -by())
 
 
-@differentiable(loss=True, anywhere=("target",))
-def huber_loss(x: Array, target: Any, *, reduction: str = "mean", delta: float = 1.0) -> Result:
+@differentiable(loss=True, anywhere=("target", "weight"))
+def huber_loss(
+    x: Array, target: Any, *, reduction: str = "mean", delta: float = 1.0, weight: Any = None
+) -> Result:
     """(x - t)^2 / 2, and beyond delta the straight line delta (|x - t| - delta / 2) (Huber, 1964).
 
     Args:
@@ -88,6 +93,7 @@ def huber_loss(x: Array, target: Any, *, reduction: str = "mean", delta: float =
         target: the same shape.
         reduction: "mean" over all elements, "sum" or "none".
         delta: where the square ends, above 0.
+        weight: of each element, the same shape; "mean" still divides by their number, as in PyTorch.
 
     Returns:
         A loss without axes, or with "none" one of the shape of x.
@@ -105,8 +111,9 @@ def huber_loss(x: Array, target: Any, *, reduction: str = "mean", delta: float =
     error = z - t
     size = xp.abs(error)
     value = xp.where(size <= delta, 0.5 * error * error, delta * (size - 0.5 * delta))
+    weight, _ = _element_weight(weight, z, "huber_loss")
     by = lambda: xp.clip(error, -delta, delta)
-    return _elementwise(value, x, reduction, by, lambda: -by())
+    return _elementwise(value, x, reduction, by, lambda: -by(), weight=weight)
 
 
 @differentiable(loss=True, anywhere=("target",))

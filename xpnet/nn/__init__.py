@@ -86,6 +86,7 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "FocalLoss",
     "GRUCell",
@@ -194,7 +195,13 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.nn.attention import MultiheadAttention
     from xpnet.nn.autoencoder import VAE, Autoencoder
     from xpnet.nn.distances import CosineSimilarity, PairwiseDistance
-    from xpnet.nn.embedding import CategoryEmbedding, Embedding, RotaryEmbedding, SinusoidalEncoding
+    from xpnet.nn.embedding import (
+        CategoryEmbedding,
+        Embedding,
+        EmbeddingBag,
+        RotaryEmbedding,
+        SinusoidalEncoding,
+    )
     from xpnet.nn.gates import GLU, Hardsigmoid, Hardswish, LogSigmoid, LogSoftmax, Mish, PReLU, SiLU, SwiGLU
     from xpnet.nn.gpt import GPT
     from xpnet.nn.losses import (
@@ -278,7 +285,7 @@ else:
             "attention": "MultiheadAttention",
             "autoencoder": "Autoencoder VAE",
             "distances": "CosineSimilarity PairwiseDistance",
-            "embedding": "CategoryEmbedding Embedding RotaryEmbedding SinusoidalEncoding",
+            "embedding": "CategoryEmbedding Embedding EmbeddingBag RotaryEmbedding SinusoidalEncoding",
             "gates": "GLU Hardsigmoid Hardswish LogSigmoid LogSoftmax Mish PReLU SiLU SwiGLU",
             "gpt": "GPT",
             "losses": (

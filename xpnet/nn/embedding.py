@@ -13,6 +13,7 @@ from xpnet.core.places import namespace
 from xpnet.core.recording import depends_on
 from xpnet.core.structure import concat
 from xpnet.core.tensor import array_of
+from xpnet.functional.bags import check_mode
 from xpnet.nn.module import Layer, Module
 from xpnet.nn.parameter import Buffer, Parameter
 
@@ -46,12 +47,13 @@ class Embedding(Layer):
         weight_init: init.Initializer | None = None,
         dtype: str = "float32",
     ) -> None:
-        self.num_embeddings = n = size("Embedding", "num_embeddings", num_embeddings)
-        self.embedding_dim = size("Embedding", "embedding_dim", embedding_dim)
+        name = type(self).__name__
+        self.num_embeddings = n = size(name, "num_embeddings", num_embeddings)
+        self.embedding_dim = size(name, "embedding_dim", embedding_dim)
         if padding_idx is not None:
-            padding_idx = size("Embedding", "padding_idx", padding_idx, -n)
+            padding_idx = size(name, "padding_idx", padding_idx, -n)
             if padding_idx >= n:
-                raise ValueError(f"Embedding: padding_idx={padding_idx} is not one of {n} rows")
+                raise ValueError(f"{name}: padding_idx={padding_idx} is not one of {n} rows")
             padding_idx %= n
         self.padding_idx = padding_idx
         make = (
@@ -59,9 +61,7 @@ class Embedding(Layer):
             if weight_init is None
             else weight_init
         )
-        self.weight = Parameter(
-            initializer("Embedding", "weight_init", make)((n, self.embedding_dim), dtype=dtype)
-        )
+        self.weight = Parameter(initializer(name, "weight_init", make)((n, self.embedding_dim), dtype=dtype))
         if padding_idx is not None:
             self.weight.data[padding_idx, :] = 0.0
 
@@ -73,6 +73,59 @@ class Embedding(Layer):
         """The sizes."""
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
+class EmbeddingBag(Embedding):
+    """The sum, mean or maximum of the rows of a bag: `F.embedding_bag` with a table that is learned.
+
+    Args:
+        num_embeddings: n, rows.
+        embedding_dim: d, their length.
+        mode: "mean", "sum" or "max".
+        include_last_offset: offsets have one more, the end of the last bag.
+        padding_idx: the row of this number begins as 0, counts for nothing and has no gradient.
+        weight_init: makes the table from its shape; default N(0, 1), as in PyTorch.
+        dtype: default float32.
+
+    Raises:
+        TypeError: a size is not a whole number.
+        ValueError: a size is below 1, there is no row `padding_idx`, or another mode.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.EmbeddingBag(10, 3)(xpnet.asarray([1, 2, 4, 5]), xpnet.asarray([0, 1])).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        mode: str = "mean",
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        weight_init: init.Initializer | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, padding_idx, weight_init=weight_init, dtype=dtype)
+        self.mode, self.include_last_offset = check_mode("EmbeddingBag", mode), include_last_offset
+
+    def forward(self, x: Any, offsets: Any = None, per_sample_weights: Any = None) -> Any:
+        """(B, L), or (n,) with offsets (B,) -> (B, d); `per_sample_weights` like x."""
+        return F.embedding_bag(
+            x,
+            self.weight,
+            offsets,
+            mode=self.mode,
+            per_sample_weights=per_sample_weights,
+            include_last_offset=self.include_last_offset,
+            padding_idx=self.padding_idx,
+        )
+
+    def extra_repr(self) -> str:
+        """The sizes and the mode."""
+        return f"{super().extra_repr()}, mode={self.mode!r}"
 
 
 _SPREAD = 0.1  # of the initial vectors: standardised numbers beside them have 1

@@ -51,6 +51,7 @@ __all__ = [
     "MultiStepLR",
     "MultiplicativeLR",
     "Muon",
+    "MuonWithAuxAdam",
     "NAdam",
     "Noise",
     "OneCycleLR",
@@ -72,6 +73,7 @@ __all__ = [
     "clip_grad_value",
     "groups_by_pattern",
     "layerwise_groups",
+    "matrices_and_others",
 ]
 
 if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
@@ -81,9 +83,10 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.optim.around import SAM, Lookahead
     from xpnet.optim.asgd import ASGD
     from xpnet.optim.cycles import CyclicLR, OneCycleLR
-    from xpnet.optim.groups import groups_by_pattern, layerwise_groups
+    from xpnet.optim.groups import groups_by_pattern, layerwise_groups, matrices_and_others
     from xpnet.optim.lbfgs import LBFGS
     from xpnet.optim.muon import Muon
+    from xpnet.optim.muon_adam import MuonWithAuxAdam
     from xpnet.optim.plans import (
         ChainedScheduler,
         ConstantLR,
@@ -107,9 +110,10 @@ else:
             "around": "Lookahead SAM",
             "asgd": "ASGD",
             "cycles": "CyclicLR OneCycleLR",
-            "groups": "groups_by_pattern layerwise_groups",
+            "groups": "groups_by_pattern layerwise_groups matrices_and_others",
             "lbfgs": "LBFGS",
             "muon": "Muon",
+            "muon_adam": "MuonWithAuxAdam",
             "plans": (
                 "ChainedScheduler ConstantLR LambdaLR LinearLR MultiStepLR MultiplicativeLR PolynomialLR "
                 "SequentialLR WarmupStableDecayLR"

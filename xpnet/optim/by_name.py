@@ -8,6 +8,9 @@ from xpnet.nn.module import Module
 from xpnet.optim.adafactor import Adafactor
 from xpnet.optim.adam_family import LAMB, Adamax, Lion, NAdam, RAdam
 from xpnet.optim.adan import Adan
+from xpnet.optim.asgd import ASGD
+from xpnet.optim.groups import matrices_and_others
+from xpnet.optim.muon_adam import MuonWithAuxAdam
 from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 
@@ -16,6 +19,7 @@ OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], float]] = {
     "sgd": (SGD, {}, 0.1),
     "momentum": (SGD, {"momentum": 0.9}, 0.02),
     "nesterov": (SGD, {"momentum": 0.9, "nesterov": True}, 0.02),
+    "asgd": (ASGD, {}, 0.1),
     "adagrad": (Adagrad, {}, 0.02),
     "adadelta": (Adadelta, {}, 1.0),
     "rmsprop": (RMSprop, {}, 0.002),
@@ -28,6 +32,7 @@ OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], float]] = {
     "lion": (Lion, {}, 0.0005),
     "adan": (Adan, {}, 0.005),
     "adafactor": (Adafactor, {}, 0.02),
+    "muon": (MuonWithAuxAdam, {}, 0.005),
 }
 
 
@@ -38,8 +43,8 @@ def make_optimizer(name: str, model: Module, lr: float | None = None, weight_dec
         name: a key of `OPTIMIZERS`.
         model: what it trains.
         lr: default: the one of the table.
-        weight_decay: acts on the weights, not on biases and norms. Except with "adamw" it is the gradient of
-            the penalty weight_decay / 2 * sum W^2.
+        weight_decay: acts on the weights, not on biases and norms. It is the gradient of the penalty
+            weight_decay / 2 * sum W^2, except with rules that are said to decouple it, such as "adamw".
 
     >>> from xpnet import nn
     >>> from xpnet.optim.by_name import make_optimizer
@@ -48,6 +53,8 @@ def make_optimizer(name: str, model: Module, lr: float | None = None, weight_dec
     """
     rule, settings, usual_lr = OPTIMIZERS[name]
     settings = {**settings, "lr": usual_lr if lr is None else lr}
+    if rule is MuonWithAuxAdam:
+        return rule(matrices_and_others(model, weight_decay), **settings)
     if not weight_decay:
         return rule(model, **settings, weight_decay=0.0)
     return rule(decayed_weights(model, weight_decay), **settings)

@@ -7,6 +7,7 @@ from typing import Any
 
 from xpnet.core.checks import number
 from xpnet.nn.container import ModuleList, Sequential
+from xpnet.nn.embedding import Embedding
 from xpnet.nn.module import Module
 from xpnet.nn.patterns import matching
 
@@ -89,3 +90,42 @@ def _layers(module: Module) -> list[Any]:
         elif isinstance(part, Module) or part.requires_grad:
             found.append(part)
     return found
+
+
+def matrices_and_others(model: Module, weight_decay: float = 0.0) -> list[dict[str, Any]]:
+    """Groups for `MuonWithAuxAdam`: the matrices of hidden layers, and what Muon is not for.
+
+    The tables of embeddings, the last matrix, filters of convolutions, biases and norms go to AdamW.
+
+    Args:
+        model: whose parameters they are.
+        weight_decay: of matrices, filters and tables.
+
+    Returns:
+        The groups that have parameters.
+
+    Raises:
+        TypeError: no Module.
+
+    >>> from xpnet import nn, optim
+    >>> model = nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 8), nn.Linear(8, 9))
+    >>> groups = optim.matrices_and_others(model)
+    >>> [(group["use_muon"], [p.shape for p in group["params"]]) for group in groups]
+    [(True, [(8, 8)]), (False, [(9, 8), (9, 8)]), (False, [(8,), (9,)])]
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"matrices_and_others: expected a Module, got {type(model).__name__}")
+    tables = {id(layer.weight) for layer in model.modules() if isinstance(layer, Embedding)}
+    parameters = list(model.parameters())
+    matrices = [p for p in parameters if p.ndim == 2]
+    hidden = {id(p) for p in matrices[:-1]} - tables
+    parts = [
+        ([p for p in parameters if id(p) in hidden], True, weight_decay),
+        ([p for p in parameters if id(p) not in hidden and p.ndim >= 2], False, weight_decay),
+        ([p for p in parameters if p.ndim < 2], False, 0.0),
+    ]
+    return [
+        {"params": members, "use_muon": matrix, "weight_decay": decay}
+        for members, matrix, decay in parts
+        if members
+    ]

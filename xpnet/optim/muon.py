@@ -74,25 +74,29 @@ class Muon(Optimizer):
     adjust_lr_fn: str | None = None
     _: KW_ONLY
     maximize: bool = False
-    moments = ("momentum_buffer",)
+    moments: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
     alone: ClassVar[bool] = True
+    others: ClassVar[str] = "train it with AdamW"
 
     def add_param_group(self, group: dict[str, Any]) -> None:
         """As of `Optimizer`; parameters have two axes."""
         word = group.get("adjust_lr_fn", self.defaults["adjust_lr_fn"])
         if word not in (None, "original", "match_rms_adamw"):
-            raise ValueError(f'Muon: adjust_lr_fn must be "original" or "match_rms_adamw", got {word!r}')
+            raise ValueError(
+                f'{type(self).__name__}: adjust_lr_fn must be "original" or "match_rms_adamw", got {word!r}'
+            )
         super().add_param_group(group)
-        for p in self.param_groups[-1]["params"]:
-            if p.ndim != 2:
+        added = self.param_groups[-1]
+        for p in added["params"]:
+            if p.ndim != 2 and added.get("use_muon", True):
                 self.param_groups.pop()
-                raise ValueError(
-                    f"Muon: a parameter of shape {tuple(p.shape)} is no matrix; train it with AdamW"
-                )
+                self._rates.pop()
+                name, shape = type(self).__name__, tuple(p.shape)
+                raise ValueError(f"{name}: a parameter of shape {shape} is no matrix; {self.others}")
 
     def update(self, span: MomentSpan | Wide) -> None:
         """One step on one matrix."""
-        (mean,), grads, h = span.moments, span.grads, span.h
+        mean, grads, h = span.moments[0], span.grads, span.h
         xp, shape = namespace(grads), tuple(span.parameters[0].shape)
         mean += (1 - h.momentum) * (grads - mean)
         u = grads + h.momentum * (mean - grads) if h.nesterov else mean

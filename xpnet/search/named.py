@@ -77,18 +77,44 @@ def _size(shape: tuple[int, ...]) -> int:
     return size
 
 
-def _schedule_free(model: nn.Module, lr: float | None = None, weight_decay: float = 0.0) -> optim.Optimizer:
-    params = decayed_weights(model, weight_decay) if weight_decay else model
-    return optim.AdamWScheduleFree(params, lr=0.01 if lr is None else lr)
+def _groups(model: nn.Module, weight_decay: float) -> Any:
+    return decayed_weights(model, weight_decay) if weight_decay else model
+
+
+def _adamw_schedule_free(model: nn.Module, lr: float | None = None, weight_decay: float = 0.0) -> Any:
+    return optim.AdamWScheduleFree(_groups(model, weight_decay), lr=0.01 if lr is None else lr)
+
+
+def _sgd_schedule_free(model: nn.Module, lr: float | None = None, weight_decay: float = 0.0) -> Any:
+    return optim.SGDScheduleFree(_groups(model, weight_decay), lr=0.1 if lr is None else lr)
+
+
+def _rprop(model: nn.Module, lr: float | None = None, weight_decay: float = 0.0) -> Any:
+    _without_decay("rprop", weight_decay)
+    return optim.Rprop(model, lr=0.001 if lr is None else lr)
+
+
+def _lbfgs(model: nn.Module, lr: float | None = None, weight_decay: float = 0.0) -> Any:
+    _without_decay("lbfgs", weight_decay)
+    return optim.LBFGS(model, lr=1.0 if lr is None else lr, max_iter=4, line_search_fn="strong_wolfe")
+
+
+def _without_decay(name: str, weight_decay: float) -> None:
+    if weight_decay:
+        raise ValueError(f"{name}: this rule has no weight decay, got {weight_decay}; add F.l2 to the loss")
 
 
 RULES: dict[str, Callable[..., Any]] = {
     **{name: lambda *args, n=name, **kw: make_optimizer(n, *args, **kw) for name in OPTIMIZERS},
-    "schedule-free": _schedule_free,
+    "schedule-free": _adamw_schedule_free,
+    "schedule-free sgd": _sgd_schedule_free,
+    "rprop": _rprop,
+    "lbfgs": _lbfgs,
     "lookahead": lambda *args, **kw: optim.Lookahead(make_optimizer("adam", *args, **kw)),
     "sam": lambda *args, **kw: optim.SAM(make_optimizer("momentum", *args, **kw)),
 }
-"""(model, lr=None, weight_decay=0.0) -> an optimizer, for a Trainer: some of them ask more than `step()`."""
+"""(model, lr=None, weight_decay=0.0) -> an optimizer, for a Trainer: some of them ask more than `step()`.
+"rprop" and "lbfgs" suit large batches, and have no weight decay."""
 
 
 KINDS: dict[str, dict[str, Callable[..., Any]]] = {

@@ -18,6 +18,16 @@ def embedding(graph: Graph, layer: nn.Embedding, x: Value) -> str:
     return graph.add("Gather", graph.constant(layer.weight, layer.weight.numpy().dtype), x.name)
 
 
+@translates(nn.EmbeddingBag)
+def embedding_bag(graph: Graph, layer: nn.EmbeddingBag, x: Value) -> str:
+    """Rows by number, and what becomes of them along their bag."""
+    if len(x.shape) != 2 or layer.padding_idx is not None:
+        raise TypeError("EmbeddingBag of flat bags or with a padding_idx is not ONNX's: give rows of x, full")
+    rows = graph.add("Gather", graph.constant(layer.weight, layer.weight.numpy().dtype), x.name)
+    of = {"mean": "ReduceMean", "sum": "ReduceSum", "max": "ReduceMax"}[layer.mode]
+    return graph.add(of, rows, graph.axes(1), keepdims=0)
+
+
 @translates(nn.RMSNorm)
 def rms_norm(graph: Graph, layer: nn.RMSNorm, x: Value) -> str:
     """x / sqrt(mean(x^2) + eps); opset 18 has no RMSNormalization."""
