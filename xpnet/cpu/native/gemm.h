@@ -8,7 +8,7 @@
 #define NC (4 * NR)
 #define NEAR (16 * MR) /* rows whose A stays in the second cache for all columns of a task */
 
-typedef struct {
+typedef struct product {
   long m, n, k;
   const float *a, *b;
   long a_row, a_column, b_row, b_column;
@@ -20,6 +20,7 @@ typedef struct {
   long rows, columns; /* of a task */
   long from, to, depth; /* terms whose A is packed, and how many are a step over k */
   float *packed;        /* A, or NULL: its rows are read as they are */
+  const struct product *next; /* the terms that follow, whose A is packed beside the work on these */
 } product;
 
 /* ---- tiles of C: MR rows of some vectors, in registers while terms are added ---- */
@@ -191,8 +192,18 @@ static void multiply_step(const product *p, long column, long columns, long row,
   }
 }
 
+static long tasks_of_packing(const product *p) {
+  return p->packed ? parts(p->m, MC) * parts(p->to - p->from, p->depth) : 0;
+}
+
+static long tasks_of(const product *p) { return parts(p->m, p->rows) * parts(p->n, p->columns); }
+
 static void multiply(void *context, long index) {
-  const product *p = context;
+  product *p = context;
+  if (index >= tasks_of(p)) {
+    pack_rows((void *)p->next, index - tasks_of(p));
+    return;
+  }
   long blocks = parts(p->m, p->rows), column = index / blocks * p->columns, row = index % blocks * p->rows;
   long columns = at_most(p->columns, p->n - column), rows = at_most(p->rows, p->m - row);
   for (long from = p->from; from < p->to; from += p->depth)
@@ -200,7 +211,7 @@ static void multiply(void *context, long index) {
 }
 
 #define LITTLE (1 << 18) /* multiply-adds, a few microseconds: as long as threads take to come */
-#define PACKED (1 << 22) /* floats of A packed at once, unless those of one step over k are more */
+#define PACKED (1 << 18) /* floats of A packed at once, which stay in a cache, unless one step over k has more */
 
 /* `within` a task: one of several products that are made at once. */
 static void multiply_all(product *p, int within) {
@@ -211,15 +222,19 @@ static void multiply_all(product *p, int within) {
   long columns = parts(p->n, p->columns), blocks = at_least(parts(8, columns), parts(p->m, 1024));
   p->rows = within ? p->m : at_least(4 * MR, parts(parts(p->m, blocks), MR) * MR);
   int few = p->a_column == 1 ? p->n <= FEW_OF_ROWS * NR : p->a_row == 1 && p->n <= FEW * NR;
-  /* as many steps over k as there is room for in one go: where threads meet, all wait for one that has no core */
   long tall = parts(p->m, MR) * MR;
   p->depth = parts(p->k, at_least(1, parts(p->k, KC)));
   long some = few ? p->k : at_least(1, PACKED / at_least(1, tall * p->depth)) * p->depth;
-  p->packed = few ? NULL : scratch(0, tall * at_most(some, p->k) * sizeof *p->packed);
-  for (p->from = 0; p->from < p->k; p->from = p->to) {
-    p->to = at_most(p->k, p->from + some);
-    if (!few) share(parts(p->m, MC) * parts(p->to - p->from, p->depth), pack_rows, p);
-    share(parts(p->m, p->rows) * columns, multiply, p);
+  float *packed = few ? NULL : scratch(0, tall * at_most(2 * some, p->k) * sizeof *packed);
+  p->from = 0, p->to = at_most(p->k, some), p->packed = packed;
+  if (!few) share(tasks_of_packing(p), pack_rows, p);
+  for (int turn = 1; p->from < p->k; turn ^= 1) {
+    product next = *p;
+    next.from = p->to, next.to = at_most(p->k, p->to + some), next.packed = few ? NULL : packed + turn * tall * some;
+    p->next = &next;
+    /* threads meet once for each part, since all wait there for one that has no core */
+    share(tasks_of(p) + tasks_of_packing(&next), multiply, p);
+    *p = next;
   }
 }
 
