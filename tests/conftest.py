@@ -1,5 +1,6 @@
 """Every test runs once on each backend named by `--backend`, with new arrays made there."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,15 @@ from .browser import chromium
 # the fake second device shows every array that is made on the default device by mistake
 DEVICES = {"array_api_strict": "device1", "torch": "cpu"}
 ONCE = ("kernels", "emulator")  # folders whose tests choose their arrays themselves
+
+LONG = (
+    *("capture/test_capture", "cupy/test_bits", "cupy/test_budgets", "cupy/test_against_numpy"),
+    *("kernels/test_nvrtc", "kernels/test_convolution", "docs/test_site", "docs/test_how_to", "test_types"),
+    *("oracle/test_op_db", "oracle/test_training", "train/test_bits", "train/test_resume_kills"),
+    *("lab/test_lab", "lab/test_cifar", "lab/test_page", "cli/test_runs", "cli/test_text", "cli/test_table"),
+    *("parallel/test_leaving", "parallel/test_parallel", "search/test_search", "fuzz/test_fuzz"),
+)
+"""Files of few tests that take long: they begin first, so that no process waits for the last of another."""
 
 # scripts for type checkers, some of them wrong; a device that would be this process's, NVRTC and all
 collect_ignore = ["typing", "cupy_on_cpu"]
@@ -51,7 +61,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """A file's tests run in one worker: what they share, a page or a run, is made once."""
     from xdist.scheduler import LoadFileScheduling
 
+    config.option.loadscopereorder = False  # the order of files is that of `pytest_collection_modifyitems`
     return LoadFileScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a worker of pytest-xdist, files that take long come first, then those of many tests."""
+    if not hasattr(config, "workerinput"):
+        return
+    size = Counter(item.path for item in items)
+    root = Path(__file__).parent
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        name = item.path.with_suffix("").as_posix().removeprefix(f"{root.as_posix()}/")
+        return LONG.index(name) if name in LONG else len(LONG), -size[item.path]
+
+    items.sort(key=place)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
