@@ -188,6 +188,10 @@ SPATIAL = [
     same_name("interpolate", ((2, 2, 3, 4, 2),), (5, 2, 3), None, "trilinear", label="trilinear"),
     same_name("interpolate", ((2, 2, 4, 5),), (9, 3), None, "bicubic", label="bicubic"),
     same_name("interpolate", ((2, 2, 4, 5),), (3, 2), None, "area", label="area"),
+    same_name("interpolate", ((2, 2, 7, 5),), (3, 6), None, "bilinear", label="antialias", antialias=True),
+    same_name(
+        "interpolate", ((2, 2, 7, 6),), (3, 2), None, "bicubic", True, None, True, label="cubic antialias"
+    ),
     same_name("adaptive_avg_pool1d", ((2, 3, 7),), 3),
     same_name("adaptive_avg_pool2d", ((2, 3, 5, 4),), (3, None)),
     same_name("adaptive_avg_pool2d", ((2, 3, 5, 4),), 1, label="to one"),

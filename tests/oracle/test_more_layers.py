@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 
 import xpnet  # noqa: E402
 from tests.oracle.test_layers import randomised, state_of  # noqa: E402
+from xpnet import functional as F  # noqa: E402
 from xpnet import nn  # noqa: E402
 
 RNG = np.random.default_rng(3)
@@ -567,6 +568,11 @@ MISFITS = {
         lambda: nn.Upsample(2, mode="bilinear")(X),
         ValueError,
         r"bilinear takes x of shape \(N, C, H, W\), got \(5, 3, 4\)",
+    ),
+    "antialias": (
+        lambda: F.interpolate(X, 2, mode="nearest", antialias=True),
+        ValueError,
+        "antialias is for the modes bilinear and bicubic, not for 'nearest'",
     ),
     "corners": (lambda: nn.Upsample(2, align_corners=True)(X), ValueError, "align_corners is not for mode"),
     "shuffle": (lambda: nn.PixelShuffle(2)(X), ValueError, r"has no multiple of 2\^2 channels"),

@@ -215,7 +215,7 @@ ROWS = {
         f"nn.functional.interpolate {mode}": Row(
             F.interpolate,
             "input:x size=None scale_factor=None mode='nearest' align_corners=None "
-            "recompute_scale_factor=None",
+            "recompute_scale_factor=None antialias=False",
         )
         for mode in ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area")
     },

@@ -32,6 +32,7 @@ class Map(NamedTuple):
         m: elements after.
         scale: the distance of neighbours after, in elements before.
         align: the ends stay where they are.
+        antialias: where there are fewer elements after, the weights reach as far as those are apart.
     """
 
     mode: str
@@ -39,6 +40,7 @@ class Map(NamedTuple):
     m: int
     scale: float
     align: bool = False
+    antialias: bool = False
 
 
 Taps = tuple[np.ndarray, np.ndarray]
@@ -64,14 +66,37 @@ def _linear(how: Map) -> Taps:
     return np.stack([low, np.minimum(low + 1, how.n - 1)], 1), np.stack([1 - part, part], 1)
 
 
-def _cubic(how: Map) -> Taps:
-    """Keys, 1981, with a = -0.75."""
-    at, a = _positions(how), -0.75
-    low = np.floor(at).astype(np.int64)
-    d = np.abs((at - low)[:, None] + np.array([1, 0, -1, -2]))
+def _keys(d: np.ndarray, a: float) -> np.ndarray:
+    """The weight at a distance (Keys, 1981)."""
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    return np.clip(low[:, None] + np.arange(-1, 3), 0, how.n - 1), np.where(d <= 1, near, far)
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+
+
+def _cubic(how: Map) -> Taps:
+    at = _positions(how)
+    low = np.floor(at).astype(np.int64)
+    d = np.abs((at - low)[:, None] + np.array([1, 0, -1, -2]))
+    return np.clip(low[:, None] + np.arange(-1, 3), 0, how.n - 1), _keys(d, -0.75)
+
+
+_FILTERS: dict[str, tuple[int, Callable[[np.ndarray], np.ndarray]]] = {
+    "linear": (1, lambda d: np.maximum(1 - d, 0)),
+    "cubic": (2, lambda d: _keys(d, -0.5)),  # as Pillow has it, and PyTorch after it
+}
+"""How far weights reach, and what they are at a distance."""
+
+
+def _antialiased(how: Map) -> Taps:
+    """Weights as wide as elements after are apart, which add up to 1."""
+    reach, weigh = _FILTERS[how.mode]
+    scale = how.scale if not how.align else (how.n - 1) / (how.m - 1) if how.m > 1 else 0.0
+    wide, centre = max(scale, 1.0), scale * (np.arange(how.m) + 0.5)
+    first = np.maximum((centre - reach * wide + 0.5).astype(np.int64), 0)
+    stop = np.minimum((centre + reach * wide + 0.5).astype(np.int64), how.n)
+    places = first[:, None] + np.arange((stop - first).max())
+    weights = np.where(places < stop[:, None], weigh(np.abs(places + 0.5 - centre[:, None]) / wide), 0.0)
+    return np.minimum(places, how.n - 1), weights / weights.sum(axis=1, keepdims=True)
 
 
 def _mean(how: Map) -> Taps:
@@ -98,7 +123,7 @@ _TAPS: dict[str, Callable[[Map], Taps]] = {
 
 def taps(how: Map) -> Taps:
     """What each element after is made of."""
-    return _TAPS[how.mode](how)
+    return _antialiased(how) if how.antialias else _TAPS[how.mode](how)
 
 
 def _transposed(how: Map) -> Taps:
@@ -172,6 +197,7 @@ def interpolate(
     mode: str = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Tensor:
     """Images, sequences or volumes in another size.
 
@@ -182,6 +208,8 @@ def interpolate(
         mode: "nearest", "nearest-exact" or "area" of any; "linear", "bilinear" or "bicubic", "trilinear".
         align_corners: the elements at the ends stay there, of the linear and cubic modes.
         recompute_scale_factor: take the ratio of the sizes, which are whole, and not `scale_factor`.
+        antialias: of "bilinear" and "bicubic", where images become smaller: every element counts, as with
+            Pillow, and fine patterns do not turn into coarse ones.
 
     Returns:
         (N, C, ...) of that size.
@@ -198,7 +226,7 @@ def interpolate(
     """
     return along_axes(
         floating("interpolate", x),
-        maps_of(tuple(x.shape), size, scale_factor, mode, align_corners, recompute_scale_factor),
+        maps_of(tuple(x.shape), size, scale_factor, mode, align_corners, recompute_scale_factor, antialias),
     )
 
 
@@ -209,6 +237,7 @@ def maps_of(
     mode: str,
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> tuple[Map, ...]:
     """The map of each axis. Raises as `interpolate` does."""
     name, axes = "interpolate", len(shape) - 2
@@ -222,6 +251,8 @@ def maps_of(
         )
     if align_corners is not None and own not in ("linear", "cubic"):
         raise ValueError(f"{name}: align_corners is not for mode {mode!r}")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(f"{name}: antialias is for the modes bilinear and bicubic, not for {mode!r}")
     if (size is None) == (scale_factor is None):
         raise ValueError(f"{name}: pass size or scale_factor, one of them")
     given = size if scale_factor is None else scale_factor
@@ -238,7 +269,8 @@ def maps_of(
     ratio = scale_factor is None or recompute_scale_factor or own == "mean"
     scales = [n / m if ratio else 1 / s for n, m, s in zip(shape[2:], sizes, each, strict=True)]
     return tuple(
-        Map(own, n, m, s, bool(align_corners)) for n, m, s in zip(shape[2:], sizes, scales, strict=True)
+        Map(own, n, m, s, bool(align_corners), bool(antialias))
+        for n, m, s in zip(shape[2:], sizes, scales, strict=True)
     )
 
 
