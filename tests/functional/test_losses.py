@@ -355,6 +355,18 @@ def test_a_probability_is_in_0_to_1(worst):
     with pytest.raises(ValueError, match=rf"binary_cross_entropy: x must be prob.*got {worst}; for scores"):
         F.binary_cross_entropy(np.array([0.5, worst]), np.array([1.0, 0.0]))
     assert np.isnan(float(F.binary_cross_entropy(np.array([0.5, np.nan]), np.array([1.0, 0.0]))))
+    with pytest.raises(ValueError, match=rf"binary_cross_entropy: the target must be in .* got {worst}"):
+        F.binary_cross_entropy(np.array([0.5, 0.5]), np.array([1.0, worst]))
+    zeros = np.zeros((1, 2))
+    with pytest.raises(ValueError, match=rf"elbo_loss: samples must be in .* got {worst}"):
+        F.elbo_loss((zeros, zeros, zeros), np.array([[1.0, worst]]), "bernoulli")
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("variance", [-2, np.array([1.0, -2.0])])
+def test_a_variance_is_not_negative(variance):
+    with pytest.raises(ValueError, match=r"gaussian_nll_loss: the variance must not be negative, got -2"):
+        F.gaussian_nll_loss(np.zeros(2), np.zeros(2), variance)
 
 
 def test_the_mean_over_no_samples_is_nan():

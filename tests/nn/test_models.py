@@ -1,13 +1,16 @@
 """Ready models."""
 
+import math
 from functools import partial
 
 import numpy as np
 import pytest
+from scipy import special
 
 import xpnet
 from xpnet import functional as F
 from xpnet import nn
+from xpnet.nn.language import _drawn
 
 
 def count(model):
@@ -91,14 +94,42 @@ def test_every_model_learns_a_batch(make, shape, loss):
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_tokens_are_drawn_as_often_as_the_temperature_says(temperature):
+    xpnet.manual_seed(0)
+    scores, n = np.array([1.0, 0.0, -1.0, 2.0]), 40_000
+    drawn = np.bincount(_drawn(np.tile(scores, (n, 1)), temperature, None)[:, 0], minlength=4)
+    expected = special.softmax(scores / temperature)
+    assert np.abs(drawn / n - expected).max() < 5 * 0.5 / n**0.5  # five standard deviations
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("depth", [1, 8])
+def test_what_a_gpt_adds_to_the_way_around_begins_small(depth):
+    """0.02 / sqrt(2 depth), as of GPT-2, and 0.02 elsewhere."""
+    xpnet.manual_seed(0)
+    for name, p in nn.GPT(50, context=8, depth=depth, heads=2, width=64).named_parameters():
+        if name.startswith("blocks.") and p.ndim == 2:
+            last = name.endswith(("out_proj.weight", "linear2.weight"))
+            expected = 0.02 / (2 * depth) ** 0.5 if last else 0.02
+            assert abs(p.numpy().std() / expected - 1) < 0.1, name
+
+
+@pytest.mark.host
 def test_mistakes_are_named():
     for make, message in {
         (lambda: nn.ViT(9, 4)): "patches of 4 pixels do not fill pictures of 9",
         (lambda: nn.VGG(())): "VGG: expected one stage or more",
         (lambda: nn.VAE(4, ())): "VAE: expected one hidden layer",
-        (
-            lambda: nn.MLPMixer(8, 4, 1, 4)(np.zeros((1, 3, 12, 8), np.float32))
-        ): "another size than image_size",
+        (lambda: nn.MLPMixer(8, 4, 1, 4)(np.zeros((1, 3, 12, 8), np.float32))): (
+            r"MLPMixer: expected pictures \(N, 3, 8, 8\), got \(1, 3, 12, 8\)"
+        ),
+        # as many patches as of a square picture, and a row that no patch takes
+        (lambda: nn.ViT(32, 8, 1, 2, 8, 16)(np.zeros((1, 3, 16, 64), np.float32))): r"got \(1, 3, 16, 64\)",
+        (lambda: nn.ViT(32, 8, 1, 2, 8, 16)(np.zeros((1, 3, 35, 32), np.float32))): r"got \(1, 3, 35, 32\)",
+        (lambda: nn.ViT(32, 8, 1, 2, 8, 16)(np.zeros((3, 32, 32), np.float32))): r"got \(3, 32, 32\)",
+        (lambda: nn.GPT(5, 4, 1, 2, 8).generate([[0]], 3, math.nan)): "temperature must be a number",
+        (lambda: nn.GPT(5, 4, 1, 2, 8).generate([[0]], -1)): "GPT: count must be at least 0, got -1",
         (lambda: nn.UNet(1, 2, 2, 3)(np.zeros((1, 1, 9, 7), np.float32))): "of 8 pixels or more",
     }.items():
         with pytest.raises(ValueError, match=message):

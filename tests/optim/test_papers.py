@@ -260,6 +260,26 @@ WRONG = {
         r"alpha must be in \[0, 1\]",
     ),
     "no closure": (lambda: optim.SAM(optim.SGD(nn.Linear(2, 3))).step(), TypeError, "step needs a closure"),
+    "two closures": (
+        lambda: optim.SAM(optim.SAM(optim.SGD(nn.Linear(2, 3)))),
+        TypeError,
+        "SAM: SAM asks for a closure itself; give one whose",
+    ),
+    "no weight of the mean": (
+        lambda: optim.SGDScheduleFree(nn.Linear(2, 3), momentum=0),
+        ValueError,
+        r"SGDScheduleFree: momentum must be above 0",
+    ),
+    "no first beta": (
+        lambda: optim.AdamWScheduleFree(nn.Linear(2, 3), betas=(0, 0.9)),
+        ValueError,
+        r"AdamWScheduleFree: betas\[0\] must be above 0",
+    ),
+    "warm-up": (
+        lambda: optim.AdamWScheduleFree(nn.Linear(2, 3), warmup_steps=-1),
+        ValueError,
+        "warmup_steps must be at least 0, got -1",
+    ),
     "rho": (lambda: optim.SAM(optim.SGD(nn.Linear(2, 3)), rho=-1), ValueError, "rho must be at least 0"),
 }
 

@@ -78,6 +78,7 @@ WRONG = {
     "a label": ([[9]], [2], [1], "labels must be 0 to 4"),
     "steps": ([[1]], [99], [1], "input_lengths must be 0 to 9, got 99"),
     "lengths": ([[1]], [2, 3], [1], "input_lengths must be 1 integers"),
+    "sizes": ([[1, 2]], [2], [-2], "target_lengths must not be negative, got -2"),
     "targets": ([1, 2, 3], [2], [1], r"targets must be \(1, 1 or more\), or 1 in one row"),
 }
 

@@ -371,6 +371,24 @@ def test_initial_weights_are_of_pytorchs_size(name):
             assert abs(values.std() / expected.std() - 1) < 0.35, key
 
 
+@pytest.mark.host
+def test_the_initial_rows_of_attention_are_of_pytorchs_size():
+    ours, theirs = (n.MultiheadAttention(2048, 1, add_bias_kv=True) for n in (nn, torch.nn))
+    for name in ("bias_k", "bias_v"):
+        expected = float(getattr(theirs, name).detach().std())
+        assert abs(getattr(ours, name).numpy().std() / expected - 1) < 0.15, name
+
+
+@pytest.mark.host
+def test_attention_drops_nothing_in_evaluation():
+    x = np.random.default_rng(0).normal(size=(5, 2, 8)).astype(np.float32)
+    layer = nn.MultiheadAttention(8, 2, dropout=0.9).eval()
+    layer.out_proj.bias.data[...] = 1.0
+    calm = nn.MultiheadAttention(8, 2)
+    calm.load_state_dict(layer.state_dict())
+    np.testing.assert_array_equal(layer(x, x, x)[0].numpy(), calm(x, x, x)[0].numpy())
+
+
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
 @pytest.mark.parametrize("both_ways", [False, True])
 def test_sequences_of_different_lengths(kind, both_ways):
@@ -425,6 +443,16 @@ def test_derivatives_of_sequences(kind):
 
 
 WRONG = {
+    "sequence": (
+        lambda: nn.Conv1d(4, 6, 30, dtype="float64")(np.zeros((2, 4, 9))),
+        ValueError,
+        r"conv1d: sequences of \(9,\) with padding",
+    ),
+    "channels": (
+        lambda: nn.Conv1d(4, 6, 3, dtype="float64")(np.zeros((2, 5, 9))),
+        ValueError,
+        r"conv1d: an input of 5 channels does not fit a weight of shape \(6, 4, 3\)",
+    ),
     "features": (lambda: nn.LSTM(4, 6)(X[..., :3]), ValueError, r"LSTM: expected a sequence .* 4 features"),
     "steps": (lambda: nn.GRU(4, 6)(X[:0]), ValueError, "at least one step"),
     "axes": (lambda: nn.RNN(4, 6)(X[None]), ValueError, "RNN: expected a sequence"),

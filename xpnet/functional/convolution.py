@@ -87,6 +87,16 @@ def output_size(x: Array, kernel: Any, stride: Any, padding: Any, dilation: Any,
     return size
 
 
+def check_channels(name: str, channels: int, weight: Any, groups: int) -> None:
+    """Refuse an input of other channels than those of the weight (O, C / groups, ...)."""
+    outputs, depth = weight.shape[:2]
+    if groups < 1 or outputs % groups or channels != depth * groups:
+        raise ValueError(
+            f"{name}: an input of {channels} channels does not fit a weight of shape {tuple(weight.shape)} "
+            f"with groups={groups}: it needs {depth * groups} channels, and groups must divide {outputs}"
+        )
+
+
 class Geometry(NamedTuple):
     """The sizes of a convolution, each (down, across): of the window, its steps, the padding, and y."""
 
@@ -112,13 +122,9 @@ def geometry(x: Array, weight: Array, stride: Size, padding: Size, dilation: Siz
         raise ValueError(
             f"conv2d: expected a weight of shape (O, C / groups, kH, kW), got {tuple(weight.shape)}"
         )
-    outputs, depth, *kernel = weight.shape
+    kernel = weight.shape[2:]
     size = output_size(x, kernel, strides, pads, spread, "conv2d")
-    if groups < 1 or outputs % groups or x.shape[1] != depth * groups:
-        raise ValueError(
-            f"conv2d: an input of {x.shape[1]} channels does not fit a weight of shape {tuple(weight.shape)} "
-            f"with groups={groups}: it needs {depth * groups} channels, and groups must divide {outputs}"
-        )
+    check_channels("conv2d", x.shape[1], weight, groups)
     return Geometry((kernel[0], kernel[1]), strides, pads, spread, size)
 
 

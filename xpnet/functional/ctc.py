@@ -63,8 +63,10 @@ def ctc_loss(
     steps, batch, classes = z.shape
     ends = _host(input_lengths, batch, "input_lengths")
     sizes = _host(target_lengths, batch, "target_lengths")
-    if batch and (ends.max() > steps or ends.min() < 0 or sizes.min() < 0):
+    if batch and (ends.max() > steps or ends.min() < 0):
         raise ValueError(f"ctc_loss: input_lengths must be 0 to {steps}, got {ends.min()} to {ends.max()}")
+    if batch and sizes.min() < 0:
+        raise ValueError(f"ctc_loss: target_lengths must not be negative, got {sizes.min()}")
     if not 0 <= blank < classes:
         raise ValueError(f"ctc_loss: blank must be one of {classes} classes, got {blank}")
     labels = _spelled(targets, sizes, batch, blank, classes)  # (N, 2 S + 1), blanks between

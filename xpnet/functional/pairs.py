@@ -169,7 +169,7 @@ def binary_cross_entropy(x: Array, target: Any, weight: Any = None, *, reduction
         A loss without axes, or with "none" one of the shape of x.
 
     Raises:
-        ValueError: shapes that do not fit; of arrays of NumPy, x outside [0, 1].
+        ValueError: shapes that do not fit; of arrays of NumPy, x or the target outside [0, 1].
 
     >>> import xpnet, xpnet.functional as F
     >>> round(float(F.binary_cross_entropy(xpnet.asarray([0.5, 1.0]), [1.0, 1.0])), 4)
@@ -177,8 +177,8 @@ def binary_cross_entropy(x: Array, target: Any, weight: Any = None, *, reduction
     """
     name = "binary_cross_entropy"
     xp, z, t = _pair(name, x, target)
-    if type(z) in HOST_TYPES:
-        _check_probabilities(z)
+    check_range(f"{name}: x must be probabilities, in [0, 1]", z, 1, f"; for scores use {name}_with_logits")
+    check_range(f"{name}: the target must be in [0, 1]", t, 1)
     w = None if weight is None else _spread(weight, z, f"{name}: weight")
     times = lambda value: value if w is None else w * value
     low, high = _log(z), _log(1 - z)
@@ -191,18 +191,18 @@ def binary_cross_entropy(x: Array, target: Any, weight: Any = None, *, reduction
 
 
 @by_values
-def _check_probabilities(x: Array) -> None:
-    """Of NumPy: to look at values of a device would be to wait for it. A NaN passes, and is seen in the loss.
+def check_range(expected: str, x: Any, most: float, advice: str = "") -> None:
+    """Refuse values of NumPy below 0 or above `most`.
+
+    To look at those of a device would be to wait for it. A NaN passes, and is seen in the loss.
 
     Raises:
-        ValueError: something outside [0, 1], of which the logarithm is NaN.
+        ValueError: what was expected, the value, and the advice.
     """
-    for worst in (x.min(), x.max()) if x.size else ():
-        if worst < 0 or worst > 1:
-            raise ValueError(
-                f"binary_cross_entropy: x must be probabilities, in [0, 1], got {worst:g}; for scores use "
-                "binary_cross_entropy_with_logits"
-            )
+    if type(x) in HOST_TYPES and x.size:
+        for worst in (x.min(), x.max()):
+            if worst < 0 or worst > most:
+                raise ValueError(f"{expected}, got {worst:g}{advice}")
 
 
 def _log(p: Array) -> Array:
@@ -281,7 +281,7 @@ def gaussian_nll_loss(
         A loss without axes, or with "none" one of the shape of x.
 
     Raises:
-        ValueError: the shapes do not fit, or a number that is negative.
+        ValueError: the shapes do not fit, or on NumPy a variance that is negative.
 
     >>> import xpnet, xpnet.functional as F
     >>> float(F.gaussian_nll_loss(xpnet.asarray([1.0]), [3.0], xpnet.asarray([1.0])))
@@ -290,10 +290,9 @@ def gaussian_nll_loss(
     name = "gaussian_nll_loss"
     xp, z, t = _pair(name, x, target)
     if isinstance(var, int | float):
-        if var < 0:
-            raise ValueError(f"{name}: the variance must not be negative, got {var}")
         var = xp.full_like(zero(z), float(var))
     given = as_constant(var, z)
+    check_range(f"{name}: the variance must not be negative", given, math.inf)
     v = given
     if v.ndim == z.ndim - 1 and tuple(v.shape) == tuple(z.shape[:-1]) and v.ndim:
         v = xp.expand_dims(v, axis=-1)

@@ -63,11 +63,15 @@ def conv1d(
     >>> F.conv1d(xpnet.asarray([[1.0, 2.0, 4.0]]), xpnet.asarray([[[1.0, -1.0]]]))
     array([[-1., -2.]], dtype=float32)
     """
-    x = _sequence("conv1d", x)
     if weight.ndim != 3:
         raise ValueError(f"conv1d: expected a weight of shape (O, C / groups, K), got {tuple(weight.shape)}")
     padding = padding if isinstance(padding, str) else _row(padding, "padding", 0, 0)
     stride, dilation = _row(stride, "stride", 1, 1), _row(dilation, "dilation", 1, 1)
+    if x.ndim in (2, 3):
+        convolution.check_channels("conv1d", x.shape[-2], weight, groups)
+    if not isinstance(padding, str) and x.ndim == 3:
+        convolution.output_size(x, weight.shape[2:], stride[1:], padding[1:], dilation[1:], "conv1d")
+    x = _sequence("conv1d", x)
     return _flat(images.conv2d(x, _sequence("conv1d", weight), bias, stride, padding, dilation, groups))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from xpnet.core.arrays import floating, narrow, widen
 from xpnet.core.backend import Array
+from xpnet.core.convert import array_like
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
 from xpnet.core.operators import add, multiply
@@ -13,6 +14,7 @@ from xpnet.core.places import namespace
 from xpnet.core.tensor import Tensor
 from xpnet.functional.losses import mse_loss
 from xpnet.functional.options import binary_cross_entropy_with_logits
+from xpnet.functional.pairs import check_range
 
 LIKELIHOODS = ("bernoulli", "gaussian")
 
@@ -65,7 +67,7 @@ def elbo_loss(output: Any, target: Any, likelihood: str = "gaussian", *, beta: f
         A loss without axes.
 
     Raises:
-        ValueError: another likelihood, or shapes that do not fit.
+        ValueError: another likelihood, shapes that do not fit, or on NumPy samples outside [0, 1].
 
     >>> import xpnet, xpnet.functional as F
     >>> zeros = xpnet.asarray([[0.0, 0.0]])
@@ -80,5 +82,6 @@ def elbo_loss(output: Any, target: Any, likelihood: str = "gaussian", *, beta: f
     if likelihood == "gaussian":
         error = multiply(mse_loss(made, target, reduction="sum"), 0.5 / n)
     else:
+        check_range('elbo_loss: samples must be in [0, 1] for "bernoulli"', array_like(target), 1)
         error = multiply(binary_cross_entropy_with_logits(made, target, reduction="sum"), 1 / n)
     return add(error, multiply(gaussian_kl(mean, log_variance), beta))

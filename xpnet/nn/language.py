@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np  # of what the host samples
 
 from xpnet.core import random
+from xpnet.core.checks import size
 from xpnet.core.convert import asarray, to_numpy
 from xpnet.core.places import backend_of
 from xpnet.nn.embedding import Embedding
@@ -33,11 +34,13 @@ class LanguageModel(Layer):
             (N, L + count) int64, on the host.
 
         Raises:
-            ValueError: the temperature is negative, top_k is below 1, or x is empty.
+            ValueError: the count or the temperature is negative, top_k is below 1, or x is empty.
+            TypeError: the count is no whole number.
         """
         name, text, state = type(self).__name__, np.asarray(to_numpy(x), np.int64), None
-        if temperature < 0:
-            raise ValueError(f"{name}: temperature must not be negative, got {temperature}")
+        count = size(name, "count", count, 0)
+        if not 0 <= temperature < float("inf"):
+            raise ValueError(f"{name}: temperature must be a number of at least 0, got {temperature}")
         if top_k is not None and top_k < 1:
             raise ValueError(f"{name}: top_k must be at least 1, got {top_k}")
         if text.ndim != 2 or not text.size:

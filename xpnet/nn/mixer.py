@@ -12,7 +12,7 @@ from xpnet.nn.container import ModuleList
 from xpnet.nn.linear import Linear
 from xpnet.nn.module import Layer
 from xpnet.nn.normalization import LayerNorm
-from xpnet.nn.vit import glorot, in_patches, patch_projection, patches
+from xpnet.nn.vit import check_pictures, glorot, in_patches, patch_projection, patches
 
 
 class Mlp(Layer):
@@ -109,7 +109,8 @@ class MLPMixer(Layer):
 
     def forward(self, x: Any) -> Any:
         """(N, channels, image_size, image_size) -> (N, num_classes)."""
-        y = in_patches("MLPMixer", self.stem(x), self.places, x)
+        check_pictures(self, x)
+        y = in_patches(self.stem(x))
         for block in self.blocks:
             y = block(y)
         return self.head(mean(self.norm(y), axis=1))

@@ -46,16 +46,22 @@ def patch_projection(channels: int, width: int, patch_size: int, dtype: str) -> 
     return Conv2d(channels, width, size, size, **inits)
 
 
-def in_patches(name: str, projected: Any, places: int, x: Any) -> Any:
-    """(N, C, rows, columns) -> (N, places, C).
+def check_pictures(model: Any, x: Any) -> None:
+    """Refuse other pictures than those of a model of patches.
 
     Raises:
-        ValueError: the picture x, of which it comes, has another size than the model.
+        ValueError: x is of another shape than (N, channels, image_size, image_size).
     """
+    expected = model.channels, model.image_size, model.image_size
+    if x.ndim != 4 or tuple(x.shape[1:]) != expected:
+        words = ", ".join(map(str, expected))
+        raise ValueError(f"{type(model).__name__}: expected pictures (N, {words}), got {tuple(x.shape)}")
+
+
+def in_patches(projected: Any) -> Any:
+    """(N, C, rows, columns) -> (N, places, C)."""
     n, c, rows, columns = projected.shape
-    if rows * columns != places:
-        raise ValueError(f"{name}: pictures of another size than image_size: {tuple(x.shape)}")
-    return transpose(reshape(projected, (n, c, places)), (0, 2, 1))
+    return transpose(reshape(projected, (n, c, rows * columns)), (0, 2, 1))
 
 
 class EncoderBlock(Layer):
@@ -159,7 +165,8 @@ class ViT(Layer):
 
     def forward(self, x: Any) -> Any:
         """(N, channels, image_size, image_size) -> (N, num_classes)."""
-        y = in_patches("ViT", self.conv_proj(x), self.places, x)
+        check_pictures(self, x)
+        y = in_patches(self.conv_proj(x))
         y = concat(broadcast_to(self.class_token, (y.shape[0], 1, self.hidden_dim)), y, axis=1)
         return self.heads(getitem(self.encoder(y), (slice(None), 0)))
 

@@ -149,7 +149,7 @@ class SAM(_Around):
         adaptive: in each direction in proportion to the parameter (Kwon et al., 2021).
 
     Raises:
-        TypeError: no optimizer; when it steps, no closure.
+        TypeError: no optimizer, or one that takes a closure itself; when it steps, no closure.
         ValueError: rho is negative.
 
     `step(closure)` calls the closure twice; it computes the loss and its gradients, and zeroes them before.
@@ -170,6 +170,10 @@ class SAM(_Around):
     needs_closure = True
 
     def __init__(self, optimizer: Optimizer, rho: float = 0.05, adaptive: bool = False) -> None:
+        if getattr(optimizer, "needs_closure", False):
+            raise TypeError(
+                f"SAM: {type(optimizer).__name__} asks for a closure itself; give one whose step() takes none"
+            )
         super().__init__(optimizer)
         self.rho, self.adaptive = number("SAM", "rho", rho, 0), adaptive
 

@@ -94,7 +94,7 @@ def check_options(name: str, options: dict[str, Any]) -> None:
     """
     at_least_0 = (
         *("lr", "weight_decay", "momentum", "eps", "lr_decay", "initial_accumulator_value"),
-        "momentum_decay",
+        *("momentum_decay", "warmup_steps"),
     )
     below_1 = ("rho", "alpha")
     for key, value in options.items():

@@ -73,7 +73,7 @@ def _patches(graph: Graph, layer: Any, projection: nn.Conv2d, x: Value) -> Value
     """(N, places, features)."""
     y = chain(graph, x, projection)
     name = graph.add("Transpose", graph.reshape(y.name, [0, y.shape[1], layer.places]), perm=[0, 2, 1])
-    return Value(name, array_of(in_patches("", y.example, layer.places, x.example)))
+    return Value(name, array_of(in_patches(y.example)))
 
 
 @translates(nn.ViT)
