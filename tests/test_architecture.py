@@ -26,7 +26,7 @@ FLOORS = (
     {"core"},  # backends, ops and their kernels, tensors, random numbers
     {"array_api", "functional", "init", "classic"},  # the namespace of Tensors
     {"nn"},
-    {"data", "optim", "transforms"},
+    {"data", "models", "optim", "transforms"},
     {"cpu", "cuda", "parallel", "io"},  # launchers register with the ops of the floors below
     {"train"},
     {"search", "sklearn", "diagnostics", "ensemble"},

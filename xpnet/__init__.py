@@ -103,6 +103,7 @@ _PACKAGES = (
         "init",
         "io",
         "lab",
+        "models",
         "nn",
     ),
     *("optim", "parallel", "report", "search", "sklearn", "train", "transforms"),
@@ -128,6 +129,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet import init as init
     from xpnet import io as io
     from xpnet import lab as lab
+    from xpnet import models as models
     from xpnet import nn as nn
     from xpnet import optim as optim
     from xpnet import parallel as parallel

@@ -26,7 +26,7 @@ def test_a_rule_without_weight_decay_says_so(name):
 
 @pytest.mark.parametrize("name", sorted(KINDS["model"]))
 def test_models_of_pictures(name):
-    if name == "resnet18":
+    if name in ("resnet18", "resnet34", "resnet50"):
         with xpnet.init.to_be_loaded(1 << 30):
             model = make("model", name)((1, 16, 16), 3)
     else:
@@ -91,3 +91,25 @@ def test_models_of_patches_take_pictures_of_any_size(name, sides, padded):
     model = make("model", name)((2, *sides), 3)
     assert isinstance(model, nn.Sequential) is padded
     assert model(np.ones((2, 2, *sides), np.float32)).shape == (2, 3)
+
+
+ORACLES = {
+    "mse_loss": lambda s, y: ((s - y) ** 2).mean(),
+    "l1_loss": lambda s, y: np.abs(s - y).mean(),
+    "binary_cross_entropy_with_logits": lambda s, y: (np.logaddexp(0, s) - s * y).mean(),
+    "soft_margin_loss": lambda s, y: np.logaddexp(0, -(2 * y - 1) * s).mean(),
+}
+
+
+@pytest.mark.parametrize("name", sorted(KINDS["loss"]))
+def test_losses_take_class_labels_and_train(name):
+    loss, scores = make("loss", name), np.random.default_rng(0).normal(size=(8, 3))
+    if name in ORACLES:
+        for target in (Y, np.eye(3)[Y] * 2 - 1 if name == "soft_margin_loss" else np.eye(3)[Y]):
+            assert float(loss(scores, target)) == pytest.approx(ORACLES[name](scores, np.eye(3)[Y]))
+    xpnet.manual_seed(0)
+    model = nn.Linear(64, 3)
+    losses = Trainer(model, loss, optim.Adam(model), verbose=False).fit((X.reshape(8, 64), Y), epochs=20)
+    assert losses["train_loss"][-1] < losses["train_loss"][0]
+    with pytest.raises(ValueError, match="label 3 is out of range"):
+        loss(scores, Y + 1)

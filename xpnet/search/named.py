@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from xpnet import functional as F
 from xpnet import init, nn, optim
 from xpnet.core.checks import nearest
 from xpnet.nn.perceptron import ACTIVATIONS
 from xpnet.optim.by_name import OPTIMIZERS, decayed_weights, make_optimizer
+from xpnet.search.losses import LOSSES
 from xpnet.search.space import Choice, choice
 
 SCHEDULES: dict[str, Callable[[Any, int], Any]] = {
@@ -46,6 +46,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet": lambda shape, classes: nn.small_resnet(classes, shape[0]),
     "resnet9": lambda shape, classes: nn.resnet9(classes, shape[0]),
     "resnet18": lambda shape, classes: nn.resnet18(classes, shape[0]),
+    "resnet34": lambda shape, classes: nn.resnet34(classes, shape[0]),
+    "resnet50": lambda shape, classes: nn.resnet50(classes, shape[0]),
     "vgg": lambda shape, classes: nn.VGG((1, 1, 2), classes, shape[0], 16, 64, batch_norm=True),
     "vit": lambda shape, classes: _of_patches(
         shape,
@@ -122,17 +124,7 @@ KINDS: dict[str, dict[str, Callable[..., Any]]] = {
     "activation": {name: kind for name, (kind, _) in ACTIVATIONS.items()},
     "schedule": SCHEDULES,
     "model": MODELS,
-    "loss": {
-        name: getattr(F, name)
-        for name in (
-            "cross_entropy",
-            "multi_margin_loss",
-            "mse_loss",
-            "l1_loss",
-            "smooth_l1_loss",
-            "huber_loss",
-        )
-    },
+    "loss": LOSSES,
     "init": {
         name: getattr(init, name)
         for name in (
@@ -178,8 +170,8 @@ def make(kind: str, name: str) -> Callable[..., Any]:
 
     Returns:
         Of an optimizer: `f(model, lr=None, weight_decay=0.0)`; of a schedule: `f(optimizer, epochs)`; of a
-        model: `f(shape, classes)` for pictures; of an activation: the layer; of a loss or initial weights:
-        the function.
+        model: `f(shape, classes)` for pictures; of an activation: the layer; of a loss: `f(scores, labels)`;
+        of initial weights: the function.
 
     Raises:
         ValueError: no such kind or name.

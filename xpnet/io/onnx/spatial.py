@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from xpnet import nn
-from xpnet.functional.resampling import Map, adaptive_sizes, maps_of, taps
+from xpnet.functional.resampling import adaptive_sizes, maps_of
+from xpnet.functional.taps import Map, taps
 from xpnet.io.onnx.edges import beyond, extended
 from xpnet.io.onnx.graph import Graph, Value, translates
 
