@@ -67,3 +67,11 @@ REFUSED = {
 def test_refusals(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_rotary_places_go_on_from_an_offset():
+    """The second half of a sequence alone, as with a cache of keys."""
+    x = np.random.default_rng(0).normal(size=(2, 6, 4)).astype(np.float32)
+    layer = nn.RotaryEmbedding(100.0)
+    whole = xpnet.to_numpy(layer(xpnet.asarray(x)))
+    np.testing.assert_array_equal(xpnet.to_numpy(layer(xpnet.asarray(x[:, 3:]), offset=3)), whole[:, 3:])

@@ -419,6 +419,12 @@ REFUSED = {
         "axis and dim are one thing",
     ),
     "sum": (lambda: xpnet.tensor(LOGITS).sum(0, dim=1), TypeError, "axis and dim are one thing"),
+    "max": (
+        lambda: xpnet.tensor(LOGITS).max(1),
+        TypeError,
+        "max: say axis=1 for the values, as in NumPy, or",
+    ),
+    "min": (lambda: xpnet.tensor(LOGITS).min(-1), TypeError, "min: say axis=-1 for the values"),
     "gelu": (lambda: F.gelu(xpnet.asarray(LOGITS), "tan"), ValueError, 'must be "none" or "tanh", got'),
     "GELU": (lambda: nn.GELU("tan"), ValueError, 'GELU: approximate must be "none" or "tanh"'),
     "softplus": (lambda: nn.Softplus(0), ValueError, "Softplus: beta must not be 0"),

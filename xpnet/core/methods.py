@@ -247,7 +247,7 @@ class Methods(Spelled[T]):
     ) -> Extremum[T]: ...
     def max(
         self,
-        *,
+        *positional: Any,
         axis: Axis = None,
         keepdims: bool = False,
         dim: int | None = None,
@@ -262,7 +262,7 @@ class Methods(Spelled[T]):
         >>> values.tolist(), indices.tolist()
         ([5.0, 4.0], [1, 0])
         """
-        return self._extremum("max", axis, keepdims, dim, keepdim)
+        return self._extremum("max", positional, axis, keepdims, dim, keepdim)
 
     @overload
     def min(
@@ -274,16 +274,24 @@ class Methods(Spelled[T]):
     ) -> Extremum[T]: ...
     def min(
         self,
-        *,
+        *positional: Any,
         axis: Axis = None,
         keepdims: bool = False,
         dim: int | None = None,
         keepdim: bool = False,
     ) -> Any:
         """The minimum; arguments as for `max`."""
-        return self._extremum("min", axis, keepdims, dim, keepdim)
+        return self._extremum("min", positional, axis, keepdims, dim, keepdim)
 
-    def _extremum(self, name: str, axis: Axis, keepdims: bool, dim: int | None, keepdim: bool) -> Any:
+    def _extremum(
+        self, name: str, positional: Any, axis: Axis, keepdims: bool, dim: int | None, keepdim: bool
+    ) -> Any:
+        if positional:
+            at = positional[0]
+            raise TypeError(
+                f"{name}: say axis={at!r} for the values, as in NumPy, or dim={at!r} for the pair (values, "
+                "indices), as in PyTorch"
+            )
         where, keep = axis_of(axis, dim, keepdims, keepdim)
         if dim is None:
             return getattr(ops, name)(self, where, keep)

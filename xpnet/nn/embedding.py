@@ -249,9 +249,9 @@ class RotaryEmbedding(Layer):
     def __init__(self, base: float = 10000.0, interleaved: bool = True) -> None:
         self.base, self.interleaved = number("RotaryEmbedding", "base", base), interleaved
 
-    def forward(self, x: Any) -> Any:
-        """(..., L, D), the same shape."""
-        return F.rotary_embedding(x, self.base, interleaved=self.interleaved)
+    def forward(self, x: Any, offset: int = 0) -> Any:
+        """(..., L, D), the same shape; `offset` is the number of the first place."""
+        return F.rotary_embedding(x, self.base, offset, self.interleaved)
 
     def extra_repr(self) -> str:
         """The base."""

@@ -53,14 +53,14 @@ def sinusoidal_encoding(graph: Graph, layer: nn.SinusoidalEncoding, x: Value) ->
 
 
 @translates(nn.RotaryEmbedding)
-def rotary_embedding(graph: Graph, layer: nn.RotaryEmbedding, x: Value) -> str:
+def rotary_embedding(graph: Graph, layer: nn.RotaryEmbedding, x: Value, offset: int = 0) -> str:
     """x cos + (x R) sin, R the turn of each pair by 90 degrees."""
     length, dim = _places(layer, x)
     quarter = np.zeros((dim, dim))
     first = np.arange(0, dim, 2) if layer.interleaved else np.arange(dim // 2)
     second = first + (1 if layer.interleaved else dim // 2)
     quarter[first, second], quarter[second, first] = 1, -1
-    turns = to_numpy(F.sinusoidal_encoding(length, dim, dtype="float64", base=layer.base))
+    turns = to_numpy(F.sinusoidal_encoding(offset + length, dim, dtype="float64", base=layer.base))[offset:]
     sin, cos = np.empty((length, dim)), np.empty((length, dim))
     for places in (first, second):
         sin[:, places], cos[:, places] = turns[:, ::2], turns[:, 1::2]
