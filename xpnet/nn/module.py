@@ -18,6 +18,7 @@ from xpnet.core.places import backend_of, device_key, known_backend, namespace, 
 from xpnet.core.recording import current
 from xpnet.core.renamed import input_first
 from xpnet.core.tensor import Tensor, array_of
+from xpnet.nn.device import MadeByBackend
 from xpnet.nn.flat import FlatParameters, has_views, is_at, move_separately
 from xpnet.nn.hooks import ForwardHook, HookHandle
 from xpnet.nn.mode import Mode
@@ -36,7 +37,7 @@ class Keys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Module(Vector):
+class Module(Vector, MadeByBackend):
     """Base class of layers and models: assign Parameters, Buffers and Modules as attributes, write `forward`.
 
     Names are paths of attributes, as in PyTorch: `"0.weight"`, `"encoder.bias"`. Lists, tuples and dicts of

@@ -43,7 +43,7 @@ class _Recurrent(Module):
         self.dropout = probability(name, "dropout", dropout)
         if self.dropout and self.num_layers == 1:
             advice = f"{name}: dropout={dropout} drops between layers, and there is one; make num_layers 2"
-            warnings.warn(advice, stacklevel=3)
+            warnings.warn(advice, stacklevel=4)  # behind `_set`, the constructor and what takes device=
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         n, width = self.hidden_size, CELLS[self._cell].gates * self.hidden_size
         draw = lambda *shape: Parameter(init.uniform(shape, -(n**-0.5), n**-0.5, dtype))
