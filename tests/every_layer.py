@@ -51,6 +51,8 @@ LAYERS = {
     "LogSoftmax": (lambda: nn.LogSoftmax(), (3, 5)),
     "LogSoftmax over axis 1": (lambda: nn.LogSoftmax(1), (3, 5)),
     "Embedding": (lambda: nn.Embedding(4, 3, padding_idx=-1), (5,)),
+    "Embedding of short rows": (lambda: nn.Embedding(4, 3, max_norm=0.5, norm_type=1.0), (5,)),
+    "Embedding by frequency": (lambda: nn.Embedding(4, 3, scale_grad_by_freq=True), (5,)),
     "Embedding, then a layer": (lambda: nn.Sequential(nn.Embedding(4, 3), nn.Linear(3, 2)), (5,)),
     "EmbeddingBag": (lambda: nn.EmbeddingBag(4, 3), (5,)),
     "EmbeddingBag of sums": (lambda: nn.EmbeddingBag(4, 3, mode="sum"), (5,)),

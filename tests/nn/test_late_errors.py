@@ -131,7 +131,7 @@ CASES = [
     (lambda: xpnet.tensor([1, 2], True), TypeError, "only floating-point numbers have a gradient, got int64"),
     (lambda: xpnet.tensor([1j], True), TypeError, "only floating-point numbers .*got complex128"),
     (lambda: xpnet.tensor([1]).requires_grad_(), TypeError, "only floating-point numbers have a gradient"),
-    (lambda: F.softmax(input=TENSOR), TypeError, "missing a required argument: 'x'"),
+    (lambda: F.softmax(inputs=TENSOR), TypeError, "missing a required argument: 'x'"),
     (lambda: F.linear(weight=TENSOR), TypeError, "missing a required argument: 'x'"),
     (lambda: F.relu(TENSOR, y=TENSOR), TypeError, "unexpected keyword argument 'y'"),
     (lambda: F.max_pool2d(IMAGE, 2.0), ValueError, r"kernel_size must be an integer .*got 2\.0"),

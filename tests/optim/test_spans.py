@@ -265,7 +265,8 @@ def test_signatures_are_pytorchs():
         "maximize: bool = False)"
     )
     assert list(inspect.signature(optim.AdamW).parameters) == [
-        *("params", "lr", "betas", "eps", "weight_decay", "amsgrad", "maximize")
+        *("params", "lr", "betas", "eps", "weight_decay", "amsgrad", "maximize"),
+        "decoupled_weight_decay",
     ]
     assert inspect.signature(optim.AdamW).parameters["weight_decay"].default == 0.01
     assert inspect.signature(optim.Adam).parameters["weight_decay"].default == 0.0

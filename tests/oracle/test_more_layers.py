@@ -111,6 +111,18 @@ TABLES = {
         )
         for mode in ("mean", "sum", "max")
     },
+    "Embedding of short rows": (lambda n, d: n.Embedding(7, 3, 1, 0.5, **d), [whole(7, 4, 5)], {}),
+    "Embedding of rows of small numbers": (
+        lambda n, d: n.Embedding(7, 3, max_norm=0.4, norm_type=float("inf"), **d),
+        [whole(7, 30)],
+        {},
+    ),
+    "Embedding by frequency": (
+        lambda n, d: n.Embedding(7, 3, 2, scale_grad_by_freq=True, **d),
+        [whole(7, 4, 5)],
+        {},
+    ),
+    "EmbeddingBag of short rows": (lambda n, d: n.EmbeddingBag(7, 3, 0.5, 1.0, **d), [whole(7, 4, 5)], {}),
     "EmbeddingBag with padding": (
         lambda n, d: n.EmbeddingBag(7, 3, padding_idx=-2, **d),
         [whole(7, 4, 5)],
@@ -219,6 +231,11 @@ SPATIAL = {
         lambda n, d: n.ConvTranspose2d(4, 6, (3, 2), (2, 3), (1, 0), dilation=(2, 1), **d),
         [data(4, 5, 4)],
         {"output_size": [6, 12, 13]},
+    ),
+    "ConvTranspose3d by position": (
+        lambda n, d: n.ConvTranspose3d(2, 3, 2, 2, 0, 1, 1, True, 1, "zeros", **d),
+        [data(1, 2, 2, 3, 2)],
+        {},
     ),
     "Bilinear": (lambda n, d: n.Bilinear(3, 4, 5, **d), [data(2, 6, 3), data(2, 6, 4)], {}),
     "Linear with lengths": (lambda n, d: weight_norm(n, n.Linear(4, 3, **d)), [data(2, 4)], {}),

@@ -1,6 +1,4 @@
-"""PyTorch's spelling: what options give, forward and backward, and where arguments are."""
-
-import inspect
+"""PyTorch's spelling: what options give, forward and backward."""
 
 import numpy as np
 import pytest
@@ -357,57 +355,6 @@ def test_the_places_of_maxima_are_pytorchs(x, options):
     assert (
         xpnet.to_numpy(nn.MaxPool2d(3, return_indices=True, **options)(xpnet.asarray(x))[1]).dtype == np.int64
     )
-
-
-# ---- where arguments are ----
-
-ALIASES = {  # ours: PyTorch's
-    **dict.fromkeys(("x", "logits", "scores", "log_probabilities"), "input"),
-    "training": "training",
-    "axis": "dim",
-}
-SHARED = [
-    *[(f"F.{name}", getattr(F, name), getattr(f, name)) for name in F.__all__ if hasattr(f, name)],
-    ("F.flatten", F.flatten, torch.flatten),
-    *[
-        (f"nn.{name}", getattr(nn, name), getattr(torch.nn, name))
-        for name in nn.__all__
-        if hasattr(torch.nn, name)
-    ],
-    *[
-        (f"optim.{name}", getattr(optim, name), getattr(torch.optim, name))
-        for name in optim.__all__
-        if hasattr(torch.optim, name)
-    ],
-    *[
-        (f"schedule.{name}", getattr(optim, name), getattr(torch.optim.lr_scheduler, name))
-        for name in optim.__all__
-        if hasattr(torch.optim.lr_scheduler, name)
-    ],
-]
-
-
-@pytest.mark.host
-@pytest.mark.parametrize(("ours", "theirs"), [(a, b) for _, a, b in SHARED], ids=[n for n, _, _ in SHARED])
-def test_no_argument_is_in_another_place(ours, theirs):
-    """What may be given by position means there what it means in PyTorch."""
-
-    def positional(function):
-        try:
-            parameters = inspect.signature(function).parameters.values()
-        except ValueError:  # one of PyTorch's in C
-            pytest.skip("no signature")
-        if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
-            pytest.skip("chosen at run time")
-        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        return [p.name for p in parameters if p.kind in kinds]
-
-    mine, expected = positional(ours), positional(theirs)
-    for i, name in enumerate(mine):
-        assert i < len(expected), f"{name} has a place that PyTorch does not have"
-        assert name in (expected[i], *(k for k, v in ALIASES.items() if v == expected[i])), (
-            f"argument {i} is {name}, in PyTorch {expected[i]}: make it keyword-only"
-        )
 
 
 # ---- refusals ----

@@ -37,6 +37,7 @@ from xpnet.core.convert import asarray
 from xpnet.core.incoming import is_foreign
 from xpnet.core.node import Carried, Node, Pullback, clock
 from xpnet.core.registry import Kernels, OwnsKernels, misplaced, own, run, run_numpy, unloaded
+from xpnet.core.renamed import input_first
 from xpnet.core.tensor import Tensor
 from xpnet.core.tracing import traced
 from xpnet.core.views import viewed
@@ -97,8 +98,8 @@ def differentiable(
 ) -> Any:
     """Turn `body(*arrays, **options) -> (value, pullback)` into an op on Tensors and arrays.
 
-    Tensors may be passed by position or by name. If the op has a kernel for the backend of its first argument
-    (`@op.kernel("cupy")`), that runs instead of the body.
+    Tensors may be passed by position or by name, and a first argument x as `input`, too. If the op has a
+    kernel for the backend of its first argument (`@op.kernel("cupy")`), that runs instead of the body.
 
     Args:
         body: the function.
@@ -138,6 +139,8 @@ def differentiable(
     @wraps(body)
     def op(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
+            if "input" in kwargs:
+                args, kwargs = input_first(body.__name__, body, args, kwargs)
             for value in kwargs.values():
                 if isinstance(value, _TENSORS):
                     args, kwargs = _positional(parameters, args, kwargs)

@@ -164,10 +164,9 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         adaptive_max_pool2d,
         adaptive_max_pool3d,
         interpolate,
-        pixel_shuffle,
-        pixel_unshuffle,
     )
     from xpnet.functional.rms import rms_norm
+    from xpnet.functional.shuffling import pixel_shuffle, pixel_unshuffle
     from xpnet.functional.spatial import (
         avg_pool1d,
         bilinear,
@@ -205,6 +204,7 @@ else:
                 "adaptive_max_pool2d adaptive_max_pool3d interpolate pixel_shuffle pixel_unshuffle"
             ),
             "rms": "rms_norm",
+            "shuffling": "pixel_shuffle pixel_unshuffle",
             "spatial": "avg_pool1d bilinear conv1d conv_transpose1d conv_transpose2d max_pool1d",
             "unflattening": "unflatten",
             "unpooling": "max_unpool1d max_unpool2d max_unpool3d",

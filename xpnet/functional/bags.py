@@ -12,17 +12,22 @@ from xpnet.core.backend import Array
 from xpnet.core.convert import array_like, asarray, to_numpy
 from xpnet.core.operators import max, sum
 from xpnet.core.places import backend_of, namespace
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor
 from xpnet.functional.embedding import beside, embedding
 from xpnet.functional.targets import as_constant
 
 
+@takes_input
 def embedding_bag(
     x: Any,
     weight: Array | Tensor,
     offsets: Any = None,
-    *,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
     mode: str = "mean",
+    sparse: bool = False,
     per_sample_weights: Any = None,
     include_last_offset: bool = False,
     padding_idx: int | None = None,
@@ -33,7 +38,11 @@ def embedding_bag(
         x: integers (B, L), a bag a row; or (n,), bags one behind the other, with `offsets`.
         weight: (n, d).
         offsets: (B,), where each bag of a flat x begins: integers from 0, none less than the one before.
+        max_norm: rows that are looked up and longer than this are made so long first, in the table itself.
+        norm_type: the order of that norm.
+        scale_grad_by_freq: divide the gradient of a row by how often it is looked up here; not for "max".
         mode: "mean", "sum" or "max".
+        sparse: False, as gradients are whole arrays.
         per_sample_weights: like x, of floats: factors of the rows, for "sum".
         include_last_offset: `offsets` has one more, the end of the last bag.
         padding_idx: the row of this number counts for nothing and has no gradient.
@@ -43,7 +52,7 @@ def embedding_bag(
 
     Raises:
         TypeError: x or the offsets are not of integers.
-        ValueError: another mode, offsets that do not fit, or shapes that do not.
+        ValueError: another mode, offsets that do not fit, or shapes that do not; or sparse=True.
         IndexError: a number is out of range; on CUDA when the host next reads a result.
 
     Flat bags are padded to the longest of them: they take the memory of (B, longest, d).
@@ -57,8 +66,11 @@ def embedding_bag(
     check_mode("embedding_bag", mode)
     if per_sample_weights is not None and mode != "sum":
         raise ValueError(f'embedding_bag: per_sample_weights go with mode="sum", not with {mode!r}')
+    if scale_grad_by_freq and mode == "max":
+        raise ValueError('embedding_bag: scale_grad_by_freq goes with mode="mean" or "sum", not with "max"')
     numbers = beside(x, weight)
-    rows = widen(embedding(numbers, weight, padding_idx))
+    table = (weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+    rows = widen(embedding(numbers, *table))
     xp = namespace(rows)
     member = numbers != (weight.shape[0] if padding_idx is None else padding_idx % weight.shape[0])
     if per_sample_weights is not None:

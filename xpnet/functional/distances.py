@@ -9,6 +9,7 @@ from xpnet.core.arrays import floating, narrow, widen
 from xpnet.core.backend import Array
 from xpnet.core.operators import max, mean, sum
 from xpnet.core.places import namespace
+from xpnet.core.renamed import takes_input
 from xpnet.core.shapes import meet
 from xpnet.core.tensor import Tensor
 from xpnet.functional.options import binary_cross_entropy_with_logits
@@ -290,6 +291,7 @@ def triplet_margin_loss(
     return narrow(_reduced(name, _hinge(xp, near - far + margin), reduction), a)
 
 
+@takes_input
 def multilabel_soft_margin_loss(
     x: Array | Tensor, target: Any, weight: Any = None, *, reduction: str = "mean"
 ) -> Tensor:

@@ -8,10 +8,12 @@ from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
 from xpnet.core.places import backend_of, namespace
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor
 from xpnet.functional.public import result
 
 
+@takes_input
 def dropout(x: Array | Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Set each element to 0 with probability p, multiply the others by 1/(1 - p) (Srivastava et al., 2014).
 

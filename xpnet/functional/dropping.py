@@ -10,6 +10,7 @@ from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
 from xpnet.core.places import backend_of, namespace
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor
 from xpnet.functional.public import result
 
@@ -39,6 +40,7 @@ def _channels(name: str, x: Any, p: float, training: bool, inplace: bool, axes: 
     return result(x, dropped(x, p, key, axes[x.ndim], 1 / (1 - p) if p < 1 else 0.0), inplace)
 
 
+@takes_input
 def dropout1d(x: Array | Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """`dropout` of whole channels of sequences (Tompson et al., 2015).
 
@@ -61,6 +63,7 @@ def dropout1d(x: Array | Tensor, p: float = 0.5, training: bool = True, inplace:
     return _channels("dropout1d", x, p, training, inplace, {2: 1, 3: 2})
 
 
+@takes_input
 def dropout2d(x: Array | Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """`dropout` of whole channels of images (Tompson et al., 2015).
 
@@ -83,6 +86,7 @@ def dropout2d(x: Array | Tensor, p: float = 0.5, training: bool = True, inplace:
     return _channels("dropout2d", x, p, training, inplace, {3: 2, 4: 2})
 
 
+@takes_input
 def dropout3d(x: Array | Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """`dropout` of whole channels of volumes.
 

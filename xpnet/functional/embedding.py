@@ -21,31 +21,48 @@ from xpnet.core.arrays import (
     widen,
 )
 from xpnet.core.backend import Array, Backend, dtype_name
+from xpnet.core.checks import number
 from xpnet.core.convert import array_like, asarray, to_numpy
-from xpnet.core.node import Pullback
+from xpnet.core.node import Carried, Pullback
 from xpnet.core.notes import OPS, check_labels
-from xpnet.core.op import differentiable
+from xpnet.core.op import differentiable, no_grad
 from xpnet.core.places import backend_name, backend_of, namespace
-from xpnet.core.recording import by_values
+from xpnet.core.recording import by_values, on_host, refuse
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor, array_of
+from xpnet.core.versions import wrote
+from xpnet.core.writes import assign
 
 Result = tuple[Array, Pullback]
 
 
-def embedding(x: Any, weight: Array | Tensor, padding_idx: int | None = None) -> Tensor:
+@takes_input
+def embedding(
+    x: Any,
+    weight: Array | Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
     """weight[x]: a row of the table for each number; the gradients of rows that repeat add up.
 
     Args:
         x: integers of any shape, 0 to n - 1, of any backend.
         weight: (n, d).
         padding_idx: the row of this number has no gradient; a negative one counts from the end.
+        max_norm: rows that are looked up and longer than this are made so long first, in the table itself.
+        norm_type: the order of that norm.
+        scale_grad_by_freq: divide the gradient of a row by how often it is looked up here.
+        sparse: False, as gradients are whole arrays.
 
     Returns:
         (*x.shape, d).
 
     Raises:
         TypeError: x is not of integers.
-        ValueError: the weight is no table, or has no row `padding_idx`.
+        ValueError: the weight is no table, or has no row `padding_idx`; or sparse=True.
         IndexError: a number is out of range; on CUDA when the host next reads a result.
 
     >>> import xpnet, xpnet.functional as F
@@ -54,7 +71,51 @@ def embedding(x: Any, weight: Array | Tensor, padding_idx: int | None = None) ->
            [1., 2.],
            [3., 4.]], dtype=float32)
     """
-    return rows_of(weight, array_of(x) if is_array(x) else x, padding_idx)
+    if sparse:
+        raise ValueError("embedding: sparse=True is not there: gradients are whole arrays; leave it out")
+    x = array_of(x) if is_array(x) else x
+    if max_norm is None and not scale_grad_by_freq:
+        return rows_of(weight, x, padding_idx)
+    if max_norm is not None:
+        _shorten(weight, x, number("embedding", "max_norm", max_norm), norm_type)
+    y = rows_of(weight, x, padding_idx)
+    return _by_frequency(y, x, weight.shape[0]) if scale_grad_by_freq else y
+
+
+def _shorten(weight: Any, x: Any, max_norm: float, norm_type: float) -> None:
+    """Make the rows weight[x] no longer than `max_norm`, in the table."""
+    if isinstance(weight, Carried):
+        raise TypeError("embedding: max_norm changes the table, which has a tangent here; leave it out")
+    refuse("embedding: max_norm changes the table on the way")
+    table = array_of(weight)
+    places = beside(x, table)
+    _write_shorter(table, namespace(places).reshape(places, (-1,)), max_norm, norm_type)
+    if isinstance(weight, Tensor):
+        wrote(weight)
+
+
+@on_host
+def _write_shorter(table: Array, places: Array, max_norm: float, norm_type: float) -> None:
+    xp, rows = namespace(table), widen(gather(table, (places,)))
+    norms = xp.linalg.vector_norm(rows, axis=1, keepdims=True, ord=norm_type)
+    shorter = narrow(xp.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows), table)
+    with no_grad():
+        assign(Tensor(table), places, shorter)  # a row that is there twice is the same both times
+
+
+@differentiable(forward="linear", anywhere=("x",), views=True)
+def _by_frequency(rows: Array, x: Any, n: int) -> Result:
+    """The rows as they are, and their gradients divided by how often their number is in x."""
+    xp = namespace(rows)
+
+    def pullback(dy: Array) -> Array:
+        dy = widen(dy)
+        places = xp.reshape(asarray(x, "int64", backend=backend_of(array_of(dy))), (-1,))
+        ones = xp.reshape(xp.ones_like(dy[..., 0]), (-1,))
+        counts = gather(scatter_add((n,), (places,), ones), (places,))
+        return narrow(dy / xp.reshape(counts, (*rows.shape[:-1], 1)), rows)
+
+    return rows, pullback
 
 
 @differentiable(forward="linear", anywhere=("x",))

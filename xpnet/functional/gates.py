@@ -10,6 +10,7 @@ from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
 from xpnet.core.places import namespace
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor
 from xpnet.functional import activations
 from xpnet.functional.public import of, result
@@ -58,6 +59,7 @@ def hardswish_op(x: Array) -> Result:
     return y, pullback
 
 
+@takes_input
 @of(silu_op)
 def silu(x: Array | Tensor, inplace: bool = False) -> Tensor:
     """x sigmoid(x) (Elfwing et al., 2017; "swish").
@@ -80,6 +82,7 @@ def silu(x: Array | Tensor, inplace: bool = False) -> Tensor:
     return result(x, silu_op(x), inplace)
 
 
+@takes_input
 @of(mish_op)
 def mish(x: Array | Tensor, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)) (Misra, 2019).
@@ -102,6 +105,7 @@ def mish(x: Array | Tensor, inplace: bool = False) -> Tensor:
     return result(x, mish_op(x), inplace)
 
 
+@takes_input
 @of(hardsigmoid_op)
 def hardsigmoid(x: Array | Tensor, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 clipped to [0, 1]: `sigmoid` of three straight lines (Courbariaux et al., 2015).
@@ -124,6 +128,7 @@ def hardsigmoid(x: Array | Tensor, inplace: bool = False) -> Tensor:
     return result(x, hardsigmoid_op(x), inplace)
 
 
+@takes_input
 @of(hardswish_op)
 def hardswish(x: Array | Tensor, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x) (Howard et al., 2019).
@@ -269,6 +274,7 @@ def swiglu(x: Array, dim: int = -1) -> Result:
     return narrow(a * s * b, x), pullback
 
 
+@takes_input
 def softmin(x: Array | Tensor, dim: int = -1, *, dtype: Any = None) -> Tensor:
     """softmax(-x): the smallest element has the largest share.
 

@@ -10,6 +10,7 @@ from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
 from xpnet.core.operators import reshape
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.functional import convolution, pooling
 from xpnet.functional.convolution import Size, pair
@@ -37,6 +38,7 @@ def zero_pad(x: Array, widths: tuple[tuple[int, int], tuple[int, int]]) -> tuple
     return pad(x, full), lambda dy: unpad(dy, full)
 
 
+@takes_input
 @of(convolution.conv2d)
 def conv2d(
     x: Array | Tensor,
@@ -122,6 +124,7 @@ def max_pool2d(
     *,
     return_indices: Literal[True],
 ) -> tuple[Tensor, Array]: ...
+@takes_input
 @of(pooling.max_pool2d)
 def max_pool2d(
     x: Array | Tensor,
@@ -165,6 +168,7 @@ def max_pool2d(
     return _on_images(pooling.max_pool2d_spread, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
+@takes_input
 @of(pooling.avg_pool2d)
 def avg_pool2d(
     x: Array | Tensor,

@@ -7,6 +7,7 @@ from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
 from xpnet.core.places import namespace
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor
 from xpnet.functional import activations
 from xpnet.functional.public import result
@@ -30,6 +31,7 @@ def exponential(x: Array, alpha: float, rate: float, scale: float) -> Result:
     return y, pullback
 
 
+@takes_input
 def selu(x: Array | Tensor, inplace: bool = False) -> Tensor:
     """1.0507 x for x > 0, else 1.0507 * 1.6733 (exp(x) - 1) (Klambauer et al., 2017).
 
@@ -51,6 +53,7 @@ def selu(x: Array | Tensor, inplace: bool = False) -> Tensor:
     return result(x, exponential(floating("selu", x), ALPHA, 1.0, SCALE), inplace)
 
 
+@takes_input
 def celu(x: Array | Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x for x > 0, else alpha (exp(x / alpha) - 1), whose derivative has no jump (Barron, 2017).
 
@@ -76,6 +79,7 @@ def celu(x: Array | Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor
     return result(x, exponential(floating("celu", x), alpha, 1 / alpha, 1.0), inplace)
 
 
+@takes_input
 def relu6(x: Array | Tensor, inplace: bool = False) -> Tensor:
     """x clipped to [0, 6]; derivative 1 strictly inside, else 0 (Krizhevsky, 2010).
 

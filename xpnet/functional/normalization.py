@@ -16,6 +16,7 @@ from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable, inside
 from xpnet.core.operators import values_of
 from xpnet.core.places import namespace
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.core.tracing import traced
 from xpnet.functional import activations
@@ -330,6 +331,7 @@ def group_norm(
     return y, positions
 
 
+@takes_input
 def instance_norm(
     x: Array | Tensor,
     running_mean: Array | Tensor | None = None,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.core.backend import Array
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor
 from xpnet.functional import activations, losses
 from xpnet.functional.public import of, result
 
 
+@takes_input
 @of(activations.relu)
 def relu(x: Array | Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0); derivative 1 for x > 0, else 0 (Nair & Hinton, 2010).
@@ -32,6 +34,7 @@ def relu(x: Array | Tensor, inplace: bool = False) -> Tensor:
     return result(x, y, True) if inplace else y
 
 
+@takes_input
 @of(activations.leaky_relu)
 def leaky_relu(x: Array | Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x for x > 0, else negative_slope * x (Maas et al., 2013).
@@ -54,6 +57,7 @@ def leaky_relu(x: Array | Tensor, negative_slope: float = 0.01, inplace: bool = 
     return result(x, activations.leaky_relu(x, negative_slope), inplace)
 
 
+@takes_input
 @of(activations.elu)
 def elu(x: Array | Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x for x > 0, else alpha (exp(x) - 1) (Clevert et al., 2016).
@@ -77,6 +81,7 @@ def elu(x: Array | Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return result(x, activations.elu(x, alpha), inplace)
 
 
+@takes_input
 @of(activations.hardtanh)
 def hardtanh(x: Array | Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x clipped to [min_val, max_val]; derivative 1 strictly inside, else 0.
@@ -101,6 +106,7 @@ def hardtanh(x: Array | Tensor, min_val: float = -1.0, max_val: float = 1.0, inp
     return result(x, activations.hardtanh(x, min_val, max_val), inplace)
 
 
+@takes_input
 @of(activations.gelu)
 def gelu(x: Array | Tensor, approximate: str = "none") -> Tensor:
     """x Phi(x), Phi the standard normal distribution (Hendrycks & Gimpel, 2016).
@@ -126,6 +132,7 @@ def gelu(x: Array | Tensor, approximate: str = "none") -> Tensor:
     return activations.gelu_tanh(x)
 
 
+@takes_input
 @of(losses.binary_cross_entropy_with_logits)
 def binary_cross_entropy_with_logits(
     logits: Array | Tensor,

@@ -11,6 +11,7 @@ from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
 from xpnet.core.operators import getitem
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor
 
 MODES = ("constant", "reflect", "replicate", "circular")
@@ -23,6 +24,7 @@ def constant_pad(x: Array, widths: Any, value: float = 0.0) -> tuple[Array, Pull
     return padded(x, widths, value), lambda dy: unpad(dy, widths)
 
 
+@takes_input
 def pad(x: Array | Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """x with more elements at the ends of its last axes, or fewer.
 

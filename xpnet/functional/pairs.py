@@ -84,7 +84,7 @@ def smooth_l1_loss(x: Array, target: Any, *, reduction: str = "mean", beta: floa
 
 @differentiable(loss=True, anywhere=("target", "weight"))
 def huber_loss(
-    x: Array, target: Any, *, reduction: str = "mean", delta: float = 1.0, weight: Any = None
+    x: Array, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
 ) -> Result:
     """(x - t)^2 / 2, and beyond delta the straight line delta (|x - t| - delta / 2) (Huber, 1964).
 

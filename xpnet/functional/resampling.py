@@ -19,6 +19,7 @@ from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
 from xpnet.core.operators import getitem, reshape, transpose
 from xpnet.core.places import backend_of, namespace
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.functional.activations import maxout
 from xpnet.functional.taps import Map, cells_of, taps, transposed
@@ -74,6 +75,7 @@ MODES = {  # the mode of an axis, and the numbers of axes
 }
 
 
+@takes_input
 def interpolate(
     x: Array | Tensor,
     size: int | Sequence[int] | None = None,
@@ -215,6 +217,7 @@ def _adaptive_max(name: str, x: Any, output_size: Any, axes: int, return_indices
     return y, xp.reshape(places, (*lead, *sizes))
 
 
+@takes_input
 def adaptive_avg_pool1d(x: Array | Tensor, output_size: int | tuple[int, ...]) -> Tensor:
     """The means of `output_size` nearly equal parts of sequences.
 
@@ -235,6 +238,7 @@ def adaptive_avg_pool1d(x: Array | Tensor, output_size: int | tuple[int, ...]) -
     return _adaptive_mean("adaptive_avg_pool1d", x, output_size, 1)
 
 
+@takes_input
 def adaptive_avg_pool2d(x: Array | Tensor, output_size: int | tuple[int | None, ...] | None) -> Tensor:
     """The means of nearly equal parts of images: as many as are asked for, whatever the image's size.
 
@@ -255,6 +259,7 @@ def adaptive_avg_pool2d(x: Array | Tensor, output_size: int | tuple[int | None, 
     return _adaptive_mean("adaptive_avg_pool2d", x, output_size, 2)
 
 
+@takes_input
 def adaptive_avg_pool3d(x: Array | Tensor, output_size: int | tuple[int | None, ...] | None) -> Tensor:
     """The means of nearly equal parts of volumes.
 
@@ -275,6 +280,7 @@ def adaptive_avg_pool3d(x: Array | Tensor, output_size: int | tuple[int | None, 
     return _adaptive_mean("adaptive_avg_pool3d", x, output_size, 3)
 
 
+@takes_input
 def adaptive_max_pool1d(
     x: Array | Tensor, output_size: int | tuple[int, ...], return_indices: bool = False
 ) -> Any:
@@ -298,6 +304,7 @@ def adaptive_max_pool1d(
     return _adaptive_max("adaptive_max_pool1d", x, output_size, 1, return_indices)
 
 
+@takes_input
 def adaptive_max_pool2d(
     x: Array | Tensor, output_size: int | tuple[int | None, ...] | None, return_indices: bool = False
 ) -> Any:
@@ -321,6 +328,7 @@ def adaptive_max_pool2d(
     return _adaptive_max("adaptive_max_pool2d", x, output_size, 2, return_indices)
 
 
+@takes_input
 def adaptive_max_pool3d(
     x: Array | Tensor, output_size: int | tuple[int | None, ...] | None, return_indices: bool = False
 ) -> Any:
@@ -342,56 +350,3 @@ def adaptive_max_pool3d(
     array([[[[4., 5.]]]], dtype=float32)
     """
     return _adaptive_max("adaptive_max_pool3d", x, output_size, 3, return_indices)
-
-
-def pixel_shuffle(x: Array | Tensor, upscale_factor: int) -> Tensor:
-    """r^2 channels become an image r times as high and wide (Shi et al., 2016).
-
-    Args:
-        x: (..., C r^2, H, W).
-        upscale_factor: r.
-
-    Returns:
-        (..., C, r H, r W).
-
-    Raises:
-        ValueError: r^2 does not divide the channels.
-
-    >>> import xpnet, xpnet.functional as F
-    >>> F.pixel_shuffle(xpnet.asarray([[[1.0]], [[2.0]], [[3.0]], [[4.0]]]), 2)
-    array([[[1., 2.],
-            [3., 4.]]], dtype=float32)
-    """
-    r, lead = upscale_factor, tuple(x.shape[:-3])
-    if x.ndim < 3 or r < 1 or x.shape[-3] % (r * r):
-        raise ValueError(f"pixel_shuffle: {tuple(x.shape)} has no multiple of {r}^2 channels, (..., C, H, W)")
-    c, h, w = x.shape[-3] // (r * r), x.shape[-2], x.shape[-1]
-    n = len(lead)
-    y = transpose(reshape(x, (*lead, c, r, r, h, w)), (*range(n), n, n + 3, n + 1, n + 4, n + 2))
-    return reshape(y, (*lead, c, h * r, w * r))
-
-
-def pixel_unshuffle(x: Array | Tensor, downscale_factor: int) -> Tensor:
-    """The opposite of `pixel_shuffle`: an image becomes r^2 channels of 1/r its height and width.
-
-    Args:
-        x: (..., C, r H, r W).
-        downscale_factor: r.
-
-    Returns:
-        (..., C r^2, H, W).
-
-    Raises:
-        ValueError: r does not divide height and width.
-
-    >>> import xpnet, xpnet.functional as F
-    >>> F.pixel_unshuffle(xpnet.asarray([[[1.0, 2.0], [3.0, 4.0]]]), 2)[:, 0, 0]
-    array([1., 2., 3., 4.], dtype=float32)
-    """
-    r, lead = downscale_factor, tuple(x.shape[:-3])
-    if x.ndim < 3 or r < 1 or x.shape[-2] % r or x.shape[-1] % r:
-        raise ValueError(f"pixel_unshuffle: {r} does not divide the height and width of {tuple(x.shape)}")
-    c, h, w = x.shape[-3], x.shape[-2] // r, x.shape[-1] // r
-    n = len(lead)
-    y = transpose(reshape(x, (*lead, c, h, r, w, r)), (*range(n), n, n + 2, n + 4, n + 1, n + 3))
-    return reshape(y, (*lead, c * r * r, h, w))

@@ -10,6 +10,7 @@ from xpnet.core.backend import Array
 from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable, inside
 from xpnet.core.operators import reshape
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor
 from xpnet.functional import convolution, images
 from xpnet.functional.convolution import pair, sizes
@@ -33,6 +34,7 @@ def _flat(y: Any) -> Any:
     return reshape(y, (*y.shape[:-2], y.shape[-1]))
 
 
+@takes_input
 def conv1d(
     x: Array | Tensor,
     weight: Array | Tensor,
@@ -160,6 +162,7 @@ def transposed(
     return y, pullback
 
 
+@takes_input
 def conv_transpose2d(
     x: Array | Tensor,
     weight: Array | Tensor,
@@ -203,6 +206,7 @@ def conv_transpose2d(
     return y if x.ndim == 4 else reshape(y, tuple(y.shape[1:]))
 
 
+@takes_input
 def conv_transpose1d(
     x: Array | Tensor,
     weight: Array | Tensor,
@@ -244,6 +248,7 @@ def conv_transpose1d(
     return _flat(conv_transpose2d(_sequence(name, x), _sequence(name, weight), bias, *options))
 
 
+@takes_input
 def max_pool1d(
     x: Array | Tensor,
     kernel_size: Sizes,
@@ -284,6 +289,7 @@ def max_pool1d(
     return _flat(images.max_pool2d(x, kernel, *rest))
 
 
+@takes_input
 def avg_pool1d(
     x: Array | Tensor,
     kernel_size: Sizes,

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from xpnet.core.backend import Array
 from xpnet.core.operators import reshape
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor
 
 
+@takes_input
 def unflatten(x: Array | Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Several axes in place of one, the opposite of `flatten`: (N, C H W) -> (N, C, H, W).
 

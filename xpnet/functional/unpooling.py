@@ -11,6 +11,7 @@ from xpnet.core.node import Pullback
 from xpnet.core.op import differentiable
 from xpnet.core.operators import reshape
 from xpnet.core.places import namespace
+from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor, array_of
 
 Sizes = int | tuple[int, ...]
@@ -57,6 +58,7 @@ def _unpool(
     return reshape(y, (*lead, *size))
 
 
+@takes_input
 def max_unpool1d(
     x: Array | Tensor,
     indices: Any,
@@ -89,6 +91,7 @@ def max_unpool1d(
     return _unpool("max_unpool1d", x, indices, kernel_size, stride, padding, output_size, 1)
 
 
+@takes_input
 def max_unpool2d(
     x: Array | Tensor,
     indices: Any,
@@ -122,6 +125,7 @@ def max_unpool2d(
     return _unpool("max_unpool2d", x, indices, kernel_size, stride, padding, output_size, 2)
 
 
+@takes_input
 def max_unpool3d(
     x: Array | Tensor,
     indices: Any,

@@ -8,6 +8,7 @@ from xpnet.core.arrays import arange, windows
 from xpnet.core.backend import Array
 from xpnet.core.operators import add, getitem, reshape, transpose
 from xpnet.core.places import namespace
+from xpnet.core.renamed import takes_input
 from xpnet.core.structure import col2im
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.functional import images, spatial
@@ -17,6 +18,7 @@ from xpnet.functional.pooling import windows_over
 from xpnet.functional.spatial import Sizes
 
 
+@takes_input
 def conv3d(
     x: Array | Tensor,
     weight: Array | Tensor,
@@ -88,6 +90,7 @@ def conv3d(
     return transpose(reshape(y, (n, slices, *y.shape[1:])), (0, 2, 1, 3, 4))
 
 
+@takes_input
 def conv_transpose3d(
     x: Array | Tensor,
     weight: Array | Tensor,
@@ -158,6 +161,7 @@ def _columns(y: Any, x: Any) -> Any:
     return reshape(y, (*x.shape[:3], y.shape[2] * y.shape[3]))
 
 
+@takes_input
 def max_pool3d(
     x: Array | Tensor,
     kernel_size: Sizes,
@@ -216,6 +220,7 @@ def max_pool3d(
     return y, xp.reshape(places, shape)
 
 
+@takes_input
 def avg_pool3d(
     x: Array | Tensor,
     kernel_size: Sizes,

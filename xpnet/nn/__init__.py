@@ -133,6 +133,7 @@ __all__ = [
     "MultiheadAttention",
     "NLLLoss",
     "PReLU",
+    "PackedSequence",
     "PairwiseDistance",
     "Parameter",
     "PixelShuffle",
@@ -176,6 +177,10 @@ __all__ = [
     "ZeroPad3d",
     "freeze",
     "mlp",
+    "pack_padded_sequence",
+    "pack_sequence",
+    "pad_packed_sequence",
+    "pad_sequence",
     "remove_parametrizations",
     "resnet9",
     "resnet18",
@@ -275,6 +280,13 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     )
     from xpnet.nn.unet import UNet
     from xpnet.nn.unpooling import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d
+    from xpnet.nn.utils.rnn import (
+        PackedSequence,
+        pack_padded_sequence,
+        pack_sequence,
+        pad_packed_sequence,
+        pad_sequence,
+    )
     from xpnet.nn.vgg import VGG, vgg11, vgg16
     from xpnet.nn.vit import ViT, vit_tiny
     from xpnet.nn.volumes import AvgPool3d, Conv3d, ConvTranspose3d, MaxPool3d
@@ -320,6 +332,10 @@ else:
                 "TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer"
             ),
             "unet": "UNet",
+            "utils": "",
+            "xpnet.nn.utils.rnn": (
+                "PackedSequence pack_padded_sequence pack_sequence pad_packed_sequence pad_sequence"
+            ),
             "unpooling": "MaxUnpool1d MaxUnpool2d MaxUnpool3d",
             "vgg": "VGG vgg11 vgg16",
             "vit": "ViT vit_tiny",

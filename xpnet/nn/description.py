@@ -18,7 +18,10 @@ from xpnet.nn.module import Module
 from xpnet.nn.parametrizations import KINDS
 
 _MARGIN = 512
-_LEFT_OUT = ("weight_init", "bias_init", "inplace", "axis", "args", "kwargs")  # they change no result
+_LEFT_OUT = (  # they change no result
+    *("weight_init", "bias_init", "inplace", "axis", "args", "kwargs"),
+    *("enable_nested_tensor", "mask_check", "sparse"),
+)
 
 
 def _kind(name: Any) -> type[Module] | None:

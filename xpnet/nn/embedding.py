@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Self
 
 from xpnet import functional as F
 from xpnet import init
+from xpnet.core.arrays import INTEGER, kind
+from xpnet.core.backend import dtype_name
 from xpnet.core.checks import initializer, number, probability, size
+from xpnet.core.convert import array_like, asarray
 from xpnet.core.operators import add
-from xpnet.core.places import namespace
+from xpnet.core.places import backend_of, namespace
 from xpnet.core.recording import depends_on
 from xpnet.core.structure import concat
 from xpnet.core.tensor import array_of
@@ -25,12 +29,16 @@ class Embedding(Layer):
         num_embeddings: n, rows.
         embedding_dim: d, their length.
         padding_idx: the row of this number begins as 0 and has no gradient.
+        max_norm: rows that are looked up and longer than this are made so long first, in the table itself.
+        norm_type: the order of that norm.
+        scale_grad_by_freq: divide the gradient of a row by how often it is looked up at once.
+        sparse: False, as gradients are whole arrays.
         weight_init: makes the table from its shape; default N(0, 1), as in PyTorch.
         dtype: default float32.
 
     Raises:
         TypeError: a size is not a whole number.
-        ValueError: a size is below 1, or there is no row `padding_idx`.
+        ValueError: a size is below 1, there is no row `padding_idx`, or sparse=True.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -43,11 +51,20 @@ class Embedding(Layer):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
         *,
         weight_init: init.Initializer | None = None,
         dtype: str = "float32",
     ) -> None:
         name = type(self).__name__
+        if sparse:
+            raise ValueError(f"{name}: sparse=True is not there: gradients are whole arrays; leave it out")
+        self.max_norm = None if max_norm is None else number(name, "max_norm", max_norm)
+        self.norm_type = number(name, "norm_type", norm_type)
+        self.scale_grad_by_freq = scale_grad_by_freq
         self.num_embeddings = n = size(name, "num_embeddings", num_embeddings)
         self.embedding_dim = size(name, "embedding_dim", embedding_dim)
         if padding_idx is not None:
@@ -65,14 +82,60 @@ class Embedding(Layer):
         if padding_idx is not None:
             self.weight.data[padding_idx, :] = 0.0
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        embeddings: Any,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> Self:
+        """A layer whose table is a copy of `embeddings`.
+
+        Args:
+            embeddings: (n, d).
+            freeze: whether it is not to be trained.
+            padding_idx: the row of this number, which keeps its values, has no gradient.
+            max_norm: as of the layer, like the next ones.
+            norm_type: of `max_norm`.
+            scale_grad_by_freq: divide gradients by counts.
+            sparse: False.
+
+        Raises:
+            ValueError: the embeddings are no table.
+
+        >>> from xpnet import nn
+        >>> nn.Embedding.from_pretrained([[1.0, 2.0], [3.0, 4.0]])([1])
+        tensor([[3. 4.]])
+        """
+        options = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+        return _filled(lambda n, d, dtype: cls(n, d, *options, dtype=dtype), embeddings, freeze)
+
     def forward(self, x: Any) -> Any:
         """Integers of any shape -> (*shape, d)."""
-        return F.embedding(x, self.weight, self.padding_idx)
+        options = (self.max_norm, self.norm_type, self.scale_grad_by_freq)
+        return F.embedding(x, self.weight, self.padding_idx, *options)
 
     def extra_repr(self) -> str:
         """The sizes."""
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        longest = "" if self.max_norm is None else f", max_norm={self.max_norm:g}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}{longest}"
+
+
+def _filled(make: Callable[..., Any], embeddings: Any, freeze: bool) -> Any:
+    """The layer that `make` makes of the size of a table, with its values."""
+    table = array_like(embeddings)
+    if table.ndim != 2:
+        raise ValueError(f"from_pretrained: expected embeddings of shape (n, d), got {tuple(table.shape)}")
+    layer = make(*table.shape, dtype_name(table.dtype) if kind(table) > INTEGER else "float32")
+    weight = layer.weight
+    weight.data[...] = asarray(table, dtype_name(weight.dtype), backend=backend_of(weight.data))
+    weight.requires_grad = not freeze
+    return layer
 
 
 class EmbeddingBag(Embedding):
@@ -81,7 +144,11 @@ class EmbeddingBag(Embedding):
     Args:
         num_embeddings: n, rows.
         embedding_dim: d, their length.
+        max_norm: rows that are looked up and longer than this are made so long first, in the table itself.
+        norm_type: the order of that norm.
+        scale_grad_by_freq: divide the gradient of a row by how often it is looked up at once.
         mode: "mean", "sum" or "max".
+        sparse: False, as gradients are whole arrays.
         include_last_offset: offsets have one more, the end of the last bag.
         padding_idx: the row of this number begins as 0, counts for nothing and has no gradient.
         weight_init: makes the table from its shape; default N(0, 1), as in PyTorch.
@@ -101,15 +168,53 @@ class EmbeddingBag(Embedding):
         self,
         num_embeddings: int,
         embedding_dim: int,
-        *,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
         mode: str = "mean",
+        sparse: bool = False,
+        *,
         include_last_offset: bool = False,
         padding_idx: int | None = None,
         weight_init: init.Initializer | None = None,
         dtype: str = "float32",
     ) -> None:
-        super().__init__(num_embeddings, embedding_dim, padding_idx, weight_init=weight_init, dtype=dtype)
+        options = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+        super().__init__(num_embeddings, embedding_dim, *options, weight_init=weight_init, dtype=dtype)
         self.mode, self.include_last_offset = check_mode("EmbeddingBag", mode), include_last_offset
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # PyTorch has them in another order
+        cls,
+        embeddings: Any,
+        freeze: bool = True,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+    ) -> Self:
+        """A layer whose table is a copy of `embeddings`, as of `Embedding`.
+
+        Args:
+            embeddings: (n, d).
+            freeze: whether it is not to be trained.
+            max_norm: as of the layer, like the next ones.
+            norm_type: of `max_norm`.
+            scale_grad_by_freq: divide gradients by counts.
+            mode: "mean", "sum" or "max".
+            sparse: False.
+            include_last_offset: offsets have one more.
+            padding_idx: the row of this number counts for nothing.
+
+        Raises:
+            ValueError: the embeddings are no table.
+        """
+        options = (max_norm, norm_type, scale_grad_by_freq, mode, sparse)
+        make = partial(cls, include_last_offset=include_last_offset, padding_idx=padding_idx)
+        return _filled(lambda n, d, dtype: make(n, d, *options, dtype=dtype), embeddings, freeze)
 
     def forward(self, x: Any, offsets: Any = None, per_sample_weights: Any = None) -> Any:
         """(B, L), or (n,) with offsets (B,) -> (B, d); `per_sample_weights` like x."""
@@ -117,7 +222,10 @@ class EmbeddingBag(Embedding):
             x,
             self.weight,
             offsets,
-            mode=self.mode,
+            self.max_norm,
+            self.norm_type,
+            self.scale_grad_by_freq,
+            self.mode,
             per_sample_weights=per_sample_weights,
             include_last_offset=self.include_last_offset,
             padding_idx=self.padding_idx,

@@ -107,8 +107,8 @@ class HuberLoss(Loss):
     """(x - t)^2 / 2, and beyond delta a straight line.
 
     Args:
-        delta: where the square ends, above 0.
         reduction: "mean", "sum" or "none".
+        delta: where the square ends, above 0.
 
     Raises:
         ValueError: another reduction; when it is called, shapes that do not fit.
@@ -119,7 +119,7 @@ class HuberLoss(Loss):
     6.0
     """
 
-    def __init__(self, *, delta: float = 1.0, reduction: str = "mean") -> None:
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         self._reduce(reduction)
         self.delta = delta
 

@@ -242,8 +242,8 @@ class CTCLoss(Loss):
 
     Args:
         blank: the class of no label.
-        zero_infinity: the loss of a target that is too long for its input is 0.
         reduction: "mean", "sum" or "none".
+        zero_infinity: the loss of a target that is too long for its input is 0.
 
     Raises:
         ValueError: another reduction; when it is called, shapes that do not fit.
@@ -254,7 +254,7 @@ class CTCLoss(Loss):
     9.0
     """
 
-    def __init__(self, blank: int = 0, *, zero_infinity: bool = False, reduction: str = "mean") -> None:
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
         self._reduce(reduction)
         self.blank = blank
         self.zero_infinity = zero_infinity

@@ -16,13 +16,10 @@ from xpnet.core.incoming import is_foreign
 from xpnet.core.memory_format import set_format
 from xpnet.core.places import backend_of, device_key, known_backend, namespace, where
 from xpnet.core.recording import current
+from xpnet.core.renamed import input_first
 from xpnet.core.tensor import Tensor, array_of
-from xpnet.nn.flat import (
-    FlatParameters,
-    has_views,
-    is_at,
-    move_separately,
-)
+from xpnet.nn.device import MadeByBackend
+from xpnet.nn.flat import FlatParameters, has_views, is_at, move_separately
 from xpnet.nn.hooks import ForwardHook, HookHandle
 from xpnet.nn.mode import Mode
 from xpnet.nn.parameter import Buffer, Parameter
@@ -40,7 +37,7 @@ class Keys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Module(Vector):
+class Module(Vector, MadeByBackend):
     """Base class of layers and models: assign Parameters, Buffers and Modules as attributes, write `forward`.
 
     Names are paths of attributes, as in PyTorch: `"0.weight"`, `"encoder.bias"`. Lists, tuples and dicts of
@@ -72,8 +69,10 @@ class Module(Vector):
         """`forward`, with device errors that name the layer and the parameter; then the forward hooks.
 
         A data frame of numbers (pandas, polars), an Arrow table or a sparse matrix goes in as an array of the
-        parameters' dtype, on the default backend.
+        parameters' dtype, on the default backend. The first argument x may be passed as `input`.
         """
+        if kwargs and "input" in kwargs:
+            args, kwargs = input_first(type(self).__name__, self.forward, args, kwargs)
         if active[0]:
             recording = current()
             if recording is not None:
@@ -491,7 +490,7 @@ class Layer(Module):
 
     if TYPE_CHECKING:
 
-        def __call__(self, x: Any) -> Tensor:
+        def __call__(self, x: Any = ..., *, input: Any = ...) -> Tensor:
             """`forward` and the hooks."""
 
 

@@ -15,6 +15,7 @@ from xpnet.core.tensor import Tensor
 from xpnet.functional.recurrence import CELLS, check_state, initial, recurrence
 from xpnet.nn.module import Module
 from xpnet.nn.parameter import Parameter
+from xpnet.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 
 class _Recurrent(Module):
@@ -42,7 +43,7 @@ class _Recurrent(Module):
         self.dropout = probability(name, "dropout", dropout)
         if self.dropout and self.num_layers == 1:
             advice = f"{name}: dropout={dropout} drops between layers, and there is one; make num_layers 2"
-            warnings.warn(advice, stacklevel=3)
+            warnings.warn(advice, stacklevel=4)  # behind `_set`, the constructor and what takes device=
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         n, width = self.hidden_size, CELLS[self._cell].gates * self.hidden_size
         draw = lambda *shape: Parameter(init.uniform(shape, -(n**-0.5), n**-0.5, dtype))
@@ -67,6 +68,12 @@ class _Recurrent(Module):
 
     def _run(self, x: Any, states: list[Any], lengths: Any) -> tuple[Any, list[Any]]:
         """The outputs, and the last of each kind of state: (layers directions, N, H)."""
+        if isinstance(x, PackedSequence):
+            if lengths is not None:
+                raise TypeError(f"{type(self).__name__}: packed sequences have lengths: leave lengths= out")
+            padded, lengths = pad_packed_sequence(x, self.batch_first)
+            y, ends = self._run(padded, states, lengths)
+            return x.packs(y, self.batch_first), ends
         alone, lstm = x.ndim == 2, self._cell == "lstm"
         if alone:
             x, states = (
@@ -106,6 +113,9 @@ class _Recurrent(Module):
         if alone:
             return reshape(x, (steps, x.shape[2])), [reshape(e, (shape[0], self.hidden_size)) for e in ends]
         return transpose(x, (1, 0, 2)) if self.batch_first else x, ends
+
+    def flatten_parameters(self) -> None:
+        """Nothing: all parameters of a model lie in one vector already, which PyTorch calls this for."""
 
     def extra_repr(self) -> str:
         """The sizes."""
@@ -160,12 +170,12 @@ class RNN(_Recurrent):
         """Outputs and last states.
 
         Args:
-            x: (L, N, input_size), (N, L, input_size) if `batch_first`, or (L, input_size).
+            x: (L, N, input_size), (N, L, input_size) if `batch_first`, (L, input_size), or packed.
             hx: the states before the first step, (layers directions, N, H) or without N; default 0.
             lengths: (N,) integers, the steps of each sequence; behind them outputs are 0.
 
         Returns:
-            The last layer's states, (L, N, directions H), and each layer's last, like `hx`.
+            The last layer's states, (L, N, directions H), packed if x is, and each layer's last, like `hx`.
         """
         y, ends = self._run(x, [] if hx is None else [hx], lengths)
         return y, ends[0]

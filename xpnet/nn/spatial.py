@@ -141,7 +141,9 @@ class Conv1d(_Conv):
 class _ConvTranspose(_Conv):
     transposed = True
 
-    def _set_output_padding(self, output_padding: Sizes) -> None:
+    def _set_output_padding(self, output_padding: Sizes, padding_mode: str) -> None:
+        if padding_mode != "zeros":
+            raise ValueError(f'{type(self).__name__}: padding_mode must be "zeros", got {padding_mode!r}')
         self.output_padding = each(type(self).__name__, "output_padding", output_padding, self.axes, 0)
 
     def _arguments(self, x: Any, output_size: Any) -> tuple[Any, ...]:
@@ -181,12 +183,13 @@ class ConvTranspose1d(_ConvTranspose):
         groups: independent parts of the channels.
         bias: whether to add one.
         dilation: distance between the elements of the window.
+        padding_mode: "zeros", as in PyTorch: there is no other.
         weight_init: makes the weight from its shape; default `init.torch_default`.
         dtype: default float32.
 
     Raises:
         TypeError: a size is not a whole number.
-        ValueError: a size is too small, or groups do not divide the channels.
+        ValueError: a size is too small, groups do not divide the channels, or another mode.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -205,13 +208,14 @@ class ConvTranspose1d(_ConvTranspose):
         groups: int = 1,
         bias: bool = True,
         dilation: Sizes = 1,
+        padding_mode: str = "zeros",
         *,
         weight_init: init.Initializer = init.torch_default,
         dtype: str = "float32",
     ) -> None:
         options = (stride, padding, dilation, groups, bias, weight_init, dtype)
         self._set(in_channels, out_channels, kernel_size, *options)
-        self._set_output_padding(output_padding)
+        self._set_output_padding(output_padding, padding_mode)
 
     def forward(self, x: Any, output_size: int | Sequence[int] | None = None) -> Any:
         """(N, C, L) -> (N, O, L'); L' is `output_size`, if that is given and a window's step allows it."""
@@ -231,12 +235,13 @@ class ConvTranspose2d(_ConvTranspose):
         groups: independent parts of the channels.
         bias: whether to add one.
         dilation: distance between the elements of the window.
+        padding_mode: "zeros", as in PyTorch: there is no other.
         weight_init: makes the weight from its shape; default `init.torch_default`.
         dtype: default float32.
 
     Raises:
         TypeError: a size is not a whole number.
-        ValueError: a size is too small, or groups do not divide the channels.
+        ValueError: a size is too small, groups do not divide the channels, or another mode.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -257,13 +262,14 @@ class ConvTranspose2d(_ConvTranspose):
         groups: int = 1,
         bias: bool = True,
         dilation: Sizes = 1,
+        padding_mode: str = "zeros",
         *,
         weight_init: init.Initializer = init.torch_default,
         dtype: str = "float32",
     ) -> None:
         options = (stride, padding, dilation, groups, bias, weight_init, dtype)
         self._set(in_channels, out_channels, kernel_size, *options)
-        self._set_output_padding(output_padding)
+        self._set_output_padding(output_padding, padding_mode)
 
     def forward(self, x: Any, output_size: int | Sequence[int] | None = None) -> Any:
         """(N, C, H, W) -> (N, O, H', W'), of `output_size`, if that is given and the steps allow it."""

@@ -236,6 +236,8 @@ class TransformerEncoder(_Stack):
         encoder_layer: such as a `TransformerEncoderLayer`.
         num_layers: copies.
         norm: a module at the end, or None.
+        enable_nested_tensor: taken for PyTorch's sake; it changes nothing.
+        mask_check: likewise.
 
     Raises:
         TypeError: no layer, or a number that is not whole.
@@ -248,7 +250,14 @@ class TransformerEncoder(_Stack):
     (1, 3, 4)
     """
 
-    def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
+    def __init__(
+        self,
+        encoder_layer: Module,
+        num_layers: int,
+        norm: Module | None = None,
+        enable_nested_tensor: bool = True,
+        mask_check: bool = True,
+    ) -> None:
         super().__init__(encoder_layer, num_layers, norm)
 
     @property

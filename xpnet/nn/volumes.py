@@ -79,12 +79,13 @@ class ConvTranspose3d(_ConvTranspose):
         groups: independent parts of the channels.
         bias: whether to add one.
         dilation: distance between the elements of the window.
+        padding_mode: "zeros", as in PyTorch: there is no other.
         weight_init: makes the weight from its shape; default `init.torch_default`.
         dtype: default float32.
 
     Raises:
         TypeError: a size is not a whole number.
-        ValueError: a size is too small, or groups do not divide the channels.
+        ValueError: a size is too small, groups do not divide the channels, or another mode.
 
     >>> import xpnet
     >>> from xpnet import nn
@@ -105,13 +106,14 @@ class ConvTranspose3d(_ConvTranspose):
         groups: int = 1,
         bias: bool = True,
         dilation: Sizes = 1,
+        padding_mode: str = "zeros",
         *,
         weight_init: init.Initializer = init.torch_default,
         dtype: str = "float32",
     ) -> None:
         options = (stride, padding, dilation, groups, bias, weight_init, dtype)
         self._set(in_channels, out_channels, kernel_size, *options)
-        self._set_output_padding(output_padding)
+        self._set_output_padding(output_padding, padding_mode)
 
     def forward(self, x: Any, output_size: int | Sequence[int] | None = None) -> Any:
         """(N, C, D, H, W) -> (N, O, D', H', W'), of `output_size`, if given and the steps allow it."""

@@ -89,6 +89,7 @@ class Adam(Optimizer):
         weight_decay: adds weight_decay * theta to the gradient.
         amsgrad: divide by the largest mean square so far.
         maximize: follow the gradient upwards.
+        decoupled_weight_decay: theta shrinks by lr * weight_decay instead, as in AdamW.
 
     Raises:
         ValueError: a value is out of range.
@@ -112,6 +113,7 @@ class Adam(Optimizer):
     amsgrad: bool = False
     _: KW_ONLY
     maximize: bool = False
+    decoupled_weight_decay: bool = False
 
     def moment_names(self, h: Any) -> tuple[str | None, ...]:
         """Mean and mean square, and its maximum for AMSGrad."""
@@ -119,7 +121,8 @@ class Adam(Optimizer):
 
     def update(self, span: MomentSpan | Wide) -> None:
         """One step on one span."""
-        adam_step(span.values, span.grads, *span.moments, span.h, span.step)
+        h = span.h
+        adam_step(span.values, span.grads, *span.moments, h, span.step, bool(h.decoupled_weight_decay))
 
 
 class AdamW(Adam):
@@ -135,6 +138,7 @@ class AdamW(Adam):
         weight_decay: the part of theta that a step takes away, before lr; not in the gradient.
         amsgrad: divide by the largest mean square so far.
         maximize: follow the gradient upwards.
+        decoupled_weight_decay: True; otherwise this is Adam.
 
     Raises:
         ValueError: a value is out of range.
@@ -148,9 +152,5 @@ class AdamW(Adam):
     array([0.25], dtype=float32)
     """
 
-    one_kernel = elementwise = True
     weight_decay: float = 1e-2
-
-    def update(self, span: MomentSpan | Wide) -> None:
-        """One step on one span."""
-        adam_step(span.values, span.grads, *span.moments, span.h, span.step, True)
+    decoupled_weight_decay: bool = True

@@ -44,6 +44,7 @@ class CyclicLR(Schedule):
         cycle_momentum: move the momentum, or the first of `betas`, the other way.
         base_momentum: at the largest rate, or a list of one for each group.
         max_momentum: at the smallest rate, likewise.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         TypeError: a number is none.
@@ -77,6 +78,7 @@ class CyclicLR(Schedule):
         cycle_momentum: bool = True,
         base_momentum: float | Sequence[float] = 0.8,
         max_momentum: float | Sequence[float] = 0.9,
+        last_epoch: int = -1,
     ) -> None:
         name = "CyclicLR"
         self.step_size_up = size(name, "step_size_up", step_size_up)
@@ -93,7 +95,7 @@ class CyclicLR(Schedule):
         self.max_lrs = each_group(name, "max_lr", optimizer, max_lr)
         self.base_momentums = each_group(name, "base_momentum", optimizer, base_momentum)
         self.max_momentums = each_group(name, "max_momentum", optimizer, max_momentum)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch=last_epoch)
         if cycle_momentum:
             optimizer.scheduled |= {"momentum", "betas"}
         self.base, self.first = lowest, tuple(lowest)
@@ -155,6 +157,7 @@ class OneCycleLR(Schedule):
         div_factor: the first rate is max_lr / div_factor.
         final_div_factor: the last rate is the first one divided by this.
         three_phase: down as fast as up, and then to the last rate.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         TypeError: a number is none.
@@ -187,6 +190,7 @@ class OneCycleLR(Schedule):
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
         three_phase: bool = False,
+        last_epoch: int = -1,
     ) -> None:
         name = "OneCycleLR"
         if total_steps is None:
@@ -209,7 +213,7 @@ class OneCycleLR(Schedule):
         self.max_momentum = number(name, "max_momentum", max_momentum)
         self.cycle_momentum = _has_momentum(name, optimizer, cycle_momentum)
         self._peaks = tuple(each_group(name, "max_lr", optimizer, max_lr))
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch=last_epoch)
         if cycle_momentum:
             optimizer.scheduled |= {"momentum", "betas"}
         self.base, self.first = list(self._peaks), self._peaks

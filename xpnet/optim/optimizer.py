@@ -21,7 +21,7 @@ from xpnet.nn.flat import spans, zero_grads
 from xpnet.optim import saving
 from xpnet.optim.chain import Transform
 from xpnet.optim.moments import Block, MomentSpan, Shards, State, Wide, members_of
-from xpnet.optim.options import as_groups, as_python, bound, check_options, declared, reader, record
+from xpnet.optim.options import as_groups, as_python, bound, check_options, declared, named, reader, record
 from xpnet.optim.scaled import DeviceScale
 
 
@@ -34,8 +34,9 @@ class Optimizer(_Declared):
     """Base class. A rule is a class body of hyperparameters, the names of its moments, and `update(span)`.
 
     Args:
-        params: a Module, an iterable of parameters, or an iterable of groups: dicts with `"params"` and any
-            hyperparameters that differ from the defaults.
+        params: a Module, an iterable of parameters, or of names and parameters, which a group then has as
+            `"param_names"`, or of groups: dicts with `"params"` and any hyperparameters that differ from the
+            defaults.
         *args: the hyperparameters that the class declares, in this order.
         **defaults: the same by name; any, if the class declares none. PyTorch's `foreach`, `fused` and
             `capturable` change nothing.
@@ -141,7 +142,8 @@ class Optimizer(_Declared):
         members = group["params"]
         members = members.parameters() if hasattr(members, "parameters") else members
         members = [members] if isinstance(members, Tensor) else list(members)
-        unknown = group.keys() - self.defaults.keys() - {"params"}
+        members, names = named(members)
+        unknown = group.keys() - self.defaults.keys() - {"params", "param_names"}
         if unknown:
             raise ValueError(
                 f"{type(self).__name__}: unknown option {sorted(unknown)[0]!r}; "
@@ -156,7 +158,7 @@ class Optimizer(_Declared):
             if id(p) in taken:
                 raise ValueError("params: a parameter appears in two groups")
             taken.add(id(p))
-        merged = {**self.defaults, **group, "params": members}
+        merged = {**self.defaults, **group, **names, "params": members}
         rate = merged.get("lr")
         if callable(rate):
             merged["lr"] = rate(0)
@@ -425,7 +427,7 @@ class Optimizer(_Declared):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the hyperparameters of each group, and how many parameters it has."""
-        names = [name for name in self.param_groups[0] if name != "params"]
+        names = list(self.defaults)
         rows = [
             [sum(p.size for p in group["params"]), *(group[name] for name in names)]
             for group in self.param_groups

@@ -114,6 +114,18 @@ def check_options(name: str, options: dict[str, Any]) -> None:
         raise ValueError(f"{name}: nesterov needs momentum > 0 and dampening 0")
 
 
+def named(members: list[Any]) -> tuple[list[Any], dict[str, list[str]]]:
+    """Parameters, and what a group has of their names, if they were given with them.
+
+    Raises:
+        ValueError: some were, and others not.
+    """
+    pairs = [m for m in members if isinstance(m, tuple) and len(m) == 2 and isinstance(m[0], str)]
+    if pairs and len(pairs) < len(members):
+        raise ValueError("params: some have names and others not: pass named_parameters() or parameters()")
+    return ([p for _, p in pairs], {"param_names": [n for n, _ in pairs]}) if pairs else (members, {})
+
+
 def as_groups(params: Any) -> list[dict[str, Any]]:
     """What an optimizer is given to train, as groups.
 

@@ -18,6 +18,7 @@ class LambdaLR(Schedule):
     Args:
         optimizer: whose rates to set.
         lr_lambda: a function of t = 0, 1, ..., or a list of one for each group.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         TypeError: no function.
@@ -35,6 +36,7 @@ class LambdaLR(Schedule):
         self,
         optimizer: Optimizer,
         lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
     ) -> None:
         name = type(self).__name__
         self.lambdas = tuple(lr_lambda) if isinstance(lr_lambda, list | tuple) else (lr_lambda,)
@@ -43,7 +45,7 @@ class LambdaLR(Schedule):
         groups = len(getattr(optimizer, "param_groups", ()))
         if isinstance(lr_lambda, list | tuple) and len(self.lambdas) != groups:
             raise ValueError(f"{name}: {len(self.lambdas)} functions for {groups} groups")
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch=last_epoch)
 
     def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
         """Without functions, which are this schedule's."""
@@ -64,6 +66,7 @@ class MultiplicativeLR(LambdaLR):
     Args:
         optimizer: whose rates to set.
         lr_lambda: a function of t = 1, 2, ..., or a list of one for each group.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         TypeError: no function.
@@ -82,9 +85,10 @@ class MultiplicativeLR(LambdaLR):
         self,
         optimizer: Optimizer,
         lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
     ) -> None:
         self._products: dict[int, list[float]] = {}  # of each group at the times so far
-        super().__init__(optimizer, lr_lambda)
+        super().__init__(optimizer, lr_lambda, last_epoch=last_epoch)
 
     def rate_of(self, i: int, base: float, t: int) -> float:
         """The base times the product of the group's function at 1, ..., t."""
@@ -101,6 +105,7 @@ class MultiStepLR(Schedule):
         optimizer: whose rates to set.
         milestones: steps, in any order; one that is there twice counts twice.
         gamma: the factor.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         TypeError: a milestone is not a whole number.
@@ -115,12 +120,14 @@ class MultiStepLR(Schedule):
     [0.25]
     """
 
-    def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
+    def __init__(
+        self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
         if not isinstance(milestones, Iterable):
             raise TypeError(f"MultiStepLR: milestones must be a list of steps, got {milestones!r}")
         self.milestones = sorted(size("MultiStepLR", "a milestone", m, 0) for m in milestones)
         self.gamma = gamma
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch=last_epoch)
 
     def factor(self, t: int) -> float:
         """gamma^(milestones so far)."""
@@ -140,6 +147,7 @@ class ConstantLR(Schedule):
         optimizer: whose rates to set.
         factor: of the first steps.
         total_iters: how many they are, 1 or more.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         TypeError: a number is none.
@@ -151,10 +159,12 @@ class ConstantLR(Schedule):
     [0.25]
     """
 
-    def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5) -> None:
+    def __init__(
+        self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1
+    ) -> None:
         self.start = number("ConstantLR", "factor", factor, 0)
         self.total_iters = size("ConstantLR", "total_iters", total_iters)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch=last_epoch)
 
     def factor(self, t: int) -> float:
         """The first one, then 1."""
@@ -173,6 +183,7 @@ class LinearLR(Schedule):
         start_factor: at the first step, above 0.
         end_factor: from `total_iters` on.
         total_iters: steps between them.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         TypeError: a number is none.
@@ -192,13 +203,14 @@ class LinearLR(Schedule):
         start_factor: float = 1 / 3,
         end_factor: float = 1.0,
         total_iters: int = 5,
+        last_epoch: int = -1,
     ) -> None:
         self.start_factor = number("LinearLR", "start_factor", start_factor, 0)
         if not 0 < self.start_factor <= 1:
             raise ValueError(f"LinearLR: start_factor must be above 0 and at most 1, got {start_factor}")
         self.end_factor = number("LinearLR", "end_factor", end_factor, 0)
         self.total_iters = size("LinearLR", "total_iters", total_iters)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch=last_epoch)
 
     def factor(self, t: int) -> float:
         """start + (end - start) t / total_iters."""
@@ -213,6 +225,7 @@ class PolynomialLR(Schedule):
         optimizer: whose rates to set.
         total_iters: steps to 0.
         power: 1 is a straight line.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         TypeError: a number is none.
@@ -226,10 +239,12 @@ class PolynomialLR(Schedule):
     [0.25]
     """
 
-    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0) -> None:
+    def __init__(
+        self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
+    ) -> None:
         self.total_iters = size("PolynomialLR", "total_iters", total_iters)
         self.power = number("PolynomialLR", "power", power)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch=last_epoch)
 
     def factor(self, t: int) -> float:
         """(1 - t / total_iters)^power."""
@@ -398,6 +413,7 @@ class SequentialLR(Schedule):
         optimizer: whose rates to set.
         schedulers: schedules of the same optimizer, whose initial rates are those before the first of them.
         milestones: the steps at which the second and the following take over.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         TypeError: something is not a schedule, or a milestone not a whole number.
@@ -418,7 +434,11 @@ class SequentialLR(Schedule):
     """
 
     def __init__(
-        self, optimizer: Optimizer, schedulers: Sequence[Schedule], milestones: Sequence[int]
+        self,
+        optimizer: Optimizer,
+        schedulers: Sequence[Schedule],
+        milestones: Sequence[int],
+        last_epoch: int = -1,
     ) -> None:
         self.schedulers = tuple(schedulers)
         of_one("SequentialLR", self.schedulers, optimizer)
@@ -429,7 +449,7 @@ class SequentialLR(Schedule):
                 f"SequentialLR: {count} schedules need {count - 1} milestones that rise, got "
                 f"{list(milestones)}"
             )
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch=last_epoch)
         self.base = list(optimizer.initial_rates)
         self.first = tuple(self.base)
         self._write()

@@ -100,7 +100,11 @@ def settings(
         "groups": [
             {
                 "parameters": len(group["params"]),
-                **{k: v for k, v in group.items() if k not in ("params", *scheduled) and v != defaults[k]},
+                **{
+                    k: v
+                    for k, v in group.items()
+                    if k in defaults and k not in scheduled and v != defaults[k]
+                },
             }
             for group in groups
         ],

@@ -24,9 +24,11 @@ class Schedule:
 
     Args:
         optimizer: whose rates to set, in all its groups.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
-        ValueError: the learning rate of the optimizer is a function of the steps already.
+        ValueError: the learning rate of the optimizer is a function of the steps already, or another
+            `last_epoch`.
 
     Call `step()` once an epoch, or once an update if the lengths are in updates.
 
@@ -41,8 +43,13 @@ class Schedule:
     [0.75]
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         name = type(self).__name__
+        if last_epoch != -1:
+            raise ValueError(
+                f"{name}: last_epoch={last_epoch!r} is not there: make the schedule from the start, and "
+                "load_state_dict(state) goes on from where it was saved"
+            )
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{name}: expected an optimizer, got {type(optimizer).__name__}")
         for constant in ("gamma", "k", "eta_min"):
@@ -183,6 +190,7 @@ class StepLR(Schedule):
         optimizer: whose rates to set.
         step_size: steps between two reductions.
         gamma: the factor.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         ValueError: step_size is below 1, or the learning rate is a function of the steps already.
@@ -195,9 +203,11 @@ class StepLR(Schedule):
     [0.5]
     """
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+    def __init__(
+        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
         self.step_size, self.gamma = size("StepLR", "step_size", step_size), gamma
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch=last_epoch)
 
     def factor(self, t: int) -> float:
         """gamma^(t // step_size)."""
@@ -210,6 +220,7 @@ class ExponentialLR(Schedule):
     Args:
         optimizer: whose rates to set.
         gamma: the factor.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         ValueError: the learning rate is a function of the steps already.
@@ -223,9 +234,9 @@ class ExponentialLR(Schedule):
     [0.125]
     """
 
-    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch=last_epoch)
 
     def factor(self, t: int) -> float:
         """gamma^t."""
@@ -267,6 +278,7 @@ class CosineAnnealingLR(Schedule):
         optimizer: whose rates to set.
         T_max: steps to the end.
         eta_min: the rate at the end.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         ValueError: T_max is below 1, or the learning rate is a function of the steps already.
@@ -279,9 +291,9 @@ class CosineAnnealingLR(Schedule):
     [0.5]
     """
 
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         self.T_max, self.eta_min = size("CosineAnnealingLR", "T_max", T_max), eta_min
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch=last_epoch)
 
     def rate(self, base: float, t: float) -> float:
         """eta_min + (base - eta_min) (1 + cos(pi t / T_max)) / 2."""
@@ -298,6 +310,7 @@ class CosineAnnealingWarmRestarts(CosineAnnealingLR):
         T_0: steps of the first cosine.
         T_mult: the next one is this many times as long.
         eta_min: the rate at the end of each.
+        last_epoch: -1, the start; `load_state_dict` goes on from later.
 
     Raises:
         ValueError: T_0 is below 1, T_mult is no whole number of at least 1, or the learning rate is a
@@ -312,14 +325,16 @@ class CosineAnnealingWarmRestarts(CosineAnnealingLR):
     [1.0]
     """
 
-    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> None:
+    def __init__(
+        self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
         if not isinstance(T_mult, int) or T_mult < 1:
             raise ValueError(
                 f"CosineAnnealingWarmRestarts: T_mult must be a whole number of at least 1, got {T_mult}"
             )
         self.T_mult = T_mult
         size("CosineAnnealingWarmRestarts", "T_0", T_0)
-        super().__init__(optimizer, T_0, eta_min)
+        super().__init__(optimizer, T_0, eta_min, last_epoch=last_epoch)
 
     def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
         """T_0 is our T_max."""

@@ -15,7 +15,16 @@ from xpnet.io.onnx.graph import Graph, Value, translates
 @translates(nn.Embedding)
 def embedding(graph: Graph, layer: nn.Embedding, x: Value) -> str:
     """Rows by number."""
-    return graph.add("Gather", graph.constant(layer.weight, layer.weight.numpy().dtype), x.name)
+    return graph.add("Gather", _table(graph, layer), x.name)
+
+
+def _table(graph: Graph, layer: nn.Embedding) -> str:
+    """The rows; with a `max_norm` as a look-up would make them."""
+    rows: Any = layer.weight
+    if layer.max_norm is not None:
+        numbers, table = np.arange(layer.num_embeddings), layer.weight.numpy().copy()
+        rows = F.embedding(numbers, table, None, layer.max_norm, layer.norm_type)
+    return graph.constant(rows, layer.weight.numpy().dtype)
 
 
 @translates(nn.EmbeddingBag)
@@ -23,7 +32,7 @@ def embedding_bag(graph: Graph, layer: nn.EmbeddingBag, x: Value) -> str:
     """Rows by number, and what becomes of them along their bag."""
     if len(x.shape) != 2 or layer.padding_idx is not None:
         raise TypeError("EmbeddingBag of flat bags or with a padding_idx is not ONNX's: give rows of x, full")
-    rows = graph.add("Gather", graph.constant(layer.weight, layer.weight.numpy().dtype), x.name)
+    rows = graph.add("Gather", _table(graph, layer), x.name)
     of = {"mean": "ReduceMean", "sum": "ReduceSum", "max": "ReduceMax"}[layer.mode]
     return graph.add(of, rows, graph.axes(1), keepdims=0)
 
