@@ -38,6 +38,8 @@ USUAL = {
     "lamb": ("LAMB", {"lr": 0.01, "betas": (0.9, 0.999), "eps": 1e-6}),
     "adan": ("Adan", {"lr": 0.005, "betas": (0.98, 0.92, 0.99), "eps": 1e-8}),
     "adafactor": ("Adafactor", {"lr": 0.02, "beta2_decay": -0.8, "d": 1.0}),
+    "asgd": ("ASGD", {"lr": 0.1, "lambd": 1e-4, "alpha": 0.75, "t0": 1e6}),
+    "muon": ("MuonWithAuxAdam", {"lr": 0.005, "momentum": 0.95, "betas": (0.9, 0.95), "nesterov": True}),
     "lion": ("Lion", {"lr": 0.0005, "betas": (0.9, 0.99)}),
 }
 
