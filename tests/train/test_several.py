@@ -1,6 +1,4 @@
-"""Metrics of all data, losses of several outputs, samples that weigh differently."""
-
-from functools import partial
+"""Metrics of all data, losses of several outputs."""
 
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ from xpnet.train import (
     mean_absolute_error,
     r2,
     roc_auc,
-    sample_weighted,
     top_k_accuracy,
     whole,
 )
@@ -217,83 +214,3 @@ def test_mistakes_of_several_losses_are_named():
     with pytest.raises(ValueError, match="output and target 'size' have no loss"):
         trainer.fit((x, y), epochs=1)
     trainer.fit((x, {"kind": y["kind"]}), epochs=1)  # an output that nobody has a target of
-
-
-WEIGHED = {
-    "a function": (F.cross_entropy, "labels"),
-    "with an option": (partial(F.cross_entropy, label_smoothing=0.1), "labels"),
-    "of several numbers": (F.mse_loss, "numbers"),
-    "a module": (nn.CrossEntropyLoss(reduction="none"), "labels"),
-}
-
-
-@pytest.mark.parametrize(("loss", "kind"), WEIGHED.values(), ids=WEIGHED)
-def test_a_weight_is_so_many_copies_of_the_sample(loss, kind):
-    rng = np.random.default_rng(2)
-    z, counts = rng.normal(size=(6, 3)).astype(np.float32), np.array([1, 3, 0, 2, 1, 1])
-    y = rng.integers(0, 3, 6) if kind == "labels" else rng.normal(size=(6, 3)).astype(np.float32)
-    a, b = (xpnet.tensor(v, requires_grad=True) for v in (z, np.repeat(z, counts, axis=0)))
-    found = sample_weighted(loss)(a, (y, counts.astype(np.float32)))
-    expected = loss(b, np.repeat(y, counts, axis=0))
-    expected = expected.mean() if tuple(expected.shape) else expected
-    assert float(found.item()) == pytest.approx(float(expected.item()), rel=1e-5)
-    found.backward()
-    expected.backward()
-    ends = np.cumsum(counts)
-    of_copies = [xpnet.to_numpy(b.grad)[e - n : e].sum(axis=0) for e, n in zip(ends, counts, strict=True)]
-    np.testing.assert_allclose(xpnet.to_numpy(a.grad), of_copies, rtol=1e-4, atol=1e-6)
-
-
-def test_weights_of_samples_are_trained_with_whatever_the_batches():
-    x, y = sample(61)
-    weights = np.random.default_rng(3).uniform(0, 2, 61).astype(np.float32)
-    loss = sample_weighted(F.cross_entropy)
-    data = (x, (y["kind"], weights))
-    model = nn.Linear(4, 3)
-    whole_, parts = (
-        evaluate(model, DataLoader(Arrays(data), n, shuffle=False), loss)["loss"] for n in (61, 8)
-    )
-    assert whole_ == pytest.approx(parts, rel=1e-5)
-    history = Trainer(model, loss, optim.Adam(model, lr=0.1)).fit(data, data, epochs=5)
-    assert history["val_loss"][-1] < history["val_loss"][0]
-    for target, message in (
-        (y["kind"], "the target is a pair"),
-        ((y["kind"], weights[:3]), r"expected \(61,\) weights, got \(3,\)"),
-    ):
-        with pytest.raises((TypeError, ValueError), match=message):
-            loss(model(xpnet.asarray(x)), target)
-
-
-@pytest.mark.parametrize("loss", [F.cross_entropy, nn.CrossEntropyLoss(reduction="none")])
-def test_ignored_rows_weigh_nothing_and_nothing_weighs_nothing(loss):
-    z, y = np.float32([[2, 0], [0, 1], [3, 3]]), np.array([0, -100, 1])
-    found = sample_weighted(loss)(xpnet.asarray(z), (y, np.float32([1, 5, 2])))
-    kept = sample_weighted(loss)(xpnet.asarray(z[[0, 2]]), (y[[0, 2]], np.float32([1, 2])))
-    assert float(found) == pytest.approx(float(kept), rel=1e-6)
-    output = xpnet.tensor(z, requires_grad=True)
-    none = sample_weighted(loss)(output, (np.array([0, 1, 1]), np.zeros(3, np.float32)))
-    none.backward()
-    assert float(none.item()) == 0
-    assert not xpnet.to_numpy(output.grad).any()
-    # amounts have no ignored value
-    found = sample_weighted(F.mse_loss)(xpnet.asarray([0.0, 1.0]), (np.array([-100.0, 1.0]), [1.0, 1.0]))
-    assert float(found) == 5000
-
-
-def test_metrics_judge_the_targets_of_weighted_samples_and_validation_needs_no_weights():
-    x, y = sample(40)
-    labels, weights = y["kind"], np.linspace(0, 2, 40, dtype=np.float32)
-    model = nn.Linear(4, 3)
-    trainer = Trainer(
-        model,
-        sample_weighted(F.cross_entropy),
-        optim.Adam(model),
-        metrics=[accuracy, roc_auc()],
-        verbose=False,
-    )
-    history = trainer.fit((x, (labels, weights)), (x, (labels, weights)), epochs=1)
-    plain = evaluate(model, (x, labels), F.cross_entropy, [accuracy, roc_auc()])
-    assert history["val_accuracy"][-1] == pytest.approx(plain["accuracy"])
-    assert history["val_roc_auc"][-1] == pytest.approx(plain["roc_auc"])
-    assert trainer.evaluate((x, labels)) == pytest.approx(plain)
-    assert "accuracy" in evaluate(model, (x, (labels, weights)), trainer.loss)
