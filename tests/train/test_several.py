@@ -1,5 +1,7 @@
 """Metrics of all data, losses of several outputs."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from xpnet import functional as F
 from xpnet import nn, optim
 from xpnet.data import Arrays, DataLoader, Dataset
 from xpnet.train import (
+    Callback,
     SeveralLosses,
     Trainer,
     accuracy,
@@ -188,6 +191,101 @@ def test_several_outputs_have_losses_of_their_own(by_name):
     assert history["train_size"][0] == pytest.approx((error**2).mean(), rel=1e-4)
     moved = xpnet.to_numpy(model.size.weight.data) - w[0]  # -lr weight d/dW
     np.testing.assert_allclose(moved, -0.1 * 0.5 * 2 * (error * x).mean(axis=0, keepdims=True), rtol=1e-4)
+
+
+WEIGHT = np.float32([1, 10, 0.1])
+SOME = np.where((np.arange(60) < 25) | (np.arange(60) % 3 == 0), -100, np.arange(60) % 7 % 3)
+FACTORS = {"kind": 0.7, "size": 0.5}
+
+
+def several():
+    losses = {"kind": lambda z, y: F.cross_entropy(z, y, weight=WEIGHT), "size": F.mse_loss}
+    return Two(True), SeveralLosses(losses, FACTORS)
+
+
+def of_all_data(model, x, y):
+    """PyTorch's losses of the whole data, and their sum, with its gradients."""
+    torch = pytest.importorskip("torch")
+    state = {n: torch.tensor(xpnet.to_numpy(a)).requires_grad_() for n, a in model.state_dict().items()}
+    out = {n: torch.tensor(x) @ state[f"{n}.weight"].T + state[f"{n}.bias"] for n in ("kind", "size")}
+    kind = torch.nn.functional.cross_entropy(out["kind"], torch.tensor(y["kind"]), torch.tensor(WEIGHT))
+    size = torch.nn.functional.mse_loss(out["size"], torch.tensor(y["size"]))
+    loss = FACTORS["kind"] * kind + FACTORS["size"] * size
+    loss.backward()
+    found = {"loss": loss.item(), "kind": kind.item(), "size": size.item()}
+    return found, {name: a.grad.numpy() for name, a in state.items()}
+
+
+@pytest.mark.parametrize("batch", [10, 17, 60])
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"capture": True}], ids=str)
+@pytest.mark.filterwarnings("ignore:accumulate", "ignore:Trainer. capture")
+def test_each_loss_is_the_mean_over_all_data_by_its_own_weight(batch, options):
+    """In training and in evaluation, also where all labels of a batch are ignored."""
+    x, y = sample()
+    data = x, y | {"kind": SOME}
+    model, step = several()
+    expected, _ = of_all_data(model, *data)
+    loader = lambda: DataLoader(Arrays(data), batch, shuffle=False)
+    trainer = Trainer(model, None, optim.SGD(model, lr=0.0), step=step, verbose=False, **options)
+    history = trainer.fit(loader(), loader(), epochs=2)
+    for part, value in expected.items():
+        assert history[f"train_{part}"] == pytest.approx([value] * 2, rel=1e-5)
+        assert history[f"val_{part}"] == pytest.approx([value] * 2, rel=1e-5)
+
+
+def test_a_batch_without_labels_of_one_output_trains_the_others():
+    x, y = sample(10)
+    data = x, y | {"kind": np.full(10, -100)}
+    model, step = several()
+    before = {name: xpnet.to_numpy(a).copy() for name, a in model.state_dict().items()}
+    error = x @ before["size.weight"].T + before["size.bias"] - y["size"]
+    trainer = Trainer(model, None, optim.SGD(model, lr=0.1), step=step, verbose=False)
+    history = trainer.fit(DataLoader(Arrays(data), 10), epochs=1)
+    assert np.isnan(history["train_kind"][0])
+    assert history["train_loss"][0] == pytest.approx(0.5 * (error**2).mean(), rel=1e-5)
+    gradient = FACTORS["size"] * 2 * (error * x).mean(axis=0)
+    moved = xpnet.to_numpy(model.size.weight.data) - before["size.weight"]
+    np.testing.assert_allclose(moved[0], -0.1 * gradient, rtol=1e-3, atol=1e-7)
+    np.testing.assert_array_equal(xpnet.to_numpy(model.kind.weight.data), before["kind.weight"])
+
+
+def test_a_run_of_several_losses_resumes_within_an_epoch_with_their_means(tmp_path):
+    x, y = sample()
+    path = tmp_path / "run.safetensors"
+
+    class LeaveError(Exception):
+        pass
+
+    class Leave(Callback):
+        def on_batch_end(self, run):
+            if run.step == 4:  # the last of the epoch
+                run.save_checkpoint(path)
+                raise LeaveError
+
+    def trained(callbacks, **fit):
+        xpnet.manual_seed(0)
+        model, step = several()
+        trainer = Trainer(model, None, optim.Adam(model), callbacks, step=step, verbose=False)
+        history = trainer.fit(DataLoader(Arrays((x, y | {"kind": SOME})), 15, shuffle=False), epochs=1, **fit)
+        return {name: values for name, values in history.items() if name != "seconds"}
+
+    whole_ = trained([])
+    with pytest.raises(LeaveError):
+        trained([Leave()])
+    assert trained([], resume=path) == whole_
+
+
+@pytest.mark.host
+def test_accumulation_of_losses_that_weigh_differently_is_said():
+    x, y = sample()
+    for labels, said in ((y["kind"], 0), (SOME, 1)):
+        model = Two(True)
+        step = SeveralLosses({"kind": F.cross_entropy, "size": F.mse_loss})
+        trainer = Trainer(model, None, optim.SGD(model), step=step, accumulate=2, verbose=False)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("default")
+            trainer.fit(DataLoader(Arrays((x, y | {"kind": labels})), 10, shuffle=False), epochs=1)
+        assert ["'kind' are ignored" in str(w.message) for w in found] == [True] * said
 
 
 @pytest.mark.host

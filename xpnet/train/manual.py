@@ -74,7 +74,7 @@ class ManualStep(Step):
         with products_in(run.precision):
             found = self.forward(run, batch)
         measures = found if isinstance(found, Mapping) else {} if found is None else {"loss": found}
-        record(run, measures, samples)
+        record(run.means, measures, samples, run.communicator)
         run.loss_value = as_number("loss", measures["loss"]) if "loss" in measures else None
         run.loss_weight = samples
         run.count_update(self.batch_end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -205,9 +205,14 @@ def confusion_matrix(target: Any, predicted: Any, classes: int) -> np.ndarray:
 
 
 class Mean:
-    """A weighted mean of 0-d arrays: they stay on the device until `result`, which waits once."""
+    """A weighted mean of 0-d arrays: they stay on the device until `result`, which waits once.
+
+    Attributes:
+        factor: of the term of the loss that this is the mean of; None of anything else.
+    """
 
     def __init__(self) -> None:
+        self.factor: float | None = None
         self.values: list[Array] = []
         self.weights: list[float | Array] = []
         self._restored = np.zeros(0, dtype=np.float32)  # the values of before a checkpoint, on the host
@@ -259,11 +264,25 @@ class Mean:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Values and weights, on the host."""
-        return {"values": self._host(), "weights": self._host_weights()}
+        state = {"values": self._host(), "weights": self._host_weights()}
+        return state if self.factor is None else state | {"factor": np.asarray(self.factor)}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Go on from what `state_dict` gave."""
         self.values, self._restored, self.weights = [], state["values"], state["weights"].tolist()
+        self.factor = float(state["factor"]) if "factor" in state else None
+
+
+def results(means: Mapping[str, Mean], what: str) -> dict[str, float]:
+    """What each mean is; a loss of several terms, each of which weighs its batches itself, is their sum.
+
+    A term without weight, such as one whose labels are all ignored, adds nothing.
+    """
+    found = {name: mean.result(what) for name, mean in means.items()}
+    terms = {name: mean.factor for name, mean in means.items() if mean.factor is not None and mean.weighs()}
+    if terms:
+        found["loss"] = sum(factor * found[name] for name, factor in terms.items())
+    return found
 
 
 def _fetch(arrays: list[Array]) -> np.ndarray:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from xpnet.core.checks import number
-from xpnet.core.operators import add, multiply
-from xpnet.core.tensor import array_of
-from xpnet.data.batch import parts_of
+from xpnet.data.batch import parts_of, size_of
+from xpnet.functional.weighing import weighed
+from xpnet.train.measures import Term, added
 from xpnet.train.run import Run
 
 Loss = Callable[[Any, Any], Any]
@@ -26,7 +26,11 @@ class SeveralLosses:
         ValueError: a weight for no loss, or a negative one; when it runs, another number of outputs.
         TypeError: a loss is no function.
 
-    The Trainer gets it as its step, and no loss. Each loss becomes `train_<name>` and `val_<name>`.
+    The Trainer gets it as its step, and no loss. Each loss becomes `train_<name>` and `val_<name>`, its mean
+    over all data by what it weighs in each batch: labels that it ignores count for nothing, and where all are
+    ignored it adds nothing. `train_loss` and `val_loss` are the weighted sums of these. The gradients of
+    several ranks are those of the whole batch; of batches that `accumulate` adds up, each counts by its
+    samples, which a warning says where labels are ignored or weigh differently.
 
     >>> import numpy as np
     >>> from xpnet import nn, optim
@@ -67,12 +71,12 @@ class SeveralLosses:
                 raise ValueError(
                     f"SeveralLosses: output and target {name!r} have no loss; give them one, or no target"
                 )
-        found = {name: loss(outputs[name], targets[name]) for name, loss in self.losses.items()}
-        total: Any = None
-        for name, value in found.items():
-            term = multiply(value, self.weights[name])
-            total = term if total is None else add(total, term)
-        return {**{name: array_of(value) for name, value in found.items()}, "loss": total}
+        n = size_of(batch)
+        terms = {
+            name: Term(*weighed(loss, outputs[name], targets[name], n), self.weights[name])
+            for name, loss in self.losses.items()
+        }
+        return {**terms, "loss": added(terms.values())}
 
     def _by_name(self, what: str, values: Any) -> Mapping[str, Any]:
         if isinstance(values, Mapping):

@@ -28,7 +28,7 @@ from xpnet.train.finiteness import has_grown, remedy
 from xpnet.train.history import History
 from xpnet.train.identity import check_allowed
 from xpnet.train.lonely import check_last_batch
-from xpnet.train.metrics import Metric, check_metrics
+from xpnet.train.metrics import Metric, check_metrics, results
 from xpnet.train.modes import asleep, rules_of, set_mode, train_but
 from xpnet.train.optimizers import Optimizers
 from xpnet.train.progress import Progress, is_read
@@ -311,7 +311,7 @@ class Trainer(Run):
         """The row of the history, on rank 0."""
         if not self.taken:
             raise ValueError("the training data gave no batches; a generator can be used only once")
-        row = {f"train_{name}": mean.result("training data") for name, mean in self.means.items()}
+        row = {f"train_{name}": value for name, value in results(self.means, "training data").items()}
         self._check_finite(row)
         if not self.communicator.is_main:
             return None
