@@ -11,14 +11,17 @@ from xpnet import nn, optim
 from xpnet.data import Arrays, DataLoader, Dataset
 from xpnet.train import (
     Callback,
+    EarlyStopping,
     SeveralLosses,
     Trainer,
     accuracy,
     average_precision,
     evaluate,
+    f1,
     mean_absolute_error,
     r2,
     roc_auc,
+    sample_weighted,
     top_k_accuracy,
     whole,
 )
@@ -286,6 +289,95 @@ def test_accumulation_of_losses_that_weigh_differently_is_said():
             warnings.simplefilter("default")
             trainer.fit(DataLoader(Arrays((x, y | {"kind": labels})), 10, shuffle=False), epochs=1)
         assert ["'kind' are ignored" in str(w.message) for w in found] == [True] * said
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_metrics_of_several_outputs_are_scikit_learns_with_each_kind_of_loss(by_name, weighted):
+    sk = pytest.importorskip("sklearn.metrics")
+    x, y = sample()
+    y["kind"] = np.where(np.arange(60) % 4 == 0, -100, y["kind"])
+    model = Two(by_name)
+    out = [xpnet.to_numpy(part(xpnet.asarray(x))) for part in (model.kind, model.size)]
+    there = y["kind"] != -100
+    labels, scores = y["kind"][there], softmax(out[0][there])
+    expected = {
+        "kind_accuracy": sk.accuracy_score(labels, scores.argmax(axis=1)),
+        "kind_f1": sk.f1_score(labels, scores.argmax(axis=1), average="macro"),
+        "kind_roc_auc": sk.roc_auc_score(labels, scores, multi_class="ovr"),
+        "size_r2": sk.r2_score(y["size"], out[1]),
+        "size_mae": sk.mean_absolute_error(y["size"], out[1]),
+    }
+    metrics = {"kind": [accuracy, f1(), roc_auc()], "size": [r2(), mean_absolute_error()]}
+    kind = sample_weighted(F.cross_entropy) if weighted else F.cross_entropy
+    y["kind"] = (y["kind"], np.linspace(0, 2, 60)) if weighted else y["kind"]
+    targets = y if by_name else tuple(y.values())
+    data = lambda: DataLoader(Arrays((x, targets)), 17, shuffle=False)
+    step = SeveralLosses({"kind": kind, "size": F.mse_loss})
+    trainer = Trainer(model, None, optim.SGD(model, lr=0.0), metrics=metrics, step=step, verbose=False)
+    history = trainer.fit(data(), data(), epochs=1)
+    for name, value in expected.items():
+        assert history[f"val_{name}"] == pytest.approx([value], rel=1e-5)
+    assert {"val_loss", "val_kind", "val_size"} <= set(history)
+    again = trainer.evaluate(data(), {"size": [r2()], "kind": []} if by_name else metrics)
+    assert set(again) - {"loss", "kind", "size"} == ({"size_r2"} if by_name else set(expected))
+    if not weighted:
+        part = lambda values, name: values[name] if by_name else values[("kind", "size").index(name)]
+        loss = lambda z, t: F.mse_loss(part(z, "size"), part(t, "size"))
+        found = evaluate(model, data(), loss, metrics)
+        assert found == pytest.approx(expected | {"loss": trainer.evaluate(data())["size"]}, rel=1e-5)
+
+
+def test_a_step_that_leaves_its_output_has_metrics_of_the_parts():
+    def step(run, batch):
+        x, y = batch
+        run.output = run.model(x)
+        return F.mse_loss(run.output["size"], y["size"])
+
+    x, y = sample()
+    model = Two(True)
+    trainer = Trainer(model, None, optim.SGD(model), metrics={"size": [r2()]}, step=step, verbose=False)
+    assert set(trainer.evaluate((x, y))) == {"loss", "size_r2"}
+    silent = lambda run, batch: F.mse_loss(run.model(batch[0])["size"], batch[1]["size"])
+    trainer = Trainer(model, None, optim.SGD(model), metrics={"size": [r2()]}, step=silent, verbose=False)
+    with pytest.raises(TypeError, match=r"sets run.output, of which they name a part"):
+        trainer.evaluate((x, y))
+
+
+@pytest.mark.host
+def test_mistakes_of_metrics_of_several_outputs_are_named():
+    x, y = sample()
+    model = Two(True)
+    size = lambda z, t: F.mse_loss(z["size"], t["size"])
+    for metrics, message in (
+        ([accuracy], 'accuracy is of one output and one target, .* as in metrics={"kind": '),
+        ([f1()], "is of one output and one target"),
+        ([roc_auc()], "a metric of the whole data is of one output and one target, got several; name the"),
+        (accuracy, "expected a list"),
+        ({"kind": accuracy}, "expected a list"),
+        ({0: [accuracy]}, "expected lists by names of outputs"),
+        ({"kind": None}, "expected lists by names of outputs, got None of 'kind'"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            evaluate(model, (x, y), size, metrics)
+    for metrics, message in (
+        ({"kinds": [accuracy]}, "metrics: the outputs have no 'kinds', but kind, size"),
+        ({"kind": [accuracy, accuracy]}, "two are called 'accuracy'"),
+        ({"kind": [whole(len, "b_c")], "kind_b": [whole(len, "c")]}, "two are called 'kind_b_c'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            evaluate(model, (x, y), size, metrics)
+    with pytest.raises(ValueError, match="metrics: 1 names, and 2 outputs"):
+        evaluate(Two(False), (x, tuple(y.values())), lambda z, t: z[1].sum(), {"kind": [accuracy]})
+    step = SeveralLosses({"kind": F.cross_entropy, "size": F.mse_loss})
+    with pytest.raises(TypeError, match=r"metrics need a loss; .* of which they name a part"):
+        Trainer(model, None, optim.SGD(model), metrics=[accuracy], step=step)
+    with pytest.raises(TypeError, match=r"metrics need a loss; .* of which they name a part"):
+        Trainer(model, None, optim.SGD(model), step=step).evaluate((x, y), [accuracy])
+    callbacks = [EarlyStopping(monitor="val_kind_acuracy", mode="max")]
+    trainer = Trainer(model, size, optim.SGD(model), callbacks, {"kind": [accuracy]})
+    with pytest.raises(ValueError, match=r"val_kind_acuracy.*did you mean 'val_kind_accuracy'"):
+        trainer.fit((x, y), (x, y), epochs=1)
 
 
 @pytest.mark.host

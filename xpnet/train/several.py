@@ -9,6 +9,7 @@ from xpnet.core.checks import number
 from xpnet.data.batch import parts_of, size_of
 from xpnet.functional.weighing import weighed
 from xpnet.train.measures import Term, added
+from xpnet.train.measuring import by_name
 from xpnet.train.run import Run
 
 Loss = Callable[[Any, Any], Any]
@@ -65,7 +66,7 @@ class SeveralLosses:
         """The sum under "loss", and each of them."""
         inputs, named, target = parts_of(batch)
         run.output = output = run.model(*inputs, **named)
-        outputs, targets = self._by_name("outputs", output), self._by_name("targets", target)
+        outputs, targets = self._by_name(output, target)
         for name in outputs:
             if name in targets and name not in self.losses:
                 raise ValueError(
@@ -78,13 +79,12 @@ class SeveralLosses:
         }
         return {**terms, "loss": added(terms.values())}
 
-    def _by_name(self, what: str, values: Any) -> Mapping[str, Any]:
-        if isinstance(values, Mapping):
-            missing = [name for name in self.losses if name not in values]
-            if missing:
-                raise ValueError(f"SeveralLosses: the {what} have no {missing[0]!r}, but {', '.join(values)}")
-            return values
-        if not isinstance(values, tuple | list) or len(values) != len(self.losses):
-            n = len(values) if isinstance(values, tuple | list) else 1
-            raise ValueError(f"SeveralLosses: {len(self.losses)} losses, and {n} {what}")
-        return dict(zip(self.losses, values, strict=True))
+    def named(self, output: Any, target: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Outputs and targets by name, for metrics: without the weights of samples."""
+        outputs, targets = self._by_name(output, target)
+        alone = lambda name, y: y[0] if hasattr(self.losses.get(name), "pair") else y
+        return outputs, {name: alone(name, y) for name, y in targets.items()}
+
+    def _by_name(self, output: Any, target: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        of = lambda what, values: by_name("SeveralLosses", "losses", self.losses, what, values)
+        return of("outputs", output), of("targets", target)

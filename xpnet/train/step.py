@@ -21,7 +21,8 @@ from xpnet.train.accumulation import Accumulation
 from xpnet.train.captured import CapturedWork, Outcome, is_capturable
 from xpnet.train.evaluation import to_measure
 from xpnet.train.measures import described, over_ranks, record, taken_apart, warn_of_accumulation
-from xpnet.train.metrics import Mean, results
+from xpnet.train.measuring import Measuring, measuring
+from xpnet.train.metrics import Mean, Metrics, results
 from xpnet.train.rounding import forward_in, products_in
 from xpnet.train.run import Run
 
@@ -32,6 +33,11 @@ ALONE = Communicator()
 """Measured is on one rank."""
 
 Hook = Callable[[Run], None]
+
+OF_A_STEP = (
+    "metrics need a loss; a step without one returns them in a dict, or sets run.output, of which they name "
+    'a part: metrics={"kind": [accuracy]}'
+)
 
 
 class Step:
@@ -210,9 +216,20 @@ class Step:
 
     # ---- what is measured ----
 
-    def evaluate(self, run: Run, data: Any) -> dict[str, float]:
-        """The means over data of what `forward` gives, in evaluation mode and without gradients."""
+    def evaluate(self, run: Run, data: Any, metrics: Metrics | None = None) -> dict[str, float]:
+        """The means over data of what `forward` gives, in evaluation mode and without gradients.
+
+        Args:
+            run: whose model.
+            data: batches, or a data set.
+            metrics: by names of outputs, of the `run.output` that `forward` leaves and the batch's target.
+        """
         means: defaultdict[str, Mean] = defaultdict(Mean)
+        measured = measuring({} if metrics is None else metrics)
+        if isinstance(measured, Measuring):
+            raise TypeError(f"Trainer: {OF_A_STEP}")
+        run.output = None
+        named = getattr(self.own_forward, "named", lambda output, target: (output, target))
         with evaluating(run.model):
             for batch in to_measure(data):
                 samples = size_of(batch)
@@ -220,9 +237,16 @@ class Step:
                 loss, measures = (found, {}) if isinstance(found, Tensor) else taken_apart(found)
                 means["loss"].add(array_of(loss), weight.total)
                 record(means, measures, samples, ALONE)
+                if metrics and run.output is None:
+                    raise TypeError(f"Trainer: {OF_A_STEP}")
+                if metrics:
+                    measured.add(*named(run.output, parts_of(batch)[2]), samples)
         if not means:
             raise ValueError("the evaluation data gave no batches; a generator can be used only once")
-        return results(means, "evaluation data")
+        found, of_outputs = results(means, "evaluation data"), measured.results()
+        for name in found.keys() & of_outputs:
+            raise ValueError(f"metrics: {name!r} is a number of the step, too; give it another __name__")
+        return found | of_outputs
 
 
 def as_step(step: Step | Forward | None) -> Step:
