@@ -240,7 +240,8 @@ class Step:
                 if metrics and run.output is None:
                     raise TypeError(f"Trainer: {OF_A_STEP}")
                 if metrics:
-                    measured.add(*named(run.output, parts_of(batch)[2]), samples)
+                    outputs, targets = named(run.output, parts_of(batch)[2])
+                    measured.add(outputs, targets, samples)
         if not means:
             raise ValueError("the evaluation data gave no batches; a generator can be used only once")
         found, of_outputs = results(means, "evaluation data"), measured.results()
