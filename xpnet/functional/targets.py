@@ -13,13 +13,21 @@ from xpnet.core.backend import Array, dtype_name
 from xpnet.core.convert import array_like, asarray, to_numpy
 from xpnet.core.notes import OPS, check_labels
 from xpnet.core.places import backend_name, backend_of, namespace
-from xpnet.core.recording import by_values
+from xpnet.core.recording import by_values, told_by
 from xpnet.functional.weighing import report, report_each
 
 _INT64, _UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
 
 
+def _are_all_classes(target: Any, like: Array, classes: int, ignore_index: int | None, name: str) -> bool:
+    """Whether no label is to be ignored, or refused."""
+    host = to_numpy(array_like(target))
+    ignoring = ignore_index is not None and 0 <= ignore_index < classes
+    return not ignoring and (not host.size or (host.min() >= 0 and host.max() < classes))
+
+
 @by_values
+@told_by(_are_all_classes)
 def class_indices(
     target: Any, like: Array, classes: int, ignore_index: int | None, name: str
 ) -> tuple[Array, Array | None]:
