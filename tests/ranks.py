@@ -16,9 +16,17 @@ import numpy as np
 import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim, parallel
-from xpnet.data import DataLoader, Dataset, load_digits, split
+from xpnet.data import Arrays, DataLoader, Dataset, load_digits, split
 from xpnet.parallel.reducer import Reducer
-from xpnet.train import Callback, Checkpoint, EarlyStopping, GradientClipping, ModelCheckpoint, Trainer
+from xpnet.train import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    GradientClipping,
+    ModelCheckpoint,
+    SeveralLosses,
+    Trainer,
+)
 
 
 def data(dtype: str) -> tuple[Dataset, Dataset]:
@@ -158,6 +166,43 @@ def own_step() -> dict[str, object]:
         "error": max(float(np.abs(ours["state"][k] - alone["state"][k]).max()) for k in alone["state"]),
         "means": float(np.abs(np.subtract(*means)).max()),
         "largest": [found["history"]["train_largest"][-1] for found in (ours, alone)],
+    }
+
+
+class _Heads(nn.Module):
+    def __init__(self) -> None:
+        sizes = (4, 6), (6, 3), (6, 1)
+        self.first, self.kind, self.size = (nn.Linear(a, b, dtype="float64") for a, b in sizes)
+
+    def forward(self, x: object) -> tuple[object, object]:
+        h = self.first(x)
+        return self.kind(h), self.size(h)
+
+
+def several(capture: str) -> dict[str, object]:
+    """Losses of which one ignores labels: the ranks' weights and means against those of one process."""
+    rng = np.random.default_rng(0)
+    x, kind = rng.normal(size=(60, 4)), rng.integers(0, 3, 60)
+    # the ranks' parts of a batch have many, few or none of the labels
+    kind[(np.arange(60) % 10 < 4) | (np.arange(60) // 20 == 1)] = -100
+    weight = np.asarray([1.0, 10.0, 0.1])
+    losses = {"kind": lambda z, y: F.cross_entropy(z, y, weight=weight), "size": F.mse_loss}
+
+    def train(group: parallel.Communicator) -> tuple[nn.Module, dict[str, list[float]]]:
+        xpnet.manual_seed(0)
+        model = _Heads()
+        step = SeveralLosses(losses, {"kind": 0.7})
+        options = {"communicator": group, "capture": capture == "yes", "verbose": False}
+        trainer = Trainer(model, None, optim.SGD(model, lr=0.1), step=step, **options)
+        loader = DataLoader(Arrays((x, (kind, x[:, :1]))), 10, shuffle=False)
+        return model, dict(trainer.fit(loader, (x, (kind, x[:, :1])), epochs=3))
+
+    group = parallel.connect()
+    (ours, history), (alone, lone) = (train(g) for g in (group, parallel.Communicator()))
+    keys = [f"{part}_{name}" for part in ("train", "val") for name in ("loss", "kind", "size")]
+    return {
+        "error": float(np.abs(xpnet.to_numpy(ours.theta) - xpnet.to_numpy(alone.theta)).max()),
+        "means": float(np.abs(np.subtract(*([h[key] for key in keys] for h in (history, lone)))).max()),
     }
 
 

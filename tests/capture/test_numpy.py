@@ -71,6 +71,59 @@ def test_every_layer(name):
         same_bits(a, b)
 
 
+LABELS = RNG.integers(0, 3, (12, 8))
+SOME = np.where(RNG.random((12, 8)) < 0.4, -100, LABELS)
+NOW_AND_THEN = {
+    "from the third batch on": np.where(np.arange(12)[:, None] < 3, LABELS, SOME),
+    "at first": np.where(np.arange(12)[:, None] < 8, SOME, LABELS),
+    "every other batch, all of one": np.where(
+        np.arange(12)[:, None] == 8, -100, np.where(np.arange(12)[:, None] % 2, SOME, LABELS)
+    ),
+}
+
+
+@pytest.mark.parametrize("labels", NOW_AND_THEN.values(), ids=NOW_AND_THEN)
+@pytest.mark.parametrize("weight", [None, np.float32([1, 2, 5])])
+@pytest.mark.parametrize("form", ["rows", "positions"])
+def test_labels_are_ignored_in_some_batches(labels, weight, form):
+    """Without any the losses go another way: each has a program of its own."""
+    x = np.random.default_rng(1).normal(size=(12, 8, 4)).astype(np.float32)
+
+    def run(captured):
+        xpnet.manual_seed(3)
+        model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, momentum=0.5))
+        optimizer = optim.Adam(model, lr=0.1)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            z = model(x)
+            z = z if form == "rows" else z.reshape((2, 4, 3)).transpose(0, 2, 1)
+            loss = F.cross_entropy(z, y, weight)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        step = xpnet.capture(step) if captured else step
+        shape = (8,) if form == "rows" else (2, 4)
+        found = [step(a, b.reshape(shape)) for a, b in zip(x, labels, strict=True)]
+        assert not captured or step.graphs == 2
+        return [xpnet.to_numpy(a) for a in (*found, *model.state_dict().values())]
+
+    for a, b in zip(run(True), run(False), strict=True):
+        same_bits(a, b)
+
+
+def test_labels_that_a_step_makes_itself_end_it_where_some_are_to_be_ignored():
+    """A replay cannot see before what they will be, and what it did until then is done."""
+    model = nn.Linear(4, 3)
+    step = xpnet.capture(lambda x, y: F.cross_entropy(model(x), y[1:]))
+    x, y = np.zeros((4, 4), np.float32), np.array([0, 1, 2, 0, 1])
+    for _ in range(4):
+        step(x, y)
+    with pytest.raises(CaptureError, match=r"values of another kind .* such as labels to be ignored"):
+        step(x, np.where(y == 2, -100, y))
+
+
 def test_a_replay_makes_no_tensors_and_runs_no_body(monkeypatch):
     model = nn.mlp(6, [5], 3, batch_norm=True, dropout=0.1)
     optimizer = optim.Adam(model, lr=0.1)

@@ -8,7 +8,7 @@ import scipy.stats
 
 import xpnet
 from xpnet.core.places import where
-from xpnet.data import DataLoader, Dataset, Standardize, load_digits, split
+from xpnet.data import Arrays, DataLoader, Dataset, Standardize, load_digits, split
 
 
 def numbered(n, classes=2):
@@ -195,6 +195,19 @@ def test_loader_refuses():
         DataLoader(numbered(3), 4, drop_last=True)
     with pytest.raises(TypeError, match=r"make one with Dataset\(x, y\)"):
         DataLoader([1, 2])
+
+
+@pytest.mark.host
+def test_several_targets_are_refused_with_what_takes_them():
+    """A tuple is several targets, as in `fit((x, (y, w)))`; a list of as many arrays as samples, rows."""
+    x, y, w = np.zeros((4, 2), np.float32), np.arange(4), np.ones(4, np.float32)
+    for several in ((y, w), [y, w], (y, x), (y[:2], w[:2])):
+        with pytest.raises(TypeError, match=r"y is 2 arrays, .* are Arrays\(\(x, \(y, weights\)\)\)"):
+            Dataset(x[: len(several[0])], several)
+    assert Dataset(x, [w, w, w, w]).y.shape == (4, 4)
+    assert Dataset(x, (0, 1, 2, 3)).y.shape == (4,)
+    batch = next(iter(DataLoader(Arrays((x, (y, w))), 3)))
+    assert [len(part) for part in batch[1]] == [3, 3]
 
 
 # ---- standardisation ----

@@ -226,6 +226,8 @@ def test_items_that_make_no_batch(items, error, match):
     ("dataset", "error", "match"),
     [
         ((X, Y), TypeError, r"got a tuple of arrays; make one with Dataset\(x, y\)"),
+        ((X, (Y, Y)), TypeError, r"got a tuple of arrays; make one with Arrays\(\(x, \(y, weights\)\)\)"),
+        ((X, {"a": Y}), TypeError, r"got a tuple of arrays; make one with Arrays"),
         ({"x": X, "y": Y}, TypeError, r"anything with __len__ and __getitem__\(index\), got dict"),
         (iter([1]), TypeError, "got list_iterator"),
         ("text", TypeError, "got str"),

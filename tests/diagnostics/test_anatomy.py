@@ -130,6 +130,34 @@ def test_operations_of_a_layer_are_those_that_pytorch_counts(make, shapes):
 
 
 @pytest.mark.host
+@pytest.mark.parametrize(("make", "shapes"), LAYERS_OF_PRODUCTS.values(), ids=LAYERS_OF_PRODUCTS)
+@pytest.mark.parametrize("kind", [tuple, list, "mixed"])
+def test_each_input_may_be_a_shape(make, shapes, kind):
+    arrays = [np.zeros(shape, np.float32) for shape in shapes]
+    given = (
+        [a if i % 2 else list(a.shape) for i, a in enumerate(arrays)]
+        if kind == "mixed"
+        else map(kind, shapes)
+    )
+    rows, expected = summary(make(nn), *given).rows, summary(make(nn), *arrays).rows
+    assert [vars(row) for row in rows] == [vars(row) for row in expected]
+
+
+@pytest.mark.host
+def test_rows_of_two_tables_may_be_shapes_and_other_arguments_are_passed_on():
+    class Match(nn.Module):
+        def __init__(self):
+            self.user, self.item, self.lstm = nn.Embedding(5, 4), nn.Embedding(7, 4), nn.LSTM(4, 4)
+
+        def forward(self, users, items, state=None, scale=1.0):
+            return self.lstm(self.user(users) * self.item(items) * scale, state)[0]
+
+    state = np.zeros((1, 2, 4), np.float32)
+    for more in ((), (None, 2.0), ((state, state),)):
+        assert summary(Match(), (3, 2), [3, 2], *more).rows[0].output == (3, 2, 4)
+
+
+@pytest.mark.host
 def test_arguments_are_those_of_their_names():
     class Net(nn.Module):
         def __init__(self):
@@ -172,9 +200,20 @@ def test_nothing_is_left_behind():
     for wrong, message in (
         (lambda: summary(model), "expected an input"),
         (lambda: summary(3, (1,)), "a Module"),
+        (
+            lambda: summary(model, ((2, 3), (2, 4))),
+            r"input 0 is \(\(2, 3\), \(2, 4\)\), .* several arguments",
+        ),
+        (
+            lambda: summary(nn.Bilinear(3, 4, 5), (2, 3), [[2, 4]]),
+            "input 1 is .* expected an array, or a shape",
+        ),
+        (lambda: summary(model, (4, 3.0)), r"input 0 is \(4, 3.0\), expected an array, or a shape of whole"),
     ):
         with pytest.raises(TypeError, match=message):
             wrong()
+    with pytest.raises(ValueError, match=r"input 1 is the shape \[-1, 4\], whose sizes must not be negative"):
+        summary(nn.Bilinear(3, 4, 5), (2, 3), [-1, 4])
 
 
 @pytest.mark.host

@@ -14,6 +14,7 @@ from xpnet import cuda
 from xpnet.cuda import loader
 from xpnet.cuda.cross_entropy import cross_entropy, plan
 from xpnet.cuda.element import ELEMENTS
+from xpnet.functional.weighing import weighed_each
 
 TOLERANCE = {"float64": 1e-13, "float32": 2e-6, "float16": 1e-3, "bfloat16": 8e-3}
 ROUNDING = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-23, "bfloat16": 2.0**-23}
@@ -333,6 +334,20 @@ def test_label_out_of_range(launch: Launch, classes: int) -> None:
     assert np.isnan(launch.numpy(value)).tolist() == [False, True, False]
     assert np.isnan(launch.numpy(dx)[1]).any()
     assert np.isfinite(launch.numpy(dx)[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 5.0]])
+def test_all_losses_say_what_each_weighs(launch: Launch, weight: Any) -> None:
+    """As the body does: the weight of its class, and nothing of a label that is ignored."""
+    x, y = np.zeros((4, 3), np.float32), np.array([0, -100, 2, 1])
+    with launch.on():
+        options = (
+            {"reduction": "none"} if weight is None else {"reduction": "none", "weight": launch.array(weight)}
+        )
+        (value, _), heard = weighed_each(lambda: cross_entropy(launch.array(x), launch.array(y), **options))
+    losses, (each,) = launch.numpy(value), map(launch.numpy, heard)
+    np.testing.assert_array_equal(each, [1, 0, 1, 1] if weight is None else [1, 0, 5, 2])
+    np.testing.assert_allclose(losses, each * np.log(3), rtol=1e-6)
 
 
 def test_float16_keeps_what_loss_scaling_saves(launch: Launch) -> None:

@@ -136,6 +136,14 @@ def test_a_step_of_ones_own_is_measured_over_all_ranks(ranks):
 
 
 @needs_mpi
+@pytest.mark.parametrize(("ranks", "capture"), [(2, "no"), (3, "no"), (2, "yes")])
+def test_each_of_several_losses_is_its_mean_over_all_ranks(ranks, capture):
+    found = result(ranks, "several", capture)
+    assert found["error"] <= 1e-12
+    assert found["means"] <= 1e-12
+
+
+@needs_mpi
 def test_chunks_leave_while_backward_runs():
     found = result(2, "chunks")
     assert found["error"] == 0

@@ -1,6 +1,6 @@
-"""Metrics of all data, losses of several outputs, samples that weigh differently."""
+"""Metrics of all data, losses of several outputs."""
 
-from functools import partial
+import warnings
 
 import numpy as np
 import pytest
@@ -10,11 +10,14 @@ from xpnet import functional as F
 from xpnet import nn, optim
 from xpnet.data import Arrays, DataLoader, Dataset
 from xpnet.train import (
+    Callback,
+    EarlyStopping,
     SeveralLosses,
     Trainer,
     accuracy,
     average_precision,
     evaluate,
+    f1,
     mean_absolute_error,
     r2,
     roc_auc,
@@ -193,6 +196,190 @@ def test_several_outputs_have_losses_of_their_own(by_name):
     np.testing.assert_allclose(moved, -0.1 * 0.5 * 2 * (error * x).mean(axis=0, keepdims=True), rtol=1e-4)
 
 
+WEIGHT = np.float32([1, 10, 0.1])
+SOME = np.where((np.arange(60) < 25) | (np.arange(60) % 3 == 0), -100, np.arange(60) % 7 % 3)
+FACTORS = {"kind": 0.7, "size": 0.5}
+
+
+def several():
+    losses = {"kind": lambda z, y: F.cross_entropy(z, y, weight=WEIGHT), "size": F.mse_loss}
+    return Two(True), SeveralLosses(losses, FACTORS)
+
+
+def of_all_data(model, x, y):
+    """PyTorch's losses of the whole data, and their sum, with its gradients."""
+    torch = pytest.importorskip("torch")
+    state = {n: torch.tensor(xpnet.to_numpy(a)).requires_grad_() for n, a in model.state_dict().items()}
+    out = {n: torch.tensor(x) @ state[f"{n}.weight"].T + state[f"{n}.bias"] for n in ("kind", "size")}
+    kind = torch.nn.functional.cross_entropy(out["kind"], torch.tensor(y["kind"]), torch.tensor(WEIGHT))
+    size = torch.nn.functional.mse_loss(out["size"], torch.tensor(y["size"]))
+    loss = FACTORS["kind"] * kind + FACTORS["size"] * size
+    loss.backward()
+    found = {"loss": loss.item(), "kind": kind.item(), "size": size.item()}
+    return found, {name: a.grad.numpy() for name, a in state.items()}
+
+
+@pytest.mark.parametrize("batch", [10, 17, 60])
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"capture": True}], ids=str)
+@pytest.mark.filterwarnings("ignore:accumulate", "ignore:Trainer. capture")
+def test_each_loss_is_the_mean_over_all_data_by_its_own_weight(batch, options):
+    """In training and in evaluation, also where all labels of a batch are ignored."""
+    x, y = sample()
+    data = x, y | {"kind": SOME}
+    model, step = several()
+    expected, _ = of_all_data(model, *data)
+    loader = lambda: DataLoader(Arrays(data), batch, shuffle=False)
+    trainer = Trainer(model, None, optim.SGD(model, lr=0.0), step=step, verbose=False, **options)
+    history = trainer.fit(loader(), loader(), epochs=2)
+    for part, value in expected.items():
+        assert history[f"train_{part}"] == pytest.approx([value] * 2, rel=1e-5)
+        assert history[f"val_{part}"] == pytest.approx([value] * 2, rel=1e-5)
+
+
+def test_a_batch_without_labels_of_one_output_trains_the_others():
+    x, y = sample(10)
+    data = x, y | {"kind": np.full(10, -100)}
+    model, step = several()
+    before = {name: xpnet.to_numpy(a).copy() for name, a in model.state_dict().items()}
+    error = x @ before["size.weight"].T + before["size.bias"] - y["size"]
+    trainer = Trainer(model, None, optim.SGD(model, lr=0.1), step=step, verbose=False)
+    history = trainer.fit(DataLoader(Arrays(data), 10), epochs=1)
+    assert np.isnan(history["train_kind"][0])
+    assert history["train_loss"][0] == pytest.approx(0.5 * (error**2).mean(), rel=1e-5)
+    gradient = FACTORS["size"] * 2 * (error * x).mean(axis=0)
+    moved = xpnet.to_numpy(model.size.weight.data) - before["size.weight"]
+    np.testing.assert_allclose(moved[0], -0.1 * gradient, rtol=1e-3, atol=1e-7)
+    np.testing.assert_array_equal(xpnet.to_numpy(model.kind.weight.data), before["kind.weight"])
+
+
+def test_a_run_of_several_losses_resumes_within_an_epoch_with_their_means(tmp_path):
+    x, y = sample()
+    path = tmp_path / "run.safetensors"
+
+    class LeaveError(Exception):
+        pass
+
+    class Leave(Callback):
+        def on_batch_end(self, run):
+            if run.step == 4:  # the last of the epoch
+                run.save_checkpoint(path)
+                raise LeaveError
+
+    def trained(callbacks, **fit):
+        xpnet.manual_seed(0)
+        model, step = several()
+        trainer = Trainer(model, None, optim.Adam(model), callbacks, step=step, verbose=False)
+        history = trainer.fit(DataLoader(Arrays((x, y | {"kind": SOME})), 15, shuffle=False), epochs=1, **fit)
+        return {name: values for name, values in history.items() if name != "seconds"}
+
+    whole_ = trained([])
+    with pytest.raises(LeaveError):
+        trained([Leave()])
+    assert trained([], resume=path) == whole_
+
+
+@pytest.mark.host
+def test_accumulation_of_losses_that_weigh_differently_is_said():
+    x, y = sample()
+    for labels, said in ((y["kind"], 0), (SOME, 1)):
+        model = Two(True)
+        step = SeveralLosses({"kind": F.cross_entropy, "size": F.mse_loss})
+        trainer = Trainer(model, None, optim.SGD(model), step=step, accumulate=2, verbose=False)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("default")
+            trainer.fit(DataLoader(Arrays((x, y | {"kind": labels})), 10, shuffle=False), epochs=1)
+        assert ["'kind' are ignored" in str(w.message) for w in found] == [True] * said
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_metrics_of_several_outputs_are_scikit_learns_with_each_kind_of_loss(by_name, weighted):
+    sk = pytest.importorskip("sklearn.metrics")
+    x, y = sample()
+    y["kind"] = np.where(np.arange(60) % 4 == 0, -100, y["kind"])
+    model = Two(by_name)
+    out = [xpnet.to_numpy(part(xpnet.asarray(x))) for part in (model.kind, model.size)]
+    there = y["kind"] != -100
+    labels, scores = y["kind"][there], softmax(out[0][there])
+    expected = {
+        "kind_accuracy": sk.accuracy_score(labels, scores.argmax(axis=1)),
+        "kind_f1": sk.f1_score(labels, scores.argmax(axis=1), average="macro"),
+        "kind_roc_auc": sk.roc_auc_score(labels, scores, multi_class="ovr"),
+        "size_r2": sk.r2_score(y["size"], out[1]),
+        "size_mae": sk.mean_absolute_error(y["size"], out[1]),
+    }
+    metrics = {"kind": [accuracy, f1(), roc_auc()], "size": [r2(), mean_absolute_error()]}
+    kind = sample_weighted(F.cross_entropy) if weighted else F.cross_entropy
+    y["kind"] = (y["kind"], np.linspace(0, 2, 60)) if weighted else y["kind"]
+    targets = y if by_name else tuple(y.values())
+    data = lambda: DataLoader(Arrays((x, targets)), 17, shuffle=False)
+    step = SeveralLosses({"kind": kind, "size": F.mse_loss})
+    trainer = Trainer(model, None, optim.SGD(model, lr=0.0), metrics=metrics, step=step, verbose=False)
+    history = trainer.fit(data(), data(), epochs=1)
+    for name, value in expected.items():
+        assert history[f"val_{name}"] == pytest.approx([value], rel=1e-5)
+    assert {"val_loss", "val_kind", "val_size"} <= set(history)
+    again = trainer.evaluate(data(), {"size": [r2()], "kind": []} if by_name else metrics)
+    assert set(again) - {"loss", "kind", "size"} == ({"size_r2"} if by_name else set(expected))
+    if not weighted:
+        part = lambda values, name: values[name] if by_name else values[("kind", "size").index(name)]
+        loss = lambda z, t: F.mse_loss(part(z, "size"), part(t, "size"))
+        found = evaluate(model, data(), loss, metrics)
+        assert found == pytest.approx(expected | {"loss": trainer.evaluate(data())["size"]}, rel=1e-5)
+
+
+def test_a_step_that_leaves_its_output_has_metrics_of_the_parts():
+    def step(run, batch):
+        x, y = batch
+        run.output = run.model(x)
+        return F.mse_loss(run.output["size"], y["size"])
+
+    x, y = sample()
+    model = Two(True)
+    trainer = Trainer(model, None, optim.SGD(model), metrics={"size": [r2()]}, step=step, verbose=False)
+    assert set(trainer.evaluate((x, y))) == {"loss", "size_r2"}
+    silent = lambda run, batch: F.mse_loss(run.model(batch[0])["size"], batch[1]["size"])
+    trainer = Trainer(model, None, optim.SGD(model), metrics={"size": [r2()]}, step=silent, verbose=False)
+    with pytest.raises(TypeError, match=r"sets run.output, of which they name a part"):
+        trainer.evaluate((x, y))
+
+
+@pytest.mark.host
+def test_mistakes_of_metrics_of_several_outputs_are_named():
+    x, y = sample()
+    model = Two(True)
+    size = lambda z, t: F.mse_loss(z["size"], t["size"])
+    for metrics, message in (
+        ([accuracy], 'accuracy is of one output and one target, .* as in metrics={"kind": '),
+        ([f1()], "is of one output and one target"),
+        ([roc_auc()], "a metric of the whole data is of one output and one target, got several; name the"),
+        (accuracy, "expected a list"),
+        ({"kind": accuracy}, "expected a list"),
+        ({0: [accuracy]}, "expected lists by names of outputs"),
+        ({"kind": None}, "expected lists by names of outputs, got None of 'kind'"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            evaluate(model, (x, y), size, metrics)
+    for metrics, message in (
+        ({"kinds": [accuracy]}, "metrics: the outputs have no 'kinds', but kind, size"),
+        ({"kind": [accuracy, accuracy]}, "two are called 'accuracy'"),
+        ({"kind": [whole(len, "b_c")], "kind_b": [whole(len, "c")]}, "two are called 'kind_b_c'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            evaluate(model, (x, y), size, metrics)
+    with pytest.raises(ValueError, match="metrics: 1 names, and 2 outputs"):
+        evaluate(Two(False), (x, tuple(y.values())), lambda z, t: z[1].sum(), {"kind": [accuracy]})
+    step = SeveralLosses({"kind": F.cross_entropy, "size": F.mse_loss})
+    with pytest.raises(TypeError, match=r"metrics need a loss; .* of which they name a part"):
+        Trainer(model, None, optim.SGD(model), metrics=[accuracy], step=step)
+    with pytest.raises(TypeError, match=r"metrics need a loss; .* of which they name a part"):
+        Trainer(model, None, optim.SGD(model), step=step).evaluate((x, y), [accuracy])
+    callbacks = [EarlyStopping(monitor="val_kind_acuracy", mode="max")]
+    trainer = Trainer(model, size, optim.SGD(model), callbacks, {"kind": [accuracy]})
+    with pytest.raises(ValueError, match=r"val_kind_acuracy.*did you mean 'val_kind_accuracy'"):
+        trainer.fit((x, y), (x, y), epochs=1)
+
+
 @pytest.mark.host
 def test_mistakes_of_several_losses_are_named():
     x, y = sample()
@@ -217,83 +404,3 @@ def test_mistakes_of_several_losses_are_named():
     with pytest.raises(ValueError, match="output and target 'size' have no loss"):
         trainer.fit((x, y), epochs=1)
     trainer.fit((x, {"kind": y["kind"]}), epochs=1)  # an output that nobody has a target of
-
-
-WEIGHED = {
-    "a function": (F.cross_entropy, "labels"),
-    "with an option": (partial(F.cross_entropy, label_smoothing=0.1), "labels"),
-    "of several numbers": (F.mse_loss, "numbers"),
-    "a module": (nn.CrossEntropyLoss(reduction="none"), "labels"),
-}
-
-
-@pytest.mark.parametrize(("loss", "kind"), WEIGHED.values(), ids=WEIGHED)
-def test_a_weight_is_so_many_copies_of_the_sample(loss, kind):
-    rng = np.random.default_rng(2)
-    z, counts = rng.normal(size=(6, 3)).astype(np.float32), np.array([1, 3, 0, 2, 1, 1])
-    y = rng.integers(0, 3, 6) if kind == "labels" else rng.normal(size=(6, 3)).astype(np.float32)
-    a, b = (xpnet.tensor(v, requires_grad=True) for v in (z, np.repeat(z, counts, axis=0)))
-    found = sample_weighted(loss)(a, (y, counts.astype(np.float32)))
-    expected = loss(b, np.repeat(y, counts, axis=0))
-    expected = expected.mean() if tuple(expected.shape) else expected
-    assert float(found.item()) == pytest.approx(float(expected.item()), rel=1e-5)
-    found.backward()
-    expected.backward()
-    ends = np.cumsum(counts)
-    of_copies = [xpnet.to_numpy(b.grad)[e - n : e].sum(axis=0) for e, n in zip(ends, counts, strict=True)]
-    np.testing.assert_allclose(xpnet.to_numpy(a.grad), of_copies, rtol=1e-4, atol=1e-6)
-
-
-def test_weights_of_samples_are_trained_with_whatever_the_batches():
-    x, y = sample(61)
-    weights = np.random.default_rng(3).uniform(0, 2, 61).astype(np.float32)
-    loss = sample_weighted(F.cross_entropy)
-    data = (x, (y["kind"], weights))
-    model = nn.Linear(4, 3)
-    whole_, parts = (
-        evaluate(model, DataLoader(Arrays(data), n, shuffle=False), loss)["loss"] for n in (61, 8)
-    )
-    assert whole_ == pytest.approx(parts, rel=1e-5)
-    history = Trainer(model, loss, optim.Adam(model, lr=0.1)).fit(data, data, epochs=5)
-    assert history["val_loss"][-1] < history["val_loss"][0]
-    for target, message in (
-        (y["kind"], "the target is a pair"),
-        ((y["kind"], weights[:3]), r"expected \(61,\) weights, got \(3,\)"),
-    ):
-        with pytest.raises((TypeError, ValueError), match=message):
-            loss(model(xpnet.asarray(x)), target)
-
-
-@pytest.mark.parametrize("loss", [F.cross_entropy, nn.CrossEntropyLoss(reduction="none")])
-def test_ignored_rows_weigh_nothing_and_nothing_weighs_nothing(loss):
-    z, y = np.float32([[2, 0], [0, 1], [3, 3]]), np.array([0, -100, 1])
-    found = sample_weighted(loss)(xpnet.asarray(z), (y, np.float32([1, 5, 2])))
-    kept = sample_weighted(loss)(xpnet.asarray(z[[0, 2]]), (y[[0, 2]], np.float32([1, 2])))
-    assert float(found) == pytest.approx(float(kept), rel=1e-6)
-    output = xpnet.tensor(z, requires_grad=True)
-    none = sample_weighted(loss)(output, (np.array([0, 1, 1]), np.zeros(3, np.float32)))
-    none.backward()
-    assert float(none.item()) == 0
-    assert not xpnet.to_numpy(output.grad).any()
-    # amounts have no ignored value
-    found = sample_weighted(F.mse_loss)(xpnet.asarray([0.0, 1.0]), (np.array([-100.0, 1.0]), [1.0, 1.0]))
-    assert float(found) == 5000
-
-
-def test_metrics_judge_the_targets_of_weighted_samples_and_validation_needs_no_weights():
-    x, y = sample(40)
-    labels, weights = y["kind"], np.linspace(0, 2, 40, dtype=np.float32)
-    model = nn.Linear(4, 3)
-    trainer = Trainer(
-        model,
-        sample_weighted(F.cross_entropy),
-        optim.Adam(model),
-        metrics=[accuracy, roc_auc()],
-        verbose=False,
-    )
-    history = trainer.fit((x, (labels, weights)), (x, (labels, weights)), epochs=1)
-    plain = evaluate(model, (x, labels), F.cross_entropy, [accuracy, roc_auc()])
-    assert history["val_accuracy"][-1] == pytest.approx(plain["accuracy"])
-    assert history["val_roc_auc"][-1] == pytest.approx(plain["roc_auc"])
-    assert trainer.evaluate((x, labels)) == pytest.approx(plain)
-    assert "accuracy" in evaluate(model, (x, (labels, weights)), trainer.loss)

@@ -157,7 +157,7 @@ class Captured(Generic[P, R]):
             return kind.call(args, kwargs, leaves, self._warmup)
 
 
-_TOO_MANY = f"it finds other gradients in each of {MOST} calls"
+_TOO_MANY = f"it finds other gradients, or labels of other kinds, in each of {MOST} calls"
 _WANTS_GRADIENT = "an argument requires a gradient, which the caller would not see"
 
 
@@ -215,7 +215,7 @@ class _Kind:
                 self.graphs = [p for p in self.graphs if p.is_in_place()]
                 self.calls, self.watched = 0, Recording()
                 break
-            if program.finds_its_gradients():
+            if program.finds_its_gradients() and program.takes(leaves):
                 if program.busy.locked():  # by another thread, or it calls itself
                     return self.function(*args, **kwargs)
                 if program.proved:

@@ -282,6 +282,21 @@ def by_values(function: Callable[P, R]) -> Callable[P, R]:
     return _called_by("look", function)
 
 
+def told_by(kind: Callable[..., Hashable]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """For one `by_values` whose results are other ones, not only others in value, by its first argument.
+
+    Args:
+        kind: of that and the further arguments, of which the array is only looked at for its shape and dtype:
+            results of one kind go the same way, and a step on NumPy is captured for each kind.
+    """
+
+    def mark(function: Callable[P, R]) -> Callable[P, R]:
+        function.kind = kind  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
 def _called_by(way: str, function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

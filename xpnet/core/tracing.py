@@ -17,7 +17,7 @@ import numpy as np
 
 from xpnet.core.backend import HOST_TYPES
 from xpnet.core.numpy_namespace import tell_of_new
-from xpnet.core.recording import current
+from xpnet.core.recording import CaptureError, current
 from xpnet.core.trees import leaves, mapped
 
 OWN, OUTSIDE = "made by the step", "there before it"
@@ -31,6 +31,7 @@ class Trace:
         host: which of them are work of the host (`xpnet.core.recording.on_host`), and the arrays they gave.
         refused: why the trace cannot be used, or None.
         outside: arrays that the step finds, or writes, and did not make.
+        kinds: values that decide which way the step goes, and what says which.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Trace:
         self.host: dict[int, list[np.ndarray]] = {}
         self.refused: str | None = None
         self.outside: list[np.ndarray] = []
+        self.kinds: list[tuple[np.ndarray, Callable[[np.ndarray], object]]] = []
         self._written: set[int] = set()
         self._known: dict[int, tuple[np.ndarray, str]] = {}
 
@@ -60,6 +62,10 @@ class Trace:
     def is_written(self, array: np.ndarray) -> bool:
         """Whether one of the calls writes there."""
         return id(_memory(array)) in self._written
+
+    def is_part(self, array: np.ndarray, of: np.ndarray) -> bool:
+        """Whether one is a view of the other."""
+        return _memory(array) is _memory(of)
 
     def found(self, array: np.ndarray) -> np.ndarray:
         """An array that the step comes across, as one whose operations are written down."""
@@ -145,8 +151,11 @@ class Trace:
         fresh = [a for a in arrays if id(_memory(a)) not in self._known]
         for a in fresh:
             self.know(a, OWN)
-        arrays = arrays if fresh else []  # what it hands back is where it was
-        self.calls.append(partial(_take_over, arrays, function, args, kwargs))
+        count, arrays = len(arrays), arrays if fresh else []  # what it hands back is where it was
+        kind = getattr(function, "kind", None)
+        if kind is not None and isinstance(args[0], np.ndarray):
+            self.kinds.append((args[0], lambda values: kind(values, *args[1:], **kwargs)))
+        self.calls.append(partial(_take_over, arrays, count, function, args, kwargs))
         return mapped(lambda a: a.view(Traced) if type(a) is np.ndarray else a, result)
 
 
@@ -267,10 +276,17 @@ def _copy_all(into: list[np.ndarray], function: Callable[..., Any], args: Any, k
         np.copyto(a, b)
 
 
-def _take_over(into: list[np.ndarray], function: Callable[..., Any], args: Any, kwargs: Any) -> None:
-    result = function(*args, **kwargs)
+def _take_over(
+    into: list[np.ndarray], count: int, function: Callable[..., Any], args: Any, kwargs: Any
+) -> None:
+    found = _arrays(function(*args, **kwargs))
+    if len(found) != count:
+        raise CaptureError(
+            f"a replay finds values of another kind than the captured step ({function.__name__}), such as "
+            "labels to be ignored; call it without capture, or give it the labels as an argument"
+        )
     if into:
-        for a, b in zip(into, _arrays(result), strict=True):
+        for a, b in zip(into, found, strict=True):
             if a is not b:
                 np.copyto(a, b)
 

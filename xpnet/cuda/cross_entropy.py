@@ -16,7 +16,7 @@ from xpnet.cuda import loader
 from xpnet.cuda.element import ELEMENTS, Element, element
 from xpnet.functional.losses import cross_entropy as op
 from xpnet.functional.targets import beside
-from xpnet.functional.weighing import promised, report
+from xpnet.functional.weighing import promised, report, report_each
 
 FILE = "cross_entropy.cu"
 PARTS = 32  # as in the source
@@ -214,6 +214,16 @@ def _indices(target: Any, logits: Array, ignore_index: int) -> Array | None:
     return loader.contiguous(target)
 
 
+def _weights_of(labels: Array, weight: Array | None, ignore_index: int, like: Array) -> Array:
+    """(n,) what each loss weighs in their mean, in the dtype of `like`."""
+    xp, counts = namespace(like), labels != ignore_index
+    if weight is None:
+        return xp.astype(counts, like.dtype)
+    return xp.where(
+        counts, xp.take(weight, xp.where(counts, labels, xp.zeros_like(labels))), xp.zeros_like(like)
+    )
+
+
 @op.kernel("cupy")
 def cross_entropy(
     logits: Array,
@@ -275,6 +285,7 @@ def cross_entropy(
         report(call.totals[:PARTS], n)
     if each:
         value = namespace(logits).astype(losses, dtype, copy=False)
+        report_each(lambda: _weights_of(labels, weight, ignore_index, losses))
 
     def gradient(dy: Array | None) -> Array:
         dx = loader.empty(logits, (n, classes), dtype)

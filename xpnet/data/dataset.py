@@ -51,7 +51,7 @@ class Dataset:
 
     Raises:
         ValueError: no samples, unequal lengths, or values that are not finite.
-        TypeError: values that are not numbers.
+        TypeError: values that are not numbers, or several targets, which `Arrays` takes.
 
     >>> import numpy as np
     >>> from xpnet.data import Dataset
@@ -76,6 +76,11 @@ class Dataset:
                 raise TypeError(
                     f"{name}: {part} is a dict, expected an array; columns become one by Columns()"
                 )
+        if _are_several(y, x):
+            raise TypeError(
+                f"{name}: y is {len(y)} arrays, expected one; several targets, or a target and weights, are "
+                "Arrays((x, (y, weights))), which a DataLoader takes likewise"
+            )
         self.x, self.y, self.name = as_array(x), as_array(y), name
         self.class_names = None if class_names is None else list(class_names)
         self.guard = guard
@@ -142,6 +147,12 @@ class Dataset:
     def __repr__(self) -> str:
         x, y = (f"{tuple(array.shape)} {array.dtype}" for array in (self.x, self.y))
         return f"Dataset({self.name}: x {x}, y {y})"
+
+
+def _are_several(y: Any, x: Any) -> bool:
+    """Whether this is a tuple of targets, as in `fit((x, (y, w)))`, or a list that is not one of rows."""
+    arrays = isinstance(y, tuple | list) and len(y) > 0 and all(getattr(part, "shape", ()) for part in y)
+    return arrays and (isinstance(y, tuple) or not hasattr(x, "__len__") or len(y) != len(x))
 
 
 def as_array(values: Any) -> Array:

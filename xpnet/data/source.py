@@ -84,6 +84,10 @@ def check_samples(dataset: Any) -> None:
     name = type(dataset).__name__
     if isinstance(dataset, tuple) and all(hasattr(part, "shape") for part in dataset):
         raise TypeError("DataLoader: expected a Dataset, got a tuple of arrays; make one with Dataset(x, y)")
+    if isinstance(dataset, tuple) and hasattr(dataset[0], "shape") and isinstance(dataset[-1], tuple | dict):
+        raise TypeError(
+            "DataLoader: expected a data set, got a tuple of arrays; make one with Arrays((x, (y, weights)))"
+        )
     by_number = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
     by_number = by_number and not isinstance(dataset, dict | str | bytes)
     # numbers alone have no targets: most likely meant to be x of something

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from inspect import signature
+from numbers import Integral, Number
 from os import PathLike
 from typing import Any
 
@@ -191,15 +192,16 @@ def summary(model: Module, input: Any = None, *inputs: Any) -> Summary:
 
     Args:
         model: a Module on any backend.
-        input: an array, or the shape of one with its axis of samples: random numbers then, or for a model
-            that begins with an Embedding, 0.
-        *inputs: further arguments of the model.
+        input: an array, or the shape of one with its axis of samples, a tuple or list of whole numbers:
+            random numbers then, or for a model that begins with an Embedding, 0.
+        *inputs: further arguments of the model, arrays or shapes likewise, or whatever else it takes.
 
     Returns:
         A table when it is printed; `svg()` draws the network, `save("net.svg")` writes the drawing.
 
     Raises:
-        TypeError: the model is no Module, or there is no input.
+        TypeError: the model is no Module, there is no input, or one is a tuple of shapes.
+        ValueError: a shape with a negative size.
 
     Statistics, random streams and modes are as they were afterwards.
 
@@ -220,8 +222,7 @@ def summary(model: Module, input: Any = None, *inputs: Any) -> Summary:
         raise TypeError(f"summary: expected a Module, got {type(model).__name__}")
     if input is None:
         raise TypeError("summary: expected an input, or its shape, such as (1, 3, 32, 32)")
-    first = _example(model, input)
-    tracer = _Tracer(model, (first, *inputs))
+    tracer = _Tracer(model, tuple(_example(model, given, i) for i, given in enumerate((input, *inputs))))
     with keeping_modes(model), recording():
         model.eval()
         tracer.run()
@@ -315,14 +316,24 @@ class _Tracer:
         return found
 
 
-def _example(model: Module, given: Any) -> Any:
-    if not isinstance(given, tuple) or not all(isinstance(n, int) for n in given):
+def _example(model: Module, given: Any, place: int) -> Any:
+    """An array of a shape; anything else as it is, also a tuple of arrays."""
+    if not isinstance(given, tuple | list):
         return given
+    if not all(isinstance(n, Integral) for n in given):
+        if any(isinstance(part, tuple | list | Number) for part in given):
+            raise TypeError(
+                f"summary: input {place} is {given!r}, expected an array, or a shape of whole numbers; "
+                "several inputs are several arguments, as in summary(model, (2, 3), (2, 4))"
+            )
+        return given
+    if any(n < 0 for n in given):
+        raise ValueError(f"summary: input {place} is the shape {given!r}, whose sizes must not be negative")
     first = next((m for m in model.modules() if isinstance(m, nn.Embedding) or not m.children()), model)
     whole = isinstance(first, nn.Embedding) or isinstance(model, LanguageModel)
     if whole:
         return asarray(np.zeros(given, np.int64))
-    return asarray(np.random.default_rng(0).normal(size=given), model._float())
+    return asarray(np.random.default_rng(place).normal(size=given), model._float())
 
 
 def _first(output: Any) -> Any:

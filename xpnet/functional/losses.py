@@ -36,14 +36,14 @@ def _elementwise(
     reduction: str,
     *derivatives: Callable[[], Array],
     weight: Array | None = None,
-    total: Array | None = None,
+    each: Array | None = None,
 ) -> Result:
     """Reduce a loss of every element to the dtype of `like`; `derivatives`: by input and target.
 
     All are of `widen(like)`: float16 may hold the result and not what it is made of. `weight` multiplies each
-    loss, and "mean" divides by `total`: default, the number of losses.
+    loss, and "mean" divides by the sum of `each`: default, the number of losses.
     """
-    y, spread = reduce_losses(value if weight is None else value * weight, reduction, total)
+    y, spread = reduce_losses(value if weight is None else value * weight, reduction, each)
 
     def by(of: Callable[[], Array], dy: Array) -> Array:
         scale = spread(widen(dy))
@@ -52,16 +52,16 @@ def _elementwise(
     return narrow(y, like), lambda dy: tuple(lambda out, of=of: by(of, dy) for of in derivatives)
 
 
-def _element_weight(weight: Any, like: Array, name: str) -> tuple[Array | None, Array | None]:
-    """A weight of each element, in the dtype and place of `like`, and the sum of them; None for none."""
+def _element_weight(weight: Any, like: Array, name: str) -> Array | None:
+    """A weight of each element, in the dtype and place of `like`; None for none."""
     if weight is None:
-        return None, None
+        return None
     weight = as_constant(weight, like)
     if tuple(weight.shape) != tuple(like.shape):
         raise ValueError(
             f"{name}: weight has shape {tuple(weight.shape)}, expected {tuple(like.shape)}, that of the input"
         )
-    return weight, namespace(weight).sum(weight, dtype=weight.dtype)
+    return weight
 
 
 # ---- classification ---------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def cross_entropy(
     else:
         y, rows = class_indices(target, logits, classes, ignore_index, "cross_entropy")
     if y is None or rows is not None or weight is not None or label_smoothing:
-        count, by_target = None, None
+        each, by_target = None, None
         if y is None:
             by_target = (1 - label_smoothing) * (1.0 if weight is None else weight)
         if y is not None:
@@ -143,8 +143,8 @@ def cross_entropy(
             t = t * rows[:, None]
         if y is not None:  # "mean" divides by the weights of the labels
             each = xp.ones_like(total) if weight is None else xp.take(weight, xp.astype(y, xp.int64))
-            count = xp.sum(each if rows is None else each * rows, dtype=each.dtype)
-        return _soft_cross_entropy(shifted, exp, total, t, reduction, count, by_target)
+            each = each if rows is None else each * rows
+        return _soft_cross_entropy(shifted, exp, total, t, reduction, each, by_target)
 
     value, spread = reduce_losses(xp.log(total) - take_columns(shifted, y), reduction)
 
@@ -156,7 +156,7 @@ def cross_entropy(
 
 
 def _soft_cross_entropy(
-    shifted: Array, exp: Array, total: Array, t: Array, reduction: str, count: Any, by_target: Any
+    shifted: Array, exp: Array, total: Array, t: Array, reduction: str, each: Any, by_target: Any
 ) -> Result:
     """-sum_k t_k log p_k for any t: label smoothing, class weights, ignored rows (all 0), Mixup.
 
@@ -165,7 +165,7 @@ def _soft_cross_entropy(
     xp = namespace(shifted)
     log_p = shifted - xp.log(total)[:, None]
     terms = xp.where(t == 0, xp.zeros_like(t), -t * log_p)  # 0 log 0 = 0
-    value, spread = reduce_losses(xp.sum(terms, axis=1, dtype=t.dtype), reduction, count)
+    value, spread = reduce_losses(xp.sum(terms, axis=1, dtype=t.dtype), reduction, each)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         mass = xp.sum(t, axis=1, dtype=t.dtype)
@@ -279,7 +279,7 @@ def nll_loss(
     if rows is not None:
         row = row * rows
     losses = xp.where(row == 0, zero(x), -take_columns(x, y) * row)  # 0 log 0 = 0
-    value, spread = reduce_losses(losses, reduction, xp.sum(row))
+    value, spread = reduce_losses(losses, reduction, row)
 
     def pullback(dy: Array) -> tuple[Array | None, ...]:
         dx = add_to_columns(xp.zeros_like(x), y, keep(-spread(widen(dy)) * row, row != 0))
@@ -430,9 +430,9 @@ def mse_loss(x: Array, target: Any, *, reduction: str = "mean", weight: Any = No
     floating("mse_loss", x)
     wide = widen(x)
     error = wide - same_shape(wide, target, "mse_loss")
-    weight, total = _element_weight(weight, wide, "mse_loss")
+    weight = _element_weight(weight, wide, "mse_loss")
     by = lambda: 2 * error
-    return _elementwise(error * error, x, reduction, by, lambda: -by(), weight=weight, total=total)
+    return _elementwise(error * error, x, reduction, by, lambda: -by(), weight=weight, each=weight)
 
 
 @differentiable(loss=True, anywhere=("target",))

@@ -46,9 +46,9 @@ def l1_loss(x: Array, target: Any, *, reduction: str = "mean", weight: Any = Non
     """
     xp, z, t = _pair("l1_loss", x, target)
     error = z - t
-    weight, total = _element_weight(weight, z, "l1_loss")
+    weight = _element_weight(weight, z, "l1_loss")
     by = lambda: xp.sign(error)
-    return _elementwise(xp.abs(error), x, reduction, by, lambda: -by(), weight=weight, total=total)
+    return _elementwise(xp.abs(error), x, reduction, by, lambda: -by(), weight=weight, each=weight)
 
 
 @differentiable(loss=True, anywhere=("target",))
@@ -111,7 +111,7 @@ def huber_loss(
     error = z - t
     size = xp.abs(error)
     value = xp.where(size <= delta, 0.5 * error * error, delta * (size - 0.5 * delta))
-    weight, _ = _element_weight(weight, z, "huber_loss")
+    weight = _element_weight(weight, z, "huber_loss")
     by = lambda: xp.clip(error, -delta, delta)
     return _elementwise(value, x, reduction, by, lambda: -by(), weight=weight)
 

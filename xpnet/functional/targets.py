@@ -13,13 +13,21 @@ from xpnet.core.backend import Array, dtype_name
 from xpnet.core.convert import array_like, asarray, to_numpy
 from xpnet.core.notes import OPS, check_labels
 from xpnet.core.places import backend_name, backend_of, namespace
-from xpnet.core.recording import by_values
-from xpnet.functional.weighing import report
+from xpnet.core.recording import by_values, told_by
+from xpnet.functional.weighing import report, report_each
 
 _INT64, _UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
 
 
+def _are_all_classes(target: Any, like: Array, classes: int, ignore_index: int | None, name: str) -> bool:
+    """Whether no label is to be ignored, or refused."""
+    host = to_numpy(array_like(target))
+    ignoring = ignore_index is not None and 0 <= ignore_index < classes
+    return not ignoring and (not host.size or (host.min() >= 0 and host.max() < classes))
+
+
 @by_values
+@told_by(_are_all_classes)
 def class_indices(
     target: Any, like: Array, classes: int, ignore_index: int | None, name: str
 ) -> tuple[Array, Array | None]:
@@ -89,27 +97,27 @@ def beside(weight: Any, like: Array) -> Array:
     return asarray(weight, backend=backend_of(like))
 
 
-def reduce_losses(losses: Array, reduction: str, total: Any = None) -> tuple[Array, Callable[[Array], Any]]:
+def reduce_losses(losses: Array, reduction: str, each: Any = None) -> tuple[Array, Callable[[Array], Any]]:
     """Apply `reduction`; the second result turns dy into the gradient of each loss (one for all or one each).
 
-    `total` is what "mean" divides by: the number of losses, or the sum of their weights. Where that is 0, the
-    mean is NaN and its gradient 0, as in PyTorch.
+    `each` is what each weighs in the mean, which divides by the sum: None for 1. Where the sum is 0, the mean
+    is NaN and its gradient 0, as in PyTorch.
     """
     xp = namespace(losses)
     if reduction == "none":
+        report_each(None if each is None else lambda: each)
         return losses, lambda dy: dy
     if reduction not in ("mean", "sum"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     if is_half(losses):
-        value, wide = reduce_losses(widen(losses), reduction, total)
+        value, wide = reduce_losses(widen(losses), reduction, each)
         narrow = lambda x: xp.astype(x, losses.dtype) if hasattr(x, "dtype") else x
         return narrow(value), lambda dy: narrow(wide(widen(dy)))
     value = sum_last(losses) if losses.ndim == 1 else xp.sum(losses, dtype=losses.dtype)
     if reduction == "sum":
         return value, lambda dy: dy
     count = math.prod(losses.shape)
-    if total is None:
-        total = count
+    total = count if each is None else xp.sum(each, dtype=each.dtype)
     report(total, count)
     if type(total) is int:
         if total == 0:

@@ -15,6 +15,7 @@ from xpnet.core.context import Setting
 from xpnet.core.places import namespace
 
 _listener: Setting[list[Weight] | None] = Setting("xpnet_weighing", None)
+_each_listener: Setting[list[Array | None] | None] = Setting("xpnet_weighing_each", None)
 
 promised: Setting[Callable[[Any], Array] | None] = Setting("xpnet_promised", None)
 """What `backward` will begin with, other than 1: a 0-d array for a dtype. A loss that makes its gradient in
@@ -39,6 +40,20 @@ def report(total: int | Array, count: int) -> None:
     listener = _listener.get()
     if listener is not None:
         listener.append(Weight(total, count))
+
+
+def report_each(weights: Callable[[], Array] | None) -> None:
+    """Of losses that are not reduced: what each would weigh in their mean; None where that is 1."""
+    listener = _each_listener.get()
+    if listener is not None:
+        listener.append(None if weights is None else weights())
+
+
+def weighed_each(loss: Callable[..., Any], *arguments: Any) -> tuple[Any, list[Array | None]]:
+    """What a function makes of losses that are not reduced, and what each weighs, in the order of calls."""
+    heard: list[Array | None] = []
+    with _each_listener.within(heard):
+        return loss(*arguments), heard
 
 
 def weighed(loss: Callable[..., Any], output: Any, target: Any, samples: int) -> tuple[Any, Weight]:

@@ -24,8 +24,9 @@ from xpnet.train.model_checkpoint import Checkpoint, ModelCheckpoint
 from xpnet.train.progress import Progress
 from xpnet.train.resume import load_checkpoint
 from xpnet.train.run import Run
+from xpnet.train.sample_weights import sample_weighted
 from xpnet.train.scaling import LossScaler
-from xpnet.train.several import SeveralLosses, sample_weighted
+from xpnet.train.several import SeveralLosses
 from xpnet.train.step import Step
 from xpnet.train.stopping import EarlyStopping, MovingAverageStopping, StopOnDivergence
 from xpnet.train.trainer import Trainer

@@ -49,7 +49,7 @@ class Accumulation:
             weights.append(mine)
             run.loss_value, run.loss_weight = loss.data, mine.total
             return loss.data, mine.total
-        mine, weight = _of_all_ranks(run, mine, loss.data)
+        mine, weight = of_all_ranks(run.communicator, mine, loss.data)
         unit = weights[0].losses if weights else weight.losses
         if self.single:  # in units of the sum itself there is nothing to divide in the end
             unit = _one_for_none(weight.total, unit)
@@ -107,12 +107,12 @@ def _one_for_none(total: Any, otherwise: Any) -> Any:
     return xp.where(total == 0, xp.astype(xp.asarray(otherwise), total.dtype), total)
 
 
-def _of_all_ranks(run: Run, mine: Weight, loss: Array) -> tuple[Weight, Weight]:
+def of_all_ranks(group: Communicator, mine: Weight, loss: Array) -> tuple[Weight, Weight]:
     """This rank's weight of a batch, and that of all ranks together.
 
     Arrays where a captured step may read them: the other ranks' numbers change without this rank's.
     """
-    mine, group, place = Weight(added_up(mine.total), mine.losses), run.communicator, backend_name(loss)
+    mine, place = Weight(added_up(mine.total), mine.losses), backend_name(loss)
     if group.size == 1:
         return mine, mine
     if place == "cupy" and group.capturable:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from xpnet.core.places import following, namespace
+from xpnet.core.places import following
 from xpnet.core.tensor import array_of
 from xpnet.data import Arrays, DataLoader, Dataset, StreamLoader
 from xpnet.data.batch import call, parts_of, size_of
@@ -13,9 +13,8 @@ from xpnet.data.dataset import as_array
 from xpnet.data.source import is_data_set
 from xpnet.functional.weighing import weighed
 from xpnet.nn.inference import BATCH, evaluating, in_batches, outputs
-from xpnet.train.classification import ClassificationScore, Confusion, confusion_counts
-from xpnet.train.metrics import IGNORED, Mean, Metric, accuracy, check_metrics
-from xpnet.train.whole import Gathered, WholeMetric
+from xpnet.train.measuring import measuring
+from xpnet.train.metrics import Mean, Metrics
 
 Batches = Iterable[Any]
 
@@ -25,7 +24,7 @@ def evaluate(
     model: Any,
     data: Dataset | Batches,
     loss: Callable[[Any, Any], Any],
-    metrics: Sequence[Metric] | None = None,
+    metrics: Metrics | None = None,
 ) -> dict[str, float]:
     """The mean loss and metrics over the data, the same whatever the batches.
 
@@ -37,10 +36,11 @@ def evaluate(
             weigh a batch as they should; with a loss of your own, its number of samples does.
         metrics: functions of (output, target), means over a batch, or those made from all the data:
             `precision`, `recall`, `f1`, `roc_auc` and others, `whole` of a function; default: `accuracy` if
-            the targets are class indices.
+            the targets are class indices. Of several outputs, a dict of such lists by the name of the output
+            and its target, `{"kind": [accuracy], "size": [r2()]}`; of those of a tuple, in their order.
 
     Returns:
-        `{"loss": ..., "accuracy": ...}`, each metric under its function's name.
+        `{"loss": ..., "accuracy": ...}`, each metric under its function's name, or `kind_accuracy`.
 
     Raises:
         ValueError: no batches.
@@ -57,41 +57,17 @@ def evaluate(
     >>> round(found["loss"], 3), found["accuracy"]
     (1.127, 0.5)
     """
-    check_metrics(metrics)
-    judged = metrics is None  # with accuracy, as long as the targets look like classes
+    measured, mean = measuring(metrics), Mean()
     pair = getattr(loss, "pair", None)  # of a loss of samples that weigh differently
-    means, confusion, gathered = {"loss": Mean()}, Confusion(), Gathered()
-    scores = [metric for metric in metrics or () if isinstance(metric, ClassificationScore)]
-    whole = [metric for metric in metrics or () if isinstance(metric, WholeMetric)]
     with evaluating(model):
         for batch in to_measure(data):
             (inputs, named, y), n = parts_of(batch), size_of(batch)
             output = model(*inputs, **named)
             target = y if pair is None else pair(y)
             value, weight = weighed(loss, output, target, n)
-            y = y if pair is None else target[0]
-            means["loss"].add(array_of(value), weight.total)
-            judged = judged and _are_classes(output, y)
-            for metric in ((accuracy,) if judged else ()) if metrics is None else metrics:
-                if not isinstance(metric, ClassificationScore | WholeMetric):
-                    value, weight = weighed(metric, output, y, n)
-                    means.setdefault(metric.__name__, Mean()).add(array_of(value), weight.total)
-            if scores:
-                confusion.add_counts(confusion_counts(output, y))
-            if whole:
-                gathered.add(output, y)
-    if metrics is None and not judged:
-        means.pop("accuracy", None)
-    result = {name: mean.result("evaluation data") for name, mean in means.items()}
-    if scores:
-        matrix = confusion.matrix()
-        for score in scores:
-            result |= score.row(matrix)
-    if whole:
-        arrays = gathered.arrays()
-        for measure in whole:
-            result |= measure.row(*arrays)
-    return result
+            mean.add(array_of(value), weight.total)
+            measured.add(output, y if pair is None else target[0], n)
+    return {"loss": mean.result("evaluation data")} | measured.results()
 
 
 def is_values(x: Any) -> bool:
@@ -155,16 +131,3 @@ def to_measure(data: Any) -> Batches:
 def in_order(data: Any) -> Batches:
     """A data set as large batches in its order; batches as they are."""
     return DataLoader(data, BATCH, shuffle=False) if is_data_set(data) else data
-
-
-def _are_classes(output: Any, target: Any) -> bool:
-    """Whether targets are class indices; of one output if all are 0 or 1: else it is a regression."""
-    if "int" not in str(getattr(target, "dtype", "")) or not hasattr(output, "ndim"):
-        return False
-    classes = output.shape[1] if output.ndim == 2 else 1
-    if classes > 1:
-        return target.ndim == 1
-    if tuple(target.shape) not in ((output.shape[0],), tuple(output.shape)):
-        return False
-    xp = namespace(target)
-    return bool(xp.all((target == 0) | (target == 1) | (target == IGNORED)))

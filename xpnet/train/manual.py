@@ -8,6 +8,7 @@ from typing import Any
 from xpnet.core.autocast import TYPES
 from xpnet.data.batch import size_of
 from xpnet.train.measures import as_number, record
+from xpnet.train.metrics import Metrics
 from xpnet.train.rounding import products_in
 from xpnet.train.run import Run
 from xpnet.train.step import Forward, Step
@@ -74,12 +75,12 @@ class ManualStep(Step):
         with products_in(run.precision):
             found = self.forward(run, batch)
         measures = found if isinstance(found, Mapping) else {} if found is None else {"loss": found}
-        record(run, measures, samples)
+        record(run.means, measures, samples, run.communicator)
         run.loss_value = as_number("loss", measures["loss"]) if "loss" in measures else None
         run.loss_weight = samples
         run.count_update(self.batch_end)
 
-    def evaluate(self, run: Run, data: Any) -> dict[str, float]:
+    def evaluate(self, run: Run, data: Any, metrics: Metrics | None = None) -> dict[str, float]:
         """Refused: `forward` would train.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from xpnet.functional.weighing import added_up, report
 Metric = Callable[[Any, Any], Array]
 """A function of (output, target): a mean over the batch on the device; or a score of `classification`."""
 
+Metrics = Sequence[Metric] | Mapping[str, Sequence[Metric]]
+"""Those of one output, or of several by name."""
+
 IGNORED = -100
 """The label that losses and metrics pass over."""
 
@@ -28,14 +31,20 @@ def check_metrics(metrics: Any) -> None:
     """Refuse what cannot be measured and recorded.
 
     Raises:
-        TypeError: no sequence of functions with names.
+        TypeError: no sequence of functions with names, nor a dict of such.
         ValueError: two of one name, or one called "loss".
     """
     if metrics is None:
         return
+    if isinstance(metrics, Mapping):
+        for name, of_one in metrics.items():
+            if not isinstance(name, str) or of_one is None:
+                raise TypeError(f"metrics: expected lists by names of outputs, got {of_one!r} of {name!r}")
+            check_metrics(of_one)
+        _check_names(names_of(metrics))
+        return
     if callable(metrics) or isinstance(metrics, str):
         raise TypeError(f"metrics: expected a list of functions of (output, target), got {metrics!r}")
-    names = []
     for metric in metrics:
         if not callable(metric) or not hasattr(metric, "__name__"):
             known = ("accuracy", "f1", "precision", "recall")
@@ -44,7 +53,17 @@ def check_metrics(metrics: Any) -> None:
             raise TypeError(
                 f"metrics: expected functions of (output, target) with a __name__, got {metric!r}{hint}"
             )
-        names.append(metric.__name__)
+    _check_names(names_of(metrics))
+
+
+def names_of(metrics: Metrics) -> list[str]:
+    """What they are recorded under."""
+    if isinstance(metrics, Mapping):
+        return [f"{name}_{metric.__name__}" for name, of_one in metrics.items() for metric in of_one]
+    return [metric.__name__ for metric in metrics]
+
+
+def _check_names(names: list[str]) -> None:
     for name in names:
         if name == "loss" or names.count(name) > 1:
             raise ValueError(
@@ -89,6 +108,7 @@ def scores_and_labels(logits: Array | Tensor, target: Any, name: str) -> tuple[A
         ValueError: other shapes, or labels out of range; `name` is that of the metric.
         TypeError: labels that are not integers.
     """
+    check_one(logits, target, name)
     scores = array_of(logits)
     xp = namespace(scores)
     labels = array_like(target)
@@ -106,6 +126,19 @@ def scores_and_labels(logits: Array | Tensor, target: Any, name: str) -> tuple[A
         )
     labels, rows = class_indices(labels, scores, scores.shape[1], IGNORED, name)
     return scores, labels, rows
+
+
+def check_one(output: Any, target: Any, name: str) -> None:
+    """Refuse several outputs or targets.
+
+    Raises:
+        TypeError: with how to name one.
+    """
+    if isinstance(output, tuple | list | Mapping) or isinstance(target, tuple | Mapping):
+        raise TypeError(
+            f"{name} is of one output and one target, got several; name the output that it is of, as in "
+            'metrics={"kind": [accuracy, roc_auc()], "size": [r2()]}'
+        )
 
 
 def _whole(labels: Any, name: str) -> Any:
@@ -205,9 +238,14 @@ def confusion_matrix(target: Any, predicted: Any, classes: int) -> np.ndarray:
 
 
 class Mean:
-    """A weighted mean of 0-d arrays: they stay on the device until `result`, which waits once."""
+    """A weighted mean of 0-d arrays: they stay on the device until `result`, which waits once.
+
+    Attributes:
+        factor: of the term of the loss that this is the mean of; None of anything else.
+    """
 
     def __init__(self) -> None:
+        self.factor: float | None = None
         self.values: list[Array] = []
         self.weights: list[float | Array] = []
         self._restored = np.zeros(0, dtype=np.float32)  # the values of before a checkpoint, on the host
@@ -259,11 +297,25 @@ class Mean:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Values and weights, on the host."""
-        return {"values": self._host(), "weights": self._host_weights()}
+        state = {"values": self._host(), "weights": self._host_weights()}
+        return state if self.factor is None else state | {"factor": np.asarray(self.factor)}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Go on from what `state_dict` gave."""
         self.values, self._restored, self.weights = [], state["values"], state["weights"].tolist()
+        self.factor = float(state["factor"]) if "factor" in state else None
+
+
+def results(means: Mapping[str, Mean], what: str) -> dict[str, float]:
+    """What each mean is; a loss of several terms, each of which weighs its batches itself, is their sum.
+
+    A term without weight, such as one whose labels are all ignored, adds nothing.
+    """
+    found = {name: mean.result(what) for name, mean in means.items()}
+    terms = {name: mean.factor for name, mean in means.items() if mean.factor is not None and mean.weighs()}
+    if terms:
+        found["loss"] = sum(factor * found[name] for name, factor in terms.items())
+    return found
 
 
 def _fetch(arrays: list[Array]) -> np.ndarray:

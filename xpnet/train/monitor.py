@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from xpnet.core.checks import nearest
+from xpnet.train.metrics import names_of
 
 # words of a name; "error" decides in top_5_error, since less of it is better whatever it is an error of
 _LESS = (
@@ -61,7 +62,7 @@ def check_monitor(trainer: Any, monitor: str, name: str) -> None:
         raise ValueError(
             f"{name}: {monitor} needs validation data; pass fit(train, validation), or monitor train_loss"
         )
-    metrics = ["accuracy"] if trainer.metrics is None else [metric.__name__ for metric in trainer.metrics]
+    metrics = ["accuracy"] if trainer.metrics is None else names_of(trainer.metrics)
     known = ["train_loss", "val_loss", "lr", "seconds", *(f"val_{name}" for name in metrics)]
     near = nearest(monitor, known, 0.85)
     if near not in (None, monitor) and trainer.train_step.name is None:

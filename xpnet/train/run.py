@@ -32,7 +32,7 @@ from xpnet.train.evaluation import evaluate, predict
 from xpnet.train.finiteness import FinitenessCheck, check_finite
 from xpnet.train.history import History
 from xpnet.train.identity import content_of, identity_of, meaning_of
-from xpnet.train.metrics import Mean, Metric
+from xpnet.train.metrics import Mean, Metrics, names_of
 from xpnet.train.modes import used
 from xpnet.train.resume import checkpoint_content
 from xpnet.train.rounding import forward_in, products_in
@@ -48,7 +48,7 @@ class Stepping(Protocol):
     def name(self) -> str | None:
         """What the settings call it."""
 
-    def evaluate(self, run: Run, data: Any) -> dict[str, float]:
+    def evaluate(self, run: Run, data: Any, metrics: Metrics | None = None) -> dict[str, float]:
         """What it measures of data that are not trained on."""
 
 
@@ -80,7 +80,7 @@ class Run:
         loss: Callable[[Any, Any], Any] | None,
         optimizer: Any,
         callbacks: Sequence[Callback] = (),
-        metrics: Sequence[Metric] | None = None,
+        metrics: Metrics | None = None,
         accumulate: int = 1,
         l1: float = 0.0,
         l2: float = 0.0,
@@ -196,7 +196,7 @@ class Run:
     # ---- applying the model ----
 
     @following
-    def evaluate(self, data: Any, metrics: Sequence[Metric] | None = None) -> dict[str, float]:
+    def evaluate(self, data: Any, metrics: Metrics | None = None) -> dict[str, float]:
         """The mean loss and metrics over the data, in evaluation mode and without gradients.
 
         Args:
@@ -205,12 +205,15 @@ class Run:
 
         Returns:
             `{"loss": ..., "accuracy": ...}`, or the metrics the trainer was given; without a loss, what the
-            step gives for these batches.
+            step gives for these batches, and metrics that name an output.
         """
         with products_in(self.precision), forward_in(self.precision), used(self.optimizer):
-            if self.loss is None:
+            chosen = self.metrics if metrics is None else metrics
+            if self.loss is not None:
+                return evaluate(self.model, data, self.loss, chosen)
+            if chosen is None:
                 return self.train_step.evaluate(self, data)
-            return evaluate(self.model, data, self.loss, self.metrics if metrics is None else metrics)
+            return self.train_step.evaluate(self, data, chosen)
 
     def predict(self, data: Any) -> Any:
         """The model's output for each sample, in evaluation mode and without gradients.
@@ -343,7 +346,7 @@ class Run:
         return {
             "accumulate": self.accumulate,
             "validation": self.validation is not None,
-            "metrics": None if self.metrics is None else [metric.__name__ for metric in self.metrics],
+            "metrics": None if self.metrics is None else names_of(self.metrics),
             "l1": self.l1,
             "l2": self.l2,
             "scaler": None if self.scaler is None else self.scaler.settings(),

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from inspect import signature
 from typing import Any
 
-import numpy as np
-
 from xpnet.core.checks import number
-from xpnet.core.convert import array_like, asarray
-from xpnet.core.op import no_grad
-from xpnet.core.operators import add, divide, multiply, reshape, sum
-from xpnet.core.places import backend_of, namespace
-from xpnet.core.tensor import array_of
-from xpnet.data.batch import parts_of
-from xpnet.functional.weighing import report
+from xpnet.data.batch import parts_of, size_of
+from xpnet.functional.weighing import weighed
+from xpnet.train.measures import Term, added
+from xpnet.train.measuring import by_name
 from xpnet.train.run import Run
 
 Loss = Callable[[Any, Any], Any]
@@ -34,7 +27,11 @@ class SeveralLosses:
         ValueError: a weight for no loss, or a negative one; when it runs, another number of outputs.
         TypeError: a loss is no function.
 
-    The Trainer gets it as its step, and no loss. Each loss becomes `train_<name>` and `val_<name>`.
+    The Trainer gets it as its step, and no loss. Each loss becomes `train_<name>` and `val_<name>`, its mean
+    over all data by what it weighs in each batch: labels that it ignores count for nothing, and where all are
+    ignored it adds nothing. `train_loss` and `val_loss` are the weighted sums of these. The gradients of
+    several ranks are those of the whole batch; of batches that `accumulate` adds up, each counts by its
+    samples, which a warning says where labels are ignored or weigh differently.
 
     >>> import numpy as np
     >>> from xpnet import nn, optim
@@ -69,90 +66,25 @@ class SeveralLosses:
         """The sum under "loss", and each of them."""
         inputs, named, target = parts_of(batch)
         run.output = output = run.model(*inputs, **named)
-        outputs, targets = self._by_name("outputs", output), self._by_name("targets", target)
+        outputs, targets = self._by_name(output, target)
         for name in outputs:
             if name in targets and name not in self.losses:
                 raise ValueError(
                     f"SeveralLosses: output and target {name!r} have no loss; give them one, or no target"
                 )
-        found = {name: loss(outputs[name], targets[name]) for name, loss in self.losses.items()}
-        total: Any = None
-        for name, value in found.items():
-            term = multiply(value, self.weights[name])
-            total = term if total is None else add(total, term)
-        return {**{name: array_of(value) for name, value in found.items()}, "loss": total}
+        n = size_of(batch)
+        terms = {
+            name: Term(*weighed(loss, outputs[name], targets[name], n), self.weights[name])
+            for name, loss in self.losses.items()
+        }
+        return {**terms, "loss": added(terms.values())}
 
-    def _by_name(self, what: str, values: Any) -> Mapping[str, Any]:
-        if isinstance(values, Mapping):
-            missing = [name for name in self.losses if name not in values]
-            if missing:
-                raise ValueError(f"SeveralLosses: the {what} have no {missing[0]!r}, but {', '.join(values)}")
-            return values
-        if not isinstance(values, tuple | list) or len(values) != len(self.losses):
-            n = len(values) if isinstance(values, tuple | list) else 1
-            raise ValueError(f"SeveralLosses: {len(self.losses)} losses, and {n} {what}")
-        return dict(zip(self.losses, values, strict=True))
+    def named(self, output: Any, target: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Outputs and targets by name, for metrics: without the weights of samples."""
+        outputs, targets = self._by_name(output, target)
+        alone = lambda name, y: y[0] if hasattr(self.losses.get(name), "pair") else y
+        return outputs, {name: alone(name, y) for name, y in targets.items()}
 
-
-def sample_weighted(loss: Loss) -> Loss:
-    """A loss for samples that weigh differently: targets are pairs (target, weights), weights (n,).
-
-    Args:
-        loss: one that takes `reduction`, as all of `xpnet.functional` do, or gives a loss a sample.
-
-    Returns:
-        `loss(output, (target, weights))`, the sum of weights times losses divided by that of the weights,
-        without rows that the loss ignores; 0 where nothing weighs. Metrics are given the target alone, and
-        validation data may be without weights: there each sample weighs 1.
-
-    Raises:
-        ValueError: when it is called, other shapes.
-        TypeError: when it is called, the target is no pair.
-
-    >>> import numpy as np
-    >>> from xpnet import asarray
-    >>> from xpnet.functional import mse_loss
-    >>> from xpnet.train import sample_weighted
-    >>> float(sample_weighted(mse_loss)(asarray([[1.0], [3.0]]), ([[0.0], [0.0]], [3.0, 1.0])))
-    3.0
-    """
-    each, options = loss, {}
-    with suppress(TypeError, ValueError):  # no signature
-        options = {name: p.default for name, p in signature(loss).parameters.items()}
-    if "reduction" in options:
-        each = lambda output, target: loss(output, target, reduction="none")  # type: ignore[call-arg]
-    ignored = getattr(loss, "ignore_index", options.get("ignore_index"))
-
-    def weighted(output: Any, target: Any) -> Any:
-        if not isinstance(target, tuple | list) or len(target) != 2:
-            raise TypeError("sample_weighted: the target is a pair (target, weights), one weight a sample")
-        losses = each(output, target[0])
-        like = array_of(losses)
-        n = output.shape[0]
-        if not like.ndim or like.shape[0] != n:
-            shape = tuple(like.shape)
-            raise ValueError(f"sample_weighted: expected a loss of each of {n} samples, got {shape}")
-        weights = asarray(array_like(target[1]), str(like.dtype).rpartition(".")[2], backend=backend_of(like))
-        if tuple(weights.shape) != (n,):
-            raise ValueError(f"sample_weighted: expected ({n},) weights, got {tuple(weights.shape)}")
-        xp = namespace(weights)
-        if ignored is not None:
-            labels = asarray(array_like(target[0]), backend=backend_of(like))
-            if labels.ndim == 1:
-                weights = xp.where(labels == ignored, xp.zeros_like(weights), weights)
-        with no_grad():
-            total = xp.sum(weights)
-        if like.ndim > 1:
-            rows = reshape(losses, (n, -1))
-            losses = divide(sum(rows, axis=1), rows.shape[1])
-        report(total, n)
-        return divide(sum(multiply(losses, weights)), xp.where(total == 0, xp.ones_like(total), total))
-
-    def pair(target: Any) -> Any:
-        if isinstance(target, tuple | list):
-            return target
-        return target, np.ones(target.shape[0], np.float32)
-
-    weighted.pair = pair  # type: ignore[attr-defined]  # for `evaluate`
-    weighted.__name__ = f"weighted {getattr(loss, '__name__', type(loss).__name__)}"
-    return weighted
+    def _by_name(self, output: Any, target: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        of = lambda what, values: by_name("SeveralLosses", "losses", self.losses, what, values)
+        return of("outputs", output), of("targets", target)

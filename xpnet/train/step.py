@@ -16,18 +16,28 @@ from xpnet.functional.weighing import Weight, weighed
 from xpnet.nn.inference import evaluating
 from xpnet.optim import Optimizer
 from xpnet.optim.gradients import gradients_of
+from xpnet.parallel.communicator import Communicator
 from xpnet.train.accumulation import Accumulation
 from xpnet.train.captured import CapturedWork, Outcome, is_capturable
 from xpnet.train.evaluation import to_measure
-from xpnet.train.measures import as_number, described, record, taken_apart
-from xpnet.train.metrics import Mean
+from xpnet.train.measures import described, over_ranks, record, taken_apart, warn_of_accumulation
+from xpnet.train.measuring import Measuring, measuring
+from xpnet.train.metrics import Mean, Metrics, results
 from xpnet.train.rounding import forward_in, products_in
 from xpnet.train.run import Run
 
 Forward = Callable[[Run, Any], Any]
 """(run, batch) -> the loss; or a dict of it under "loss" and of other numbers to record."""
 
+ALONE = Communicator()
+"""Measured is on one rank."""
+
 Hook = Callable[[Run], None]
+
+OF_A_STEP = (
+    "metrics need a loss; a step without one returns them in a dict, or sets run.output, of which they name "
+    'a part: metrics={"kind": [accuracy]}'
+)
 
 
 class Step:
@@ -89,7 +99,7 @@ class Step:
         outcome = self.work(run, batch) if self.captured is None else self.captured(run, batch)
         run.means["loss"].add(outcome.value, outcome.total)
         if outcome.measures:
-            record(run, outcome.measures, size_of(batch))
+            record(run.means, outcome.measures, size_of(batch), run.communicator)
         if not self.sum.weights:
             run.count_update(self.batch_end)
 
@@ -115,7 +125,10 @@ class Step:
         expected = nullcontext() if alone is None else alone.expected(run.model)
         with expected, forward_in(run.precision):
             found, weight = weighed(self.forward, run, batch, samples)
-        found, measures = (found, None) if type(found) is Tensor else taken_apart(found)
+        found, measures = (found, {}) if type(found) is Tensor else taken_apart(found)
+        found, measures = over_ranks(run.communicator, found, measures, samples)
+        if run.accumulate > 1:
+            warn_of_accumulation(measures)
         if not getattr(found, "requires_grad", False):
             raise TypeError(
                 f"the loss of a step must be a Tensor with a gradient, got {described(found)}; a step that "
@@ -134,8 +147,9 @@ class Step:
             run.optimizer.zero_grad()
             with forward_in(run.precision):
                 found, weight = weighed(self.forward, run, batch, size_of(batch))
-            loss, measures = (found, None) if isinstance(found, Tensor) else taken_apart(found)
-            made.append(Outcome(loss.data, weight.total, measures))
+            loss, measures = (found, {}) if isinstance(found, Tensor) else taken_apart(found)
+            _, numbers = over_ranks(run.communicator, loss, measures, size_of(batch))
+            made.append(Outcome(loss.data, weight.total, numbers))
             for penalty in self.penalties(run):
                 loss = add(loss, penalty)
             loss.backward()
@@ -202,20 +216,38 @@ class Step:
 
     # ---- what is measured ----
 
-    def evaluate(self, run: Run, data: Any) -> dict[str, float]:
-        """The means over data of what `forward` gives, in evaluation mode and without gradients."""
+    def evaluate(self, run: Run, data: Any, metrics: Metrics | None = None) -> dict[str, float]:
+        """The means over data of what `forward` gives, in evaluation mode and without gradients.
+
+        Args:
+            run: whose model.
+            data: batches, or a data set.
+            metrics: by names of outputs, of the `run.output` that `forward` leaves and the batch's target.
+        """
         means: defaultdict[str, Mean] = defaultdict(Mean)
+        measured = measuring({} if metrics is None else metrics)
+        if isinstance(measured, Measuring):
+            raise TypeError(f"Trainer: {OF_A_STEP}")
+        run.output = None
+        named = getattr(self.own_forward, "named", lambda output, target: (output, target))
         with evaluating(run.model):
             for batch in to_measure(data):
                 samples = size_of(batch)
                 found, weight = weighed(self.forward, run, batch, samples)
                 loss, measures = (found, {}) if isinstance(found, Tensor) else taken_apart(found)
                 means["loss"].add(array_of(loss), weight.total)
-                for name, value in measures.items():
-                    means[name].add(as_number(name, value), samples)
+                record(means, measures, samples, ALONE)
+                if metrics and run.output is None:
+                    raise TypeError(f"Trainer: {OF_A_STEP}")
+                if metrics:
+                    outputs, targets = named(run.output, parts_of(batch)[2])
+                    measured.add(outputs, targets, samples)
         if not means:
             raise ValueError("the evaluation data gave no batches; a generator can be used only once")
-        return {name: mean.result("evaluation data") for name, mean in means.items()}
+        found, of_outputs = results(means, "evaluation data"), measured.results()
+        for name in found.keys() & of_outputs:
+            raise ValueError(f"metrics: {name!r} is a number of the step, too; give it another __name__")
+        return found | of_outputs
 
 
 def as_step(step: Step | Forward | None) -> Step:

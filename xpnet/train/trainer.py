@@ -28,7 +28,7 @@ from xpnet.train.finiteness import has_grown, remedy
 from xpnet.train.history import History
 from xpnet.train.identity import check_allowed
 from xpnet.train.lonely import check_last_batch
-from xpnet.train.metrics import Metric, check_metrics
+from xpnet.train.metrics import Metrics, check_metrics, results
 from xpnet.train.modes import asleep, rules_of, set_mode, train_but
 from xpnet.train.optimizers import Optimizers
 from xpnet.train.progress import Progress, is_read
@@ -37,7 +37,7 @@ from xpnet.train.resume import load_checkpoint
 from xpnet.train.rounding import check_precision
 from xpnet.train.run import Run
 from xpnet.train.scaling import LossScaler
-from xpnet.train.step import Forward, Step, as_step
+from xpnet.train.step import OF_A_STEP, Forward, Step, as_step
 
 __all__ = ["Trainer", "TrainingDivergedError"]
 
@@ -53,7 +53,8 @@ class Trainer(Run):
             `run.optimizer["generator"]`.
         callbacks: called in this order, a `Checkpoint` or `ModelCheckpoint` last.
         metrics: functions of (output, target) that give a mean over the batch on the device, recorded under
-            their names, or `precision()`, `recall()`, `f1()`; default: `accuracy` if targets are integers.
+            their names, or `precision()`, `roc_auc()` and others of all data; default: `accuracy` if targets
+            are integers. Of several outputs, lists by name: `{"kind": [accuracy], "size": [r2()]}`.
         accumulate: batches whose gradients make one update, as one large batch would, with class weights and
             ignored rows, too: our losses say what each batch weighs; a loss of your own weighs as much as it
             has samples. Batch norm still sees the small batches.
@@ -108,7 +109,7 @@ class Trainer(Run):
         loss: Callable[[Any, Any], Any] | None,
         optimizer: Any,
         callbacks: Sequence[Callback] = (),
-        metrics: Sequence[Metric] | None = None,
+        metrics: Metrics | None = None,
         accumulate: int = 1,
         l1: float = 0.0,
         l2: float = 0.0,
@@ -311,7 +312,7 @@ class Trainer(Run):
         """The row of the history, on rank 0."""
         if not self.taken:
             raise ValueError("the training data gave no batches; a generator can be used only once")
-        row = {f"train_{name}": mean.result("training data") for name, mean in self.means.items()}
+        row = {f"train_{name}": value for name, value in results(self.means, "training data").items()}
         self._check_finite(row)
         if not self.communicator.is_main:
             return None
@@ -356,8 +357,8 @@ def _check_parts(model: Any, loss: Any, optimizer: Any, callbacks: Any, metrics:
     """Refuse at once what would fail after an epoch, or train nothing."""
     if loss is None and step is None:
         raise TypeError("Trainer: loss is None; pass a function of (output, target), or step=")
-    if loss is None and metrics is not None:
-        raise TypeError("Trainer: metrics need a loss; a step without one returns them in a dict")
+    if loss is None and not (metrics is None or isinstance(metrics, Mapping)):
+        raise TypeError(f"Trainer: {OF_A_STEP}")
     if isinstance(model, type):
         raise TypeError(f"Trainer: model is the class {model.__name__}; pass {model.__name__}(...)")
     if isinstance(loss, type):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from xpnet.core.backend import Array
 from xpnet.core.convert import array_like, asarray, to_numpy
 from xpnet.core.places import backend_of, namespace
 from xpnet.core.tensor import array_of
-from xpnet.train.metrics import IGNORED
+from xpnet.train.metrics import IGNORED, check_one
 
 Measure = Callable[[np.ndarray, np.ndarray], Any]
 
@@ -57,8 +57,7 @@ class Gathered:
         Raises:
             TypeError: several outputs or targets.
         """
-        if isinstance(output, tuple | list | Mapping) or isinstance(target, tuple | Mapping):
-            raise TypeError("a metric of the whole data is of one output and one target: make it of those")
+        check_one(output, target, "a metric of the whole data")
         y = array_of(output)
         self._outputs.append(y)
         self._targets.append(asarray(array_like(target), backend=backend_of(y)))
