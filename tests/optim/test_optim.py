@@ -458,3 +458,12 @@ def test_decay_by_name_is_of_weights_only(name):
     assert (decayed["weight_decay"], rest["weight_decay"]) == (0.125, 0.0)
     assert decayed["lr"] == rest["lr"] == 0.25
     assert plain["lr"] == OPTIMIZERS[name][2]
+
+
+@pytest.mark.host
+def test_a_checkpoint_from_before_an_option_is_of_the_same_rule():
+    """It lacks the option, which then had its default."""
+    name, model = "decoupled_weight_decay", nn.Linear(2, 2)
+    for rule, usual in ((optim.Adam, False), (optim.AdamW, True)):
+        assert name not in rule(model).settings()
+        assert rule(model, decoupled_weight_decay=not usual).settings()[name] is not usual

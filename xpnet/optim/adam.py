@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY
-from typing import Any
+from typing import Any, ClassVar
 
 from xpnet.core.backend import Array
 from xpnet.core.places import namespace
@@ -106,6 +106,7 @@ class Adam(Optimizer):
     """
 
     one_kernel = elementwise = True
+    later: ClassVar[dict[str, Any]] = {"decoupled_weight_decay": False}
     lr: Rate = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -152,5 +153,6 @@ class AdamW(Adam):
     array([0.25], dtype=float32)
     """
 
+    later: ClassVar[dict[str, Any]] = {"decoupled_weight_decay": True}
     weight_decay: float = 1e-2
     decoupled_weight_decay: bool = True

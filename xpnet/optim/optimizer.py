@@ -77,6 +77,7 @@ class Optimizer(_Declared):
     one_kernel: ClassVar[bool] = False  # whether `update` is one call of a rule that may have a kernel
     elementwise: ClassVar[bool] = False  # whether `update` moves each element by its own gradient and moments
     moment_shape: ClassVar[Any] = None  # then perhaps (name, a parameter's shape) -> the moment's, or None
+    later: ClassVar[dict[str, Any]] = {}  # options that older checkpoints lack, and what that means
     _signature: ClassVar[Signature] = Signature()
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -437,7 +438,8 @@ class Optimizer(_Declared):
     def settings(self) -> dict[str, Any]:
         """The rule, its options and the sizes of the groups, as JSON holds them; not what schedules write."""
         rule, options = type(self).__name__, (self.defaults, self.param_groups, self.scheduled)
-        return saving.settings(rule, *options, self.transforms)
+        found = saving.settings(rule, *options, self.transforms)
+        return {k: v for k, v in found.items() if k not in self.later or v != self.later[k]}
 
     def state_dict(self) -> dict[str, Any]:
         """Steps and moments by parameter number, and the options of each group, laid out as PyTorch does.
