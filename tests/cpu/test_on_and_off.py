@@ -73,7 +73,14 @@ def forced(monkeypatch):
 
 
 def answers(case, arrays, gradient_of, fused):
-    """The value and the gradients; `gradient_of` makes the gradient of the value."""
+    """The value and the gradients, or why the numbers are refused; `gradient_of` makes the value's gradient."""
+    try:
+        return computed(case, arrays, gradient_of, fused)
+    except ValueError as error:
+        return str(error)
+
+
+def computed(case, arrays, gradient_of, fused):
     tensors = [xpnet.tensor(a.copy(), requires_grad=True) for a in arrays]
     xpnet.manual_seed(0)
     with xpnet.fused(fused), np.errstate(all="ignore"):
@@ -107,6 +114,9 @@ def test_same_answer(case, dtype, variant, forced):
     change, gradient_of = VARIANTS[variant]
     arrays = change([a.astype(dtype) for a in case.inputs()])
     on, off = (answers(case, arrays, gradient_of, fused) for fused in (True, False))
+    if isinstance(on, str):  # a variance of -inf
+        assert on == off and "must not be negative" in on and variant not in ("ordinary", "odd gradient")
+        return
     for found, expected in zip(on, off, strict=True):
         assert (found is None) == (expected is None)
         if found is None:
