@@ -68,12 +68,12 @@ class Program:
         pairs = enumerate(zip(inputs, map(array_of, leaves), strict=True))
         self._written = [i for i, (a, b) in pairs if trace.is_written(a) or not same_bits(a, b)]
         self._hand_back(leaves)
-        self._kinds = [
-            (i, kind, kind(array))
-            for array, kind in trace.kinds
-            for i, given in enumerate(inputs)
-            if trace.is_part(array, given) and array.size == given.size and i not in self._written
-        ]
+        self._kinds: list[tuple[int, Callable[[np.ndarray], object], object]] = []
+        for array, kind, place in trace.kinds:
+            for i, given in enumerate(inputs):
+                if trace.is_part(array, given) and array.size == given.size and i not in self._written:
+                    self._kinds.append((i, kind, kind(array)))
+                    trace.need_not_look(place)
         self._places = [(leaf, leaf._data, leaf._grad, leaf.requires_grad) for leaf in watched]
         if any(type(leaf._grad) is Traced for leaf in watched):
             trace.refuse("a parameter has no place for its gradient yet")
@@ -112,7 +112,10 @@ class Program:
 
     def takes(self, leaves: list[Any]) -> bool:
         """Whether arguments whose values decide the way of the step are of the kind that was written down."""
-        return all(kind(array_of(leaves[i])) == value for i, kind, value in self._kinds)
+        for i, kind, value in self._kinds:  # noqa: SIM110
+            if kind(array_of(leaves[i])) != value:
+                return False
+        return True
 
     def replay(self, leaves: list[Any]) -> Any:
         """A step with these arguments."""

@@ -31,7 +31,7 @@ class Trace:
         host: which of them are work of the host (`xpnet.core.recording.on_host`), and the arrays they gave.
         refused: why the trace cannot be used, or None.
         outside: arrays that the step finds, or writes, and did not make.
-        kinds: values that decide which way the step goes, and what says which.
+        kinds: values that decide which way the step goes, what says which, and the call that looks at them.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Trace:
         self.host: dict[int, list[np.ndarray]] = {}
         self.refused: str | None = None
         self.outside: list[np.ndarray] = []
-        self.kinds: list[tuple[np.ndarray, Callable[[np.ndarray], object]]] = []
+        self.kinds: list[tuple[np.ndarray, Callable[[np.ndarray], object], int]] = []
         self._written: set[int] = set()
         self._known: dict[int, tuple[np.ndarray, str]] = {}
 
@@ -62,6 +62,11 @@ class Trace:
     def is_written(self, array: np.ndarray) -> bool:
         """Whether one of the calls writes there."""
         return id(_memory(array)) in self._written
+
+    def need_not_look(self, place: int) -> None:
+        """Of a call whose way is known before: if it only hands back what it is given, leave it out."""
+        if not self.calls[place].args[0]:  # type: ignore[attr-defined]
+            self.calls[place] = _nothing
 
     def is_part(self, array: np.ndarray, of: np.ndarray) -> bool:
         """Whether one is a view of the other."""
@@ -151,10 +156,12 @@ class Trace:
         fresh = [a for a in arrays if id(_memory(a)) not in self._known]
         for a in fresh:
             self.know(a, OWN)
-        count, arrays = len(arrays), arrays if fresh else []  # what it hands back is where it was
         kind = getattr(function, "kind", None)
+        count = None if kind is None else len(arrays)
+        arrays = arrays if fresh else []  # what it hands back is where it was
         if kind is not None and isinstance(args[0], np.ndarray):
-            self.kinds.append((args[0], lambda values: kind(values, *args[1:], **kwargs)))
+            place = len(self.calls)
+            self.kinds.append((args[0], lambda values: kind(values, *args[1:], **kwargs), place))
         self.calls.append(partial(_take_over, arrays, count, function, args, kwargs))
         return mapped(lambda a: a.view(Traced) if type(a) is np.ndarray else a, result)
 
@@ -276,11 +283,18 @@ def _copy_all(into: list[np.ndarray], function: Callable[..., Any], args: Any, k
         np.copyto(a, b)
 
 
+def _nothing() -> None:
+    """In place of a call."""
+
+
 def _take_over(
-    into: list[np.ndarray], count: int, function: Callable[..., Any], args: Any, kwargs: Any
+    into: list[np.ndarray], count: int | None, function: Callable[..., Any], args: Any, kwargs: Any
 ) -> None:
-    found = _arrays(function(*args, **kwargs))
-    if len(found) != count:
+    result = function(*args, **kwargs)
+    if count is None and not into:
+        return
+    found = _arrays(result)
+    if count is not None and len(found) != count:
         raise CaptureError(
             f"a replay finds values of another kind than the captured step ({function.__name__}), such as "
             "labels to be ignored; call it without capture, or give it the labels as an argument"

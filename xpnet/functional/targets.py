@@ -21,9 +21,17 @@ _INT64, _UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
 
 def _are_all_classes(target: Any, like: Array, classes: int, ignore_index: int | None, name: str) -> bool:
     """Whether no label is to be ignored, or refused."""
+    if ignore_index is not None and 0 <= ignore_index < classes:
+        return False
+    if type(target) is np.ndarray and target.dtype == _INT64 and target.flags.c_contiguous:
+        return _are_below(target, classes)
     host = to_numpy(array_like(target))
-    ignoring = ignore_index is not None and 0 <= ignore_index < classes
-    return not ignoring and (not host.size or (host.min() >= 0 and host.max() < classes))
+    return not host.size or bool(host.min() >= 0 and host.max() < classes)
+
+
+def _are_below(labels: np.ndarray, classes: int) -> bool:
+    """Whether int64 labels are 0 to classes - 1: as unsigned numbers, negative ones are huge."""
+    return not labels.size or bool(np.maximum.reduce(labels.view(_UINT64), axis=None) < classes)
 
 
 @by_values
@@ -41,8 +49,7 @@ def class_indices(
         and type(target) is np.ndarray
         and target.dtype == _INT64
         and target.shape == like.shape[:1]
-        # as unsigned numbers, negative labels are huge: one comparison finds both kinds of mistake
-        and (not target.size or np.maximum.reduce(target.view(_UINT64)) < classes)
+        and _are_below(target, classes)
     ):
         return target if type(like) is np.ndarray else asarray(target, backend=backend_of(like)), None
     target = array_like(target)
