@@ -382,3 +382,18 @@ def test_a_target_too_long_for_its_input_has_no_gradient(zero_infinity, value):
     loss.backward()
     assert float(loss) == value
     assert not xpnet.to_numpy(x.grad).any()
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.huber_loss])
+def test_a_weight_of_each_element_may_be_a_tensor(loss):
+    """By name alone, as PyTorch's; one that wants a gradient is refused, as it has none."""
+    x, t, w = tensor([0.0, 1.0, 4.0]), np.ones(3), np.array([1.0, 2.0, 3.0])
+    expected = float(loss(x, t, weight=w))
+    found = loss(x, t, weight=xpnet.tensor(w), reduction="mean")
+    assert float(found) == expected
+    found.backward()
+    given, x.grad = to_numpy(x.grad), None
+    loss(x, t, weight=w).backward()
+    np.testing.assert_array_equal(given, to_numpy(x.grad))
+    with pytest.raises(RuntimeError, match=f"weight of {loss.__name__} has no gradient"):
+        loss(x, t, weight=tensor(w)).backward()

@@ -135,6 +135,8 @@ def differentiable(
         )
     kernels: Kernels = {}
     parameters = list(signature(body).parameters.values())
+    if any(p.kind is p.KEYWORD_ONLY and p.name in anywhere for p in parameters):
+        body = _by_place(body, parameters)
 
     @wraps(body)
     def op(*args: Any, **kwargs: Any) -> Any:
@@ -241,6 +243,18 @@ def inside(op: Any, *values: Any) -> tuple[Any, Pullback]:
     if type(values[0]) in HOST_TYPES and "numpy" not in unloaded:
         return run_numpy(op.kernels.get("numpy"), op.body, values, {})
     return run(op.kernels, op.body, values, {})
+
+
+def _by_place(body: Callable[..., Any], parameters: list[Parameter]) -> Callable[..., Any]:
+    """The body with what is passed by name alone behind the rest, where an op has its Tensors."""
+    places = sum(p.kind is not p.KEYWORD_ONLY for p in parameters)
+    names = [p.name for p in parameters[places:]]
+
+    @wraps(body)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return body(*args[:places], **dict(zip(names, args[places:], strict=False)), **kwargs)
+
+    return call
 
 
 def _positional(
