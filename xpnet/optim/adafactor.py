@@ -68,17 +68,16 @@ class Adafactor(Optimizer):
         shapes = {"row_var": (*shape[:-1], 1), "col_var": (*shape[:-2], 1, shape[-1])}
         return shapes.get(name)
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
-        """As of `Optimizer`; checks what only this rule has."""
-        options = {**self.defaults, **group}
-        first, second = options["eps"]
-        if (first is not None and not first >= 0) or not second >= 0 or not options["d"] >= 1:
+    def check_group(self, group: dict[str, Any]) -> None:
+        """As of `Optimizer`, and what only this rule has."""
+        first, second = group["eps"]
+        if (first is not None and not first >= 0) or not second >= 0 or not group["d"] >= 1:
             raise ValueError(
-                f"Adafactor: eps must be at least 0 and d at least 1, got {options['eps']} and {options['d']}"
+                f"Adafactor: eps must be at least 0 and d at least 1, got {group['eps']} and {group['d']}"
             )
-        if not options["beta2_decay"] <= 0:
-            raise ValueError(f"Adafactor: beta2_decay must be at most 0, got {options['beta2_decay']}")
-        super().add_param_group(group)
+        if not group["beta2_decay"] <= 0:
+            raise ValueError(f"Adafactor: beta2_decay must be at most 0, got {group['beta2_decay']}")
+        super().check_group(group)
 
     def update(self, span: MomentSpan | Wide) -> None:
         """One step on one parameter."""

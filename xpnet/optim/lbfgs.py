@@ -72,11 +72,15 @@ class LBFGS(Optimizer):
         """As of `Optimizer`; there is one group."""
         if self.param_groups:
             raise ValueError("LBFGS: expected one group of parameters, it has no options of some of them")
-        word = group.get("line_search_fn", self.defaults["line_search_fn"])
-        if word not in (None, "strong_wolfe"):
-            raise ValueError(f'LBFGS: line_search_fn must be None or "strong_wolfe", got {word!r}')
         super().add_param_group(group)
         self._memory: dict[str, Any] = _new()
+
+    def check_group(self, group: dict[str, Any]) -> None:
+        """As of `Optimizer`, and its word for the search."""
+        word = group["line_search_fn"]
+        if word not in (None, "strong_wolfe"):
+            raise ValueError(f'LBFGS: line_search_fn must be None or "strong_wolfe", got {word!r}')
+        super().check_group(group)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Up to `max_iter` iterations; the loss before them."""

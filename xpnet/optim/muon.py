@@ -78,20 +78,15 @@ class Muon(Optimizer):
     alone: ClassVar[bool] = True
     others: ClassVar[str] = "train it with AdamW"
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
+    def check_group(self, group: dict[str, Any]) -> None:
         """As of `Optimizer`; parameters have two axes."""
-        word = group.get("adjust_lr_fn", self.defaults["adjust_lr_fn"])
+        name, word = type(self).__name__, group["adjust_lr_fn"]
         if word not in (None, "original", "match_rms_adamw"):
-            raise ValueError(
-                f'{type(self).__name__}: adjust_lr_fn must be "original" or "match_rms_adamw", got {word!r}'
-            )
-        super().add_param_group(group)
-        added = self.param_groups[-1]
-        for p in added["params"]:
-            if p.ndim != 2 and added.get("use_muon", True):
-                self.param_groups.pop()
-                self._rates.pop()
-                name, shape = type(self).__name__, tuple(p.shape)
+            raise ValueError(f'{name}: adjust_lr_fn must be "original" or "match_rms_adamw", got {word!r}')
+        super().check_group(group)
+        for p in group["params"]:
+            if p.ndim != 2 and group.get("use_muon", True):
+                shape = tuple(p.shape)
                 raise ValueError(f"{name}: a parameter of shape {shape} is no matrix; {self.others}")
 
     def update(self, span: MomentSpan | Wide) -> None:

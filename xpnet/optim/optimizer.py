@@ -146,10 +146,8 @@ class Optimizer(_Declared):
         members, names = named(members)
         unknown = group.keys() - self.defaults.keys() - {"params", "param_names"}
         if unknown:
-            raise ValueError(
-                f"{type(self).__name__}: unknown option {sorted(unknown)[0]!r}; "
-                f"options are {', '.join(self.defaults)}"
-            )
+            name, known = type(self).__name__, ", ".join(self.defaults)
+            raise ValueError(f"{name}: unknown option {sorted(unknown)[0]!r}; options are {known}")
         taken = {id(p) for p in members_of(self.param_groups)}
         for p in members:
             if not isinstance(p, Tensor):
@@ -164,12 +162,16 @@ class Optimizer(_Declared):
         if callable(rate):
             merged["lr"] = rate(0)
         merged = {k: as_python(v) for k, v in merged.items()}
-        check_options(type(self).__name__, merged)
+        self.check_group(merged)
         self._state, self._blocks, self._spans = self._collected(), [], []
         self.param_groups.append(merged)
         self._rates.append(rate if callable(rate) else None)
         self._follows = any(self._rates)
         self.initial_rates: list[float] = []  # of the groups, before the first schedule of theirs
+
+    def check_group(self, group: State) -> None:
+        """Refuse a group, with all its options, that the rule cannot take; nothing has changed yet."""
+        check_options(type(self).__name__, group)
 
     def divide_among(self, shards: Shards) -> None:
         """Keep from here on the moments of this rank's part alone."""

@@ -68,17 +68,16 @@ class Rprop(Optimizer):
     maximize: bool = False
     moments = ("prev", "step_size")
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
-        """As of `Optimizer`; checks what only this rule has."""
-        options = {**self.defaults, **group}
+    def check_group(self, group: dict[str, Any]) -> None:
+        """As of `Optimizer`, and what only this rule has."""
         for name, words, fits in (
             ("etas", "two numbers, 0 < etas[0] < 1 < etas[1]", lambda a, b: 0 < a < 1 < b),
             ("step_sizes", "two numbers above 0 that do not fall", lambda a, b: 0 < a <= b),
         ):
-            value = options[name]
+            value = group[name]
             if not (isinstance(value, tuple | list) and len(value) == 2 and fits(*value)):
                 raise ValueError(f"Rprop: {name} must be {words}, got {value}")
-        super().add_param_group(group)
+        super().check_group(group)
 
     def initial(self, h: Any) -> dict[str, float]:
         """The first size is the learning rate."""

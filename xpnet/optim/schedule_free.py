@@ -45,14 +45,11 @@ class _ScheduleFree(Optimizer):
 
     training = True
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
+    def check_group(self, group: dict[str, Any]) -> None:
         """As of `Optimizer`; b is above 0."""
-        super().add_param_group(group)
-        added = self.param_groups[-1]
-        if not added.get("momentum", added.get("betas", [1])[0]):
-            self.param_groups.pop()
-            self._rates.pop()
-            word = "momentum" if "momentum" in added else "betas[0]"
+        super().check_group(group)
+        word, b = ("momentum", group["momentum"]) if "momentum" in group else ("betas[0]", group["betas"][0])
+        if not b:
             raise ValueError(f"{type(self).__name__}: {word} must be above 0: it is the weight of the mean")
 
     def _beta(self, h: Any) -> float:
