@@ -62,7 +62,7 @@ def _walk(root: Node, queue: list[tuple[int, Node]], retain_graph: bool) -> None
             dy = traced([dy])[0]
         if not retain_graph:
             node._pullback = node._parents = node._values = None
-        found = pullback.into(dy, _room(parents)) if type(pullback) is Joint else pullback(dy)
+        found = pullback.into(dy, _room(parents, node._time)) if type(pullback) is Joint else pullback(dy)
         if type(found) is not tuple:
             found = (found,)
         heirs: list[Node] = []  # leaves that are given dy as it is
@@ -122,11 +122,14 @@ def _passed_on(dy: Array, parents: Any) -> bool:
     return any(g is dy or getattr(g, "base", None) is dy for g in waiting)
 
 
-def _room(parents: Any) -> Room:
-    """Where the gradients of leaves can be written, or added, at once."""
+def _room(parents: Any, time: int) -> Room:
+    """Where the gradients of leaves can be written, or added, at once; the gates of computed inputs."""
     room, seen = Room(), set()
     for i, p in parents:
-        if p._pullback is None and p._parents is not None and p._grad is not None:
+        if type(p._pullback) is Joint:  # not after `retain_grad`, which is to see the gradient itself
+            if p._pullback.gate is not None and p._time < time:
+                room.gates[i] = p._pullback.gate
+        elif p._pullback is None and p._parents is not None and p._grad is not None:
             if id(p) in seen:  # a leaf that is there twice has one gradient for two
                 return Room()
             seen.add(id(p))

@@ -20,12 +20,37 @@ class Room(dict[int, Array]):
 
     Attributes:
         sums: likewise, of leaves that have a gradient: to add to it, and then to return this very array.
+        gates: by position, of inputs whose own pullback begins with a mask.
     """
 
-    __slots__ = ("sums",)
+    __slots__ = ("gates", "sums")
 
     def __init__(self) -> None:
         self.sums: dict[int, Array] = {}
+        self.gates: dict[int, Gate] = {}
+
+
+class Gate:
+    """The mask that a pullback begins with, for the op above to apply where it makes that gradient.
+
+    To mask twice changes nothing. So the pullback passes over its mask if it is given the very array that has
+    been masked, and applies it to everything else, such as a sum with the gradient of a second use.
+
+    Attributes:
+        mask: where a gradient goes through, in the form that the kernels share.
+        passed: the gradient that has been masked already.
+    """
+
+    __slots__ = ("mask", "passed")
+
+    def __init__(self, mask: Array) -> None:
+        self.mask = mask
+        self.passed: Array | None = None
+
+    def has_passed(self, dy: Array) -> bool:
+        """Whether this gradient has been masked; asked once of each."""
+        passed, self.passed = self.passed, None
+        return dy is passed
 
 
 class Joint:
@@ -33,12 +58,13 @@ class Joint:
 
     Attributes:
         into: a function of dy and a `Room`.
+        gate: the mask that it begins with, if the op above may apply it.
     """
 
-    __slots__ = ("into",)
+    __slots__ = ("gate", "into")
 
-    def __init__(self, into: Callable[[Any, Room], Any]) -> None:
-        self.into = into
+    def __init__(self, into: Callable[[Any, Room], Any], gate: Gate | None = None) -> None:
+        self.into, self.gate = into, gate
 
     def __call__(self, dy: Any) -> Any:
         """The gradients, in memory of their own."""

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from xpnet.core import arrays
 from xpnet.core.backend import Array
-from xpnet.core.node import Joint, Room
+from xpnet.core.node import Gate, Joint, Room
 from xpnet.core.places import namespace
 from xpnet.core.precision import get_matmul_precision as _precision
 from xpnet.cuda import cublaslt, loader
-from xpnet.cuda.cublaslt import BIAS, NONE, RELU, SUMS, Matrix, Product, described
+from xpnet.cuda.cublaslt import AUX, BIAS, DRELU, NONE, RELU, SUMS, Matrix, Product, described, mask_bytes
 from xpnet.cuda.element import element
 from xpnet.functional.linear import linear as linear_op
 
@@ -48,6 +48,7 @@ def product(
     out: Array | None = None,
     bias: Array | None = None,
     relu: bool = False,
+    mask: Array | None = None,
     sums: Array | None = None,
     total: Array | None = None,
 ) -> Any:
@@ -59,7 +60,8 @@ def product(
         out: where the result goes, if it is contiguous.
         bias: (n,), added to each row.
         relu: max(0, ...) at the end.
-        sums: (m,), contiguous, instead of the last two: the sums of the rows of `a` are written there.
+        mask: a bit an element, `mask_bytes(n)` a row: written with `relu`; alone, what it holds back is 0.
+        sums: (m,), contiguous, instead of the last three: the sums of the rows of `a` are written there.
         total: contiguous, instead of `out`: the product is added to it.
 
     Returns:
@@ -69,6 +71,8 @@ def product(
     if dtype != b.dtype or loader.is_replaced():  # the emulator has kernels alone
         return NotImplemented
     epilogue = (BIAS if bias is not None else 0) + (RELU if relu else 0) or (NONE if sums is None else SUMS)
+    if mask is not None:
+        epilogue = epilogue | AUX if relu else DRELU
     adds = total is not None
     if adds:
         out = total
@@ -83,7 +87,9 @@ def product(
         if adds:
             return NotImplemented
         out = loader.empty(a, way.shape, dtype)
-    pa, pb, pc, pbias = a.data.ptr, b.data.ptr, out.data.ptr, 0
+    pa, pb, pc, pbias, pmask = a.data.ptr, b.data.ptr, out.data.ptr, 0, 0
+    if mask is not None:
+        pmask = mask.data.ptr
     if bias is not None:
         bias = loader.contiguous(bias)
         pbias = bias.data.ptr
@@ -91,12 +97,12 @@ def product(
         pbias = sums.data.ptr
     bits = (pa | pb | pc | pbias) & 255 or 256
     device = a.data.device_id
-    plan = cublaslt.plan(device, way.product, bits & -bits, pbias)
+    plan = cublaslt.plan(device, way.product, bits & -bits, pbias, pmask)
     if plan is None:
         return NotImplemented
     stream = loader.stream()
     room = _workspace(a, device, stream, plan.workspace) if plan.workspace else 0
-    plan.launch(pb, pa, pc, pbias, room, stream)
+    plan.launch(pb, pa, pc, pbias, pmask, room, stream)
     return out
 
 
@@ -167,24 +173,50 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Any:
     if y is NotImplemented:
         return y
 
-    def into(dy: Array, room: Room) -> tuple[Any, ...]:
-        dy, summed = shaped(dy, y.shape), []
-
-        def by_weight(out: Array | None) -> Array:
-            sums = loader.room(room.get(2), bias)
-            made = product(dy.T, rows, out, sums=sums, total=room.sums.get(1))
-            if made is NotImplemented:
-                return gradient_of_weight(dy, rows, out, room.sums.get(1))
-            summed.append(sums)
-            return made
-
-        return (
-            lambda out: shaped(multiplied(dy, weight), x.shape),
-            by_weight,
-            lambda out: summed.pop() if summed else arrays.sum_rows(dy, out),
-        )
-
+    into = lambda dy, room: gradients(shaped(dy, y.shape), rows, weight, bias, x.shape, room)
     return shaped(y, (*x.shape[:-1], y.shape[1])), Joint(into)
+
+
+def gradients(
+    dy: Array, rows: Array, weight: Array, bias: Array, shape: tuple[int, ...], room: Room
+) -> tuple[Any, ...]:
+    """Those of rows W^T + b, the first in `shape`: the product for dW sums up that of the bias."""
+    summed: list[Array] = []
+
+    def by_weight(out: Array | None) -> Array:
+        sums = loader.room(room.get(2), bias)
+        made = product(dy.T, rows, out, sums=sums, total=room.sums.get(1))
+        if made is NotImplemented:
+            return gradient_of_weight(dy, rows, out, room.sums.get(1))
+        summed.append(sums)
+        return made
+
+    return (
+        lambda out: gradient_of_input(dy, weight, shape, room),
+        by_weight,
+        lambda out: summed.pop() if summed else arrays.sum_rows(dy, out),
+    )
+
+
+def gradient_of_input(dy: Array, weight: Array, shape: tuple[int, ...], room: Room) -> Array:
+    """dy W, through the gate of the input where it has one."""
+    gate = room.gates.get(0)
+    if gate is not None:
+        made = product(dy, weight, mask=gate.mask)
+        if made is not NotImplemented:
+            gate.passed = shaped(made, shape)
+            return gate.passed
+    return shaped(multiplied(dy, weight), shape)
+
+
+def with_relu(rows: Array, weight: Array, bias: Array, recorded: bool) -> tuple[Any, Gate | None]:
+    """max(0, rows W^T + b), or NotImplemented; the gate of its gradient, if one is wanted and can be had."""
+    if recorded and rows.dtype.itemsize < 8:
+        mask = loader.empty(rows, (rows.shape[0], mask_bytes(weight.shape[0])), "uint8")
+        y = product(rows, weight.T, None, bias, relu=True, mask=mask)
+        if y is not NotImplemented:
+            return y, Gate(mask)
+    return product(rows, weight.T, None, bias, relu=True), None
 
 
 def gradient_of_weight(dy: Array, rows: Array, out: Array | None, total: Array | None) -> Array:

@@ -8,7 +8,15 @@ from xpnet.core.backend import Array
 from xpnet.core.node import Joint, Room
 from xpnet.cuda.activations import bias_forward, bias_pullback, slope
 from xpnet.cuda.element import element
-from xpnet.cuda.gemm import gradient_of_weight, multiplied, product, rows_of, shaped
+from xpnet.cuda.gemm import (
+    gradient_of_input,
+    gradient_of_weight,
+    gradients,
+    multiplied,
+    rows_of,
+    shaped,
+    with_relu,
+)
 from xpnet.functional.linear import linear_activation as op
 
 
@@ -19,11 +27,17 @@ def instances(arch: int) -> dict[str, list[str]]:
 
 @op.kernel("cupy")
 def linear_activation(
-    x: Array, weight: Array, bias: Array, activation: str = "relu", p: float | None = None
+    x: Array,
+    weight: Array,
+    bias: Array,
+    activation: str = "relu",
+    p: float | None = None,
+    recorded: bool = False,
 ) -> Any:
     """See `xpnet.functional.linear_activation`: forward one launch for ReLU by cuBLASLt, else two.
 
-    Backward makes the gradient before the activation and, in the same pass, that of the bias.
+    Backward makes the gradient before the activation and, in the same pass, that of the bias. None of it is
+    left to do for ReLU below another linear layer, whose products mask the one and sum the other up.
     """
     t, number = element(x.dtype), slope(activation, p)
     fits = x.ndim >= 2 and weight.ndim == 2 and x.shape[-1] == weight.shape[1] and 0 not in x.shape
@@ -31,7 +45,7 @@ def linear_activation(
     if t is None or number is None or not fits or not same:
         return NotImplemented
     rows = rows_of(x)
-    y = product(rows, weight.T, None, bias, relu=True) if activation == "relu" else NotImplemented
+    y, gate = with_relu(rows, weight, bias, recorded) if activation == "relu" else (NotImplemented, None)
     kept = y
     if y is NotImplemented:
         z = multiplied(rows, weight.T)
@@ -40,11 +54,13 @@ def linear_activation(
     of_activation = bias_pullback(activation, t, number, kept, bias)
 
     def into(dy: Array, room: Room) -> tuple[Any, ...]:
+        if gate is not None and gate.has_passed(dy):
+            return gradients(shaped(dy, y.shape), rows, weight, bias, x.shape, room)
         dz, dbias = of_activation(dy, room.get(2))
         return (
-            lambda out: shaped(multiplied(dz, weight), x.shape),
+            lambda out: gradient_of_input(dz, weight, x.shape, room),
             lambda out: gradient_of_weight(dz, rows, out, room.sums.get(1)),
             dbias,
         )
 
-    return shaped(y, (*x.shape[:-1], y.shape[1])), Joint(into)
+    return shaped(y, (*x.shape[:-1], y.shape[1])), Joint(into, gate)
