@@ -39,7 +39,7 @@ def rows():
         "shortcut": ([nn.Residual(wider, nn.Linear(4, 6)), nn.ReLU()], (5, 4), "batch_norm_relu"),
         # what has no op
         "no bias": ([nn.Linear(4, 6, bias=False), nn.ReLU()], (5, 4), "relu"),
-        "approximate": ([nn.Linear(4, 6), nn.GELU("tanh")], (5, 4), "gelu_tanh"),
+        "approximate": ([nn.Linear(4, 6), nn.GELU("tanh")], (5, 4), "linear_activation"),
         "apart": ([nn.Linear(4, 6), nn.Identity(), nn.ReLU()], (5, 4), "relu"),
         "other norm": ([nn.LayerNorm(6), nn.ReLU()], (5, 6), "relu"),
         "plain residual": ([nn.Residual(nn.Linear(6, 6)), nn.ReLU()], (5, 6), "relu"),

@@ -82,18 +82,23 @@ def elementwise(act: str, x: Array, p: float = 0.0, *, file: str = FILE, keeps_i
     found = _flat(act, x.dtype, x.size, p)
     if found is None:
         return NotImplemented
-    (forward, backward), grid, parameter, n = found
+    (forward, _), grid, parameter, n = found
     x = layout.dense(x)
+    y = layout.empty(x.shape, x, not loader.is_contiguous(x))
+    if n:
+        loader.kernel(file, forward)(grid, (BLOCK,), (x, y, parameter, n))
+    return y, lambda dy: of_elementwise(act, dy, x if keeps_input else y, p, file)
 
-    def launch(kernel: str, *arrays: Array) -> Array:
-        out = layout.empty(x.shape, x, not loader.is_contiguous(x))
-        if n:
-            loader.kernel(file, kernel)(grid, (BLOCK,), (*arrays, out, parameter, n))
-        return out
 
-    y = launch(forward, x)
-    kept = x if keeps_input else y
-    return y, lambda dy: launch(backward, layout.like(dy, x), kept)
+def of_elementwise(act: str, dy: Array, kept: Array, p: float = 0.0, file: str = FILE) -> Array:
+    """The gradient of the input, from that of the output and what is kept, which is dense."""
+    found = _flat(act, kept.dtype, kept.size, p)
+    assert found is not None
+    (_, backward), grid, parameter, n = found
+    dx = layout.empty(kept.shape, kept, not loader.is_contiguous(kept))
+    if n:
+        loader.kernel(file, backward)(grid, (BLOCK,), (layout.like(dy, kept), kept, dx, parameter, n))
+    return dx
 
 
 @activations.relu.kernel("cupy")

@@ -14,15 +14,16 @@ from ctypes import byref, c_int, c_int64, c_size_t, c_uint64, c_void_p
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-NONE, RELU, BIAS = 1, 2, 4  # cublasLtEpilogue_t: RELU and BIAS are bits
-AUX, DRELU = 128, 136  # a bit an element of C, whether ReLU let it through: to write with RELU; to apply
+NONE, RELU, BIAS, GELU = 1, 2, 4, 32  # cublasLtEpilogue_t: the last three are bits; its GELU is that by tanh
+AUX, DRELU = 128, 136
+"""What is left for backward: of RELU a bit an element of C, which DRELU applies; of GELU its input."""
 SUMS = 512  # BGRADB: the sum of each row of op(B)^T, written to where the bias lies
 FLOAT32, TF32, BF16, FLOAT64 = 68, 77, 75, 70  # cublasComputeType_t
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
 WORKSPACE = 32 << 20  # bytes at most, as NVIDIA recommends for Hopper
 
 _TRANSPOSE_A, _TRANSPOSE_B, _EPILOGUE, _BIAS_POINTER = 3, 4, 7, 8  # of a product
-_MASK_POINTER, _MASK_LD = 11, 12
+_AUX_POINTER, _AUX_LD = 11, 12
 _BATCH, _STRIDE = 5, 6  # of a matrix
 _MOST_WORKSPACE, _ALIGNMENTS = 1, (5, 6, 7, 8)  # of a preference
 
@@ -52,8 +53,8 @@ class Matrix(NamedTuple):
 class Product:
     """C = op(A) op(B), for each of a batch; then the epilogue, whose bias has an element a row of C.
 
-    Of SUMS, what is written has one a column. With `adds`, C += op(A) op(B). Of AUX and DRELU, the bits of a
-    column of C fill whole 16 bytes (`mask_bytes`).
+    Of SUMS, what is written has one a column. With `adds`, C += op(A) op(B). ReLU's bits of a column of C
+    fill whole 16 bytes (`mask_bytes`).
     """
 
     dtype: str
@@ -99,12 +100,12 @@ def _call(name: str, *args: Any) -> None:
 class Plan:
     """A product that is described once and launched often, by one thread."""
 
-    def __init__(self, handle: c_void_p, product: Product, alignment: int, bias: int, mask: int) -> None:
+    def __init__(self, handle: c_void_p, product: Product, alignment: int, bias: int, aux: int) -> None:
         p = self.product = product
         double = p.dtype == "float64"
         number = ctypes.c_double if double else ctypes.c_float
         self._numbers = number(1), number(p.adds)
-        self._bias = self._mask = 0
+        self._bias = self._aux = 0
         code = TYPES[p.dtype]
         self._product = c_void_p()
         _call("cublasLtMatmulDescCreate", byref(self._product), p.compute, int(double))
@@ -114,9 +115,9 @@ class Plan:
             (_EPILOGUE, p.epilogue),
         ):
             self._set(attribute, c_int(value))
-        if mask:
-            self._set(_MASK_LD, c_int64(8 * mask_bytes(p.c.rows)))
-        self._point(bias, mask)
+        if aux:
+            self._set(_AUX_LD, c_int64(p.c.rows if p.epilogue & GELU else 8 * mask_bytes(p.c.rows)))
+        self._point(bias, aux)
         a, b, c = (self._matrix(m, code, p.batch) for m in (p.a, p.b, p.c))
         found, count, preference = _Found(), c_int(), c_void_p()
         _call("cublasLtMatmulPreferenceCreate", byref(preference))
@@ -144,12 +145,12 @@ class Plan:
         size = c_size_t(ctypes.sizeof(value))
         _call("cublasLtMatmulDescSetAttribute", self._product, attribute, byref(value), size)
 
-    def _point(self, bias: int, mask: int) -> None:
+    def _point(self, bias: int, aux: int) -> None:
         if bias != self._bias:
             self._set(_BIAS_POINTER, c_void_p(bias))
-        if mask != self._mask:
-            self._set(_MASK_POINTER, c_void_p(mask))
-        self._bias, self._mask = bias, mask
+        if aux != self._aux:
+            self._set(_AUX_POINTER, c_void_p(aux))
+        self._bias, self._aux = bias, aux
 
     def _matrix(self, m: Matrix, code: int, batch: int) -> c_void_p:
         layout = c_void_p()
@@ -161,10 +162,10 @@ class Plan:
                 _call("cublasLtMatrixLayoutSetAttribute", layout, which, byref(value), size)
         return layout
 
-    def launch(self, a: int, b: int, c: int, bias: int, mask: int, workspace: int, stream: int) -> None:
+    def launch(self, a: int, b: int, c: int, bias: int, aux: int, workspace: int, stream: int) -> None:
         """Queue the product of what lies at these addresses."""
-        if bias != self._bias or mask != self._mask:
-            self._point(bias, mask)
+        if bias != self._bias or aux != self._aux:
+            self._point(bias, aux)
         la, lb, lc = self._layouts
         operands = (a, la, b, lb, self._beta, c, lc, c, lc)
         scratch = (self._algorithm, workspace, self.workspace)
@@ -182,7 +183,7 @@ class Plan:
 _of_thread = threading.local()
 
 
-def plan(device: int, product: Product, alignment: int, bias: int, mask: int = 0) -> Plan | None:
+def plan(device: int, product: Product, alignment: int, bias: int, aux: int = 0) -> Plan | None:
     """The plan of a product on the current device, made at its first use in a thread.
 
     Args:
@@ -190,7 +191,7 @@ def plan(device: int, product: Product, alignment: int, bias: int, mask: int = 0
         product: what is computed.
         alignment: bytes that divide the address of every array, a power of two up to 256.
         bias: the address of a bias, or 0.
-        mask: that of a mask, or 0.
+        aux: that of what an activation leaves for backward, or 0.
 
     Returns:
         The plan; None if cuBLASLt refuses it, with a warning the first time if that costs more than a launch.
@@ -206,7 +207,7 @@ def plan(device: int, product: Product, alignment: int, bias: int, mask: int = 0
             handles[device] = c_void_p()
             _call("cublasLtCreate", byref(handles[device]))
         try:
-            plans[key] = Plan(handles[device], product, alignment, bias, mask)
+            plans[key] = Plan(handles[device], product, alignment, bias, aux)
         except RuntimeError as error:
             plans[key] = None
             if not product.epilogue & (SUMS | AUX):  # without, the same product follows

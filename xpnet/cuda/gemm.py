@@ -47,8 +47,8 @@ def product(
     b: Array,
     out: Array | None = None,
     bias: Array | None = None,
-    relu: bool = False,
-    mask: Array | None = None,
+    activation: int = 0,
+    aux: Array | None = None,
     sums: Array | None = None,
     total: Array | None = None,
 ) -> Any:
@@ -59,8 +59,9 @@ def product(
         b: likewise.
         out: where the result goes, if it is contiguous.
         bias: (n,), added to each row.
-        relu: max(0, ...) at the end.
-        mask: a bit an element, `mask_bytes(n)` a row: written with `relu`; alone, what it holds back is 0.
+        activation: RELU or GELU (by tanh) of cublaslt, at the end.
+        aux: what that leaves for backward, to be written: of RELU a mask, `mask_bytes(n)` a row, of GELU its
+            input (m, n). Without an activation it is such a mask, and what it holds back is 0.
         sums: (m,), contiguous, instead of the last three: the sums of the rows of `a` are written there.
         total: contiguous, instead of `out`: the product is added to it.
 
@@ -70,9 +71,9 @@ def product(
     dtype = a.dtype
     if dtype != b.dtype or loader.is_replaced():  # the emulator has kernels alone
         return NotImplemented
-    epilogue = (BIAS if bias is not None else 0) + (RELU if relu else 0) or (NONE if sums is None else SUMS)
-    if mask is not None:
-        epilogue = epilogue | AUX if relu else DRELU
+    epilogue = (BIAS if bias is not None else 0) + activation or (NONE if sums is None else SUMS)
+    if aux is not None:
+        epilogue = epilogue | AUX if activation else DRELU
     adds = total is not None
     if adds:
         out = total
@@ -87,9 +88,9 @@ def product(
         if adds:
             return NotImplemented
         out = loader.empty(a, way.shape, dtype)
-    pa, pb, pc, pbias, pmask = a.data.ptr, b.data.ptr, out.data.ptr, 0, 0
-    if mask is not None:
-        pmask = mask.data.ptr
+    pa, pb, pc, pbias, paux = a.data.ptr, b.data.ptr, out.data.ptr, 0, 0
+    if aux is not None:
+        paux = aux.data.ptr
     if bias is not None:
         bias = loader.contiguous(bias)
         pbias = bias.data.ptr
@@ -97,12 +98,12 @@ def product(
         pbias = sums.data.ptr
     bits = (pa | pb | pc | pbias) & 255 or 256
     device = a.data.device_id
-    plan = cublaslt.plan(device, way.product, bits & -bits, pbias, pmask)
+    plan = cublaslt.plan(device, way.product, bits & -bits, pbias, paux)
     if plan is None:
         return NotImplemented
     stream = loader.stream()
     room = _workspace(a, device, stream, plan.workspace) if plan.workspace else 0
-    plan.launch(pb, pa, pc, pbias, pmask, room, stream)
+    plan.launch(pb, pa, pc, pbias, paux, room, stream)
     return out
 
 
@@ -202,7 +203,7 @@ def gradient_of_input(dy: Array, weight: Array, shape: tuple[int, ...], room: Ro
     """dy W, through the gate of the input where it has one."""
     gate = room.gates.get(0)
     if gate is not None:
-        made = product(dy, weight, mask=gate.mask)
+        made = product(dy, weight, aux=gate.mask)
         if made is not NotImplemented:
             gate.passed = shaped(made, shape)
             return gate.passed
@@ -213,10 +214,10 @@ def with_relu(rows: Array, weight: Array, bias: Array, recorded: bool) -> tuple[
     """max(0, rows W^T + b), or NotImplemented; the gate of its gradient, if one is wanted and can be had."""
     if recorded and rows.dtype.itemsize < 8:
         mask = loader.empty(rows, (rows.shape[0], mask_bytes(weight.shape[0])), "uint8")
-        y = product(rows, weight.T, None, bias, relu=True, mask=mask)
+        y = product(rows, weight.T, None, bias, RELU, mask)
         if y is not NotImplemented:
             return y, Gate(mask)
-    return product(rows, weight.T, None, bias, relu=True), None
+    return product(rows, weight.T, None, bias, RELU), None
 
 
 def gradient_of_weight(dy: Array, rows: Array, out: Array | None, total: Array | None) -> Array:

@@ -6,13 +6,16 @@ from typing import Any
 
 from xpnet.core.backend import Array
 from xpnet.core.node import Joint, Room
-from xpnet.cuda.activations import bias_forward, bias_pullback, slope
+from xpnet.cuda import gates, loader
+from xpnet.cuda.activations import bias_forward, bias_pullback, of_elementwise, slope
+from xpnet.cuda.cublaslt import GELU
 from xpnet.cuda.element import element
 from xpnet.cuda.gemm import (
     gradient_of_input,
     gradient_of_weight,
     gradients,
     multiplied,
+    product,
     rows_of,
     shaped,
     with_relu,
@@ -42,9 +45,13 @@ def linear_activation(
     t, number = element(x.dtype), slope(activation, p)
     fits = x.ndim >= 2 and weight.ndim == 2 and x.shape[-1] == weight.shape[1] and 0 not in x.shape
     same = x.dtype == weight.dtype == bias.dtype and bias.shape == weight.shape[:1] and bias.shape != (0,)
-    if t is None or number is None or not fits or not same:
+    if t is None or not fits or not same:
         return NotImplemented
     rows = rows_of(x)
+    if activation == "gelu_tanh":
+        return _with_gelu(x, rows, weight, bias, recorded)
+    if number is None:
+        return NotImplemented
     y, gate = with_relu(rows, weight, bias, recorded) if activation == "relu" else (NotImplemented, None)
     kept = y
     if y is NotImplemented:
@@ -64,3 +71,24 @@ def linear_activation(
         )
 
     return shaped(y, (*x.shape[:-1], y.shape[1])), Joint(into, gate)
+
+
+def _with_gelu(x: Array, rows: Array, weight: Array, bias: Array, recorded: bool) -> Any:
+    """GELU by tanh in the product, which leaves its input for backward.
+
+    Of 16 bits, whose rounding hides that of cuBLASLt's tanh; others, by linear and gelu_tanh, are exact.
+    """
+    columns = weight.shape[0]
+    if rows.dtype.itemsize > 2 or columns % 8:
+        return NotImplemented
+    z = loader.empty(rows, (rows.shape[0], columns), rows.dtype) if recorded else None
+    y = product(rows, weight.T, None, bias, GELU, z)
+    if y is NotImplemented:
+        return y
+
+    def into(dy: Array, room: Room) -> tuple[Any, ...]:
+        kept = product(rows, weight.T, None, bias) if z is None else z
+        dz = of_elementwise("GELUTanh", shaped(dy, y.shape), kept, file=gates.FILE)
+        return gradients(dz, rows, weight, bias, x.shape, room)
+
+    return shaped(y, (*x.shape[:-1], columns)), Joint(into)

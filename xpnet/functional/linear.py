@@ -67,7 +67,7 @@ def bias_activation(
     Args:
         x: (..., out).
         bias: (out,).
-        activation: `"relu"`, `"leaky_relu"`, `"elu"`, `"sigmoid"`, `"tanh"` or `"gelu"`.
+        activation: `"relu"`, `"leaky_relu"`, `"elu"`, `"sigmoid"`, `"tanh"`, `"gelu"` or `"gelu_tanh"`.
         p: negative slope of leaky_relu or alpha of elu; default: theirs.
 
     Returns:
@@ -135,4 +135,4 @@ def linear_activation(
     return y, lambda dy: of_linear(of_activation(dy))
 
 
-FUSED_ACTIVATIONS = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu")
+FUSED_ACTIVATIONS = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu", "gelu_tanh")

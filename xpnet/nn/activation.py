@@ -253,7 +253,7 @@ _FUSED: dict[type, Any] = {
     ELU: lambda layer: ("elu", layer.alpha),
     Sigmoid: lambda layer: ("sigmoid",),
     Tanh: lambda layer: ("tanh",),
-    GELU: lambda layer: ("gelu",) if layer.approximate == "none" else None,
+    GELU: lambda layer: ("gelu" if layer.approximate == "none" else "gelu_tanh",),
 }
 
 

@@ -6,10 +6,10 @@ struct Product {  // column-major C = alpha op(A) op(B) + beta C; types are cuda
     void* c;
     int type_a, type_b, type_c, type_scale;
     int64_t lda, ldb, ldc, stride_a, stride_b, stride_c;
-    int epilogue;  // of cuBLASLt: 1 none, or bits: 2 relu, 4 a bias for each row of C; 512 sums of columns of op(B), written; 128 a mask
+    int epilogue;  // of cuBLASLt: 1 none, or bits: 2 relu, 4 a bias for each row of C; 512 sums of columns of op(B), written; 32 gelu; 128 aux
     const void* bias;
-    void* mask;
-    int64_t ld_mask;  // in bits
+    void* aux;
+    int64_t ld_aux;  // of a mask in bits
 };
 typedef int (*Gemm)(const Product*);
 static Gemm gemm_callback;

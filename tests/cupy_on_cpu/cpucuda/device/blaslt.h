@@ -1,6 +1,6 @@
 // cuBLASLt: the same products, with a stream of the call's own and what is done to C on the way out.
 struct LtHandle { int device; };
-struct LtProduct { int compute, scale, op_a, op_b, epilogue; const void* bias; void* mask; int64_t ld_mask; };
+struct LtProduct { int compute, scale, op_a, op_b, epilogue; const void* bias; void* aux; int64_t ld_aux; };
 struct LtMatrix { int type; uint64_t rows, columns; int64_t ld; int batch; int64_t stride; };
 struct LtPreference { uint64_t workspace; };
 struct LtFound { uint64_t algorithm[8]; size_t workspace; int status; float waves; int reserved[4]; };
@@ -20,8 +20,8 @@ API cublasLtMatmulDescSetAttribute(LtProduct* p, int which, const void* value, s
         case 4: return set(p->op_b, value, size);
         case 7: return set(p->epilogue, value, size);
         case 8: return set(p->bias, value, size);
-        case 11: return set(p->mask, value, size);
-        case 12: return set(p->ld_mask, value, size);
+        case 11: return set(p->aux, value, size);
+        case 12: return set(p->ld_aux, value, size);
     }
     return no_lt("attribute " + std::to_string(which) + " of a product is not emulated");
 }
@@ -47,10 +47,13 @@ static std::string unfit(const LtProduct* p, const LtMatrix* a, const LtMatrix* 
         if (x->ld < (int64_t)x->rows) return "a leading dimension is smaller than the rows";
     if (a->batch != c->batch || b->batch != c->batch) return "the batches differ";
     if (p->epilogue == 512 && c->batch == 1) return "";
-    if (p->epilogue & 128) {  // the masks of ReLU, forward and backward: a bit an element, columns in whole 16 bytes
-        if (p->epilogue != 134 && p->epilogue != 130 && p->epilogue != 136) return "epilogue " + std::to_string(p->epilogue) + " is not emulated";
-        if (c->batch != 1 || c->type == R64) return "a mask of a batch, or of float64, is not emulated";
-        if (p->ld_mask % 128 || p->ld_mask < (int64_t)c->rows) return "the mask's leading dimension is no multiple of 128, or below the rows";
+    if (p->epilogue & (32 | 128)) {
+        if (c->batch != 1 || c->type == R64) return "a mask or GELU of a batch, or of float64, is not emulated";
+        if (p->epilogue == 36) return "";
+        if (p->epilogue == 164) return p->ld_aux % 8 || p->ld_aux < (int64_t)c->rows ? "the input of GELU is kept in columns of multiples of 8" : "";
+        // the masks of ReLU, forward and backward: a bit an element, columns in whole 16 bytes
+        if (p->epilogue != 134 && p->epilogue != 136) return "epilogue " + std::to_string(p->epilogue) + " is not emulated";
+        if (p->ld_aux % 128 || p->ld_aux < (int64_t)c->rows) return "the mask's leading dimension is no multiple of 128, or below the rows";
         return "";
     }
     if (p->epilogue & ~7) return "epilogue " + std::to_string(p->epilogue) + " is not emulated";
@@ -74,11 +77,11 @@ API cublasLtMatmul(LtHandle* h, LtProduct* p, const void* alpha, const void* a, 
     if (c != d) return no_lt("C and D that differ are not emulated");
     if (algorithm && workspace_size < algorithm->workspace) return no_lt("the workspace is too small for the algorithm");
     if (p->epilogue & (4 | 512) && !p->bias) return no_lt("the epilogue wants a bias, and there is none");
-    if (p->epilogue & 128 && (!p->mask || (uintptr_t)p->mask % 16)) return no_lt("the epilogue wants a mask, aligned to 16 bytes");
+    if (p->epilogue & 128 && (!p->aux || (uintptr_t)p->aux % 16)) return no_lt("the epilogue wants another matrix, aligned to 16 bytes");
     int k = p->op_a ? ma->rows : ma->columns;
     Product product{p->op_a, p->op_b, (int)mc->rows, (int)mc->columns, k, mc->batch, nullptr, nullptr, a, b, d,
                     ma->type, mb->type, mc->type, p->scale, ma->ld, mb->ld, mc->ld, ma->stride, mb->stride, mc->stride,
-                    p->epilogue, p->bias, p->mask, p->ld_mask};
+                    p->epilogue, p->bias, p->aux, p->ld_aux};
     struct Scalars { alignas(16) char alpha[16], beta[16]; } kept{};
     memcpy(kept.alpha, alpha, width(p->scale)), memcpy(kept.beta, beta, width(p->scale));
     auto size = [](const LtMatrix* m) { return span(m->batch, m->rows, m->columns, m->ld, m->stride, m->type); };
@@ -87,7 +90,7 @@ API cublasLtMatmul(LtHandle* h, LtProduct* p, const void* alpha, const void* a, 
                  {{a, size(ma), false}, {b, size(mb), false}, {d, size(mc), true},
                   {p->epilogue & 4 ? p->bias : nullptr, mc->rows * width(mc->type), false},
                   {p->epilogue == 512 ? p->bias : nullptr, mc->columns * width(mc->type), true}, {workspace, workspace_size, true},
-                  {p->epilogue & 128 ? p->mask : nullptr, (size_t)(mc->columns * p->ld_mask / 8), p->epilogue != 136}},
+                  {p->epilogue & 128 ? p->aux : nullptr, mc->columns * p->ld_aux * (p->epilogue & 32 ? width(mc->type) * 8 : 1) / 8, p->epilogue != 136}},
                  [=]() mutable {
                      product.alpha = kept.alpha, product.beta = kept.beta;
                      return gemm_callback(&product);

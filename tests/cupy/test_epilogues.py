@@ -1,4 +1,4 @@
-"""ReLU between two linear layers: its mask is written and applied by their products."""
+"""Activations in the products of linear layers: ReLU with its mask, forward and backward; GELU by tanh."""
 
 import numpy as np
 import pytest
@@ -188,3 +188,51 @@ def test_nothing_is_kept_without_a_gradient(epilogues):
     with xpnet.no_grad():
         F.linear_activation(xpnet.Tensor(given[0], True), *given[1:3])
     assert epilogues == [6, 6]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("shape", [(4, 5), (2, 3, 7), (33, 64)])
+@pytest.mark.parametrize("outputs", [8, 24, 3])
+def test_gelu_by_tanh(epilogues, shape, outputs, dtype):
+    """In the product of 16 bits and whole pieces of 16 bytes; else after it."""
+    torch = pytest.importorskip("torch")
+    from xpnet.cuda.cublaslt import AUX, BIAS, GELU, NONE, SUMS
+
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    rng = np.random.default_rng(0)
+    sizes = [shape, (outputs, shape[-1]), (outputs,), (*shape[:-1], outputs)]
+    *given, dy = (xpnet.asarray(rng.standard_normal(size) / 2, dtype) for size in sizes)
+    leaves = [xpnet.Tensor(a, True) for a in given]
+    y = F.linear_activation(*leaves, "gelu_tanh")
+    y.backward(dy)
+    inside = dtype != "float32" and outputs % 8 == 0
+    assert epilogues == [GELU | AUX | BIAS if inside else BIAS, NONE, SUMS]
+    x, w, b = (torch.tensor(wide(a), requires_grad=True) for a in given)
+    want = torch.nn.functional.gelu(torch.nn.functional.linear(x, w, b), approximate="tanh")
+    want.backward(torch.tensor(wide(dy)))
+    rtol = TOLERANCE[dtype]
+    np.testing.assert_allclose(wide(y.data), want.detach(), rtol=rtol, atol=rtol * 2)
+    for leaf, expected in zip(leaves, (x, w, b), strict=True):
+        np.testing.assert_allclose(
+            wide(leaf.grad), expected.grad, rtol=rtol, atol=rtol * 3 * shape[-1] ** 0.5
+        )
+    with xpnet.no_grad():
+        F.linear_activation(*given, "gelu_tanh")
+    assert epilogues[-1] == (GELU | BIAS if inside else BIAS)
+
+
+def test_gelu_that_was_not_to_be_recorded(epilogues):
+    """A pullback that is asked for nevertheless makes its input anew."""
+    from xpnet.core.registry import run
+
+    rng = np.random.default_rng(0)
+    x, w, b, dy = (xpnet.asarray(rng.standard_normal(s), "float16") for s in ((4, 8), (8, 8), (8,), (4, 8)))
+    found = []
+    for recorded in (True, False):
+        op = F.linear_activation
+        _, pullback = run(op.kernels, op.body, [x, w, b, "gelu_tanh"], {}, recorded, ())
+        dx, *_ = pullback(dy)
+        found.append(xpnet.to_numpy(dx(None)))
+    np.testing.assert_array_equal(*found)
+    assert 36 in epilogues
