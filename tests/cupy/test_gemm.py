@@ -1,5 +1,6 @@
 """Matrix products through cuBLASLt, against NumPy in float64."""
 
+import gc
 import threading
 from types import SimpleNamespace
 
@@ -241,3 +242,21 @@ def test_the_precision_has_a_name():
     with xpnet.matmul_precision("tf32"):
         assert get_matmul_precision() == "tf32"
     assert get_matmul_precision() == "float32"
+
+
+def test_scratch_memory_ends_with_its_stream(cupy):
+    """Each captured graph has a stream: what its products use must not outlive it."""
+    from xpnet.cuda import cublaslt, gemm
+
+    if cublaslt.library() is None:
+        pytest.skip("no cuBLASLt")
+    before = set(gemm._workspaces)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        a = cupy.ones((64, 64), np.float32)
+        matmul(a, a)
+    added = set(gemm._workspaces) - before
+    assert added == {(a.data.device_id, stream.ptr)}
+    del stream
+    gc.collect()
+    assert set(gemm._workspaces) == before

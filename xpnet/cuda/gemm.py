@@ -155,6 +155,7 @@ def _workspace(like: Array, device: int, stream: int, size: int) -> int:
     found = _workspaces.get((device, stream))
     if found is None or found.size < size:
         found = _workspaces[device, stream] = namespace(like).empty(size, dtype="uint8")
+        loader.when_stream_ends(_workspaces.pop, (device, stream), None)  # a graph's ends with it
     return loader.address(found)
 
 

@@ -16,6 +16,7 @@ import importlib.util
 import logging
 import re
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -220,6 +221,11 @@ def stream() -> int:
     """The address of the stream that work goes to now."""
     pointer: int = _current_stream()().ptr
     return pointer
+
+
+def when_stream_ends(function: Callable[..., Any], *args: Any) -> None:
+    """Call a function once the current stream is no more."""
+    weakref.finalize(_current_stream()(), function, *args).atexit = False
 
 
 @functools.cache
