@@ -408,6 +408,8 @@ def test_what_is_refused_trains_as_it_is(name, backend):
     make, rule, step_of, *reasons = REFUSED[name]
     reason = reasons[backend.name == "numpy"]
     told = 3 if reason == "its calls give other values" else 2
+    if backend.name == "cupy" and name not in ("a wait", "a number", "a rule without a kernel"):
+        told = 0  # nothing has been trained
 
     def run(captured):
         xpnet.manual_seed(0)

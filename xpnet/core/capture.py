@@ -166,9 +166,15 @@ class _Kind:
 
     def __init__(self, function: Callable[..., Any], backend: Backend, ranks: Ranks | None) -> None:
         self.function, self.backend, self.ranks = function, backend, ranks
-        self.calls, self.refused = 0, False
-        self.watched = Recording()
+        self.refused = False
         self.graphs: list[Any] = []  # _Graph, or on NumPy Program
+        self.begin()
+
+    def begin(self) -> None:
+        """Watch calls that run as they are, before one is captured."""
+        self.calls, self.watched = 0, Recording()
+        if self.backend.name == "cupy":
+            self.watched.on_refusal = self.refuse
 
     def call(self, args: Any, kwargs: Any, leaves: list[Any], warmup: int) -> Any:
         graph = None if self.refused else self._found()
@@ -199,7 +205,8 @@ class _Kind:
         """A graph of this call, if there is one."""
         kept = [graph for graph in self.graphs if graph.is_in_place()]
         if len(kept) < len(self.graphs):  # moments, say, are made anew in the next step
-            self.graphs, self.calls, self.watched = kept, 0, Recording()
+            self.graphs = kept
+            self.begin()
         return next((graph for graph in kept if graph.finds_its_gradients()), None)
 
     def _agreed(self, vote: int) -> int:
@@ -213,7 +220,7 @@ class _Kind:
         for program in self.graphs:
             if not program.is_in_place():
                 self.graphs = [p for p in self.graphs if p.is_in_place()]
-                self.calls, self.watched = 0, Recording()
+                self.begin()
                 break
             if program.finds_its_gradients() and program.takes(leaves):
                 if program.busy.locked():  # by another thread, or it calls itself
@@ -240,7 +247,9 @@ class _Kind:
         return program.result
 
     def refuse(self, reason: str) -> None:
-        """Call the function as it is from here on, and say why."""
+        """Call the function as it is from here on, and say why, once."""
+        if self.refused:
+            return
         self.refused, self.graphs = True, []
         name = getattr(self.function, "__name__", "the step")
         warnings.warn(f"capture: {name} runs as it is: {reason}", RuntimeWarning, stacklevel=4)

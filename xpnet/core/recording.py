@@ -86,6 +86,7 @@ class Recording:
         states: what a step on NumPy is chosen by, and the value that it had.
         ranks: who makes the step together, and captures it at the same call.
         host_work: on NumPy, what calls the functions that work on the host, and keeps them for replays.
+        on_refusal: called with the reason why the step that is watched will not be captured.
     """
 
     def __init__(self) -> None:
@@ -98,6 +99,7 @@ class Recording:
         self.device: Array = None
         self.ranks: Ranks | None = None
         self.host_work: HostWork | None = None
+        self.on_refusal: Callable[[str], None] | None = None
         self.states: list[tuple[Callable[[], object], object]] = []
         self._slots: dict[Hashable, tuple[np.ndarray, Array]] = {}
         self._used = 0
@@ -236,14 +238,19 @@ def capturing() -> Recording | None:
     return recording if recording is not None and recording.phase is Phase.CAPTURED else None
 
 
-def refuse(reason: str) -> None:
-    """The step that runs now cannot be captured.
+def refuse(reason: str, lasting: bool = True) -> None:
+    """The step that runs now cannot be captured; if that will be so in every step, it is said in the first.
 
     Raises:
-        CaptureError: with the reason, if that is what happens to it.
+        CaptureError: with the reason, if it is being captured.
     """
-    if capturing() is not None:
+    recording = _current.get()
+    if recording is None:
+        return
+    if recording.phase is Phase.CAPTURED:
         raise CaptureError(reason)
+    if lasting and recording.on_refusal is not None:
+        recording.on_refusal(reason)
 
 
 def meets(ranks: Ranks) -> None:

@@ -233,6 +233,9 @@ class Optimizer(_Declared):
         factor, self.half_factor = self.half_factor, 1.0
         scale, self.scale = self.scale, None
         recording = capturing() if active[0] else None
+        for transform in self.transforms if active[0] else ():
+            if not transform.capturable:
+                refuse(f"{type(transform).__name__} may do something else in each step")
         if recording is not None:
             if scale is not None and self._follows:
                 refuse("a rate that is a function of the steps waits to know which a LossScaler left out")
@@ -293,8 +296,6 @@ class Optimizer(_Declared):
     def _join(self, recording: Recording) -> None:
         """Tell a recording what its replays are to do here: see `xpnet.core.recording`."""
         for transform in self.transforms:
-            if not transform.capturable:
-                refuse(f"{type(transform).__name__} may do something else in each step")
             depends_on(transform, *(name for name in vars(transform) if name != "t"))
         spans = self._spans
         places = [(span, span.values, span.grads, span.master) for span in spans]
@@ -365,7 +366,7 @@ class Optimizer(_Declared):
 
     def _build(self) -> list[Block]:
         """Make blocks over the parameters where they are now; the state moves there."""
-        refuse(f"{type(self).__name__} makes its moments in this step")
+        refuse(f"{type(self).__name__} makes its moments in this step", lasting=False)
         state = self._collected()
         self._members, self._spans = members_of(self.param_groups), []
         self._filled, self._present = [], []
@@ -472,8 +473,7 @@ class Optimizer(_Declared):
         so_far = {key: values.pop("grad") for key, values in found.items() if "grad" in values}
         self._waiting = bool(so_far)
         for p in members_of(self.param_groups) if so_far else ():
-            value = so_far.get(id(p))
-            place = backend_of(p.data)
+            value, place = so_far.get(id(p)), backend_of(p.data)
             p.grad = None if value is None else asarray(value, dtype_name(p.dtype), backend=place)
 
     def __getstate__(self) -> dict[str, Any]:

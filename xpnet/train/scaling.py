@@ -86,7 +86,7 @@ class LossScaler:
 
     def _hear(self) -> None:
         if self._device is not None:
-            refuse("it reads a LossScaler; use its backward(loss) and step(optimizer)")
+            refuse("it reads a LossScaler; use its backward(loss) and step(optimizer)", lasting=False)
             self._scale, self._good, skipped = self._device.now()
             self._skipped, self._heard = self._skipped + skipped - self._heard, skipped
 
@@ -220,7 +220,7 @@ class LossScaler:
         if self._device is not None:
             self._device.constants = constants
         elif backend_name(like) == "cupy":
-            refuse("a LossScaler begins in this step")
+            refuse("a LossScaler begins in this step", lasting=False)
             self._heard = 0
             with on_device(like):
                 self._device = DeviceScale(like, constants, self._scale, self._good)
