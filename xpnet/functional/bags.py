@@ -15,7 +15,7 @@ from xpnet.core.places import backend_of, namespace
 from xpnet.core.renamed import takes_input
 from xpnet.core.tensor import Tensor
 from xpnet.functional.embedding import beside, embedding
-from xpnet.functional.targets import as_constant
+from xpnet.functional.targets import same_shape
 
 
 @takes_input
@@ -74,7 +74,9 @@ def embedding_bag(
     xp = namespace(rows)
     member = numbers != (weight.shape[0] if padding_idx is None else padding_idx % weight.shape[0])
     if per_sample_weights is not None:
-        rows = rows * xp.expand_dims(_factors(per_sample_weights, rows, tuple(numbers.shape)), axis=-1)
+        shape, given = tuple(numbers.shape), per_sample_weights
+        given = same_shape(rows, given, "embedding_bag", "per_sample_weights", shape)
+        rows = rows * xp.expand_dims(given, axis=-1)
     if numbers.ndim == 1:
         places, inside = _places(offsets, numbers.shape[0], include_last_offset)
         (bags, longest), on = places.shape, backend_of(numbers)
@@ -111,16 +113,6 @@ def _reduced(rows: Any, member: Array, mode: str) -> Any:
     filled = namespace(member).any(mask, axis=1)
     largest = max(xp.where(mask, rows, xp.full_like(nothing, -math.inf)), 1)
     return xp.where(filled, largest, xp.zeros_like(largest))
-
-
-def _factors(factors: Any, rows: Any, shape: tuple[int, ...]) -> Any:
-    """One of each row, in the dtype and place of `rows`."""
-    factors = as_constant(factors, rows)
-    if tuple(factors.shape) != shape:
-        raise ValueError(
-            f"embedding_bag: per_sample_weights {tuple(factors.shape)} and x {shape} must have the same shape"
-        )
-    return factors
 
 
 def _places(offsets: Any, n: int, last: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -54,14 +54,7 @@ def _elementwise(
 
 def _element_weight(weight: Any, like: Array, name: str) -> Array | None:
     """A weight of each element, in the dtype and place of `like`; None for none."""
-    if weight is None:
-        return None
-    weight = as_constant(weight, like)
-    if tuple(weight.shape) != tuple(like.shape):
-        raise ValueError(
-            f"{name}: weight has shape {tuple(weight.shape)}, expected {tuple(like.shape)}, that of the input"
-        )
-    return weight
+    return None if weight is None else same_shape(like, weight, name, "weight")
 
 
 # ---- classification ---------------------------------------------------------------------------------------

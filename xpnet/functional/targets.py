@@ -143,11 +143,11 @@ def as_constant(target: Any, x: Array) -> Array:
     return constant(asarray(array_like(target), dtype=dtype_name(x.dtype), backend=backend_of(x)), x)
 
 
-def same_shape(x: Array, target: Any, name: str) -> Array:
-    """The target in the dtype and place of x, whose shape it has."""
-    target = as_constant(target, x)
-    if tuple(target.shape) != tuple(x.shape):
-        raise ValueError(
-            f"{name}: input {tuple(x.shape)} and target {tuple(target.shape)} must have the same shape"
-        )
+def same_shape(
+    x: Array, target: Any, name: str, what: str = "target", shape: tuple[int, ...] | None = None
+) -> Array:
+    """The target, or `what` else it is, in the dtype and place of x; of this shape, by default that of x."""
+    target, shape = as_constant(target, x), tuple(x.shape) if shape is None else shape
+    if tuple(target.shape) != shape:
+        raise ValueError(f"{name}: input {shape} and {what} {tuple(target.shape)} must have the same shape")
     return target
