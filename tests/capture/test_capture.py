@@ -192,8 +192,15 @@ def fitted(tmp_path, captured, epochs=6, resume=None, weighted=True, **options):
     loss = lambda z, y: F.cross_entropy(z, y, weight=weight if weighted else None)
     trainer = Trainer(model, loss, optimizer, callbacks, capture=captured, **options)
     history = trainer.fit(DataLoader(data, 16), data, epochs=epochs, resume=resume)
+    assert made(trainer) == captured
     kept = {name: history[name] for name in ("train_loss", "val_loss", "val_accuracy", "lr")}
     return kept, [to_numpy(v) for v in model.state_dict().values()], xpnet.random.generator_state()
+
+
+def made(trainer):
+    """Whether a graph has been made of the work of a Trainer."""
+    work = trainer.train_step.captured
+    return work is not None and work._captured is not None and work._captured.graphs > 0
 
 
 @pytest.mark.parametrize(
