@@ -89,11 +89,17 @@ class Step(Case):
         run = lambda i: whole(*sets[i])
         return self.program(inputs, column, run, lambda: list(model.parameters()))
 
+    def model(self) -> Any:
+        """The network in xpnet."""
+        from xpnet import nn
+
+        return nn.Sequential(*self.network(nn))
+
     def xpnet(self, inputs: Inputs, column: Column) -> Program:
         import xpnet.functional as F
-        from xpnet import nn, optim
+        from xpnet import optim
 
-        model = nn.Sequential(*self.network(nn))
+        model = self.model()
         return self._tape(inputs, column, model, optim, lambda x, y: F.cross_entropy(model(x), y))
 
     def torch(self, inputs: Inputs, column: Column) -> Program:
