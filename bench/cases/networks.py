@@ -23,7 +23,7 @@ class CNNStep(Step):
     classes, channels 16, 32, 64; SGD with Nesterov's momentum.
     """
 
-    name, rule, lr = "cnn", "nesterov", 1e-2
+    name, rule, lr, images = "cnn", "nesterov", 1e-2, True
     channels: ClassVar[tuple[int, ...]] = (3, 16, 16, 32, 32, 64, 64)
     side: ClassVar[int] = 32
     classes: ClassVar[int] = 10

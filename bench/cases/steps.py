@@ -72,6 +72,7 @@ class Step(Case):
     ) -> Program:
         for p, value in zip(model.parameters(), inputs.shared["parameters"], strict=True):
             p.data[...] = column.array(value)
+        model = column.laid_out(model)
         # PyTorch's Adam counts on the host, unless it is told that its step will be a graph
         counts = column.library == "torch" and getattr(column, "captured", False) and self.rule == "adam"
         optimizer = self.optimizer(optim, model, **({"capturable": True} if counts else {}))
