@@ -79,14 +79,16 @@ COMPILED = (TinyMLP(32), MnistMLP(128))
 
 
 def step_columns() -> list[Column]:
-    """The columns that only whole steps have: captured, with rounded products, compiled."""
+    """The columns that only whole steps have: captured, with rounded products, other images, compiled."""
     return [
         XpnetColumn("cupy", fused=True, captured=True),
         XpnetColumn("cupy", fused=True, captured=True, precision="tf32"),
         XpnetColumn("cupy", fused=True, captured=True, precision="bf16"),
+        XpnetColumn("cupy", fused=True, captured=True, precision="bf16", channels_last=True),
         TorchColumn("cuda", captured=True),
         TorchColumn("cuda", captured=True, precision="tf32"),
         TorchColumn("cuda", captured=True, precision="bf16"),
+        TorchColumn("cuda", precision="bf16", channels_last=True),
         TorchColumn("cuda", compiled=True, mode="reduce-overhead"),
     ]
 

@@ -30,7 +30,8 @@ class Everywhere:
 
 
 _STEPS = ("tiny_mlp batch 32", "mnist_mlp batch 128", "bn_dropout_mlp batch 256", "cifar_mlp batch 256")
-_COPY = 1 / 0.85  # 85% of the copy bandwidth
+_COPY = 1 / 0.9  # 90% of the copy bandwidth
+_IMAGES = "xpnet-cupy-captured-bf16-channels_last", "torch-cuda-bf16-channels_last"
 _TO_TORCH = {
     "step tiny_mlp batch 32": 0.2,
     "step mnist_mlp batch 128": 0.55,
@@ -66,7 +67,9 @@ GOALS: list[Goal | Everywhere] = [
     Goal("op cross_entropy 65536x1000", "xpnet-cupy", "torch-cuda", 1 / 3),
     Goal("op cross_entropy 8192x32000", "xpnet-cupy", None, _COPY),
     Goal("op cross_entropy 8192x32000", "xpnet-cupy", "torch-cuda", 1 / 3),
+    Goal("op batch_norm 65536x512", "xpnet-cupy", None, 1 / 0.8),
     Goal("op batch_norm 65536x512", "xpnet-cupy", "torch-cuda", 1 / 1.5),
+    Goal("op batch_norm 256x64x56x56", "xpnet-cupy", None, 1 / 0.8),
     Goal("op batch_norm 256x64x56x56", "xpnet-cupy", "torch-cuda", 1 / 1.5),
     Goal("op adam 100M", "xpnet-cupy", None, _COPY),
     Goal("op nesterov 100M", "xpnet-cupy", None, _COPY),
@@ -76,8 +79,7 @@ GOALS: list[Goal | Everywhere] = [
         Goal(f"step {case}", "xpnet-cupy-captured", "compile-cuda-reduce-overhead", 0.7)
         for case in _STEPS[:2]
     ],
-    Goal("step cnn batch 128", "xpnet-cupy-captured", "torch-cuda", 1.0),
-    Goal("step resnet20 batch 128", "xpnet-cupy-captured", "torch-cuda", 1.0),
+    *[Goal(f"step {case} batch 128", *_IMAGES, 1.0) for case in ("cnn", "resnet20")],
 ]
 
 

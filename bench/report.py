@@ -120,7 +120,7 @@ def goal_table(run: Run) -> str:
             q1, middle, q3 = j.ratio
             lines.append(
                 f"  {case:<50} {what:<26} {middle:5.2f} [{q1:.2f} .. {q3:.2f}]".ljust(102)
-                + f"goal {j.goal.at_most:.2f}  {note}"
+                + f" goal {j.goal.at_most:.2f}  {note}"
             )
     return "\n".join(lines)
 

@@ -60,6 +60,7 @@ class Case:
     device_only: bool = False
     name: ClassVar[str] = ""
     group: ClassVar[str] = ""
+    images: ClassVar[bool] = False  # whether it is a network of images, whose order in memory may be chosen
     tolerance: ClassVar[dict[str, float]] = {}
     """Largest relative error ||out - reference|| / ||reference|| of each result; `""` for those not named."""
 
@@ -130,6 +131,8 @@ class Case:
             raise NotExpressibleError(f"{column.library_title} has no such {NOUNS[self.group]}")
         if column.steps_only and self.group != "step":
             raise NotExpressibleError("only steps are captured")
+        if column.channels_last and not self.images:
+            raise NotExpressibleError("it is no network of images")
         return method(inputs, column)
 
 

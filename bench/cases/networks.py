@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ class CNNStep(Step):
     classes, channels 16, 32, 64; SGD with Nesterov's momentum.
     """
 
-    name, rule, lr = "cnn", "nesterov", 1e-2
+    name, rule, lr, images = "cnn", "nesterov", 1e-2, True
     channels: ClassVar[tuple[int, ...]] = (3, 16, 16, 32, 32, 64, 64)
     side: ClassVar[int] = 32
     classes: ClassVar[int] = 10
@@ -101,38 +102,38 @@ class CNNStep(Step):
         return x.mean((2, 3)) @ weight.T + bias, statistics
 
 
+@dataclasses.dataclass
 class ResNetStep(CNNStep):
     """ResNet-20 of `xpnet train cifar10 --model resnet` (He et al., 2016, section 4.2), same pictures."""
 
     name = "resnet20"
+    blocks: int = 3  # a stage
     tolerance: ClassVar[dict[str, float]] = {"losses": 1e-3, "change": 5e-2}
     numpy = None  # type: ignore[assignment]
 
     @property
     def convolutions(self) -> list[tuple[int, int, int]]:
         """(inputs, outputs, side) of those with 3x3 windows; the shortcuts are a hundredth of the work."""
-        pairs = [(3, 16, 0)] + [(16, 16, 0)] * 6 + [(16, 32, 1)] + [(32, 32, 1)] * 5 + [(32, 64, 2)]
-        return [(a, b, self.side >> halved) for a, b, halved in [*pairs, *[(64, 64, 2)] * 5]]
+        widths = [16 << stage for stage in range(3) for _ in range(2 * self.blocks)]
+        pairs = [(self.channels[0], 16), *zip([16, *widths], widths, strict=False)]
+        return [(a, b, self.side * 16 // b) for a, b in pairs]
 
     def shared(self, rng: np.random.Generator) -> Arrays:
         import xpnet
 
         with xpnet.use_backend("numpy"):
             xpnet.manual_seed(0)
-            model = xpnet.nn.small_resnet(self.classes)
-            return {"parameters": [np.array(p.data) for p in model.parameters()]}
+            return {"parameters": [np.array(p.data) for p in self.model().parameters()]}
 
     def reference(self, inputs: Inputs) -> Mapping[str, Any]:
         """PyTorch's on the CPU, in float64: there is no hand-written one."""
         sets = [{**s, "x": s["x"].astype(np.float64)} for s in inputs.sets[:CHECKED_SETS]]
         return self.torch(Inputs(inputs.shared, sets), TorchColumn("cpu")).results()
 
-    def xpnet(self, inputs: Inputs, column: Column) -> Program:
-        import xpnet.functional as F
-        from xpnet import nn, optim
+    def model(self) -> Any:
+        from xpnet import nn
 
-        model = nn.small_resnet(self.classes)
-        return self._tape(inputs, column, model, optim, lambda x, y: F.cross_entropy(model(x), y))
+        return nn.small_resnet(self.classes, blocks=self.blocks)
 
     def torch(self, inputs: Inputs, column: Column) -> Program:
         import torch
@@ -153,7 +154,7 @@ class ResNetStep(CNNStep):
 
         layers, width = [*conv(self.channels[0], 16), nn.ReLU()], 16
         for stage in range(3):
-            for block in range(3):
+            for block in range(self.blocks):
                 layers += [Residual(width, 16 << stage, 2 if stage and not block else 1), nn.ReLU()]
                 width = 16 << stage
         layers += [nn.AvgPool2d(self.side // 4), nn.Flatten(), nn.Linear(width, self.classes)]
@@ -175,7 +176,7 @@ class ResNetStep(CNNStep):
 
         x = jax.nn.relu(normed(x))
         for stage in range(3):
-            for block in range(3):
+            for block in range(self.blocks):
                 stride = 2 if stage and not block else 1
                 y = normed(jax.nn.relu(normed(x, stride)))
                 x = jax.nn.relu(y + (normed(x, stride) if stride > 1 else x))

@@ -72,6 +72,7 @@ class Step(Case):
     ) -> Program:
         for p, value in zip(model.parameters(), inputs.shared["parameters"], strict=True):
             p.data[...] = column.array(value)
+        model = column.laid_out(model)
         # PyTorch's Adam counts on the host, unless it is told that its step will be a graph
         counts = column.library == "torch" and getattr(column, "captured", False) and self.rule == "adam"
         optimizer = self.optimizer(optim, model, **({"capturable": True} if counts else {}))
@@ -89,11 +90,17 @@ class Step(Case):
         run = lambda i: whole(*sets[i])
         return self.program(inputs, column, run, lambda: list(model.parameters()))
 
+    def model(self) -> Any:
+        """The network in xpnet."""
+        from xpnet import nn
+
+        return nn.Sequential(*self.network(nn))
+
     def xpnet(self, inputs: Inputs, column: Column) -> Program:
         import xpnet.functional as F
-        from xpnet import nn, optim
+        from xpnet import optim
 
-        model = nn.Sequential(*self.network(nn))
+        model = self.model()
         return self._tape(inputs, column, model, optim, lambda x, y: F.cross_entropy(model(x), y))
 
     def torch(self, inputs: Inputs, column: Column) -> Program:

@@ -25,6 +25,7 @@ class Column:
     title: str
     steps_only: bool = False  # whether it differs from another column in whole training steps alone
     precision: str = "float32"  # of products of float32 numbers: "float32", "tf32", or "bf16" for autocast
+    channels_last: bool = False  # whether images keep the channels of a pixel side by side
     library: ClassVar[str] = ""
     library_title: ClassVar[str] = ""
     device: str = "cpu"
@@ -68,6 +69,10 @@ class Column:
     def whole(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """What the column makes of a whole training step, a function of arrays: one launch, say."""
         return step
+
+    def laid_out(self, model: Any) -> Any:
+        """The same model, whose images lie as the column wants."""
+        return model.to(memory_format="channels_last") if self.channels_last else model
 
     def seconds(self, run: Callable[[int], Any], indices: Sequence[int]) -> float:
         """The time of one `run` after the other, until the last has finished."""

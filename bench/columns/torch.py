@@ -20,6 +20,7 @@ class TorchColumn(Column):
         mode: of that.
         captured: whether training steps are CUDA graphs, as PyTorch's notes on CUDA write them.
         precision: of products: "float32", "tf32", or "bf16", which is `torch.autocast`.
+        channels_last: whether images are.
     """
 
     library, library_title = "torch", "PyTorch"
@@ -31,11 +32,13 @@ class TorchColumn(Column):
         mode: str = "default",
         captured: bool = False,
         precision: str = "float32",
+        channels_last: bool = False,
     ) -> None:
         self.device, self.compiled, self.mode = device, compiled, mode
-        self.captured, self.precision = captured, precision
+        self.captured, self.precision, self.channels_last = captured, precision, channels_last
         ways = [*([mode] if mode != "default" else []), *(["captured"] if captured else [])]
         ways += [precision] if precision != "float32" else []
+        ways += ["channels_last"] if channels_last else []
         name = "compile" if compiled else "torch"
         self.key = "-".join([name, *(["cuda"] if device == "cuda" else []), *ways])
         title = ("torch.compile" if compiled else "torch eager") + f" on {device}"
@@ -83,7 +86,14 @@ class TorchColumn(Column):
     def array(self, host: np.ndarray) -> Any:
         import torch
 
-        return torch.from_numpy(host).to(self.device)
+        array = torch.from_numpy(host).to(self.device)
+        last = self.channels_last and array.ndim == 4
+        return array.contiguous(memory_format=torch.channels_last) if last else array
+
+    def laid_out(self, model: Any) -> Any:
+        import torch
+
+        return model.to(memory_format=torch.channels_last) if self.channels_last else model
 
     def host(self, array: Any) -> np.ndarray:
         return array.detach().cpu().numpy()

@@ -19,14 +19,24 @@ class XpnetColumn(Column):
         fused: whether kernels run.
         captured: whether training steps are captured, with `xpnet.capture`.
         precision: of products: "float32", "tf32", or "bf16", which is `xpnet.autocast`.
+        channels_last: whether images are.
     """
 
     library = library_title = "xpnet"
 
-    def __init__(self, backend: str, fused: bool, captured: bool = False, precision: str = "float32") -> None:
+    def __init__(
+        self,
+        backend: str,
+        fused: bool,
+        captured: bool = False,
+        precision: str = "float32",
+        channels_last: bool = False,
+    ) -> None:
         self.backend, self.fused, self.captured, self.precision = backend, fused, captured, precision
+        self.channels_last = channels_last
         self.device = "cuda" if backend == "cupy" else "cpu"
         ways = {"unfused": not fused, "captured": captured, precision: precision != "float32"}
+        ways["channels_last"] = channels_last
         chosen = [way for way, given in ways.items() if given]
         self.key = "-".join(["xpnet", *(["cupy"] if backend == "cupy" else []), *chosen])
         titles = {"unfused": "fused kernels off", "captured": "captured steps"}

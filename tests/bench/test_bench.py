@@ -8,10 +8,13 @@ import os
 import numpy as np
 import pytest
 
-from bench import limits, machine, report, results, rounds
+from bench import device, limits, machine, report, results, rounds
 from bench.__main__ import main
 from bench.cases import cases
+from bench.cases.base import NotExpressibleError
 from bench.cases.dropout import Dropout
+from bench.cases.networks import CNNStep
+from bench.cases.steps import TinyMLP
 from bench.columns import NumpyColumn, TorchColumn, XpnetColumn, all_columns, base, select
 from bench.goals import GOALS, Goal
 from bench.measure import measure
@@ -192,6 +195,35 @@ def test_the_hand_written_steps_agree_with_xpnet():
                 assert case.checked().verify(case.checked().build(column, inputs).results(), reference) <= 1
 
 
+class Seen(CNNStep):
+    """Its model and the images of its first step are kept."""
+
+    def _tape(self, inputs, column, model, optim, loss_of):
+        def look(x, y):
+            self.seen = model, x
+            return loss_of(x, y)
+
+        return super()._tape(inputs, column, model, optim, look)
+
+
+def test_columns_lay_images_out():
+    torch = pytest.importorskip("torch")
+    case = Seen(2)
+    inputs = make_inputs(case, 3)
+    reference = case.reference(inputs)
+    ours, peer = XpnetColumn("numpy", fused=True, channels_last=True), TorchColumn("cpu", channels_last=True)
+    assert case.verify(case.build(ours, inputs).results(), reference) <= 1
+    model, _ = case.seen
+    assert {m.memory_format for m in model.modules() if hasattr(m, "memory_format")} == {"channels_last"}
+    assert case.verify(case.build(peer, inputs).results(), reference) <= 1
+    model, x = case.seen
+    for images in (x, model[0].weight):
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert not images.is_contiguous()
+    with pytest.raises(NotExpressibleError, match="no network of images"):
+        TinyMLP(2).build(peer, inputs)
+
+
 # ---- goals, comparison, history ---------------------------------------------------------------------------
 
 
@@ -203,6 +235,14 @@ def test_goals_name_cases_and_columns_that_exist():
         else:
             assert any(key.startswith(goal.cases) for key in keys)
         assert {goal.column, goal.against or goal.column} <= known
+
+
+def test_a_device_s_run_measures_what_its_goals_name():
+    keys = {c.key for c in device.cases(tiny=False)}
+    columns = {"xpnet-cupy", "torch-cuda", *(c.key for c in device.step_columns())}
+    for goal in (g for g in GOALS if g.column.startswith("xpnet-cupy")):
+        assert goal.case in keys
+        assert {goal.column, goal.against or goal.column} <= columns
 
 
 def test_the_floor_of_a_column_is_that_of_its_products():

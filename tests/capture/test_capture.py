@@ -1,6 +1,7 @@
 """Captured steps: the same bits as without, what a replay asks of the device, and what is refused."""
 
 import gc
+import os
 import warnings
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 import xpnet
 from bench.cases.base import Inputs
-from bench.cases.networks import CNNStep
+from bench.cases.networks import CNNStep, ResNetStep
 from bench.cases.steps import BatchNormDropoutMLP, CifarMLP, MnistMLP, TinyMLP
 from xpnet import functional as F
 from xpnet import nn, optim
@@ -128,19 +129,26 @@ def test_16_bit_models_with_float32_masters():
     assert_same(run(True), run(False))
 
 
-CASES = [TinyMLP(32), MnistMLP(16), BatchNormDropoutMLP(16), CifarMLP(2), CNNStep(2)]
+CASES = [  # and steps of each, where not all take 200
+    (TinyMLP(32), 200),
+    (MnistMLP(16), 50),
+    (BatchNormDropoutMLP(16), 50),
+    (CifarMLP(2), 20),
+    (CNNStep(2), 20),
+    (ResNetStep(2, blocks=1), 10),
+]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
-def test_the_benchmarks_networks(case):
-    """Steps of the same bits (200 of the small one), the last of which asks for one graph and one copy."""
+@pytest.mark.parametrize(("case", "steps"), [pytest.param(*c, id=c[0].name) for c in CASES])
+def test_the_benchmarks_networks(case, steps):
+    """Steps of the same bits, the last of which asks for one graph and one copy; XP_LADDER=1: 200 of each."""
     rng = np.random.default_rng(0)
     shared, sets = case.shared(rng), [case.inputs(rng) for _ in range(4)]
-    steps = 20 if isinstance(case, CifarMLP) else 200 if isinstance(case, TinyMLP) else 50
+    steps = 200 if "XP_LADDER" in os.environ else steps
 
     def run(captured):
         xpnet.manual_seed(0)
-        model = nn.Sequential(*case.network(nn))
+        model = case.model()
         for p, value in zip(model.parameters(), Inputs(shared, sets).shared["parameters"], strict=True):
             p.data[...] = xpnet.asarray(value)
         step = training(model, case.optimizer(optim, model))
@@ -192,8 +200,15 @@ def fitted(tmp_path, captured, epochs=6, resume=None, weighted=True, **options):
     loss = lambda z, y: F.cross_entropy(z, y, weight=weight if weighted else None)
     trainer = Trainer(model, loss, optimizer, callbacks, capture=captured, **options)
     history = trainer.fit(DataLoader(data, 16), data, epochs=epochs, resume=resume)
+    assert made(trainer) == captured
     kept = {name: history[name] for name in ("train_loss", "val_loss", "val_accuracy", "lr")}
     return kept, [to_numpy(v) for v in model.state_dict().values()], xpnet.random.generator_state()
+
+
+def made(trainer):
+    """Whether a graph has been made of the work of a Trainer."""
+    work = trainer.train_step.captured
+    return work is not None and work._captured is not None and work._captured.graphs > 0
 
 
 @pytest.mark.parametrize(

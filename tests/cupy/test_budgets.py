@@ -11,7 +11,7 @@ import pytest
 
 import xpnet
 from bench.cases.base import Inputs
-from bench.cases.networks import CNNStep
+from bench.cases.networks import CNNStep, ResNetStep
 from bench.cases.steps import BatchNormDropoutMLP, CifarMLP, MnistMLP, TinyMLP
 from bench.columns import XpnetColumn
 from xpnet import functional as F
@@ -25,6 +25,7 @@ LAUNCHES = [
     (CifarMLP(256), 10),
     (CNNStep(8), 46),
     (CNNStep(32), 46),
+    (ResNetStep(8, blocks=1), 63),
     pytest.param(
         CNNStep(128), 51, marks=pytest.mark.skipif("XP_LADDER" not in os.environ, reason="takes a minute")
     ),

@@ -23,11 +23,12 @@ from xpnet.parallel.communicator import Communicator, NCCLCommunicator
 from xpnet.parallel.reducer import Reducer
 from xpnet.train import GradientClipping, Trainer
 
+ml_dtypes = pytest.importorskip("ml_dtypes")
 cpucuda = pytest.importorskip("cpucuda")
 cupy = pytest.importorskip("cupy")
 pytestmark = pytest.mark.host
 
-RANKS, TYPES = 2, {7: np.float32, 8: np.float64, 6: np.float16}
+RANKS, TYPES = 2, {7: np.float32, 8: np.float64, 6: np.float16, 9: ml_dtypes.bfloat16}
 CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 touch = cupy.ElementwiseKernel("", "T x", "x = x", "read_and_write")
 
@@ -102,8 +103,9 @@ class Rank(NCCLCommunicator):
         self.rank, self.size, self.gradients, self.requests = rank, RANKS, gradients, []
         self.cupy = cupy
         self.nccl = SimpleNamespace(
-            NCCL_SUM=0, NCCL_FLOAT32=7, NCCL_FLOAT64=8, NCCL_FLOAT16=6, groupStart=int, groupEnd=int
-        )
+            NCCL_SUM=0, NCCL_FLOAT32=7, NCCL_FLOAT64=8, NCCL_FLOAT16=6, NCCL_BFLOAT16=9,
+            groupStart=int, groupEnd=int,
+        )  # fmt: skip
         self.mpi = SimpleNamespace(MAX=max, Request=SimpleNamespace(Waitall=lambda requests: None))
         self.world = SimpleNamespace(
             allreduce=lambda value, op=sum: op(meeting.all(rank, value)),
@@ -174,6 +176,7 @@ OPTIONS = {
     "shared moments": {"shared": True},
     "synchronized": {"synchronized": True},
     "float16": {"gradients": "float16"},
+    "bfloat16": {"gradients": "bfloat16"},
 }
 
 

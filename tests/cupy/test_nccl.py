@@ -12,11 +12,12 @@ from xpnet import functional as F
 from xpnet import nn, optim, parallel, to_numpy
 from xpnet.parallel.reducer import Reducer
 
+ml_dtypes = pytest.importorskip("ml_dtypes")
 cpucuda = pytest.importorskip("cpucuda")
 cupy = pytest.importorskip("cupy")
 pytestmark = pytest.mark.host
 
-TYPES = {7: np.float32, 8: np.float64, 6: np.float16}
+TYPES = {7: np.float32, 8: np.float64, 6: np.float16, 9: ml_dtypes.bfloat16}  # ncclDataType_t
 
 
 class Group:
@@ -48,7 +49,7 @@ def connected(monkeypatch):
     """A communicator of two, of which this is rank 0."""
     nccl = SimpleNamespace(
         NcclCommunicator=Group, get_unique_id=lambda: (1, 2), NCCL_SUM=0, groupStart=lambda: None,
-        groupEnd=lambda: None, NCCL_FLOAT32=7, NCCL_FLOAT64=8, NCCL_FLOAT16=6,
+        groupEnd=lambda: None, NCCL_FLOAT32=7, NCCL_FLOAT64=8, NCCL_FLOAT16=6, NCCL_BFLOAT16=9,
     )  # fmt: skip
     world = SimpleNamespace(rank=0, size=2, bcast=lambda value: value)
     mpi = SimpleNamespace(COMM_WORLD=world, IN_PLACE=None, Request=SimpleNamespace(Waitall=lambda r: None))
@@ -87,13 +88,13 @@ def step_of(group, shared=False):
     return step, model
 
 
-@pytest.mark.parametrize("gradients", [None, "float16"])
+@pytest.mark.parametrize("gradients", [None, "float16", "bf16"])
 def test_chunks_leave_on_a_stream_of_their_own_without_a_wait(connected, gradients):
     group = connected(gradients=gradients)
     step, model = step_of(group)
     alone, _ = step_of(None)
-    tolerance = 0 if gradients is None else 1e-3
-    np.testing.assert_allclose(to_numpy(step()), 2 * to_numpy(alone()), rtol=tolerance, atol=tolerance)
+    sent = {None: np.float32, "float16": np.float16, "bf16": ml_dtypes.bfloat16}[gradients]
+    np.testing.assert_array_equal(to_numpy(step()), 2 * to_numpy(alone()).astype(sent).astype(np.float32))
     group.group.calls.clear()
     with cpucuda.count(places=True) as n:
         step()

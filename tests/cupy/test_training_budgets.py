@@ -79,17 +79,44 @@ CASES = {  # launches and products of one update
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_an_update_does_not_wait(name, cpucuda):
-    make, data, options, launches = CASES[name]
-    model, count = make(), Count(cpucuda)
+# launches of one update outside of its graphs, and copies: of the batch into them, of results out of them
+CAPTURED = {  # not "by hand", which makes its own updates
+    "batches": (0, 7),
+    "loader": (2, 7),  # rows of x and of y
+    "pair": (0, 8),
+    "own step": (0, 7),
+    "average": (3, 7),  # the body of average_step
+    "accumulate": (0, 18),
+}
+
+
+def updated(name, cpucuda, **more):
+    """The counts of one update, and the Trainer that made it."""
+    make, data, options, _ = CASES[name]
+    model, count, options = make(), Count(cpucuda), options | more
     callbacks = [*options.pop("callbacks", ()), count]
     trainer = Trainer(model, F.cross_entropy, optim.Adam(model), callbacks, **options)
     trainer.fit(data(), epochs=2)
-    n = count.found
+    return count.found, trainer
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_update_does_not_wait(name, cpucuda):
+    n, _ = updated(name, cpucuda)
     assert n.synchronisations == n.device_to_host == 0, n
     assert n.host_to_device <= 1, n
+    assert n.launches + n.products <= CASES[name][-1], n
+
+
+@pytest.mark.parametrize("name", CAPTURED)
+def test_a_captured_update_is_one_launch_a_batch(name, cpucuda):
+    n, trainer = updated(name, cpucuda, capture=True)
+    launches, copies = CAPTURED[name]
+    assert n.graphs == trainer.accumulate, n
+    assert n.synchronisations == n.device_to_host == 0, n
+    assert n.host_to_device <= n.graphs, n  # the numbers of the step
     assert n.launches + n.products <= launches, n
+    assert n.device_to_device <= copies, n
 
 
 def test_loss_scaling_does_not_wait(cpucuda):

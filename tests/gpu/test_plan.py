@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bench import device
-from tests.gpu import plan, smoke
+from tests.gpu import first_step, plan, smoke
 from tests.gpu.__main__ import Call
 from tests.gpu.plan import CALL, PLAN, Stage
 from xpnet import functional as F
@@ -226,3 +226,13 @@ def test_the_benchmark_checks_on_the_device(monkeypatch: pytest.MonkeyPatch, rig
     assert norm["to_torch"] is None
     assert ("seconds" in loss) == right
     assert right or "WRONG RESULT" in loss["missing"]
+
+
+def test_a_first_step_is_judged_by_its_goal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_step, "DRY", False)
+    assert first_step.judged("cold", 4.9) == "; goal 5 s met"
+    assert first_step.judged("cold", 5.1) == "; goal 5 s MISSED"
+    assert first_step.judged("warm", 0.5) == "; goal 0.5 s met"
+    assert first_step.judged("warm", 0.6) == "; goal 0.5 s MISSED"
+    monkeypatch.setattr(first_step, "DRY", True)
+    assert first_step.judged("cold", 9.0) == ""

@@ -535,6 +535,8 @@ def test_plan_of_known_sizes() -> None:
     )
     assert (first, middle, late) == (IN_GRID, IN_CLUSTER, IN_BLOCK)
     assert plan(Shape(ELEMENTS["float32"], False, 256, 64, 224 * 224, True), 1, 90, 132).group == TWO
+    few = plan(Shape(ELEMENTS["float32"], False, 32, 64, 28 * 28, True), 1, 90, 132)
+    assert (few.group, few.grid) == (IN_CLUSTER, 8 * 64)  # a block each would leave half of the device idle
 
 
 def test_offsets_beyond_32_bits(launch: Launch) -> None:

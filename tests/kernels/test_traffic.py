@@ -1,13 +1,14 @@
 """Every fused kernel moves the bytes that it must, and no more: each large array once.
 
 Counted on the emulator, in optimized code (tests/emulator/traffic.py). `FLOORS` says for each op how often
-its data go over the bus, forward and backward, in multiples of the bytes of x. What is small beside x
-(weights, statistics, sums of blocks) comes from the caches and is left out.
+its data go over the bus, forward and backward, in multiples of the bytes of x, of float32 and float16. What
+is small beside x (weights, statistics, sums of blocks) comes from the caches and is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -17,15 +18,19 @@ import pytest
 
 from tests.emulator import build
 from tests.emulator.traffic import traffic
+from xpnet import cuda
 from xpnet.core.random import Key
 from xpnet.cuda import (
     activations,
+    attention,
     batch_norm,
+    convolution,
     cross_entropy,
     dropout,
     embedding,
     gates,
     gradients,
+    labels,
     masked_softmax,
     optimizers,
     pooling,
@@ -45,6 +50,7 @@ class Floor(NamedTuple):
         forward: read and written.
         backward: likewise; None if there is none.
         why: what more it moves than each array once, and why.
+        half: forward in float16, where labels and sums of 32 bits and more are larger beside x.
     """
 
     run: Callable[[np.ndarray], Any]
@@ -52,6 +58,7 @@ class Floor(NamedTuple):
     forward: float
     backward: float | None = None
     why: str = ""
+    half: float | None = None
 
 
 def ones(n: int, like: np.ndarray) -> np.ndarray:
@@ -94,7 +101,30 @@ def losses(x: np.ndarray, **options: Any) -> Any:
     return value, None
 
 
-WIDE, ROWS, IMAGES, PLANES = (40, 1024), (8192, 64), (8, 16, 8, 8), (64, 8, 16, 16)
+def slopes(x: np.ndarray) -> tuple[np.ndarray, None]:
+    """Of scores, which are float32."""
+    w = x.astype(np.float32)
+    return masked_softmax.scores_gradient(w, w.copy(), w[:, :1].copy()), None
+
+
+def words(x: np.ndarray) -> tuple[Any, None]:
+    """Four of 64 bits for each counter of as many."""
+    return dropout.philox(np.arange(x.size), Key(1, 2, 3)), None
+
+
+def convolved(taps: int, groups: int = 1) -> Callable[[np.ndarray], Any]:
+    """As many channels out as in."""
+
+    def run(x: np.ndarray) -> Any:
+        weight = np.ones((x.shape[1], x.shape[1] // groups, taps, taps), x.dtype)
+        y, pullback = convolution.conv2d(x, weight, None, 1, taps // 2, 1, groups)
+        return y, lambda dy: [each(None) for each in pullback(dy)[:2]]
+
+    return run
+
+
+WIDE, ROWS, IMAGES, PLANES = (40, 1024), (16384, 64), (8, 16, 8, 8), (64, 8, 16, 16)
+TWO_PRODUCTS = "dy twice: for dx and for the gradient of the weight"
 FLOORS: dict[str, Floor] = {
     "relu": Floor(activations.relu, WIDE, 2, 3),
     "gelu": Floor(activations.gelu, WIDE, 2, 3),
@@ -135,6 +165,15 @@ FLOORS: dict[str, Floor] = {
         (4096, 10),
         2.5,
         why="labels (0.2) twice, as the mean must know how many count; the label's logit (0.1)",
+        half=3.3,  # labels twice the share, and the losses, which are written and added up
+    ),
+    "cross entropy of long rows": Floor(losses, (4, 16384), 2),
+    "cross entropy of very long rows": Floor(losses, (2, 1 << 19), 3, why="x twice: no row fits on the chip"),
+    "cross entropy of few logits": Floor(
+        losses,
+        (256, 32),
+        4,
+        why="one block keeps no row and reads it three times, of a cache after the first",
     ),
     "sum of squares": Floor(lambda x: (gradients.sum_of_squares(x), None), WIDE, 1),
     "clipping": Floor(lambda x: (gradients.clip_to_norm(x, np.array(100.0, np.float32), 1.0), None), WIDE, 2),
@@ -152,36 +191,84 @@ FLOORS: dict[str, Floor] = {
     "embedding": Floor(lambda x: embedding.take(x, np.arange(len(x)), None), WIDE, 2, 2),
     "max pooling": Floor(lambda x: pooling.max_pool2d(x, 2), PLANES, 1 + 1 / 4, 1 + 1 / 4),
     "average pooling": Floor(lambda x: pooling.avg_pool2d(x, 2), PLANES, 1 + 1 / 4, 1 + 1 / 4),
+    "global average pooling": Floor(pooling.global_avg_pool2d, PLANES, 1, 1),
     "attention's weights": Floor(
-        lambda x: (masked_softmax.attention_weights(x, 1.0), None), (2, 2, 16, 256), 2
+        lambda x: (masked_softmax.attention_weights(x, 1.0), None), (2, 2, 16, 256), 2, half=3
+    ),
+    "its gradient": Floor(slopes, WIDE, 3, half=6),
+    "attention": Floor(
+        lambda x: attention.attention(x, x.copy(), x.copy()),
+        (1, 2, 32, 64),
+        4,
+        13,
+        "q, k, v and dy by both kernels, q by one twice; all once more for each 32 rows of the other side",
+    ),
+    "convolution, 1x1": Floor(convolved(1), PLANES, 2, 4, TWO_PRODUCTS),
+    "convolution, a channel each": Floor(convolved(3, PLANES[1]), PLANES, 2, 4, TWO_PRODUCTS),
+    "look for what is not finite": Floor(
+        lambda x: (optimizers.look(x, np.zeros(8, np.float32)), None), WIDE, 1
+    ),
+    "random words": Floor(words, WIDE, 10, half=20),
+    "labels": Floor(
+        lambda x: labels.check_labels(np.arange(x.size), x.dtype, 9000, None, 0), (8192,), 5, half=9
     ),
 }
 
 
-@pytest.mark.parametrize("name", FLOORS)
-def test_moves_its_floor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+UNCOUNTED = {"adapt": "ten numbers of a loss scaler"}
+WITHOUT = {  # launchers
+    "gemm": "products are cuBLASLt's",
+    "linear_activation": "a product, and what bias and activation launch",
+}
+
+
+@cache
+def counted(name: str, dtype: str) -> tuple[list[float], set[str]]:
+    """What an op moves forward and backward, in multiples of the bytes of x, and the kernels that do."""
+    floor = FLOORS[name]
+    x = np.random.default_rng(0).standard_normal(floor.shape).astype(dtype)
+    moved, kernels = [], set()
+    with traffic() as seen:
+
+        def add() -> None:
+            moved.append(sum(m.loaded + m.stored for m in seen if m.size > x.nbytes // 8) / x.nbytes)
+            kernels.update(m.kernel.partition("<")[0] for m in seen)
+            seen.clear()
+
+        made = floor.run(x)
+        assert made is not NotImplemented
+        add()
+        if floor.backward is not None:
+            made[1](np.ones_like(made[0]))
+            add()
+    return moved, kernels
+
+
+@pytest.fixture
+def counts() -> None:
     if (reason := build.missing()) is not None:
         pytest.skip(reason)
     if build.SANITIZER:
         pytest.skip("a sanitizer's own calls take the place of those that count")
+
+
+@pytest.mark.usefixtures("counts")
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("name", FLOORS)
+def test_moves_its_floor(name: str, dtype: str) -> None:
     floor = FLOORS[name]
-    x = np.random.default_rng(0).standard_normal(floor.shape).astype(np.float32)
-    small = x.nbytes // 8
+    forward = floor.half if dtype == "float16" and floor.half is not None else floor.forward
+    want = [forward] if floor.backward is None else [forward, floor.backward]
+    assert counted(name, dtype)[0] == pytest.approx(want, abs=1e-3)
 
-    def moved() -> float:
-        total = sum(m.loaded + m.stored for m in seen if m.size > small) / x.nbytes
-        seen.clear()
-        return total
 
-    with traffic() as seen:
-        made = floor.run(x)
-        assert made is not NotImplemented
-        assert moved() == pytest.approx(floor.forward, abs=1e-3), seen
-        if floor.backward is None:
-            return
-        dy = np.ones_like(made[0])
-        made[1](dy)
-        assert moved() == pytest.approx(floor.backward, abs=1e-3)
+@pytest.mark.usefixtures("counts")
+def test_every_kernel_has_a_floor_or_a_reason() -> None:
+    names = {name.partition("<")[0] for names in cuda.instances(90).values() for name in names}
+    seen = set().union(*(counted(name, "float32")[1] for name in FLOORS))
+    assert names - seen == set(UNCOUNTED)
+    without = {m.__name__.rpartition(".")[2] for m in cuda.launchers() if not m.instances(90)}
+    assert without == set(WITHOUT)
 
 
 def test_the_page_says_what_moves_more() -> None:
