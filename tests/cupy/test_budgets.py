@@ -27,7 +27,7 @@ LAUNCHES = [
     (CNNStep(32), 46),
     (ResNetStep(8, blocks=1), 63),
     pytest.param(
-        CNNStep(128), 51, marks=pytest.mark.skipif("XP_LADDER" not in os.environ, reason="takes a minute")
+        CNNStep(128), 50, marks=pytest.mark.skipif("XP_LADDER" not in os.environ, reason="takes a minute")
     ),
 ]
 
