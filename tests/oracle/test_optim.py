@@ -659,8 +659,9 @@ def test_lbfgs_is_pytorchs(options, start):
             close(p.numpy(), q.detach().numpy(), 1e-7)  # a bracket's ends are decided by the last bits
     close(*np.array(losses).T, 1e-7)
     state = rules[1].state[theirs[0]]
-    assert rules[0].state_dict()["lbfgs"]["iterations"] == state["n_iter"]
-    assert rules[0].state_dict()["lbfgs"]["evaluations"] == state["func_evals"] == counts[0]
+    mine = rules[0].state_dict()["state"][0]
+    assert mine["n_iter"] == state["n_iter"]
+    assert mine["func_evals"] == state["func_evals"] == counts[0]
 
 
 def test_lbfgs_finds_the_minimum_and_goes_on_from_its_state():
@@ -712,3 +713,61 @@ def test_adafactor_keeps_rows_and_columns():
     ours.step()
     theirs.step()
     pair.compare()
+
+
+@pytest.mark.parametrize("line_search", [None, "strong_wolfe"])
+def test_lbfgs_goes_on_from_pytorchs_state_and_back(line_search):
+    from xpnet.io.torch import torch_state_dict
+
+    options = {"lr": 0.3, "max_iter": 3, "line_search_fn": line_search}
+
+    def made(kind, p):
+        rule = kind([p], **options)
+
+        def closure():
+            rule.zero_grad()
+            loss = ((p - 1) ** 4).sum() + (p**2).sum() * 0.3
+            loss.backward()
+            return loss
+
+        return rule, closure
+
+    def ours(values):
+        p = xpnet.nn.Parameter(xpnet.asarray(np.array(values)))
+        return p, *made(optim.LBFGS, p)
+
+    def theirs(values):
+        p = torch.nn.Parameter(torch.tensor(np.array(values)))
+        return p, *made(torch.optim.LBFGS, p)
+
+    p, rule, closure = theirs(np.random.default_rng(0).normal(size=(4, 3)))
+    for _ in range(3):
+        rule.step(closure)
+    q, mine, mine_closure = ours(p.detach().numpy())
+    mine.load_state_dict(rule.state_dict())
+    for _ in range(2):
+        rule.step(closure)
+        mine.step(mine_closure)
+    np.testing.assert_allclose(xpnet.to_numpy(q.data), p.detach().numpy(), rtol=1e-10)
+    r, back, back_closure = theirs(xpnet.to_numpy(q.data))
+    back.load_state_dict(torch_state_dict(mine))
+    for _ in range(2):
+        back.step(back_closure)
+        mine.step(mine_closure)
+    np.testing.assert_allclose(xpnet.to_numpy(q.data), r.detach().numpy(), rtol=1e-10)
+    with pytest.raises(ValueError, match=r"LBFGS: the state has vectors of \(12,\), expected \(2,\)"):
+        ours(np.ones(2))[1].load_state_dict(rule.state_dict())
+
+
+def test_a_loaded_state_is_not_pytorchs_own_memory():
+    p = torch.nn.Parameter(torch.ones(3, 3, dtype=torch.float64))
+    rule = torch.optim.SGD([p], lr=0.1, momentum=0.9)
+    p.grad = torch.ones_like(p)
+    rule.step()
+    q = xpnet.nn.Parameter(xpnet.asarray(p.detach().numpy().copy()))
+    mine = optim.SGD([q], lr=0.1, momentum=0.9)
+    mine.load_state_dict(rule.state_dict())
+    rule.step()
+    q.grad = xpnet.asarray(np.ones((3, 3)))
+    mine.step()
+    np.testing.assert_allclose(xpnet.to_numpy(q.data), p.detach().numpy(), rtol=1e-12)

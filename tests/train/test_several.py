@@ -404,3 +404,11 @@ def test_mistakes_of_several_losses_are_named():
     with pytest.raises(ValueError, match="output and target 'size' have no loss"):
         trainer.fit((x, y), epochs=1)
     trainer.fit((x, {"kind": y["kind"]}), epochs=1)  # an output that nobody has a target of
+
+
+def test_it_is_no_loss():
+    """It looks at the run: Trainer says where it belongs."""
+    model = nn.Linear(2, 1)
+    several = SeveralLosses({"a": F.mse_loss})
+    with pytest.raises(TypeError, match="Trainer: SeveralLosses is a step: pass it as step="):
+        Trainer(model, several, optim.SGD(model))

@@ -153,7 +153,12 @@ def maps_of(
     if min((*sizes, *shape[2:])) < 1:
         raise ValueError(f"{name}: sizes must be at least 1, got {tuple(shape[2:])} and {tuple(sizes)}")
     ratio = scale_factor is None or recompute_scale_factor or own == "mean"
-    scales = [n / m if ratio else 1 / s for n, m, s in zip(shape[2:], sizes, each, strict=True)]
+    # the factor is forgotten where PyTorch on a CPU does so: in linear modes, and in nearest of images
+    images = own == "nearest" and axes == 2
+    simple = lambda n, m: (m == n and (images or own == "linear")) or (m == 2 * n and images)
+    scales = [
+        n / m if ratio or simple(n, m) else 1 / s for n, m, s in zip(shape[2:], sizes, each, strict=True)
+    ]
     return tuple(
         Map(own, n, m, s, bool(align_corners), bool(antialias))
         for n, m, s in zip(shape[2:], sizes, scales, strict=True)

@@ -59,6 +59,14 @@ class _Around(Optimizer):
         """Train more parameters."""
         self.optimizer.add_param_group(group)
 
+    def state_dict(self) -> dict[str, Any]:
+        """That of the other rule."""
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.optimizer.load_state_dict(state)
+
     def settings(self) -> dict[str, Any]:
         """With those of the other rule."""
         own = {k: v for k, v in vars(self).items() if isinstance(v, int | float) and k != "made"}
@@ -125,19 +133,24 @@ class Lookahead(_Around):
 
     def state_dict(self) -> dict[str, Any]:
         """That of the other rule, with the steps made and the slow parameters."""
-        copies = [namespace(a).asarray(a, copy=True) for a in self.slow]
-        return {**self.optimizer.state_dict(), "lookahead": {"made": self.made, "slow": copies}}
+        state = super().state_dict()
+        own = {"made": self.made, "slow": [namespace(a).asarray(a, copy=True) for a in self.slow]}
+        if "lookahead" in state:  # of one within
+            own["within"] = state["lookahead"]
+        return {**state, "lookahead": own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self.optimizer.load_state_dict({k: v for k, v in state.items() if k != "lookahead"})
         own = state.get("lookahead", {"made": 0, "slow": []})
+        rest = {k: v for k, v in state.items() if k != "lookahead"}
+        super().load_state_dict({**rest, "lookahead": own["within"]} if "within" in own else rest)
         self.made = int(own["made"])
         members = members_of(self.optimizer.param_groups)
-        self.slow = [
+        there = [
             asarray(a, dtype_name(widen(p.data).dtype), backend=backend_of(p.data))
             for a, p in zip(own["slow"], members, strict=False)
         ]
+        self.slow = [namespace(a).asarray(a, copy=True) for a in there]  # which steps write to
 
 
 class SAM(_Around):
@@ -178,16 +191,18 @@ class SAM(_Around):
         self.rho, self.adaptive = number("SAM", "rho", rho, 0), adaptive
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Up to where the loss is largest, its gradient there, and a step from where it began."""
+        """Up to where the loss is worst, its gradient there, and a step from where it began."""
         if closure is None:
             raise TypeError("SAM: step needs a closure that computes the loss and its gradients: twice")
         if capturing() is not None:
             refuse("SAM computes the gradients twice in a step")
         loss = closure()
         with no_grad():
-            members = [p for p in members_of(self.optimizer.param_groups) if p.grad is not None]
+            groups = self.optimizer.param_groups
+            members = [p for p in members_of(groups) if p.grad is not None]
             before = [namespace(p.data).asarray(p.data, copy=True) for p in members]
             steps = [widen(p.grad) for p in members]
+            worst = {id(p): -1 if g.get("maximize") else 1 for g in groups for p in g["params"]}
             if self.adaptive:
                 size_of = [widen(p.data) * widen(p.data) for p in members]
                 square = sum((namespace(g).sum(s * g * g) for s, g in zip(size_of, steps, strict=True)), 0.0)
@@ -198,7 +213,7 @@ class SAM(_Around):
                 xp = namespace(square)
                 scale = self.rho / (xp.sqrt(square) + 1e-12)
             for p, step in zip(members, steps, strict=True):
-                p.data = xp.astype(widen(p.data) + scale * step, p.data.dtype)
+                p.data = xp.astype(widen(p.data) + worst[id(p)] * scale * step, p.data.dtype)
         closure()
         for p, old in zip(members, before, strict=True):
             p.data = old

@@ -19,6 +19,18 @@ from xpnet.optim.options import Rate
 _VECTORS = ("direction", "previous_gradient")
 _LISTS = ("steps", "changes")
 _NUMBERS = ("iterations", "evaluations", "length", "scale", "previous_loss")
+_NAMES = {
+    "n_iter": "iterations",
+    "func_evals": "evaluations",
+    "d": "direction",
+    "t": "length",
+    "old_stps": "steps",
+    "old_dirs": "changes",
+    "H_diag": "scale",
+    "prev_flat_grad": "previous_gradient",
+    "prev_loss": "previous_loss",
+}
+"""What PyTorch calls them."""
 
 
 def dot(a: Array, b: Array) -> float:
@@ -192,23 +204,43 @@ class LBFGS(Optimizer):
     # ---- saving ----
 
     def state_dict(self) -> dict[str, Any]:
-        """The group, and under "lbfgs" what is kept of all parameters together."""
-        memory = dict(self._memory)
-        for name in _LISTS:
-            memory[name] = [namespace(a).asarray(a, copy=True) for a in memory[name]]
-        return {**super().state_dict(), "lbfgs": memory}
+        """The group, and as state of its first parameter what is kept of all together, as PyTorch has it."""
+        memory = {theirs: _copied(self._memory[mine]) for theirs, mine in _NAMES.items()}
+        pairs = zip(memory["old_stps"], memory["old_dirs"], strict=True)
+        memory["ro"] = [1 / dot(s, y) for s, y in pairs]
+        return {**super().state_dict(), "state": {0: memory} if memory["func_evals"] else {}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        super().load_state_dict({k: v for k, v in state.items() if k != "lbfgs"})
-        place = backend_of(self.param_groups[0]["params"][0].data)
-        there = lambda a: None if a is None else asarray(a, backend=place)
-        memory = {**_new(), **state.get("lbfgs", {})}
-        for name in _VECTORS:
-            memory[name] = there(memory[name])
-        for name in _LISTS:
-            memory[name] = [there(a) for a in memory[name]]
+        """Restore what `state_dict`, or that of PyTorch's LBFGS, gave."""
+        super().load_state_dict({"state": {}, "param_groups": state["param_groups"]})
+        given: dict[str, Any] = next(iter(state["state"].values()), {})
+        memory = {mine: given[theirs] for theirs, mine in _NAMES.items() if theirs in given}
+        memory |= state.get("lbfgs", {})  # files of older versions
+        place, n = backend_of(self.param_groups[0]["params"][0].data), self._size()
+        for name in _VECTORS + _LISTS:
+            memory[name] = _there(memory.get(name, [] if name in _LISTS else None), place, n)
+        for name in _NUMBERS:
+            number = memory.get(name) or 0.0
+            memory[name] = float(number) if name not in ("iterations", "evaluations") else int(number)
         self._memory = memory
+
+    def _size(self) -> int:
+        return sum(p.size for p in self.param_groups[0]["params"])
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copied(v) for v in value]
+    return namespace(value).asarray(value, copy=True) if hasattr(value, "shape") else value
+
+
+def _there(value: Any, place: Any, n: int) -> Any:
+    """A vector of n, or a list of them, beside the parameters."""
+    if value is None or isinstance(value, list | tuple):
+        return value if value is None else [_there(v, place, n) for v in value]
+    if tuple(value.shape) != (n,):
+        raise ValueError(f"LBFGS: the state has vectors of {tuple(value.shape)}, expected ({n},)")
+    return _copied(asarray(value, backend=place))
 
 
 def _new() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.convert import to_numpy
+from xpnet.core.places import namespace
 from xpnet.optim.chain import Transform
 from xpnet.optim.moments import MASTER, Shapes, State, members_of
 
@@ -72,10 +73,15 @@ def checked(
     return {
         id(members[int(i)]): {
             "step": int(to_numpy(values.get("step", 1))),  # PyTorch's SGD has no count, it has begun
-            **{k: v for k, v in values.items() if k != "step" and v is not None},
+            **{k: _kept(v) for k, v in values.items() if k != "step" and v is not None},
         }
         for i, values in state["state"].items()
     }
+
+
+def _kept(array: Any) -> Any:
+    """A copy: PyTorch's state is the very memory that its optimizer goes on with."""
+    return namespace(array).asarray(array, copy=True)
 
 
 def settings(

@@ -50,6 +50,8 @@ class SeveralLosses:
     ['lr', 'seconds', 'train_kind', 'train_loss', 'train_size']
     """
 
+    is_step = True
+
     def __init__(self, losses: Mapping[str, Loss], weights: Mapping[str, float] | None = None) -> None:
         for name, loss in losses.items():
             if not callable(loss):

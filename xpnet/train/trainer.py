@@ -359,6 +359,8 @@ def _check_parts(model: Any, loss: Any, optimizer: Any, callbacks: Any, metrics:
         raise TypeError("Trainer: loss is None; pass a function of (output, target), or step=")
     if loss is None and not (metrics is None or isinstance(metrics, Mapping)):
         raise TypeError(f"Trainer: {OF_A_STEP}")
+    if getattr(loss, "is_step", False):
+        raise TypeError(f"Trainer: {type(loss).__name__} is a step: pass it as step=, and None as the loss")
     if isinstance(model, type):
         raise TypeError(f"Trainer: model is the class {model.__name__}; pass {model.__name__}(...)")
     if isinstance(loss, type):
