@@ -23,7 +23,7 @@ from xpnet.core.places import backend_of, known_backend
 from xpnet.core.precision import get_matmul_precision
 from xpnet.core.recording import ROOM, CaptureError, Phase, Ranks, Recording
 from xpnet.core.registry import is_enabled
-from xpnet.core.replay import Constant, Program, plain
+from xpnet.core.replay import Constant, Program, plain, shown
 from xpnet.core.tensor import Tensor, array_of
 from xpnet.core.tracing import Traced
 from xpnet.core.trees import mapped
@@ -327,7 +327,7 @@ class _Graph:
             self.written = [i for i, (a, b) in pairs if not self.xp.same_bytes(a, array_of(b))]
         for i in self.written:
             array_of(leaves[i])[...] = self.inputs[i]
-        return mapped(self._copy, self.result)
+        return shown(self.result, self.xp.copied)
 
     @staticmethod
     def _known(leaf: Any) -> None:
@@ -336,13 +336,6 @@ class _Graph:
                 f"it returns {leaf!r}, a {type(leaf).__name__}, which would stay that of the first call; "
                 "return arrays"
             )
-
-    def _copy(self, leaf: Any) -> Any:
-        """The result is the caller's to keep: the next replay writes over the graph's own."""
-        if isinstance(leaf, Constant):
-            return leaf
-        copy = self.xp.copied(array_of(leaf))
-        return Tensor(copy) if isinstance(leaf, Tensor) else copy
 
 
 def _program(kind: _Kind, args: Any, kwargs: Any, leaves: list[Any]) -> Program:

@@ -88,7 +88,7 @@ class Program:
         self._result, self.refused, self._trace = mapped(plain, result), trace.refused, trace
         self._calls = trace.calls
         self.busy = Lock()
-        self.result = self._shown()
+        self.result = shown(self._result, np.ndarray.copy)
 
     def is_in_place(self) -> bool:
         """Whether parameters, gradients, layers and settings are those that were there."""
@@ -126,7 +126,7 @@ class Program:
                 call()
             if self._written:
                 self._hand_back(leaves)
-            return self._shown()
+            return shown(self._result, np.ndarray.copy)
 
     def _hand_back(self, leaves: list[Any]) -> None:
         """What the step wrote into its arguments."""
@@ -172,11 +172,6 @@ class Program:
         mine, theirs = (_arrays(r) for r in (self._result, result))
         return len(mine) == len(theirs) and all(map(same_bits, mine, theirs))
 
-    def _shown(self) -> Any:
-        """The results are the caller's to keep: the next replay writes over the program's own."""
-        result = self._result
-        return _copy(result) if isinstance(result, Tensor) else mapped(_copy, result)
-
 
 def _write(arrays: list[np.ndarray], values: list[np.ndarray]) -> None:
     for a, b in zip(arrays, values, strict=True):
@@ -196,7 +191,19 @@ def plain(leaf: Any) -> Any:
     return Tensor(array) if isinstance(leaf, Tensor) else array
 
 
-def _copy(leaf: Any) -> Any:
-    if isinstance(leaf, Tensor):
-        return Tensor(leaf._data.copy())
-    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+def shown(result: Any, copied: Callable[[Any], Any]) -> Any:
+    """The results are the caller's to keep: the next replay writes over its own. Each is copied once."""
+    if isinstance(result, Tensor):
+        return Tensor(copied(result._data))
+    copies: dict[int, Any] = {}
+
+    def copy(leaf: Any) -> Any:
+        array = array_of(leaf)
+        if not hasattr(array, "shape"):
+            return leaf
+        made = copies.get(id(array))
+        if made is None:
+            made = copies[id(array)] = copied(array)
+        return Tensor(made) if isinstance(leaf, Tensor) else made
+
+    return mapped(copy, result)
