@@ -163,7 +163,10 @@ class Snapshots(Callback):
 
     def __init__(self, optimizer: Optimizer, cycle: int) -> None:
         self.cycle = cycle
+        present = [group["lr"] for group in optimizer.param_groups]
         self.schedule = CosineAnnealingWarmRestarts(optimizer, cycle)
+        self.schedule.rebase(present)  # whatever an earlier schedule began with
+        self.schedule.take_over()
         self.models: list[Module] = []
 
     def on_fit_begin(self, trainer: Run) -> None:

@@ -9,7 +9,9 @@ import pytest
 import xpnet
 from xpnet import functional as F
 from xpnet import nn, optim
+from xpnet.core.recording import CaptureError
 from xpnet.data import DataLoader, Dataset
+from xpnet.ensemble import Snapshots
 from xpnet.train import LearningRate, Trainer
 
 pytestmark = pytest.mark.host
@@ -387,3 +389,219 @@ def test_momentum_must_be_there_to_move():
         optim.OneCycleLR(rule, 1.0, 9)
     with pytest.raises(ValueError, match="CyclicLR: cycle_momentum needs a rule with momentum or betas"):
         optim.CyclicLR(rule, 0.1, 1.0)
+
+
+# ---- schedules of schedules, and without a counterpart in PyTorch ----
+
+RISES = {
+    "warm-up": lambda o: optim.WarmupLR(o, 100),
+    "up, steady, down": lambda o: optim.WarmupStableDecayLR(o, 100, 10, 20, "cosine"),
+    "one's own": lambda o: Rise(o),
+}
+
+
+class Rise(optim.Schedule):
+    def factor(self, t):
+        return min(1.0, t**2 / 1e4)
+
+
+@pytest.mark.parametrize("step", [0, 1, 50, 140])
+@pytest.mark.parametrize("make", RISES.values(), ids=RISES)
+def test_a_rate_set_by_hand_never_rises_above_what_was_asked_for(make, step):
+    """From a small factor it waits for the schedule to come up to it; at 0 it stays."""
+    plain, touched = make(optimizer(0.4)), make(optimizer(0.4))
+    path(plain, step)
+    path(touched, step)
+    touched.optimizer.param_groups[0]["lr"] = 0.05
+    for rate, own in zip(path(touched, 60), path(plain, 60), strict=True):
+        assert 0 <= rate <= max(0.05, 0.4) * (1 + 1e-12)
+        assert rate <= max(0.05, own) + (0.005 if step == 0 else 1e-12)  # the first step is added
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.1])
+def test_a_rate_set_by_hand_after_factors_that_underflow(gamma):
+    for schedule in (
+        optim.ExponentialLR(optimizer(1.0), gamma),
+        optim.StepLR(optimizer(1.0), 1, gamma),
+        optim.MultiStepLR(optimizer(1.0), range(1, 500), gamma),
+    ):
+        path(schedule, 400)
+        assert schedule.last_lr() == [0.0]
+        schedule.optimizer.param_groups[0]["lr"] = 0.5
+        schedule.step()
+        assert schedule.last_lr() == [0.5 * gamma]
+
+
+def momentum_rule():
+    return optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=0.4, momentum=0.9)
+
+
+def test_a_warm_up_before_any_schedule():
+    after = {
+        "function": lambda o: optim.LambdaLR(o, lambda t: 1 / (1 + t)),
+        "cycles": lambda o: optim.CyclicLR(o, 0.2, 0.6, 2),
+        "sequence": lambda o: optim.SequentialLR(
+            o, [optim.StepLR(o, 1), optim.CyclicLR(o, 0.2, 0.6, 2)], [2]
+        ),
+    }
+    for make in after.values():
+        alone = make(momentum_rule())
+        rule = momentum_rule()
+        schedule = optim.WarmupLR(rule, 4, after=make(rule))
+        path(schedule, 4)
+        for _ in range(6):
+            groups = rule.param_groups, alone.optimizer.param_groups
+            for key in ("lr", "momentum"):
+                assert groups[0][0][key] == pytest.approx(groups[1][0][key], rel=1e-12)
+            schedule.step()
+            alone.step()
+
+
+COMPOSED = {
+    "sequence": lambda o: optim.SequentialLR(
+        o, [optim.ConstantLR(o, 0.5, 2), optim.OneCycleLR(o, 1.0, 12), optim.ExponentialLR(o, 0.9)], [3, 7]
+    ),
+    "factors": lambda o: optim.SequentialLR(
+        o, [optim.LinearLR(o, 0.5), optim.MultiplicativeLR(o, lambda t: 0.9)], [3]
+    ),
+    "chain": lambda o: optim.ChainedScheduler(
+        [optim.CyclicLR(o, 0.1, 0.5, 3), optim.ConstantLR(o, 0.5, 4), optim.ExponentialLR(o, 0.9)]
+    ),
+    "a chain in a sequence": lambda o: optim.SequentialLR(
+        o,
+        [optim.LinearLR(o, 0.5), optim.ChainedScheduler([optim.StepLR(o, 2), optim.ExponentialLR(o, 0.9)])],
+        [3],
+    ),
+    "a sequence in a chain": lambda o: optim.ChainedScheduler(
+        [
+            optim.SequentialLR(o, [optim.LinearLR(o, 0.5), optim.StepLR(o, 2, 0.5)], [4]),
+            optim.ExponentialLR(o, 0.9),
+        ]
+    ),
+}
+
+
+def both(rule):
+    return [(group["lr"], group["momentum"]) for group in rule.param_groups]
+
+
+def walk(schedule, steps=12):
+    found = []
+    for _ in range(steps):
+        found.append(both(schedule.optimizer))
+        schedule.step()
+    return found
+
+
+@pytest.mark.parametrize("make", COMPOSED.values(), ids=COMPOSED)
+def test_composed_schedules_begin_again_and_go_on(make):
+    schedule = make(momentum_rule())
+    whole = walk(schedule)
+    schedule.restart()
+    assert walk(schedule) == whole
+    for pause in (1, 5, 9):
+        schedule = make(momentum_rule())
+        walk(schedule, pause)
+        state = json.loads(json.dumps(schedule.state_dict()))
+        other = make(momentum_rule())
+        other.optimizer.load_state_dict(schedule.optimizer.state_dict())
+        other.load_state_dict(state)
+        assert walk(other, 12 - pause) == whole[pause:]
+        # the place alone, as a run with other constants has it: what comes of so many steps
+        other = make(momentum_rule())
+        LearningRate(other).load_changed_state(state)
+        assert walk(other, 12 - pause) == whole[pause:]
+    assert {"rates", "schedulers", "t"}.isdisjoint(schedule.settings())
+
+
+def test_a_composed_schedule_begins_again_at_a_rate_set_by_hand():
+    rule = optimizer(1.0)
+    parts = [optim.ConstantLR(rule, 0.5), optim.LambdaLR(rule, lambda t: 0.5**t)]
+    schedule = optim.SequentialLR(rule, parts, [2])
+    assert path(schedule, 4) == [0.5, 0.5, 1.0, 0.5]
+    rule.param_groups[0]["lr"] = 8.0
+    schedule.restart()
+    assert path(schedule, 4) == [4.0, 4.0, 8.0, 4.0]
+
+
+def test_a_schedule_in_a_sequence_has_the_initial_rates_for_base():
+    rule = optimizer(1.0)
+    up = optim.LinearLR(rule, 0.125, total_iters=4)  # it has set the rate to 0.125
+    schedule = optim.SequentialLR(rule, [up, optim.InverseTimeLR(rule, 1.0)], [2])
+    assert path(schedule, 4) == [0.125, pytest.approx(0.34375), 1.0, 0.5]
+
+
+def test_a_chain_goes_on_by_its_own_parts_only():
+    state = optim.ChainedScheduler([optim.StepLR(optimizer(1.0), 1)]).state_dict()
+    rule = optimizer(1.0)
+    chain = optim.ChainedScheduler([optim.StepLR(rule, 1), optim.StepLR(rule, 1)])
+    before = chain.state_dict()
+    with pytest.raises(ValueError, match="ChainedScheduler: a state of 1 schedules for 2 of them"):
+        chain.load_state_dict(state)
+    others = [optim.StepLR(rule, 1).state_dict(), optim.ExponentialLR(rule, 0.5).state_dict()]
+    with pytest.raises(ValueError, match="StepLR: the state lacks 'step_size'"):
+        chain.load_state_dict({**before, "t": 3, "schedulers": others})
+    assert chain.state_dict() == before
+
+
+OLD = {  # as saved before states had rates, and sequences their parts
+    "step": (lambda o: optim.StepLR(o, 2, 0.5), {"step_size": 2, "gamma": 0.5, "base": [0.8], "t": 3}, 0.4),
+    "sequence": (
+        lambda o: optim.SequentialLR(o, [optim.LinearLR(o, 0.5), optim.StepLR(o, 2, 0.5)], [4]),
+        {"milestones": [4], "base": [0.8], "t": 7},
+        0.4,
+    ),
+    "cycle": (
+        lambda o: optim.SequentialLR(o, [optim.ConstantLR(o, 0.5, 3), optim.CyclicLR(o, 0.1, 0.5, 2)], [3]),
+        {"milestones": [3], "base": [0.8], "t": 5},
+        0.5,
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "state", "rate"), OLD.values(), ids=OLD)
+def test_an_old_state_is_loaded(make, state, rate):
+    schedule = make(momentum_rule())
+    schedule.load_state_dict(state)
+    assert schedule.last_lr() == [pytest.approx(rate)]
+    assert schedule.last_epoch == state["t"]
+
+
+def test_a_state_has_a_rate_that_was_set_by_hand_after_the_last_step():
+    schedule = optim.StepLR(optimizer(1.0), 2, gamma=0.5)
+    path(schedule, 2)
+    schedule.optimizer.param_groups[0]["lr"] = 0.3
+    resumed = optim.StepLR(optimizer(7.0), 2, gamma=0.5)
+    resumed.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
+    assert path(resumed, 3) == [0.3, 0.3, 0.15]
+
+
+def test_a_group_added_later_begins_with_its_rate_in_every_schedule():
+    def add(rule):
+        rule.add_param_group({"params": [xpnet.tensor([0.0], requires_grad=True)], "lr": 8.0})
+
+    rule = optimizer(1.0)
+    schedule = optim.LambdaLR(rule, lambda t: 0.5**t)
+    path(schedule, 2)
+    add(rule)
+    schedule.step()
+    assert schedule.last_lr() == [0.125, 1.0]
+    rule = optimizer(1.0)
+    schedule = optim.SequentialLR(rule, [optim.ConstantLR(rule, 0.5), optim.ExponentialLR(rule, 0.5)], [3])
+    path(schedule, 1)
+    add(rule)
+    assert [path(schedule, 2), rule.param_groups[1]["lr"]] == [[0.5, 0.5], 8.0]
+    assert optim.StepLR(rule, 1).base_lrs == [1.0, 8.0]
+
+
+def test_snapshots_begin_at_the_present_rate():
+    rule = optimizer(1.0)
+    path(optim.StepLR(rule, 1, gamma=0.5), 2)
+    assert Snapshots(rule, 3).schedule.last_lr() == [0.25]
+
+
+def test_a_part_of_an_epoch_is_no_part_of_a_captured_step():
+    schedule = optim.CosineAnnealingWarmRestarts(optimizer(1.0), 5)
+    step = xpnet.capture(lambda x: (x * 2, schedule.step(0.5)))
+    with pytest.raises(CaptureError, match=r"schedule.step\(epoch\) is of one step alone"):
+        step(xpnet.asarray([1.0]))

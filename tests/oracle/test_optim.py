@@ -332,6 +332,11 @@ SCHEDULES = [
         {"base_lr": 0.1, "max_lr": 0.7, "step_size_up": 7, "step_size_down": 2}
         | {"scale_fn": lambda t: 0.97**t, "scale_mode": "iterations"},
     ),
+    (
+        "CyclicLR",
+        {"base_lr": 0.1, "max_lr": 0.7, "step_size_up": 3, "step_size_down": 2}
+        | {"scale_fn": lambda cycle: 1 / cycle, "scale_mode": "cycle"},
+    ),
     ("CosineAnnealingLR", {"T_max": 7, "eta_min": 0.01}),
 ]
 

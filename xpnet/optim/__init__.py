@@ -15,7 +15,6 @@ from xpnet.optim.schedules import (
     InverseTimeLR,
     Schedule,
     StepLR,
-    WarmupLR,
 )
 
 __all__ = [
@@ -82,20 +81,20 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     from xpnet.optim.adan import Adan
     from xpnet.optim.around import SAM, Lookahead
     from xpnet.optim.asgd import ASGD
+    from xpnet.optim.composed import ChainedScheduler, SequentialLR
     from xpnet.optim.cycles import CyclicLR, OneCycleLR
     from xpnet.optim.groups import groups_by_pattern, layerwise_groups, matrices_and_others
     from xpnet.optim.lbfgs import LBFGS
     from xpnet.optim.muon import Muon
     from xpnet.optim.muon_adam import MuonWithAuxAdam
     from xpnet.optim.plans import (
-        ChainedScheduler,
         ConstantLR,
         LambdaLR,
         LinearLR,
         MultiplicativeLR,
         MultiStepLR,
         PolynomialLR,
-        SequentialLR,
+        WarmupLR,
         WarmupStableDecayLR,
     )
     from xpnet.optim.rprop import Rprop
@@ -109,14 +108,15 @@ else:
             "adan": "Adan",
             "around": "Lookahead SAM",
             "asgd": "ASGD",
+            "composed": "ChainedScheduler SequentialLR",
             "cycles": "CyclicLR OneCycleLR",
             "groups": "groups_by_pattern layerwise_groups matrices_and_others",
             "lbfgs": "LBFGS",
             "muon": "Muon",
             "muon_adam": "MuonWithAuxAdam",
             "plans": (
-                "ChainedScheduler ConstantLR LambdaLR LinearLR MultiStepLR MultiplicativeLR PolynomialLR "
-                "SequentialLR WarmupStableDecayLR"
+                "ConstantLR LambdaLR LinearLR MultiStepLR MultiplicativeLR PolynomialLR WarmupLR "
+                "WarmupStableDecayLR"
             ),
             "rprop": "Rprop",
             "schedule_free": "AdamWScheduleFree SGDScheduleFree",

@@ -64,6 +64,8 @@ class CyclicLR(Schedule):
     1.0
     """
 
+    by_hand = "formula"
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -95,11 +97,13 @@ class CyclicLR(Schedule):
         self.max_lrs = each_group(name, "max_lr", optimizer, max_lr)
         self.base_momentums = each_group(name, "base_momentum", optimizer, base_momentum)
         self.max_momentums = each_group(name, "max_momentum", optimizer, max_momentum)
-        super().__init__(optimizer, last_epoch=last_epoch)
+        super().__init__(optimizer, last_epoch, lowest)
         if cycle_momentum:
             optimizer.scheduled |= {"momentum", "betas"}
-        self.base, self.first = lowest, tuple(lowest)
-        self._write()
+
+    def _made(self) -> None:
+        self.take_over()
+        self._write(self.optimizer.initial_rates)  # those of an earlier schedule for a first step, in PyTorch
 
     def height(self, t: int) -> float:
         """How far up it is, 0 to 1, times the scale of the mode."""
@@ -115,11 +119,11 @@ class CyclicLR(Schedule):
         """Of group number i; one that was added later moves as the last one does."""
         return base + (self.max_lrs[min(i, len(self.max_lrs) - 1)] - base) * self.height(t)
 
-    def _write(self) -> None:
-        super()._write()
+    def move_more(self, t: int) -> None:
+        """The momentum."""
         if not self.cycle_momentum:
             return
-        height = self.height(self.t)
+        height = self.height(t)
         ends = list(zip(self.base_momentums, self.max_momentums, strict=True))
         for i, group in enumerate(self.optimizer.param_groups):
             low, high = ends[min(i, len(ends) - 1)]
@@ -175,6 +179,8 @@ class OneCycleLR(Schedule):
     ([1.0], 0.85)
     """
 
+    by_hand = "formula"
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -212,12 +218,15 @@ class OneCycleLR(Schedule):
         self.base_momentum = number(name, "base_momentum", base_momentum)
         self.max_momentum = number(name, "max_momentum", max_momentum)
         self.cycle_momentum = _has_momentum(name, optimizer, cycle_momentum)
-        self._peaks = tuple(each_group(name, "max_lr", optimizer, max_lr))
-        super().__init__(optimizer, last_epoch=last_epoch)
+        super().__init__(optimizer, last_epoch, each_group(name, "max_lr", optimizer, max_lr))
         if cycle_momentum:
             optimizer.scheduled |= {"momentum", "betas"}
-        self.base, self.first = list(self._peaks), self._peaks
-        self._write()
+        optimizer.initial_rates[:] = self.base_lrs  # as in PyTorch, for whatever comes before or after it
+
+    @property
+    def base_lrs(self) -> list[float]:
+        """The first rates, as in PyTorch; the base here are the largest."""
+        return [base / self.div_factor for base in self.base]
 
     def _parts(self) -> list[tuple[float, float, float]]:
         """Each part: its last step, and the factors of max_lr it goes between."""
@@ -242,20 +251,23 @@ class OneCycleLR(Schedule):
         """Of the largest rate."""
         return self._between(t, self._parts())
 
-    def _write(self) -> None:
-        super()._write()
+    def _advance(self) -> None:
+        super()._advance()
         if self.t == self.total_steps + 1:
             warnings.warn(
                 f"OneCycleLR: step {self.t} of a cycle of {self.total_steps}: the rate stays as it is; make "
                 "it with as many total_steps as there are calls of step()",
                 stacklevel=4,
             )
+
+    def move_more(self, t: int) -> None:
+        """The momentum."""
         if not self.cycle_momentum:
             return
         high, low = self.max_momentum, self.base_momentum
         ends = [(high, low), (low, high), (high, high)]
         parts = [(end, *pair) for (end, _, _), pair in zip(self._parts(), ends, strict=False)]
-        momentum = self._between(self.t, parts)
+        momentum = self._between(t, parts)
         for group in self.optimizer.param_groups:
             _set_momentum(group, momentum)
 

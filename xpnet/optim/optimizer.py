@@ -100,6 +100,7 @@ class Optimizer(_Declared):
         self._read = reader(tuple(defaults))  # of the hyperparameters of a group
         self.param_groups: list[State] = []
         self.scheduled = {"lr"}  # what schedules write into the groups
+        self.initial_rates: list[float] = []  # of the groups, before the first schedule of theirs
         self.transforms: tuple[Transform, ...] = ()  # of the gradients, before the update: see `chain`
         # what `LossScaler.unscale` asks of the next step:
         self.half_factor = 1.0  # a factor of 16-bit gradients, in float32
@@ -167,7 +168,6 @@ class Optimizer(_Declared):
         self.param_groups.append(merged)
         self._rates.append(rate if callable(rate) else None)
         self._follows = any(self._rates)
-        self.initial_rates: list[float] = []  # of the groups, before the first schedule of theirs
 
     def check_group(self, group: State) -> None:
         """Refuse a group, with all its options, that the rule cannot take; nothing has changed yet."""

@@ -32,6 +32,8 @@ class LambdaLR(Schedule):
     [0.5]
     """
 
+    by_hand = "formula"
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -81,6 +83,8 @@ class MultiplicativeLR(LambdaLR):
     [0.125]
     """
 
+    by_hand = "ratio"
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -96,6 +100,15 @@ class MultiplicativeLR(LambdaLR):
         while len(products) <= t:
             products.append(products[-1] * self.function_of(i)(len(products)))
         return base * products[t]
+
+    def onward(self, i: int, lr: float, t: int) -> float:
+        """Times the function, whatever the product is."""
+        return lr * self.function_of(i)(t)
+
+    def take_over(self) -> None:
+        """As in PyTorch: from the rates that are there, times the function of 0."""
+        self.begin()
+        self._write([lr * self.function_of(i)(0) for i, lr in enumerate(self.last_lr())])
 
 
 class MultiStepLR(Schedule):
@@ -120,6 +133,8 @@ class MultiStepLR(Schedule):
     [0.25]
     """
 
+    by_hand = "ratio"
+
     def __init__(
         self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
@@ -132,6 +147,10 @@ class MultiStepLR(Schedule):
     def factor(self, t: int) -> float:
         """gamma^(milestones so far)."""
         return self.gamma ** sum(m <= t for m in self.milestones)
+
+    def onward(self, i: int, lr: float, t: int) -> float:
+        """Without a division: the factors of many milestones underflow."""
+        return lr * self.gamma ** self.milestones.count(t)
 
     def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
         """PyTorch counts its milestones."""
@@ -158,6 +177,8 @@ class ConstantLR(Schedule):
     >>> xpnet.optim.ConstantLR(optimizer, factor=0.25).last_lr()
     [0.25]
     """
+
+    by_hand = "ratio"
 
     def __init__(
         self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1
@@ -196,6 +217,8 @@ class LinearLR(Schedule):
     >>> schedule.last_lr()
     [0.75]
     """
+
+    by_hand = "ratio"
 
     def __init__(
         self,
@@ -239,6 +262,8 @@ class PolynomialLR(Schedule):
     [0.25]
     """
 
+    by_hand = "ratio"
+
     def __init__(
         self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
     ) -> None:
@@ -249,6 +274,55 @@ class PolynomialLR(Schedule):
     def factor(self, t: int) -> float:
         """(1 - t / total_iters)^power."""
         return (1 - min(t, self.total_iters) / self.total_iters) ** self.power
+
+
+class WarmupLR(Schedule):
+    """Rise linearly from `start_factor` to the full rate in `steps`, then follow `after` if given.
+
+    Args:
+        optimizer: whose rates to set.
+        steps: length of the rise.
+        start_factor: where it starts, as a factor of the initial rate.
+        after: a schedule that takes over, from its own time 0.
+
+    Raises:
+        ValueError: steps is below 1, or the learning rate is a function of the steps already.
+
+    >>> import xpnet
+    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
+    >>> after = xpnet.optim.StepLR(optimizer, step_size=1, gamma=0.1)
+    >>> schedule = xpnet.optim.WarmupLR(optimizer, steps=2, after=after)
+    >>> for _ in range(4):
+    ...     print(schedule.last_lr()[0])
+    ...     schedule.step()
+    0.0
+    0.5
+    1.0
+    0.1
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, steps: int, start_factor: float = 0.0, after: Schedule | None = None
+    ) -> None:
+        if steps < 1:
+            raise ValueError(f"WarmupLR: steps must be at least 1, got {steps}")
+        self.steps, self.start_factor, self.after = steps, start_factor, after
+        super().__init__(optimizer, base=None if after is None else after.base)
+
+    def rate_of(self, i: int, base: float, t: int) -> float:
+        """The ramp, then the other schedule."""
+        if t < self.steps:
+            return base * (self.start_factor + (1 - self.start_factor) * t / self.steps)
+        return base if self.after is None else self.after.rate_of(i, base, t - self.steps)
+
+    def move_more(self, t: int) -> None:
+        """What the other schedule moves."""
+        if self.after is not None and t >= self.steps:
+            self.after.move_more(t - self.steps)
+
+    def settings(self) -> dict[str, Any]:
+        """With those of the schedule that takes over."""
+        return {**super().settings(), "after": None if self.after is None else self.after.settings()}
 
 
 class WarmupStableDecayLR(Schedule):
@@ -315,156 +389,3 @@ class WarmupStableDecayLR(Schedule):
     def settings(self) -> dict[str, Any]:
         """With the shape."""
         return {**super().settings(), "shape": self.shape}
-
-
-class ChainedScheduler(Schedule):
-    """Schedules of one optimizer that step together, in their order: their factors multiply.
-
-    Args:
-        schedulers: schedules of the same optimizer.
-        optimizer: theirs, if it is to be checked.
-
-    Raises:
-        TypeError: something is not a schedule.
-        ValueError: no schedules, or another optimizer's.
-
-    >>> import xpnet
-    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
-    >>> up = xpnet.optim.ConstantLR(optimizer, 0.5, total_iters=2)
-    >>> schedule = xpnet.optim.ChainedScheduler([up, xpnet.optim.ExponentialLR(optimizer, 0.5)])
-    >>> for _ in range(3):
-    ...     print(schedule.last_lr()[0])
-    ...     schedule.step()
-    0.5
-    0.25
-    0.25
-    """
-
-    def __init__(self, schedulers: Sequence[Schedule], optimizer: Optimizer | None = None) -> None:
-        self.schedulers = tuple(schedulers)
-        if not self.schedulers:
-            raise ValueError("ChainedScheduler: expected at least one schedule")
-        first = self.schedulers[0] if optimizer is None else None
-        of_one("ChainedScheduler", self.schedulers, getattr(first, "optimizer", optimizer))
-        super().__init__(self.schedulers[0].optimizer)
-        self.base = list(self.optimizer.initial_rates)
-        self.first = tuple(self.base)
-
-    def _write(self) -> None:
-        """The schedules have written; what is not this afterwards has been set by hand."""
-        self.rates = self.last_lr()
-
-    def _advance(self) -> None:
-        for schedule in self.schedulers:
-            schedule.step()
-        self.t += 1
-        self._write()
-
-    def restart(self) -> None:
-        """All of them begin again."""
-        for i, group in enumerate(self.optimizer.param_groups):
-            known = i < len(self.base) and group["lr"] == self.rates[i]
-            lr = self.base[i] if known else group["lr"]
-            self.base[i:] = [lr, *self.base[i + 1 :]]
-            for schedule in self.schedulers:
-                schedule.base[i:] = [lr, *schedule.base[i + 1 :]]
-                lr = schedule.rate_of(i, lr, 0)
-        for schedule in self.schedulers:
-            schedule.restart_at_base()
-        self.t = 0
-        self._write()
-
-    def state_dict(self) -> dict[str, Any]:
-        """With the states of the schedules."""
-        return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict`, or that of PyTorch's, gave, in each schedule; set the learning rates."""
-        parts = state.get("schedulers", state.get("_schedulers", ()))
-        if len(parts) != len(self.schedulers):
-            raise ValueError(
-                f"ChainedScheduler: a state of {len(parts)} schedules for {len(self.schedulers)} of them"
-            )
-        for schedule, part in zip(self.schedulers, parts, strict=True):
-            schedule.load_state_dict(part)
-        self.t = self.schedulers[0].t
-        self.base = list(state.get("base", self.base))
-        self._write()
-
-    def settings(self) -> dict[str, Any]:
-        """Those of the schedules."""
-        made = [schedule.settings() for schedule in self.schedulers]
-        return {"rule": type(self).__name__, "base": list(self.first), "schedules": made}
-
-
-def of_one(name: str, schedulers: Sequence[Schedule], optimizer: Any) -> None:
-    """Refuse what is no schedule of this optimizer."""
-    for schedule in schedulers:
-        if not isinstance(schedule, Schedule):
-            raise TypeError(f"{name}: expected schedules, got {type(schedule).__name__}")
-        if schedule.optimizer is not optimizer:
-            raise ValueError(f"{name}: the schedules must be of this optimizer")
-
-
-class SequentialLR(Schedule):
-    """Schedules one after the other, each from its own time 0.
-
-    Args:
-        optimizer: whose rates to set.
-        schedulers: schedules of the same optimizer, whose initial rates are those before the first of them.
-        milestones: the steps at which the second and the following take over.
-        last_epoch: -1, the start; `load_state_dict` goes on from later.
-
-    Raises:
-        TypeError: something is not a schedule, or a milestone not a whole number.
-        ValueError: not one milestone less than schedules, or they do not rise, or another optimizer's.
-
-    >>> import xpnet
-    >>> optimizer = xpnet.optim.SGD([xpnet.tensor([0.0], requires_grad=True)], lr=1.0)
-    >>> up = xpnet.optim.LinearLR(optimizer, 0.5, total_iters=2)
-    >>> down = xpnet.optim.ExponentialLR(optimizer, 0.1)
-    >>> schedule = xpnet.optim.SequentialLR(optimizer, [up, down], milestones=[2])
-    >>> for _ in range(4):
-    ...     print(schedule.last_lr()[0])
-    ...     schedule.step()
-    0.5
-    0.75
-    1.0
-    0.1
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        schedulers: Sequence[Schedule],
-        milestones: Sequence[int],
-        last_epoch: int = -1,
-    ) -> None:
-        self.schedulers = tuple(schedulers)
-        of_one("SequentialLR", self.schedulers, optimizer)
-        self.milestones = [size("SequentialLR", "a milestone", m) for m in milestones]
-        count, rising = len(self.schedulers), sorted(set(self.milestones)) == self.milestones
-        if len(self.milestones) != count - 1 or not rising:
-            raise ValueError(
-                f"SequentialLR: {count} schedules need {count - 1} milestones that rise, got "
-                f"{list(milestones)}"
-            )
-        super().__init__(optimizer, last_epoch=last_epoch)
-        self.base = list(optimizer.initial_rates)
-        self.first = tuple(self.base)
-        self._write()
-
-    def rate_of(self, i: int, base: float, t: int) -> float:
-        """That of the schedule that is running at t."""
-        running = sum(m <= t for m in self.milestones)
-        return self.schedulers[running].rate_of(i, base, t - (self.milestones[running - 1] if running else 0))
-
-    def from_torch(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The place; what runs there are the schedules that this one was made of."""
-        if "_milestones" not in state:
-            return super().from_torch(state)
-        return {**self.state_dict(), "t": state["last_epoch"], "milestones": list(state["_milestones"])}
-
-    def settings(self) -> dict[str, Any]:
-        """With those of the schedules."""
-        return {**super().settings(), "schedules": [schedule.settings() for schedule in self.schedulers]}

@@ -67,8 +67,10 @@ class LearningRate(Callback):
         self.schedule.load_state_dict(state)
 
     def load_changed_state(self, state: dict[str, Any]) -> None:
-        """The place of another schedule, not its constants: a cosine may be made longer."""
+        """The place of another schedule, not its constants or rates: a cosine may be made longer."""
         own = self.schedule.state_dict()
+        for key in getattr(self.schedule, "places", ()):
+            own.pop(key, None)
         constants = {key: own[key] for key in own if key in self.settings()["schedule"]}
         self.schedule.load_state_dict({**{key: state.get(key, own[key]) for key in own}, **constants})
 
