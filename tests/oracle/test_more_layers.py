@@ -500,6 +500,20 @@ def test_refusals(call, error, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_the_eps_of_rms_norm_is_that_of_the_dtype_it_is_summed_in(dtype, backend):
+    """A mean square of 2^-20 lies between the eps of all three: 2^-10, 2^-23 and 2^-52."""
+    if dtype == "float16" and backend.name == "array_api_strict":
+        pytest.skip("this backend has no such type")
+    x = np.full((2, 4), 2.0**-10, dtype)
+    y = torch.nn.functional.rms_norm(torch.tensor(x), (4,)).numpy()
+    tolerance = {"float16": 2e-3, "float32": 1e-6, "float64": 1e-15}[dtype]
+    np.testing.assert_allclose(xpnet.to_numpy(F.rms_norm(xpnet.asarray(x), 4)), y, rtol=tolerance)
+    np.testing.assert_allclose(
+        xpnet.to_numpy(nn.RMSNorm(4, dtype=dtype)(xpnet.asarray(x))), y, rtol=tolerance
+    )
+
+
 def test_a_batch_of_none():
     y, (h, c) = nn.LSTM(4, 6)(xpnet.asarray(np.zeros((5, 0, 4), np.float32)))
     assert (y.shape, h.shape, c.shape) == ((5, 0, 6), (1, 0, 6), (1, 0, 6))
