@@ -68,6 +68,13 @@ class _Row(Module):
             return self.layers[names.index(name)]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        names = vars(self).get("_names", ())
+        if isinstance(value, Module) and name in names:
+            self[names.index(name)] = value
+        else:
+            super().__setattr__(name, value)
+
     def __len__(self) -> int:
         return len(self.layers)
 
@@ -189,8 +196,12 @@ class ModuleList(_Row):
 class ModuleDict(Module):
     """Modules by name, to be used in `forward` of the module that holds it.
 
+    They are attributes, too, but for those that are called like one of its own, as `keys` is.
+
     >>> from xpnet import nn
     >>> heads = nn.ModuleDict({"left": nn.Linear(2, 1), "right": nn.Linear(2, 1, bias=False)})
+    >>> heads.left is heads["left"]
+    True
     >>> [name for name, _ in heads.named_parameters()]
     ['left.weight', 'left.bias', 'right.weight']
     """
@@ -201,6 +212,23 @@ class ModuleDict(Module):
 
     def _children(self) -> Iterator[tuple[str, Any]]:
         return ((name.removeprefix("named."), child) for name, child in super()._children())
+
+    def __getattr__(self, name: str) -> Any:
+        if name in vars(self).get("named", ()):
+            return self.named[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Module) and "named" in vars(self):
+            self[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in vars(self).get("named", ()):
+            del self[name]
+        else:
+            super().__delattr__(name)
 
     def __getitem__(self, name: str) -> Module:
         return self.named[name]
