@@ -647,7 +647,34 @@ MISFITS = {
         ValueError,
         "adaptive_avg_pool2d: expected x of",
     ),
+    "adaptive size": (lambda: F.adaptive_avg_pool1d(X, (0,)), ValueError, "output_size must be at least 1"),
+    "adaptive float": (
+        lambda: F.adaptive_max_pool2d(X, 2.0),
+        TypeError,
+        "adaptive_max_pool2d: output_size must be a whole number, got 2.0",
+    ),
+    "output padding": (
+        lambda: nn.ConvTranspose1d(4, 8, 3, output_padding=1, dtype="float64")(np.ones((1, 4, 5))),
+        ValueError,
+        r"conv_transpose1d: output_padding \(1,\) must be below stride or dilation",
+    ),
+    "all padding": (
+        lambda: F.conv_transpose1d(np.ones((2, 1)), np.ones((2, 1, 2)), padding=1),
+        ValueError,
+        r"conv_transpose1d: padding \(1,\) leaves nothing of \(2,\)",
+    ),
 }
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("kind", ["avg", "max"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("number", [np.int64, np.int32, np.uint8])
+def test_adaptive_sizes_may_be_numpys(kind, axes, number):
+    x, name = np.random.default_rng(0).normal(size=(2, 3, *(5, 6, 4)[:axes])), f"adaptive_{kind}_pool{axes}d"
+    expected = getattr(torch.nn.functional, name)(torch.tensor(x), (2,) * axes).numpy()
+    for size in (number(2), (number(2),) * axes, [number(2)] * axes):
+        np.testing.assert_allclose(xpnet.to_numpy(getattr(F, name)(xpnet.asarray(x), size)), expected)
 
 
 @pytest.mark.host
