@@ -15,7 +15,9 @@ torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("name", ["SELU", "CELU", "ReLU6", "Softsign", "Hardshrink"])
+@pytest.mark.parametrize(
+    "name", ["SELU", "CELU", "ReLU6", "Softsign", "Hardshrink", "Softshrink", "Tanhshrink"]
+)
 def test_activations_far_out(name):
     """No exponential overflows, forward or backward, and zeros are of the right sign of slope."""
     x = np.array([-1e4, -800.0, -1.0, -0.5, 0.0, 0.5, 1.0, 6.0, 800.0, 1e4])

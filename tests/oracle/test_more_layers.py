@@ -289,6 +289,17 @@ SPATIAL = {
         [data(2, 3, 4)],
         {},
     ),
+    **{
+        f"Upsampling{kind}2d {options}": (
+            lambda n, d, kind=kind, options=options: getattr(n, f"Upsampling{kind}2d")(**options),
+            [data(2, 3, 4, 5)],
+            {},
+        )
+        for kind in ("Nearest", "Bilinear")
+        for options in ({"size": (7, 3)}, {"scale_factor": 2}, {"scale_factor": (1.5, 3.0)})
+    },
+    "Threshold": (lambda n, d: n.Threshold(0.1, -3.0), [data(4, 3, 5)], {}),
+    "Softmin": (lambda n, d: n.Softmin(1), [data(4, 3, 5)], {}),
     "PixelShuffle": (lambda n, d: n.PixelShuffle(2), [data(2, 8, 3, 4)], {}),
     "PixelUnshuffle": (lambda n, d: n.PixelUnshuffle(2), [data(2, 2, 4, 6)], {}),
     **{
@@ -622,6 +633,14 @@ MISFITS = {
     "small": (lambda: nn.Conv3d(1, 1, 3)(np.ones((1, 1, 2, 4, 4), np.float32)), ValueError, "2 slices"),
     "bilinear": (lambda: nn.Bilinear(2, 3, 4)(X[..., :2], X), ValueError, "bilinear: inputs of shapes"),
     "two sizes": (lambda: nn.Upsample(2, 2.0), ValueError, "pass size or scale_factor, one of them"),
+    "no size": (
+        nn.UpsamplingBilinear2d,
+        ValueError,
+        "UpsamplingBilinear2d: pass size or scale_factor, one of them",
+    ),
+    "shrink": (lambda: nn.Softshrink(-1), ValueError, "Softshrink: lambd must be at least 0, got -1"),
+    "shrunk": (lambda: F.softshrink(X, -1), ValueError, "softshrink: lambd must be at least 0, got -1"),
+    "threshold": (lambda: nn.Threshold(0, None), TypeError, "Threshold: value must be a number, got None"),
     "mode": (lambda: nn.Upsample(2, mode="cubic"), ValueError, "Upsample: mode must be one of nearest"),
     "mode of axes": (
         lambda: nn.Upsample(2, mode="bilinear")(X),
