@@ -34,6 +34,9 @@ GATES = [
     same_name("glu", ((4, 6),)),
     same_name("glu", ((2, 4, 3),), 1, label="axis 1"),
     same_name("softmin", (X,), -1),
+    same_name("softshrink", (X,), 0.4),
+    same_name("tanhshrink", (X,)),
+    same_name("threshold", (X,), 0.1, -0.7),
     like_torch("swiglu", F.swiglu, ((4, 6),), lambda t, f, x: f.silu(x.chunk(2, -1)[0]) * x.chunk(2, -1)[1]),
 ]
 

@@ -10,6 +10,7 @@ import pytest
 
 import xpnet
 from xpnet.cli import main
+from xpnet.cli.text import next_token_accuracy
 from xpnet.data import Vocabulary
 from xpnet.data.vocabulary import windows
 
@@ -51,6 +52,18 @@ def test_a_text_is_learned_and_goes_on(model, tokens, capsys):
         made.append(capsys.readouterr().out)
     assert made[0] == made[1] != made[2]
     assert made[3].startswith("cdeéabcdeéabc")  # the likeliest alone
+
+
+@pytest.mark.parametrize("model", ["gpt", "lstm"])
+def test_the_only_letter_of_a_text_is_always_right(model):
+    Path("a.txt").write_text("a" * 400)
+    words = ["train", "text", "a.txt", "--model", model, *SMALL, "--epochs", "1", "--json", "r.json"]
+    assert main(words) == 0
+    report = json.loads(Path("r.json").read_text())
+    assert (report["test"]["accuracy"], report["test"]["perplexity"]) == (1.0, 1.0)
+    assert report["history"]["val_accuracy"] == [1.0]
+    nan = next_token_accuracy(np.full((1, 2, 1), np.nan, np.float32), np.zeros((1, 2), np.int64))
+    assert float(nan) == 0.0  # scores that are no numbers are never right
 
 
 def test_a_run_of_text_goes_on_with_the_same_bits(capsys):
@@ -146,7 +159,10 @@ def test_digits_are_given_back(model, capsys):
     assert report["task"] == "reconstruction"
     assert report["test"]["r2"] > 0.5  # 8 principal components: see below
     assert Path("digits-samples.png").stat().st_size > 5000
-    capsys.readouterr()
+    out = capsys.readouterr().out
+    assert "saved the model in digits.safetensors: use it as xpnet.load('digits.safetensors').model\n" in out
+    assert "samples, and what is made of them: digits-samples.png\n" in out
+    assert "training data" not in out
     assert main(["predict", "digits.safetensors"]) == 2
     assert "gives samples back" in capsys.readouterr().err
     saved = xpnet.load("digits.safetensors")

@@ -259,6 +259,26 @@ def test_binary_cross_entropy_of_extreme_logits():
     np.testing.assert_array_equal(to_numpy(z.grad), [0.0, 0.0, 1.0, -1.0])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("gamma", [0.0, 0.1, 0.5, 1.0, 2.0])
+def test_the_focal_loss_of_saturated_scores(gamma, dtype):
+    """Closed forms of y = (2 t - 1) x; (1 - p)^(gamma - 1) is infinite at p = 1, where the limits are 0."""
+    x = np.array([40.0, -40, 20, -20, 1000, -1000, 40, -40, 0.5])
+    t = np.array([1.0, 0, 1, 0, 1, 0, 0, 1, 1])
+    z, goal = tensor(x, dtype), tensor(t, dtype)
+    loss = F.sigmoid_focal_loss(z, goal, gamma=gamma)
+    loss.sum().backward()
+    y, alpha = (2 * t - 1) * x, np.where(t == 1, 0.25, 0.75)
+    p, miss, log_p = special.expit(y), special.expit(-y), special.log_expit(y)
+    slope = (2 * t - 1) * alpha * (gamma * miss**gamma * p * log_p - miss ** (gamma + 1))
+    close = {"rtol": 1e-4 if dtype == "float32" else 1e-12, "atol": 1e-37}
+    np.testing.assert_allclose(loss.numpy(), -alpha * miss**gamma * log_p, **close)
+    np.testing.assert_allclose(to_numpy(z.grad), slope, **close)
+    assert np.isfinite(to_numpy(goal.grad)).all()
+    np.testing.assert_array_equal(loss.numpy()[4:6], 0)  # exact, where exp underflows
+    np.testing.assert_array_equal(to_numpy(z.grad)[4:6], 0)
+
+
 def test_mse_passes_a_gradient_to_both_sides():
     a, b = tensor([1.0, 2.0]), tensor([3.0, 5.0])
     F.mse_loss(a, b).backward()

@@ -70,7 +70,8 @@ def test_a_row_may_have_names():
     model.append(nn.Linear(3, 3))
     model.add_module("last", nn.Linear(3, 1))
     assert [name for name, _ in model.named_children()] == ["a", "act", "2", "last"]
-    model[0] = nn.Linear(2, 3, bias=False)
+    model.a = nn.Linear(2, 3, bias=False)
+    assert model.a is model[0]
     assert names(model[2:]) == ["2.weight", "2.bias", "last.weight", "last.bias"]
     assert names(model) == ["a.weight", "2.weight", "2.bias", "last.weight", "last.bias"]
     assert model(x(4, 2)).shape == (4, 1)
@@ -100,6 +101,30 @@ def test_a_dict_of_modules():
     for key, value, error in (("a.b", nn.ReLU(), KeyError), (1, nn.ReLU(), KeyError), ("a", 1, TypeError)):
         with pytest.raises(error, match="ModuleDict"):
             heads[key] = value
+
+
+def test_modules_of_a_dict_are_attributes():
+    a, b = nn.Linear(2, 1), nn.Linear(2, 1, bias=False)
+    heads = nn.ModuleDict({"a": a})
+    assert heads.a is a
+    heads.a, heads.c = b, nn.ReLU()  # as the keys they are
+    assert (heads["a"], list(heads), names(heads)) == (b, ["a", "c"], ["a.weight"])
+    del heads.c
+    for copied in (copy.deepcopy(heads), pickle.loads(pickle.dumps(heads))):
+        assert copied.a is copied["a"]
+    assert "c" not in heads
+    with pytest.raises(AttributeError, match="'ModuleDict' object has no attribute 'c'"):
+        _ = heads.c
+    heads["keys"], heads["training"] = nn.Tanh(), nn.Identity()  # its own names stay its own
+    assert list(heads.keys()) == ["a", "keys", "training"]
+    assert heads.training is True
+    assert not heads.eval()["training"].training
+
+
+def test_parts_of_a_parameter_are_attributes():
+    layer = nn.weight_norm(nn.Linear(3, 2))
+    held = dict(layer.named_parameters())
+    assert layer.parametrizations.weight.original0 is held["parametrizations.weight.original0"]
 
 
 def test_holders_have_no_forward():

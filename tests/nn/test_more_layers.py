@@ -15,12 +15,16 @@ torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("name", ["SELU", "CELU", "ReLU6", "Softsign", "Hardshrink"])
+FAR_OUT = ["SELU", "CELU", "ReLU6", "Softsign", "Hardshrink", "Softshrink", "Tanhshrink", "Threshold"]
+
+
+@pytest.mark.parametrize("name", FAR_OUT)
 def test_activations_far_out(name):
     """No exponential overflows, forward or backward, and zeros are of the right sign of slope."""
     x = np.array([-1e4, -800.0, -1.0, -0.5, 0.0, 0.5, 1.0, 6.0, 800.0, 1e4])
     ours, theirs = xpnet.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
-    y, z = getattr(nn, name)()(ours), getattr(torch.nn, name)()(theirs)
+    options = (0.5, -3.0) if name == "Threshold" else ()
+    y, z = getattr(nn, name)(*options)(ours), getattr(torch.nn, name)(*options)(theirs)
     y.sum().backward()
     z.sum().backward()
     np.testing.assert_allclose(xpnet.to_numpy(y), z.detach().numpy(), rtol=1e-12)

@@ -61,6 +61,12 @@ def test_what_is_refused():
         nn.remove_parametrizations(nn.ReLU())
     with pytest.raises(ValueError, match="expected two axes or more"):
         nn.spectral_norm(nn.Linear(2, 2), "bias")
+    for norm in (nn.weight_norm, nn.spectral_norm):
+        for dim in (-3, 2, 5):
+            layer = nn.Linear(4, 3)
+            with pytest.raises(IndexError, match=rf"dim={dim} is no axis of weight, whose shape is \(3, 4\)"):
+                norm(layer, dim=dim)
+            assert [n for n, _ in layer.named_parameters()] == ["weight", "bias"]
     both = nn.weight_norm(nn.weight_norm(nn.Linear(4, 3)), "bias")
     assert len(both.parameters()) == 4
     assert both(np.zeros((2, 4), np.float32)).shape == (2, 3)

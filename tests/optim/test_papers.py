@@ -34,7 +34,8 @@ def lamb(theta, state, g, t):
     state["v"] = 0.9 * state.get("v", 0) + 0.1 * g * g
     r = state["m"] / (1 - 0.8**t) / (np.sqrt(state["v"] / (1 - 0.9**t)) + 1e-3)
     u = r + 0.2 * theta
-    return theta - 0.1 * np.linalg.norm(theta) / np.linalg.norm(u) * u
+    lengths = np.linalg.norm(theta), np.linalg.norm(u)
+    return theta - 0.1 * (lengths[0] / lengths[1] if min(lengths) > 0 else 1.0) * u
 
 
 PAPERS = {
@@ -54,6 +55,19 @@ def test_the_path_is_the_papers(make, paper):
         rule.step()
         for p, a in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(p.numpy(), a, rtol=1e-10, atol=1e-12)
+
+
+def test_lamb_moves_biases_of_0():
+    """The ratio of lengths is 1 where one of them is 0, as in the authors' code."""
+    p, theirs, state = xpnet.tensor(np.zeros(5), requires_grad=True), np.zeros(5), {}
+    rule = PAPERS["LAMB"][0]([p])
+    for t in range(1, 6):
+        g = np.zeros(5) if t == 1 else gradients(t)[1]  # neither has a length in the first step
+        p.grad = xpnet.asarray(g)
+        rule.step()
+        theirs = lamb(theirs, state, g, t)
+        np.testing.assert_allclose(p.numpy(), theirs, rtol=1e-10, atol=1e-12)
+        assert (p.numpy() != 0).all() == (t > 1)
 
 
 def gradient_at(theta, t):
@@ -109,16 +123,38 @@ def test_schedule_free_is_a_mean_of_points(make, beta, adam):
             rule.train()
 
 
-def test_schedule_free_goes_on_from_its_state():
+@pytest.mark.parametrize("name", ["SGDScheduleFree", "AdamWScheduleFree"])
+def test_schedule_free_weighs_steps_by_the_largest_rate_so_far(name):
+    """Where the rate falls, steps still weigh lr_max^2, in the words of the authors' code."""
+    rates = [0.1, 0.3, 0.2, 0.05, 0.01, 0.25]
+    p = xpnet.tensor(start()[1], requires_grad=True)
+    rule = getattr(optim, name)([p], lr=lambda t: rates[t])
+    z = x = start()[1]
+    v, weight_sum, lr_max = np.zeros(5), 0.0, -1.0
+    for k, lr in enumerate(rates):
+        g = gradients(k)[1]
+        p.grad = xpnet.asarray(g)
+        rule.step()
+        lr_max = max(lr, lr_max)
+        weight_sum += lr_max**2
+        v = 0.999 * v + 0.001 * g * g
+        z = z - lr * (g if name[0] == "S" else g / (np.sqrt(v / (1 - 0.999 ** (k + 1))) + 1e-8))
+        x = x + lr_max**2 / weight_sum * (z - x)
+        np.testing.assert_allclose(p.numpy(), 0.1 * z + 0.9 * x, rtol=1e-10, atol=1e-12)
+        assert rule.param_groups[0]["lr_max"] == lr_max
+
+
+@pytest.mark.parametrize("lr", [0.1, lambda t: 0.1 / (1 + t)], ids=["number", "function"])
+def test_schedule_free_goes_on_from_its_state(lr):
     rules = []
     for resumed in (False, True):
         ours = [xpnet.tensor(a, requires_grad=True) for a in start()]
-        rule = optim.AdamWScheduleFree(ours, lr=0.1, warmup_steps=3)
+        rule = optim.AdamWScheduleFree(ours, lr=lr, warmup_steps=3)
         for t in range(8):
             if t == 4 and resumed:
                 state = rule.state_dict()
                 ours = [xpnet.tensor(p.numpy().copy(), requires_grad=True) for p in ours]
-                rule = optim.AdamWScheduleFree(ours, lr=0.1, warmup_steps=3)
+                rule = optim.AdamWScheduleFree(ours, lr=lr, warmup_steps=3)
                 rule.load_state_dict(state)
             for p, g in zip(ours, gradients(t), strict=True):
                 p.grad = xpnet.asarray(g)

@@ -73,6 +73,23 @@ def test_a_target_that_is_too_long(zero):
     assert np.isfinite(xpnet.to_numpy(x.grad)).all()
 
 
+@pytest.mark.parametrize("zero", [False, True])
+def test_sequences_without_steps(zero):
+    """They spell the empty target, with probability 1, and no other, whatever the scores are."""
+    targets, lengths, sizes = [[1, 2], [1, 2], [2, 0], [1, 1]], [0, 0, 0, 5], [0, 2, 1, 2]
+    x, z = xpnet.tensor(X, requires_grad=True), torch.tensor(X, requires_grad=True)
+    y = F.ctc_loss(F.log_softmax(x), targets, lengths, sizes, reduction="none", zero_infinity=zero)
+    expected = torch.nn.functional.ctc_loss(
+        z.log_softmax(-1), torch.tensor(targets), torch.tensor(lengths), torch.tensor(sizes),
+        reduction="none", zero_infinity=zero,
+    )  # fmt: skip
+    np.testing.assert_allclose(xpnet.to_numpy(y), expected.detach().numpy(), rtol=1e-10)
+    (y[0] + y[3]).backward()
+    expected[[0, 3]].sum().backward()
+    np.testing.assert_array_equal(xpnet.to_numpy(x.grad)[:, :3], 0)
+    np.testing.assert_allclose(xpnet.to_numpy(x.grad), z.grad.numpy(), rtol=1e-10, atol=1e-12)
+
+
 WRONG = {
     "a blank label": ([[0, 1]], [2], [2], "not the blank 0"),
     "a label": ([[9]], [2], [1], "labels must be 0 to 4"),

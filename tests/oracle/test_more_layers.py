@@ -289,6 +289,17 @@ SPATIAL = {
         [data(2, 3, 4)],
         {},
     ),
+    **{
+        f"Upsampling{kind}2d {options}": (
+            lambda n, d, kind=kind, options=options: getattr(n, f"Upsampling{kind}2d")(**options),
+            [data(2, 3, 4, 5)],
+            {},
+        )
+        for kind in ("Nearest", "Bilinear")
+        for options in ({"size": (7, 3)}, {"scale_factor": 2}, {"scale_factor": (1.5, 3.0)})
+    },
+    "Threshold": (lambda n, d: n.Threshold(0.1, -3.0), [data(4, 3, 5)], {}),
+    "Softmin": (lambda n, d: n.Softmin(1), [data(4, 3, 5)], {}),
     "PixelShuffle": (lambda n, d: n.PixelShuffle(2), [data(2, 8, 3, 4)], {}),
     "PixelUnshuffle": (lambda n, d: n.PixelUnshuffle(2), [data(2, 2, 4, 6)], {}),
     **{
@@ -500,6 +511,20 @@ def test_refusals(call, error, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_the_eps_of_rms_norm_is_that_of_the_dtype_it_is_summed_in(dtype, backend):
+    """A mean square of 2^-20 lies between the eps of all three: 2^-10, 2^-23 and 2^-52."""
+    if dtype == "float16" and backend.name == "array_api_strict":
+        pytest.skip("this backend has no such type")
+    x = np.full((2, 4), 2.0**-10, dtype)
+    y = torch.nn.functional.rms_norm(torch.tensor(x), (4,)).numpy()
+    tolerance = {"float16": 2e-3, "float32": 1e-6, "float64": 1e-15}[dtype]
+    np.testing.assert_allclose(xpnet.to_numpy(F.rms_norm(xpnet.asarray(x), 4)), y, rtol=tolerance)
+    np.testing.assert_allclose(
+        xpnet.to_numpy(nn.RMSNorm(4, dtype=dtype)(xpnet.asarray(x))), y, rtol=tolerance
+    )
+
+
 def test_a_batch_of_none():
     y, (h, c) = nn.LSTM(4, 6)(xpnet.asarray(np.zeros((5, 0, 4), np.float32)))
     assert (y.shape, h.shape, c.shape) == ((5, 0, 6), (1, 0, 6), (1, 0, 6))
@@ -608,6 +633,14 @@ MISFITS = {
     "small": (lambda: nn.Conv3d(1, 1, 3)(np.ones((1, 1, 2, 4, 4), np.float32)), ValueError, "2 slices"),
     "bilinear": (lambda: nn.Bilinear(2, 3, 4)(X[..., :2], X), ValueError, "bilinear: inputs of shapes"),
     "two sizes": (lambda: nn.Upsample(2, 2.0), ValueError, "pass size or scale_factor, one of them"),
+    "no size": (
+        nn.UpsamplingBilinear2d,
+        ValueError,
+        "UpsamplingBilinear2d: pass size or scale_factor, one of them",
+    ),
+    "shrink": (lambda: nn.Softshrink(-1), ValueError, "Softshrink: lambd must be at least 0, got -1"),
+    "shrunk": (lambda: F.softshrink(X, -1), ValueError, "softshrink: lambd must be at least 0, got -1"),
+    "threshold": (lambda: nn.Threshold(0, None), TypeError, "Threshold: value must be a number, got None"),
     "mode": (lambda: nn.Upsample(2, mode="cubic"), ValueError, "Upsample: mode must be one of nearest"),
     "mode of axes": (
         lambda: nn.Upsample(2, mode="bilinear")(X),
@@ -633,7 +666,34 @@ MISFITS = {
         ValueError,
         "adaptive_avg_pool2d: expected x of",
     ),
+    "adaptive size": (lambda: F.adaptive_avg_pool1d(X, (0,)), ValueError, "output_size must be at least 1"),
+    "adaptive float": (
+        lambda: F.adaptive_max_pool2d(X, 2.0),
+        TypeError,
+        "adaptive_max_pool2d: output_size must be a whole number, got 2.0",
+    ),
+    "output padding": (
+        lambda: nn.ConvTranspose1d(4, 8, 3, output_padding=1, dtype="float64")(np.ones((1, 4, 5))),
+        ValueError,
+        r"conv_transpose1d: output_padding \(1,\) must be below stride or dilation",
+    ),
+    "all padding": (
+        lambda: F.conv_transpose1d(np.ones((2, 1)), np.ones((2, 1, 2)), padding=1),
+        ValueError,
+        r"conv_transpose1d: padding \(1,\) leaves nothing of \(2,\)",
+    ),
 }
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("kind", ["avg", "max"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("number", [np.int64, np.int32, np.uint8])
+def test_adaptive_sizes_may_be_numpys(kind, axes, number):
+    x, name = np.random.default_rng(0).normal(size=(2, 3, *(5, 6, 4)[:axes])), f"adaptive_{kind}_pool{axes}d"
+    expected = getattr(torch.nn.functional, name)(torch.tensor(x), (2,) * axes).numpy()
+    for size in (number(2), (number(2),) * axes, [number(2)] * axes):
+        np.testing.assert_allclose(xpnet.to_numpy(getattr(F, name)(xpnet.asarray(x), size)), expected)
 
 
 @pytest.mark.host

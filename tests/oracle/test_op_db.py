@@ -144,6 +144,9 @@ ROWS = {
     "nn.functional.relu6": Row(F.relu6, "input:x inplace=False"),
     "nn.functional.softsign": Row(F.softsign, "input:x"),
     "nn.functional.hardshrink": Row(F.hardshrink, "input:x lambd=0.5"),
+    "nn.functional.softshrink": Row(F.softshrink, "input:x lambd=0.5"),
+    "nn.functional.tanhshrink": Row(F.tanhshrink, "input:x"),
+    "nn.functional.threshold": Row(F.threshold, "input:x threshold value inplace=False"),
     "unflatten": Row(F.unflatten, "input:x dim sizes"),
     "nn.functional.logsigmoid": Row(F.logsigmoid, "input:x"),
     "nn.functional.prelu": Row(F.prelu, "input:x weight"),
@@ -295,6 +298,7 @@ DIFFERENT = {
     "nn.functional.relu6": NAN,  # dy, as of hardtanh
     "nn.functional.softsign": NAN,  # beside it infinity, where the slope is 0 and PyTorch's NaN
     "nn.functional.hardshrink": NAN,  # dy, not 0
+    "nn.functional.softshrink": NAN,
     "nn.functional.hardtanh": NAN,  # dy, as of relu; PyTorch gives 0 in vectors and dy in what is left
     "nn.functional.hardsigmoid": (
         "the gradient at NaN, or PyTorch's 1/6 in float64, which is float32's",
@@ -331,6 +335,7 @@ LIMITS = {
     "nn.functional.relu6": (4, "the gradient at NaN"),
     "nn.functional.softsign": (2, "the gradient at NaN"),
     "nn.functional.hardshrink": (4, "the gradient at NaN"),
+    "nn.functional.softshrink": (4, "the gradient at NaN"),
     "nn.functional.hardtanh": (4, "the gradient at NaN"),
     "nn.functional.hardsigmoid": (99, DIFFERENT["nn.functional.hardsigmoid"][0]),
     "nn.functional.margin_ranking_loss": (99, BROADCAST_OR_NAN[0]),

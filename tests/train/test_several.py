@@ -160,6 +160,24 @@ def test_amounts_have_no_ignored_label_and_equal_ones_have_scikit_learns_r2():
         assert r2()(found, y) == pytest.approx(sk.r2_score(y, found))
 
 
+@pytest.mark.host
+@pytest.mark.parametrize("y", [[1.0, 1.0, 1.0], [1.0, 2.0, 3.0]])
+def test_what_is_measured_of_nan_is_nan(y):
+    """Also where the targets are equal, and 0 would say that the outputs are other numbers."""
+    y, found = np.array(y), np.array([1.0, np.nan, 1.0])
+    for metric in (r2(), mean_absolute_error()):
+        assert np.isnan(metric(found, y))
+        assert np.isnan(metric(y, found))
+        assert np.isnan(metric(np.stack([y, found], 1), np.stack([y, y], 1)))  # of one target of two
+
+
+@pytest.mark.host
+def test_scores_of_nan_say_no_class():
+    metric = whole(lambda y, classes: (y == classes).mean(), "right", of="classes")
+    with pytest.raises(ValueError, match="whole: 1 of the scores are NaN, which say no class"):
+        metric(np.float32([[np.nan, 1.0], [0.0, 1.0]]), np.array([0, 1]))
+
+
 class Two(nn.Module):
     def __init__(self, by_name):
         self.kind, self.size, self.by_name = nn.Linear(4, 3), nn.Linear(4, 1), by_name

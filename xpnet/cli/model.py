@@ -82,6 +82,14 @@ RATES = {"vit": 0.2, "gpt": 0.2, "lstm": 0.4}
 DROPOUT = {"mlp": 0.2, "cnn": 0.2, "gpt": 0.1, "lstm": 0.1}
 
 
+def use_of(task: str, path: str) -> str:
+    """What to do with the file of a model that was trained."""
+    return {
+        "text": f"go on with a text by  xpnet generate {path}",
+        "reconstruction": f"use it as xpnet.load({path!r}).model",
+    }.get(task, f"apply it with  xpnet predict {path}")
+
+
 def check_kind(saved: Saved, path: str) -> None:
     """Refuse what has no classes or amounts to predict.
 

@@ -10,7 +10,9 @@ from xpnet import functional as F
 from xpnet.cli.errors import BadInputError
 from xpnet.cli.settings import NetworkSettings
 from xpnet.core.operators import reshape
+from xpnet.core.places import namespace
 from xpnet.core.reading import read_file, reading
+from xpnet.core.tensor import array_of
 from xpnet.data import Dataset, Vocabulary
 from xpnet.data.decoding import decoded
 from xpnet.data.vocabulary import LEVELS, windows
@@ -26,7 +28,11 @@ def next_token_loss(output: Any, target: Any) -> Any:
 
 def next_token_accuracy(output: Any, target: Any) -> Any:
     """How many of them have the largest score."""
-    return accuracy(*_in_rows(output, target))
+    scores, tokens = _in_rows(array_of(output), target)
+    if scores.shape[1] == 1:  # of the only token, and no logit that says which of two
+        xp = namespace(scores)
+        scores = xp.concat([scores, xp.full_like(scores, -math.inf)], axis=1)
+    return accuracy(scores, tokens)
 
 
 next_token_accuracy.__name__ = "accuracy"  # under which it is recorded

@@ -24,7 +24,7 @@ from xpnet.cli.data import SOURCES, choose
 from xpnet.cli.ensemble import intervals_of, train_others
 from xpnet.cli.errors import FAILED, INTERRUPTED, OK, TERMINATED, BadInputError, bad_input
 from xpnet.cli.measures import coverage_line, coverages, measures_line, regression_measures
-from xpnet.cli.model import CODES, FLAT, versions
+from xpnet.cli.model import CODES, FLAT, use_of, versions
 from xpnet.cli.options import add_dataset, add_network, count, decay, factor, interval, names_of
 from xpnet.cli.parallel import on_ranks
 from xpnet.cli.pictures import write_preview, write_samples
@@ -57,8 +57,6 @@ from xpnet.train import (
     predict,
 )
 from xpnet.train.rounding import PRECISIONS
-
-APPLY = "apply it with  xpnet predict"
 
 # what is measured of networks that predict neither classes nor numbers, and how it is said
 OTHERS: dict[str, tuple[Any, Any]] = {
@@ -367,8 +365,7 @@ def _train_into(files: Files, name: str, settings: Settings, group: Communicator
     if "test" in report:
         _print_test(report["test"], setup, settings, report.get("intervals"))
     if saved:
-        use = {"text": "go on with a text by  xpnet generate", "reconstruction": "use it by  xpnet.load"}
-        print(f"saved the model in {files.model}: {use.get(setup.task, APPLY)} {files.model}")
+        print(f"saved the model in {files.model}: {use_of(setup.task, str(files.model))}")
     with bad_input():
         if setup.task == "reconstruction":
             writes.attempt(lambda: write_made(files.grid, trainer.model, setup))
@@ -385,7 +382,7 @@ class Files:
     curves: str | None
     report: str | None
     page: str | None
-    grid: str | None  # pictures of the training data, written before training
+    grid: str | None  # pictures of the training data, written before training; or what it makes of samples
     preview: str | None
     hint: str  # about the format of the curves
 
@@ -496,4 +493,6 @@ def _write(files: Files, trainer: Trainer, report: dict[str, Any], title: str, w
         print(f"saved the report in {path}")
     shown = [picture for picture in (files.grid, files.preview) if picture is not None]
     if shown:
-        print(f"pictures of the training data: {', '.join(shown)}")
+        given_back = report["task"] == "reconstruction"
+        what = "samples, and what is made of them" if given_back else "pictures of the training data"
+        print(f"{what}: {', '.join(shown)}")

@@ -246,6 +246,13 @@ def noise(shape: tuple[int, ...], key: Key, backend: Backend) -> Array:
     return xp.astype(xp.reshape(xp.reshape(pairs, (-1,))[:n], shape), xp.float32)
 
 
+def gumbel(shape: tuple[int, ...], key: Key, backend: Backend) -> Array:
+    """float32 -log(-log u), u between 0 and 1, drawn where it is used, as `noise` is."""
+    xp = backend.xp
+    u = (xp.astype(bits(math.prod(shape), key, backend), xp.float64) + 0.5) * 2.0**-32
+    return xp.astype(xp.reshape(-xp.log(-xp.log(u)), shape), xp.float32)
+
+
 def permutation(n: int, key: Key) -> np.ndarray:
     """0 .. n-1 in random order, int64, on the host: indices choose samples where the data is read."""
     words = bits(2 * n, key, HOST)

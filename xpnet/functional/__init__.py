@@ -56,6 +56,7 @@ __all__ = [
     "global_avg_pool2d",
     "glu",
     "group_norm",
+    "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
@@ -110,9 +111,12 @@ __all__ = [
     "softmax",
     "softmin",
     "softplus",
+    "softshrink",
     "softsign",
     "swiglu",
     "tanh",
+    "tanhshrink",
+    "threshold",
     "triplet_margin_loss",
     "unflatten",
 ]
@@ -141,7 +145,17 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         softmin,
         swiglu,
     )
-    from xpnet.functional.more_activations import celu, hardshrink, relu6, selu, softsign
+    from xpnet.functional.gumbel import gumbel_softmax
+    from xpnet.functional.more_activations import (
+        celu,
+        hardshrink,
+        relu6,
+        selu,
+        softshrink,
+        softsign,
+        tanhshrink,
+        threshold,
+    )
     from xpnet.functional.padding import pad
     from xpnet.functional.pairs import (
         binary_cross_entropy,
@@ -192,7 +206,8 @@ else:
             ),
             "dropping": "drop_path dropout1d dropout2d dropout3d",
             "gates": "glu hardsigmoid hardswish logsigmoid mish prelu silu softmin swiglu",
-            "more_activations": "celu hardshrink relu6 selu softsign",
+            "gumbel": "gumbel_softmax",
+            "more_activations": "celu hardshrink relu6 selu softshrink softsign tanhshrink threshold",
             "padding": "pad",
             "pairs": (
                 "binary_cross_entropy gaussian_nll_loss hinge_embedding_loss huber_loss kl_div "

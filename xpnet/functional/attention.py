@@ -20,6 +20,7 @@ from xpnet.core.arrays import (
     kind,
     matmul,
     narrow,
+    pad,
     widen,
     zero,
 )
@@ -179,7 +180,7 @@ def attention(
             dq.append(unbroadcast(matmul(ds, k[..., cols, :]), q[..., rows, :]))
             to_k = matmul(along(ds), q[..., rows, :])
             if cols.stop < keys:
-                to_k, to_v = (_lengthen(xp, x, keys) for x in (to_k, to_v))
+                to_k, to_v = (_lengthen(x, keys) for x in (to_k, to_v))
             dk, dv = (to_k, to_v) if dk is None else (dk + to_k, dv + to_v)
         return (
             dq[0] if len(dq) == 1 else xp.concat(dq, axis=-2),
@@ -295,10 +296,9 @@ def _of_mask(xp: Any, parts: list[Array], mask: Array) -> Array:
     return xp.astype(unbroadcast(whole, mask), mask.dtype, copy=False)
 
 
-def _lengthen(xp: Any, x: Array, keys: int) -> Array:
-    """Zeros for the keys that nobody looked at."""
-    rest = xp.zeros_like(x[..., :1, :])
-    return xp.concat([x, xp.broadcast_to(rest, (*x.shape[:-2], keys - x.shape[-2], x.shape[-1]))], axis=-2)
+def _lengthen(x: Array, keys: int) -> Array:
+    """Zeros for the keys that nobody looked at: all of them, where there are no queries."""
+    return pad(x, [(0, 0)] * (x.ndim - 2) + [(0, keys - x.shape[-2]), (0, 0)])
 
 
 def check_shapes(q: Array, k: Array, v: Array) -> tuple[int, ...]:

@@ -142,3 +142,84 @@ def hardshrink(x: Array, lambd: float = 0.5) -> Result:
     """
     outside = ~((floating("hardshrink", x) >= -lambd) & (x <= lambd))
     return keep(x, outside), lambda dy: keep(dy, outside)
+
+
+@differentiable
+def softshrink(x: Array, lambd: float = 0.5) -> Result:
+    """x - lambd above lambd, x + lambd below -lambd, else 0; derivative 1 outside, else 0.
+
+    Args:
+        x: any shape.
+        lambd: the end of what becomes 0; not negative.
+
+    Returns:
+        The shape of x.
+
+    Raises:
+        ValueError: lambd is negative.
+        TypeError: x is not of floats.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.softshrink(xpnet.asarray([-1.5, 0.5, 0.75]))
+    array([-1.  ,  0.  ,  0.25], dtype=float32)
+    """
+    if not lambd >= 0:
+        raise ValueError(f"softshrink: lambd must be at least 0, got {lambd}")
+    xp, z = namespace(x), widen(floating("softshrink", x))
+    outside = ~((x >= -lambd) & (x <= lambd))
+    y = keep(xp.where(z > 0, z - lambd, z + lambd), outside)
+    return narrow(y, x), lambda dy: keep(dy, outside)
+
+
+@differentiable
+def tanhshrink(x: Array) -> Result:
+    """x - tanh(x); derivative tanh(x)^2.
+
+    Args:
+        x: any shape.
+
+    Returns:
+        The shape of x.
+
+    Raises:
+        TypeError: x is not of floats.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> [round(float(y), 4) for y in F.tanhshrink(xpnet.asarray([-1.0, 0.0, 2.0]))]
+    [-0.2384, 0.0, 1.036]
+    """
+    xp, z = namespace(x), widen(floating("tanhshrink", x))
+    t = xp.tanh(z)
+    return narrow(z - t, x), lambda dy: narrow(widen(dy) * (t * t), x)
+
+
+@differentiable
+def above(x: Array, threshold: float, value: float) -> Result:
+    """x above a threshold, else a value; derivative 1 above, else 0."""
+    over = ~(floating("threshold", x) <= threshold)
+    xp = namespace(x)
+    return xp.where(over, x, xp.full_like(zero(x), value)), lambda dy: keep(dy, over)
+
+
+@takes_input
+def threshold(x: Array | Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x above a threshold, else a value; derivative 1 above, else 0.
+
+    Args:
+        x: any shape.
+        threshold: what x has to exceed.
+        value: what stands in the place of other elements.
+        inplace: write the result over x. Where gradients are recorded, x stays as it is: use the result.
+
+    Returns:
+        The shape of x.
+
+    Raises:
+        RuntimeError: inplace, and x is a leaf that requires a gradient.
+        TypeError: x is not of floats.
+
+    >>> import xpnet, xpnet.functional as F
+    >>> F.threshold(xpnet.asarray([0.0, 0.5, 1.0]), 0.5, -1.0)
+    array([-1., -1.,  1.], dtype=float32)
+    """
+    return result(x, above(x, threshold, value), inplace)

@@ -38,7 +38,8 @@ def pad(x: Array | Tensor, pad: Sequence[int], mode: str = "constant", value: fl
         x with both widths added to each of these axes.
 
     Raises:
-        ValueError: an odd number of widths or too many, more than there is to mirror, or another mode.
+        ValueError: an odd number of widths or too many, more than there is to mirror or to take away, or
+            another mode.
 
     >>> import xpnet, xpnet.functional as F
     >>> x = xpnet.asarray([1.0, 2.0, 3.0])
@@ -53,16 +54,30 @@ def pad(x: Array | Tensor, pad: Sequence[int], mode: str = "constant", value: fl
         raise ValueError(f"pad: mode must be one of {', '.join(MODES)}, got {mode!r}")
     if mode != "constant" and value is not None:
         raise ValueError(f"pad: mode {mode!r} takes no value")
-    for i, (before, after) in enumerate(pairs):
-        if x.shape[-1 - i] + before + after < 0 or (mode != "constant" and not x.shape[-1 - i]):
-            raise ValueError(f"pad: {before, after} does not fit axis {-1 - i} of shape {tuple(x.shape)}")
+    _check(mode, pairs, tuple(x.shape))
     if mode == "constant":
         return _constant(x, pairs, 0.0 if value is None else value)
     for i, (before, after) in enumerate(pairs):
         n = x.shape[-1 - i]
         if before or after:
-            x = getitem(x, (..., places(mode, n, before, after), *(slice(None),) * i))
+            there: Any = places(mode, n, before, after) or slice(0)
+            x = getitem(x, (..., there, *(slice(None),) * i))
     return x
+
+
+def _check(mode: str, pairs: list[tuple[int, int]], shape: tuple[int, ...]) -> None:
+    """Refuse widths that leave less than nothing, or nothing whose ends could be mirrored or repeated."""
+    mirrored = mode in ("reflect", "replicate")
+    for i, (before, after) in enumerate(pairs):
+        n = shape[-1 - i]
+        cut = n - max(-before, 0) - max(-after, 0)
+        less = n + before + after < 0 if mirrored else cut < 0
+        if less or (not n and mode != "constant" and (mirrored or before or after)):
+            raise ValueError(f"pad: {before, after} does not fit axis {-1 - i} of shape {shape}")
+    if mirrored and pairs and not any(shape[-1 - i] + sum(pair) for i, pair in enumerate(pairs)):
+        raise ValueError(
+            f"pad: {', '.join(map(str, pairs))} with mode {mode!r} leaves nothing of shape {shape}"
+        )
 
 
 def _constant(x: Any, pairs: list[tuple[int, int]], value: float) -> Any:

@@ -401,18 +401,22 @@ def sigmoid_focal_loss(
     xp, z, t = _pair("sigmoid_focal_loss", inputs, targets)
     e = xp.exp(-xp.abs(z))
     s = xp.where(z >= 0, xp.ones_like(e), e) / (1 + e)
+    r = xp.where(z >= 0, e, xp.ones_like(e)) / (1 + e)  # 1 - s, also where s rounds to 1
     low = xp.maximum(-z, zero(z)) + xp.log1p(e)  # -log sigmoid(z)
-    entropy = (1 - t) * z + low
-    miss = s + t - 2 * s * t  # 1 - p_t, p_t = s t + (1 - s) (1 - t)
+    high = xp.maximum(z, zero(z)) + xp.log1p(e)  # -log sigmoid(-z)
+    entropy = t * low + (1 - t) * high
+    miss = s * (1 - t) + r * t  # 1 - p_t
     weight = alpha * t + (1 - alpha) * (1 - t) if alpha >= 0 else xp.ones_like(t)
-    power = miss**gamma
+    some = miss > 0
+    base = xp.where(some, miss, xp.ones_like(miss))
+    power = keep(base**gamma, some) if gamma else xp.ones_like(miss)
 
-    def by_input() -> Array:
-        slope = gamma * miss ** (gamma - 1) * (1 - 2 * t) * s * (1 - s) if gamma else 0.0
-        return weight * (power * (s - t) + slope * entropy)
+    def by_input() -> Array:  # below gamma 1, miss^(gamma - 1) is infinite at 0, where the whole is 0
+        slope = (gamma * power) * ((1 - 2 * t) * s * r / base) if gamma else 0.0
+        return weight * (power * (s * (1 - t) - r * t) + slope * entropy)
 
     def by_target() -> Array:
-        slope = gamma * miss ** (gamma - 1) * (1 - 2 * s) if gamma else 0.0
+        slope = gamma * power / base * (1 - 2 * s) if gamma else 0.0
         own = (2 * alpha - 1) * power * entropy if alpha >= 0 else 0.0
         return weight * (slope * entropy - power * z) + own
 

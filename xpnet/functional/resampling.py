@@ -169,7 +169,8 @@ def adaptive_sizes(name: str, shape: tuple[int, ...], output_size: Any, axes: in
     """The sizes that a pool with `axes` axes is to give; None keeps one.
 
     Raises:
-        ValueError: the numbers of axes do not fit.
+        ValueError: the numbers of axes do not fit, or a size is below 1.
+        TypeError: a size is not a whole number.
     """
     each = list(output_size) if isinstance(output_size, tuple | list) else [output_size] * axes
     if len(each) != axes or len(shape) not in (axes + 1, axes + 2) or not all(shape[-axes:]):
@@ -177,10 +178,9 @@ def adaptive_sizes(name: str, shape: tuple[int, ...], output_size: Any, axes: in
             f"{name}: expected x of {axes + 2} axes, or {axes + 1} without N, and {axes} sizes, got {shape} "
             f"and {output_size!r}"
         )
-    sizes = [n if m is None else m for n, m in zip(shape[-axes:], each, strict=True)]
-    if not all(isinstance(m, int) and m > 0 for m in sizes):
-        raise ValueError(f"{name}: sizes must be whole numbers of at least 1, got {output_size!r}")
-    return sizes
+    return [
+        n if m is None else whole(name, "output_size", m) for n, m in zip(shape[-axes:], each, strict=True)
+    ]
 
 
 def _adaptive_mean(name: str, x: Any, output_size: Any, axes: int) -> Any:
@@ -235,6 +235,7 @@ def adaptive_avg_pool1d(x: Array | Tensor, output_size: int | tuple[int, ...]) -
 
     Raises:
         ValueError: other numbers of axes, or a size below 1.
+        TypeError: a size is not a whole number.
 
     >>> import xpnet, xpnet.functional as F
     >>> F.adaptive_avg_pool1d(xpnet.asarray([[1.0, 2.0, 6.0]]), 2)
@@ -256,6 +257,7 @@ def adaptive_avg_pool2d(x: Array | Tensor, output_size: int | tuple[int | None, 
 
     Raises:
         ValueError: other numbers of axes, or a size below 1.
+        TypeError: a size is not a whole number.
 
     >>> import xpnet, xpnet.functional as F
     >>> F.adaptive_avg_pool2d(xpnet.asarray([[[1.0, 2.0], [4.0, 5.0]]]), 1)
@@ -277,6 +279,7 @@ def adaptive_avg_pool3d(x: Array | Tensor, output_size: int | tuple[int | None, 
 
     Raises:
         ValueError: other numbers of axes, or a size below 1.
+        TypeError: a size is not a whole number.
 
     >>> import xpnet, xpnet.functional as F
     >>> F.adaptive_avg_pool3d(xpnet.asarray([[[[1.0, 2.0], [4.0, 5.0]]]]), 1)
@@ -301,6 +304,7 @@ def adaptive_max_pool1d(
 
     Raises:
         ValueError: other numbers of axes, or a size below 1.
+        TypeError: a size is not a whole number.
 
     >>> import xpnet, xpnet.functional as F
     >>> F.adaptive_max_pool1d(xpnet.asarray([[1.0, 2.0, 6.0]]), 2)
@@ -325,6 +329,7 @@ def adaptive_max_pool2d(
 
     Raises:
         ValueError: other numbers of axes, or a size below 1.
+        TypeError: a size is not a whole number.
 
     >>> import xpnet, xpnet.functional as F
     >>> F.adaptive_max_pool2d(xpnet.asarray([[[1.0, 2.0], [4.0, 5.0]]]), (1, None))
@@ -349,6 +354,7 @@ def adaptive_max_pool3d(
 
     Raises:
         ValueError: other numbers of axes, or a size below 1.
+        TypeError: a size is not a whole number.
 
     >>> import xpnet, xpnet.functional as F
     >>> F.adaptive_max_pool3d(xpnet.asarray([[[[1.0, 2.0], [4.0, 5.0]]]]), (None, 1, 2))

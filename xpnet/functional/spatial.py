@@ -244,6 +244,9 @@ def conv_transpose1d(
     more, spread = _row(output_padding, "output_padding", 0, 0), _row(dilation, "dilation", 1, 1)
     if weight.ndim != 3:
         raise ValueError(f"{name}: expected a weight of shape (C, O / groups, K), got {tuple(weight.shape)}")
+    if x.ndim in (2, 3):
+        batch = x if x.ndim == 3 else reshape(x, (1, *x.shape))
+        full_size(name, batch, weight, steps[1:], pads[1:], more[1:], groups, spread[1:])
     options = (steps, pads, more, groups, spread)
     return _flat(conv_transpose2d(_sequence(name, x), _sequence(name, weight), bias, *options))
 

@@ -136,6 +136,8 @@ __all__ = [
     "PackedSequence",
     "PairwiseDistance",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",
@@ -159,10 +161,14 @@ __all__ = [
     "SmoothL1Loss",
     "SoftMarginLoss",
     "Softmax",
+    "Softmin",
     "Softplus",
+    "Softshrink",
     "Softsign",
     "SwiGLU",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
     "TransformerDecoder",
     "TransformerDecoderLayer",
     "TransformerEncoder",
@@ -171,6 +177,8 @@ __all__ = [
     "UNet",
     "Unflatten",
     "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "ViT",
     "ZeroPad1d",
     "ZeroPad2d",
@@ -236,7 +244,17 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
     )
     from xpnet.nn.mixer import MLPMixer
     from xpnet.nn.models import small_cnn, small_resnet
-    from xpnet.nn.more_activations import CELU, SELU, Hardshrink, ReLU6, Softsign
+    from xpnet.nn.more_activations import (
+        CELU,
+        SELU,
+        Hardshrink,
+        ReLU6,
+        Softmin,
+        Softshrink,
+        Softsign,
+        Tanhshrink,
+        Threshold,
+    )
     from xpnet.nn.padding import (
         CircularPad1d,
         CircularPad2d,
@@ -254,6 +272,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         ZeroPad2d,
         ZeroPad3d,
     )
+    from xpnet.nn.parameters import ParameterDict, ParameterList
     from xpnet.nn.parametrizations import remove_parametrizations, spectral_norm, weight_norm
     from xpnet.nn.patterns import freeze, unfreeze
     from xpnet.nn.perceptron import mlp
@@ -268,6 +287,8 @@ if TYPE_CHECKING:  # what `__getattr__` finds, and nothing else
         PixelShuffle,
         PixelUnshuffle,
         Upsample,
+        UpsamplingBilinear2d,
+        UpsamplingNearest2d,
     )
     from xpnet.nn.resnet import ResNet, resnet18, resnet34, resnet50
     from xpnet.nn.shallow import resnet9
@@ -311,19 +332,21 @@ else:
             ),
             "mixer": "MLPMixer",
             "models": "small_cnn small_resnet",
-            "more_activations": "CELU Hardshrink ReLU6 SELU Softsign",
+            "more_activations": "CELU Hardshrink ReLU6 SELU Softmin Softshrink Softsign Tanhshrink Threshold",
             "padding": (
                 "CircularPad1d CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d "
                 "ConstantPad3d ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d "
                 "ReplicationPad2d ReplicationPad3d ZeroPad1d ZeroPad2d ZeroPad3d"
             ),
+            "parameters": "ParameterDict ParameterList",
             "parametrizations": "remove_parametrizations spectral_norm weight_norm",
             "patterns": "freeze unfreeze",
             "perceptron": "mlp",
             "recurrent": "GRU GRUCell LSTM LSTMCell RNN RNNCell",
             "resizing": (
                 "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d "
-                "AdaptiveMaxPool3d PixelShuffle PixelUnshuffle Upsample"
+                "AdaptiveMaxPool3d PixelShuffle PixelUnshuffle Upsample UpsamplingBilinear2d "
+                "UpsamplingNearest2d"
             ),
             "resnet": "ResNet resnet18 resnet34 resnet50",
             "shallow": "resnet9",

@@ -68,6 +68,13 @@ class _Row(Module):
             return self.layers[names.index(name)]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        names = vars(self).get("_names", ())
+        if isinstance(value, Module) and name in names:
+            self[names.index(name)] = value
+        else:
+            super().__setattr__(name, value)
+
     def __len__(self) -> int:
         return len(self.layers)
 
@@ -186,31 +193,46 @@ class ModuleList(_Row):
         return self.extend(other)
 
 
-class ModuleDict(Module):
-    """Modules by name, to be used in `forward` of the module that holds it.
+class _Named(Module):
+    """Parts by name, `named`, which are attributes, too."""
 
-    >>> from xpnet import nn
-    >>> heads = nn.ModuleDict({"left": nn.Linear(2, 1), "right": nn.Linear(2, 1, bias=False)})
-    >>> [name for name, _ in heads.named_parameters()]
-    ['left.weight', 'left.bias', 'right.weight']
-    """
-
-    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
-        self.named: dict[str, Module] = {}
-        self.update({} if modules is None else modules)
+    _kind: type = Module
+    named: dict[str, Any]
 
     def _children(self) -> Iterator[tuple[str, Any]]:
         return ((name.removeprefix("named."), child) for name, child in super()._children())
 
-    def __getitem__(self, name: str) -> Module:
+    def _check(self, name: str, part: Any) -> Any:
+        who = type(self).__name__
+        if not isinstance(name, str) or not name or "." in name:
+            raise KeyError(f"{who}: a name is a string without dots, got {name!r}")
+        if not isinstance(part, self._kind):
+            raise TypeError(f"{who}: {name!r} is {type(part).__name__}, expected a {self._kind.__name__}")
+        return part
+
+    def __getattr__(self, name: str) -> Any:
+        if name in vars(self).get("named", ()):
+            return self.named[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        known = name in vars(self).get("named", ()) and not hasattr(type(self), name)
+        if known or (isinstance(value, self._kind) and "named" in vars(self)):
+            self[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in vars(self).get("named", ()):
+            del self[name]
+        else:
+            super().__delattr__(name)
+
+    def __getitem__(self, name: str) -> Any:
         return self.named[name]
 
-    def __setitem__(self, name: str, module: Module) -> None:
-        if not isinstance(name, str) or not name or "." in name:
-            raise KeyError(f"ModuleDict: a name is a string without dots, got {name!r}")
-        if not isinstance(module, Module):
-            raise TypeError(f"ModuleDict: {name!r} is {type(module).__name__}, expected a Module")
-        self.named = {**self.named, name: module}
+    def __setitem__(self, name: str, part: Any) -> None:
+        self.named = {**self.named, name: self._check(name, part)}
 
     def __delitem__(self, name: str) -> None:
         del self.named[name]
@@ -228,26 +250,44 @@ class ModuleDict(Module):
         """The names."""
         return self.named.keys()
 
-    def values(self) -> ValuesView[Module]:
-        """The modules."""
+    def values(self) -> ValuesView[Any]:
+        """The parts."""
         return self.named.values()
 
-    def items(self) -> ItemsView[str, Module]:
-        """(name, module) pairs."""
+    def items(self) -> ItemsView[str, Any]:
+        """(name, part) pairs."""
         return self.named.items()
 
-    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
-        """Add modules, or replace those of the same names."""
-        for name, module in modules.items() if hasattr(modules, "items") else modules:
-            self[name] = module
+    def update(self, parts: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        """Add parts, or replace those of the same names."""
+        for name, part in parts.items() if hasattr(parts, "items") else parts:
+            self[name] = part
 
-    def pop(self, name: str) -> Module:
-        """Take a module out."""
+    def pop(self, name: str) -> Any:
+        """Take a part out."""
         return self.named.pop(name)
 
     def clear(self) -> None:
-        """Take all modules out."""
+        """Take all parts out."""
         self.named = {}
+
+
+class ModuleDict(_Named):
+    """Modules by name, to be used in `forward` of the module that holds it.
+
+    They are attributes, too, but for those that are called like one of its own, as `keys` is.
+
+    >>> from xpnet import nn
+    >>> heads = nn.ModuleDict({"left": nn.Linear(2, 1), "right": nn.Linear(2, 1, bias=False)})
+    >>> heads.left is heads["left"]
+    True
+    >>> [name for name, _ in heads.named_parameters()]
+    ['left.weight', 'left.bias', 'right.weight']
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
+        self.named = {}
+        self.update({} if modules is None else modules)
 
 
 class Residual(Layer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import functional as F
+from xpnet.core import checks
 from xpnet.core.checks import number
 from xpnet.nn.module import Layer
 
@@ -115,3 +116,98 @@ class Hardshrink(Layer):
     def extra_repr(self) -> str:
         """Its end."""
         return f"{self.lambd}"
+
+
+class Softshrink(Layer):
+    """x - lambd above lambd, x + lambd below -lambd, else 0, of any shape.
+
+    Args:
+        lambd: the end of what becomes 0; not negative.
+
+    Raises:
+        ValueError: lambd is negative.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Softshrink()(xpnet.asarray([-1.5, 0.5, 0.75]))
+    array([-1.  ,  0.  ,  0.25], dtype=float32)
+    """
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        self.lambd = number("Softshrink", "lambd", lambd, 0)
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return F.softshrink(x, self.lambd)
+
+    def extra_repr(self) -> str:
+        """Its end."""
+        return f"{self.lambd}"
+
+
+class Tanhshrink(Layer):
+    """x - tanh(x), of any shape.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> [round(float(y), 4) for y in nn.Tanhshrink()(xpnet.asarray([-1.0, 0.0, 2.0]))]
+    [-0.2384, 0.0, 1.036]
+    """
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return F.tanhshrink(x)
+
+
+class Threshold(Layer):
+    """x above a threshold, else a value, of any shape.
+
+    Args:
+        threshold: what x has to exceed.
+        value: what stands in the place of other elements.
+        inplace: taken for PyTorch's sake; it changes nothing.
+
+    Raises:
+        TypeError: one of both is no number.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Threshold(0.5, -1.0)(xpnet.asarray([0.0, 0.5, 1.0]))
+    array([-1., -1.,  1.], dtype=float32)
+    """
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        self.threshold = number("Threshold", "threshold", threshold)
+        self.value, self.inplace = number("Threshold", "value", value), inplace
+
+    def forward(self, x: Any) -> Any:
+        """Elementwise."""
+        return F.threshold(x, self.threshold, self.value)
+
+    def extra_repr(self) -> str:
+        """Both numbers."""
+        return f"{self.threshold}, {self.value}"
+
+
+class Softmin(Layer):
+    """softmax(-x) along `dim`: the smallest element has the largest share.
+
+    Args:
+        dim: default the last axis.
+        axis: NumPy's name for `dim`.
+
+    Raises:
+        TypeError: when it is called, x is not of floats.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.Softmin(dim=0)(xpnet.asarray([0.0, 1000.0]))
+    array([1., 0.], dtype=float32)
+    """
+
+    def __init__(self, dim: int = -1, *, axis: int | None = None) -> None:
+        self.dim = self.axis = checks.axis("Softmin", "dim", dim if axis is None else axis)
+
+    def forward(self, x: Any) -> Any:
+        """The same shape."""
+        return F.softmin(x, self.axis)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet import init
-from xpnet.core.checks import number, size
+from xpnet.core.checks import axis, number, size
 from xpnet.core.op import no_grad
 from xpnet.core.places import namespace
 from xpnet.core.recording import depends_on
@@ -114,6 +114,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 
     Raises:
         AttributeError: there is no such parameter, or it is made of others already.
+        IndexError: it has no such axis.
 
     Make the optimizer afterwards: the parameters are others.
 
@@ -122,8 +123,9 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     >>> [name for name, _ in layer.named_parameters()]
     ['bias', 'parametrizations.weight.original0', 'parametrizations.weight.original1']
     """
-    whole = None if dim == -1 else dim
-    return _register(module, name, WeightNorm(_parameter("weight_norm", module, name), whole))
+    weight = _parameter("weight_norm", module, name)
+    whole = None if dim is None or _axis("weight_norm", name, weight, dim) == -1 else dim
+    return _register(module, name, WeightNorm(weight, whole))
 
 
 def spectral_norm(
@@ -148,6 +150,7 @@ def spectral_norm(
     Raises:
         AttributeError: there is no such parameter, or it is made of others already.
         ValueError: no iterations, or a parameter of fewer than two axes.
+        IndexError: it has no such axis.
 
     >>> import numpy as np
     >>> from xpnet import nn
@@ -164,7 +167,11 @@ def spectral_norm(
     )
     if dim is None:
         dim = 1 if type(module).__name__.startswith("ConvTranspose") else 0
-    return _register(module, name, SpectralNorm(weight, times, least, dim % weight.ndim))
+    return _register(
+        module,
+        name,
+        SpectralNorm(weight, times, least, _axis("spectral_norm", name, weight, dim) % weight.ndim),
+    )
 
 
 def remove_parametrizations(module: Module, name: str = "weight", leave_parametrized: bool = True) -> Module:
@@ -210,6 +217,12 @@ def _parameter(function: str, module: Module, name: str) -> Parameter:
     if not isinstance(found, Parameter):
         raise AttributeError(f"{function}: {type(module).__name__} has no parameter {name!r}")
     return found
+
+
+def _axis(function: str, name: str, weight: Parameter, dim: int) -> int:
+    if not -weight.ndim <= axis(function, "dim", dim) < weight.ndim:
+        raise IndexError(f"{function}: dim={dim} is no axis of {name}, whose shape is {tuple(weight.shape)}")
+    return dim
 
 
 def _register(module: Module, name: str, part: Module) -> Module:

@@ -38,12 +38,15 @@ class Upsample(Layer):
         align_corners: bool | None = None,
         recompute_scale_factor: bool | None = None,
     ) -> None:
+        name = type(self).__name__
         if (size is None) == (scale_factor is None):
-            raise ValueError("Upsample: pass size or scale_factor, one of them")
+            raise ValueError(f"{name}: pass size or scale_factor, one of them")
         if mode not in MODES:
-            raise ValueError(f"Upsample: mode must be one of {', '.join(MODES)}, got {mode!r}")
-        self.size = None if size is None else _some(_whole, "size", size)
-        self.scale_factor = None if scale_factor is None else _some(number, "scale_factor", scale_factor)
+            raise ValueError(f"{name}: mode must be one of {', '.join(MODES)}, got {mode!r}")
+        self.size = None if size is None else _some(_whole, name, "size", size)
+        self.scale_factor = (
+            None if scale_factor is None else _some(number, name, "scale_factor", scale_factor)
+        )
         self.mode, self.align_corners = mode, align_corners
         self.recompute_scale_factor = recompute_scale_factor
 
@@ -60,10 +63,61 @@ class Upsample(Layer):
 _whole = size
 
 
-def _some(check: Any, name: str, value: Any) -> Any:
+def _some(check: Any, layer: str, name: str, value: Any) -> Any:
     if isinstance(value, tuple | list):
-        return tuple(check("Upsample", name, v) for v in value)
-    return check("Upsample", name, value)
+        return tuple(check(layer, name, v) for v in value)
+    return check(layer, name, value)
+
+
+class UpsamplingNearest2d(Upsample):
+    """Images in another size, each element the nearest one: `Upsample` with its default mode.
+
+    Args:
+        size: of the result, one number or (H, W).
+        scale_factor: or how many times that of the input.
+
+    Raises:
+        TypeError: a size is not a whole number.
+        ValueError: both or neither.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.UpsamplingNearest2d(scale_factor=2)(xpnet.asarray([[[[1.0, 3.0]]]]))[0, 0]
+    array([[1., 1., 3., 3.],
+           [1., 1., 3., 3.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, int] | None = None,
+        scale_factor: float | tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__(size, scale_factor)
+
+
+class UpsamplingBilinear2d(Upsample):
+    """Images in another size, linear between elements, of which those in the corners stay there.
+
+    Args:
+        size: of the result, one number or (H, W).
+        scale_factor: or how many times that of the input.
+
+    Raises:
+        TypeError: a size is not a whole number.
+        ValueError: both or neither.
+
+    >>> import xpnet
+    >>> from xpnet import nn
+    >>> nn.UpsamplingBilinear2d((1, 3))(xpnet.asarray([[[[1.0, 3.0]]]]))[0, 0]
+    array([[1., 2., 3.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, int] | None = None,
+        scale_factor: float | tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__(size, scale_factor, "bilinear", align_corners=True)
 
 
 class _Adaptive(Layer):

@@ -72,6 +72,10 @@ class _ScheduleFree(Optimizer):
             )
         if capturing() is not None:
             refuse(f"{name} weighs each step differently")
+        if self._follows:  # the weight is that of this step's rate
+            if not self._blocks:
+                self._build()
+            self._write_rates()
         for group in self.param_groups:
             group["k"] = k = group["k"] + 1
             rise = min(1.0, k / group["warmup_steps"]) if group["warmup_steps"] else 1.0

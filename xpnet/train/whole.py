@@ -83,7 +83,7 @@ def whole(function: Measure, name: str | None = None, *, of: str = "outputs") ->
         A metric, for `Trainer` and `evaluate`.
 
     Raises:
-        ValueError: another word.
+        ValueError: another word; when called, scores that are NaN where the largest is asked for.
         TypeError: no function.
 
     >>> import numpy as np
@@ -112,6 +112,9 @@ def _logits(outputs: np.ndarray) -> np.ndarray:
 
 
 def _classes(outputs: np.ndarray) -> np.ndarray:
+    absent = int(np.isnan(outputs).sum())
+    if absent:  # argmax would take them for the largest
+        raise ValueError(f"whole: {absent} of the scores are NaN, which say no class")
     return _logits(outputs).argmax(axis=1)
 
 
@@ -226,7 +229,7 @@ def mean_absolute_error() -> WholeMetric:
 def r2() -> WholeMetric:
     """A metric: 1 - sum (y - output)^2 / sum (y - mean)^2, of several targets the mean of each.
 
-    Where all targets are equal, 1 if the outputs are those, else 0, as scikit-learn has it.
+    Where all targets are equal, 1 if the outputs are those, else 0, as scikit-learn has it; NaN of NaN.
 
     >>> import numpy as np
     >>> from xpnet.train import r2
@@ -237,6 +240,7 @@ def r2() -> WholeMetric:
     def of(y: np.ndarray, found: np.ndarray) -> float:
         error, spread = ((y - found) ** 2).sum(axis=0), ((y - y.mean(axis=0)) ** 2).sum(axis=0)
         varies = (y != y[:1]).any(axis=0)  # the rounded mean of equal numbers may be another
-        return np.mean(np.where(varies, 1 - error / np.where(varies, spread, 1), error == 0))
+        alike = np.where(np.isnan(error), error, error == 0)
+        return np.mean(np.where(varies, 1 - error / np.where(varies, spread, 1), alike))
 
     return _of_amounts(of, "r2")

@@ -41,6 +41,31 @@ def hardshrink(graph: Graph, layer: nn.Hardshrink, x: Value) -> str:
     return graph.add("Shrink", x.name, lambd=layer.lambd)
 
 
+@translates(nn.Softshrink)
+def softshrink(graph: Graph, layer: nn.Softshrink, x: Value) -> str:
+    """Its bias is where it begins."""
+    return graph.add("Shrink", x.name, lambd=layer.lambd, bias=layer.lambd)
+
+
+@translates(nn.Tanhshrink)
+def tanhshrink(graph: Graph, layer: nn.Tanhshrink, x: Value) -> str:
+    """x - tanh(x)."""
+    return graph.add("Sub", x.name, graph.add("Tanh", x.name))
+
+
+@translates(nn.Threshold)
+def threshold(graph: Graph, layer: nn.Threshold, x: Value) -> str:
+    """A value where x is not above."""
+    below = graph.add("LessOrEqual", x.name, graph.constant(layer.threshold, x.dtype))
+    return graph.add("Where", below, graph.constant(layer.value, x.dtype), x.name)
+
+
+@translates(nn.Softmin)
+def softmin(graph: Graph, layer: nn.Softmin, x: Value) -> str:
+    """Of -x."""
+    return graph.add("Softmax", graph.add("Neg", x.name), axis=layer.axis)
+
+
 @translates(nn.Hardsigmoid)
 def hardsigmoid(graph: Graph, layer: nn.Hardsigmoid, x: Value) -> str:
     """With PyTorch's slope, which is not ONNX's default."""

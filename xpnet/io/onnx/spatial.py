@@ -80,7 +80,7 @@ def _along_axes(graph: Graph, maps: tuple[Map, ...], x: Value) -> str:
     return name
 
 
-@translates(nn.Upsample)
+@translates(nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)
 def upsample(graph: Graph, layer: nn.Upsample, x: Value) -> str:
     """Resize, where its scales are those of the sizes; else a matrix for each axis."""
     options = (layer.mode, layer.align_corners, layer.recompute_scale_factor)
