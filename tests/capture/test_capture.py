@@ -410,6 +410,14 @@ REFUSED = {
         network, lambda m: optim.chain(optim.Accumulate(2), optim.SGD(m, lr=0.1)), training,
         "Accumulate m", None,
     ),
+    "every k-th step": (
+        network, lambda m: optim.Lookahead(optim.SGD(m, lr=0.1), k=2), training,
+        "Lookahead does something", None,
+    ),
+    "weights of steps": (
+        network, lambda m: optim.SGDScheduleFree(m, lr=0.1), training,
+        "SGDScheduleFree weighs each step", None,
+    ),
     "a transform of one's own": (
         network, lambda m: optim.chain(Mine(), optim.SGD(m, lr=0.1)), training,
         "Mine may do something", None,

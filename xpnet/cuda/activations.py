@@ -69,7 +69,7 @@ def both(act: str, t: Element) -> tuple[str, str]:
 
 
 @lru_cache(1024)
-def _flat(act: str, dtype: Any, n: int, p: float) -> tuple[tuple[str, str], tuple[int], Any, Any] | None:
+def flat(act: str, dtype: Any, n: int, p: float) -> tuple[tuple[str, str], tuple[int], Any, Any] | None:
     """Both kernels, grid, parameter and size, for n elements; None if the kernels do not take it."""
     t = element(dtype)
     if t is None or not p >= 0:  # from y alone, the sign of x is known for a alpha of at least 0
@@ -79,22 +79,22 @@ def _flat(act: str, dtype: Any, n: int, p: float) -> tuple[tuple[str, str], tupl
 
 def elementwise(act: str, x: Array, p: float = 0.0, *, file: str = FILE, keeps_input: bool = False) -> Any:
     """One pass forward and one backward, which is made from the output or from the input."""
-    found = _flat(act, x.dtype, x.size, p)
+    found = flat(act, x.dtype, x.size, p)
     if found is None:
         return NotImplemented
-    (forward, _), grid, parameter, n = found
+    (forward, backward), grid, parameter, n = found
     x = layout.dense(x)
     y = layout.empty(x.shape, x, not loader.is_contiguous(x))
     if n:
         loader.kernel(file, forward)(grid, (BLOCK,), (x, y, parameter, n))
-    return y, lambda dy: of_elementwise(act, dy, x if keeps_input else y, p, file)
+    kept = x if keeps_input else y
+    return y, lambda dy: of_elementwise(dy, kept, file, backward, *found[1:])
 
 
-def of_elementwise(act: str, dy: Array, kept: Array, p: float = 0.0, file: str = FILE) -> Array:
-    """The gradient of the input, from that of the output and what is kept, which is dense."""
-    found = _flat(act, kept.dtype, kept.size, p)
-    assert found is not None
-    (_, backward), grid, parameter, n = found
+def of_elementwise(
+    dy: Array, kept: Array, file: str, backward: str, grid: tuple[int], parameter: Any, n: Any
+) -> Array:
+    """The gradient of the input, from that of the output and what is kept; the launch is that of `flat`."""
     dx = layout.empty(kept.shape, kept, not loader.is_contiguous(kept))
     if n:
         loader.kernel(file, backward)(grid, (BLOCK,), (layout.like(dy, kept), kept, dx, parameter, n))

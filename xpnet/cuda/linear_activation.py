@@ -7,7 +7,7 @@ from typing import Any
 from xpnet.core.backend import Array
 from xpnet.core.node import Joint, Room
 from xpnet.cuda import gates, loader
-from xpnet.cuda.activations import bias_forward, bias_pullback, of_elementwise, slope
+from xpnet.cuda.activations import bias_forward, bias_pullback, flat, of_elementwise, slope
 from xpnet.cuda.cublaslt import GELU
 from xpnet.cuda.element import element
 from xpnet.cuda.gemm import (
@@ -81,6 +81,10 @@ def _with_gelu(x: Array, rows: Array, weight: Array, bias: Array, recorded: bool
     columns = weight.shape[0]
     if rows.dtype.itemsize > 2 or columns % 8:
         return NotImplemented
+    found = flat("GELUTanh", rows.dtype, rows.shape[0] * columns, 0.0)
+    if found is None:
+        return NotImplemented
+    (_, backward), *launch = found
     z = loader.empty(rows, (rows.shape[0], columns), rows.dtype) if recorded else None
     y = product(rows, weight.T, None, bias, GELU, z)
     if y is NotImplemented:
@@ -88,7 +92,7 @@ def _with_gelu(x: Array, rows: Array, weight: Array, bias: Array, recorded: bool
 
     def into(dy: Array, room: Room) -> tuple[Any, ...]:
         kept = product(rows, weight.T, None, bias) if z is None else z
-        dz = of_elementwise("GELUTanh", shaped(dy, y.shape), kept, file=gates.FILE)
+        dz = of_elementwise(shaped(dy, y.shape), kept, gates.FILE, backward, *launch)
         return gradients(dz, rows, weight, bias, x.shape, room)
 
     return shaped(y, (*x.shape[:-1], columns)), Joint(into)

@@ -11,7 +11,7 @@ from xpnet.core.checks import number, size
 from xpnet.core.convert import asarray
 from xpnet.core.op import no_grad
 from xpnet.core.places import backend_of, namespace
-from xpnet.core.recording import capturing, on_host, refuse
+from xpnet.core.recording import on_host, refuse
 from xpnet.optim.moments import members_of
 from xpnet.optim.optimizer import Optimizer
 
@@ -115,8 +115,7 @@ class Lookahead(_Around):
     @on_host
     def _begin(self) -> None:
         """Remember where parameters were that are new."""
-        if capturing() is not None:
-            refuse("Lookahead does something else in every k-th step")
+        refuse("Lookahead does something else in every k-th step")
         members = members_of(self.optimizer.param_groups)
         for p in members[len(self.slow) :]:
             self.slow.append(namespace(p.data).asarray(widen(p.data), copy=True))
@@ -194,8 +193,7 @@ class SAM(_Around):
         """Up to where the loss is worst, its gradient there, and a step from where it began."""
         if closure is None:
             raise TypeError("SAM: step needs a closure that computes the loss and its gradients: twice")
-        if capturing() is not None:
-            refuse("SAM computes the gradients twice in a step")
+        refuse("SAM computes the gradients twice in a step")
         loss = closure()
         with no_grad():
             groups = self.optimizer.param_groups

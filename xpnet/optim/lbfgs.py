@@ -11,7 +11,7 @@ from xpnet.core.backend import Array
 from xpnet.core.convert import asarray
 from xpnet.core.op import no_grad, recording
 from xpnet.core.places import backend_of, namespace
-from xpnet.core.recording import capturing, refuse
+from xpnet.core.recording import refuse
 from xpnet.optim.line_search import strong_wolfe
 from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.options import Rate
@@ -98,8 +98,7 @@ class LBFGS(Optimizer):
         """Up to `max_iter` iterations; the loss before them."""
         if closure is None:
             raise TypeError("LBFGS: step needs a closure that computes the loss and its gradients: often")
-        if capturing() is not None:
-            refuse("LBFGS looks at the loss in each step")
+        refuse("LBFGS looks at the loss in each step")
         if self._follows:
             self.param_groups[0]["lr"] = self._rates[0](self._memory["iterations"])  # type: ignore[misc]
         with no_grad():
@@ -216,16 +215,14 @@ class LBFGS(Optimizer):
         given: dict[str, Any] = next(iter(state["state"].values()), {})
         memory = {mine: given[theirs] for theirs, mine in _NAMES.items() if theirs in given}
         memory |= state.get("lbfgs", {})  # files of older versions
-        place, n = backend_of(self.param_groups[0]["params"][0].data), self._size()
+        members = self.param_groups[0]["params"]
+        place, n = backend_of(members[0].data), sum(p.size for p in members)
         for name in _VECTORS + _LISTS:
             memory[name] = _there(memory.get(name, [] if name in _LISTS else None), place, n)
         for name in _NUMBERS:
             number = memory.get(name) or 0.0
             memory[name] = float(number) if name not in ("iterations", "evaluations") else int(number)
         self._memory = memory
-
-    def _size(self) -> int:
-        return sum(p.size for p in self.param_groups[0]["params"])
 
 
 def _copied(value: Any) -> Any:

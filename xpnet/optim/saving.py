@@ -73,15 +73,15 @@ def checked(
     return {
         id(members[int(i)]): {
             "step": int(to_numpy(values.get("step", 1))),  # PyTorch's SGD has no count, it has begun
-            **{k: _kept(v) for k, v in values.items() if k != "step" and v is not None},
+            # copies: PyTorch's state is the very memory that its optimizer goes on with
+            **{
+                k: namespace(v).asarray(v, copy=True)
+                for k, v in values.items()
+                if k != "step" and v is not None
+            },
         }
         for i, values in state["state"].items()
     }
-
-
-def _kept(array: Any) -> Any:
-    """A copy: PyTorch's state is the very memory that its optimizer goes on with."""
-    return namespace(array).asarray(array, copy=True)
 
 
 def settings(

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from xpnet.core.backend import Array
 from xpnet.core.places import namespace
-from xpnet.core.recording import capturing, on_host, refuse
+from xpnet.core.recording import on_host, refuse
 from xpnet.core.versions import wrote
 from xpnet.optim.formula import piecewise
 from xpnet.optim.moments import MomentSpan, Wide
@@ -70,8 +70,7 @@ class _ScheduleFree(Optimizer):
                 f"{name}: a LossScaler leaves out steps on the device, whose weights are counted here; "
                 "train in bfloat16 or float32"
             )
-        if capturing() is not None:
-            refuse(f"{name} weighs each step differently")
+        refuse(f"{name} weighs each step differently")
         if self._follows:  # the weight is that of this step's rate
             if not self._blocks:
                 self._build()
